@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed configuration from YAML: the model's own description and the deployment around it.
+
+Both are strict: an unknown key, a wrong type or a value out of range is one `ConfigError` that
+names the field, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from admn_ros.errors import ConfigError
+from admn_ros.sample import Modality, SensorKey
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
+
+
+class Strict(BaseModel):
+    """Base of every configuration: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def _check_heads(field: str, dim: int, heads: int) -> None:
+    if dim % heads:
+        raise ValueError(f"{field} {heads} does not divide dim {dim}")
+
+
+# --- the model's own description (config.yaml of a model folder) -----------------------------------
+
+
+class BackboneConfig(Strict):
+    """An adaptive-depth ViT (paper Section 3.2). The paper's is 768 wide, 12 deep, 12 heads."""
+
+    dim: Count = 768
+    depth: Count = 12
+    heads: Count = 12
+    mlp_ratio: Positive = 4.0
+    patch: tuple[Count, Count] = (16, 16)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> BackboneConfig:
+        _check_heads("heads", self.dim, self.heads)
+        return self
+
+
+class RgbInput(Strict):
+    """RGB image to (3, height, width), normalized by mean and std of [0, 1] values."""
+
+    kind: Literal["rgb"] = "rgb"
+    height: Count = 224
+    width: Count = 224
+    mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
+    std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the tensor."""
+        return 3, self.height, self.width
+
+
+class DepthInput(Strict):
+    """Metric depth, clipped to [min_m, max_m] and divided by max_m; invalid pixels are 0.
+
+    The scale is fixed, not per frame, so that metres survive. The one channel is repeated.
+    """
+
+    kind: Literal["depth"] = "depth"
+    height: Count = 224
+    width: Count = 224
+    channels: Count = 3
+    min_m: NotNegative = 0.1
+    max_m: Positive = 9.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the tensor."""
+        return self.channels, self.height, self.width
+
+
+class RadarInput(Strict):
+    """Radar magnitude as (log1p(x / floor) - mean) / std, resized to (channels, height, width)."""
+
+    kind: Literal["radar"] = "radar"
+    height: Count = 224
+    width: Count = 224
+    channels: Count = 1
+    floor: Positive = 1.0
+    mean: Finite = 0.0
+    std: Positive = 1.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the tensor."""
+        return self.channels, self.height, self.width
+
+
+class AudioInput(Strict):
+    """Microphones to log-mel spectrograms (channels, mels, frames), normalized by mean and std."""
+
+    kind: Literal["audio"] = "audio"
+    sample_rate_hz: Count = 16000
+    channels: Count = 4
+    window_s: Positive = 1.024
+    fft: Count = 512
+    hop: Count = 256
+    mels: Count = 64
+    frames: Count = 64
+    mean: Finite = -4.0
+    std: Positive = 4.0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the tensor."""
+        return self.channels, self.mels, self.frames
+
+
+InputConfig = Annotated[RgbInput | DepthInput | RadarInput | AudioInput, Field(discriminator="kind")]
+
+
+class ModalityConfig(Strict):
+    """How one modality enters the network. All sensor nodes share it, and share its weights."""
+
+    input: InputConfig
+    backbone: BackboneConfig = BackboneConfig()
+    adapter_hidden: Count = 512
+
+    @model_validator(mode="after")
+    def _patch_divides(self) -> ModalityConfig:
+        _, height, width = self.input.shape
+        rows, columns = self.backbone.patch
+        if height % rows or width % columns:
+            raise ValueError(f"input {height}x{width} is not a multiple of backbone.patch {rows}x{columns}")
+        return self
+
+
+class FusionConfig(Strict):
+    """Fusion transformer (Table 13: 6 layers, 4 heads, 256 wide for GDTM and AVE, 64 for MM-Fi)."""
+
+    dim: Count = 256
+    depth: Count = 6
+    heads: Count = 4
+    mlp_ratio: Positive = 3.0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> FusionConfig:
+        _check_heads("heads", self.dim, self.heads)
+        return self
+
+
+class QoiConfig(Strict):
+    """QoI controller (Section 3.4.1): downsample, small convolutions, transformer, two heads."""
+
+    size: Annotated[int, Field(ge=32)] = 100
+    dim: Count = 256
+    depth: Count = 4
+    heads: Count = 4
+    mlp_ratio: Positive = 4.0
+    layer_hidden: Count = 200
+    corruption_hidden: Count = 250
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> QoiConfig:
+        _check_heads("heads", self.dim, self.heads)
+        return self
+
+
+class LocalizationConfig(Strict):
+    """Where the target can be, in metres in the model's frame, and the smallest standard deviation."""
+
+    min_m: tuple[Finite, ...] = Field(default=(-2.0, -2.0), min_length=2, max_length=3)
+    max_m: tuple[Finite, ...] = Field(default=(2.0, 2.0), min_length=2, max_length=3)
+    plane_z_m: Finite = 0.0
+    std_floor_m: Positive = 0.01
+
+    @model_validator(mode="after")
+    def _ordered(self) -> LocalizationConfig:
+        if len(self.min_m) != len(self.max_m) or any(a >= b for a, b in zip(self.min_m, self.max_m, strict=True)):
+            raise ValueError(f"min_m {self.min_m} must be below max_m {self.max_m} in each of the same axes")
+        return self
+
+
+class ModelConfig(Strict):
+    """`config.yaml` of a model folder. Whoever has it knows every shape and every normalization."""
+
+    format: Literal["admn-model-1"] = "admn-model-1"
+    name: str
+    trained: bool
+    seed: int | None = None
+    frame_id: str = "map"
+    sensor_nodes: tuple[Name, ...] = Field(min_length=1)
+    modalities: dict[Modality, ModalityConfig] = Field(min_length=1)
+    fusion: FusionConfig = FusionConfig()
+    qoi: QoiConfig = QoiConfig()
+    localization: LocalizationConfig = LocalizationConfig()
+    classes: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelConfig:
+        for modality, m in self.modalities.items():
+            if m.input.kind != modality.value:
+                raise ValueError(f"modalities.{modality}.input.kind is {m.input.kind!r}, must be {modality.value!r}")
+        for field, names in (("sensor_nodes", self.sensor_nodes), ("classes", self.classes)):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{field} repeats a name: {list(names)}")
+        return self
+
+    @property
+    def depths(self) -> dict[Modality, int]:
+        """Backbone layers per modality."""
+        return {m: c.backbone.depth for m, c in self.modalities.items()}
+
+    @property
+    def layers_total(self) -> int:
+        """Backbone layers of all modalities together (the paper's C)."""
+        return sum(self.depths.values())
+
+
+# --- the deployment (which topics, which clock, which budget) -------------------------------------
+
+
+class InputTopic(Strict):
+    """One sensor topic."""
+
+    topic: Annotated[str, Field(pattern=r"^[~/A-Za-z][A-Za-z0-9_/]*$")]
+
+
+class SyncModality(Strict):
+    """How the inputs of one modality are matched to a frame.
+
+    tolerance_s: a reading this close to the frame stamp is fresh.
+    hold_s: an older reading is held up to this age; after that it is missing.
+    wait_s: how long a frame waits for a live input to become fresh (0: never).
+    offset_s: known latency of the stamps; subtracted from them.
+    """
+
+    tolerance_s: NotNegative = 0.04
+    hold_s: NotNegative = 0.3
+    wait_s: NotNegative = 0.05
+    offset_s: Finite = 0.0
+
+
+class SyncConfig(Strict):
+    """The synchronizer. The reference input's clock makes the frames; if it falls silent for
+    `silent_s`, the next live input in order takes over, and a silent input is not waited for.
+    A stamp that jumps back by more than `jump_back_s` (a bag that loops) resets everything.
+    """
+
+    reference: tuple[Modality, ...] = Field(
+        default=(Modality.RGB, Modality.DEPTH, Modality.AUDIO, Modality.RADAR), min_length=1)
+    silent_s: Positive = 0.5
+    jump_back_s: Positive = 1.0
+    buffer: Annotated[int, Field(ge=2, le=1000)] = 16
+    modalities: dict[Modality, SyncModality] = {}
+
+    def of(self, modality: Modality) -> SyncModality:
+        """Settings of a modality, or the defaults."""
+        return self.modalities.get(modality, SyncModality())
+
+
+class BudgetConfig(Strict):
+    """The budget in force while no power manager publishes one. Null means everything."""
+
+    limit: Annotated[float, Field(ge=0)] | None = None
+    unit: BudgetUnit = "layers"
+
+
+class DeploymentConfig(Strict):
+    """A deployment file (`config/*.yaml`): sensor nodes and topics, synchronization, default budget."""
+
+    sensors: dict[Name, dict[Modality, InputTopic]] = Field(min_length=1)
+    sync: SyncConfig = SyncConfig()
+    budget: BudgetConfig = BudgetConfig()
+
+    @field_validator("sensors")
+    @classmethod
+    def _topics_differ(cls, sensors: dict[str, dict[Modality, InputTopic]]) -> dict[str, dict[Modality, InputTopic]]:
+        seen: dict[str, str] = {}
+        for node, inputs in sensors.items():
+            if not inputs:
+                raise ValueError(f"sensor node {node} has no inputs")
+            for modality, entry in inputs.items():
+                here = f"{node}/{modality}"
+                if entry.topic in seen:
+                    raise ValueError(f"topic {entry.topic} is used by both {seen[entry.topic]} and {here}")
+                seen[entry.topic] = here
+        return sensors
+
+    @property
+    def topics(self) -> dict[SensorKey, str]:
+        """Topic of each input."""
+        return {SensorKey(node, modality): entry.topic
+                for node, inputs in self.sensors.items() for modality, entry in inputs.items()}
+
+
+# --- reading and writing ----------------------------------------------------------------------------
+
+C = TypeVar("C", bound=Strict)
+
+
+def load_config(kind: type[C], path: str | Path) -> C:
+    """Read a YAML file into a configuration.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or does not fit.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or "unreadable", "a readable YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "bytes that are not UTF-8", "a YAML file in UTF-8") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), f"broken YAML ({' '.join(str(error).split())})", "a YAML mapping") from error
+    return parse_config(kind, raw, str(path))
+
+
+def parse_config(kind: type[C], raw: object, place: str) -> C:
+    """Check a mapping, as read from YAML, against a configuration; `place` names it in errors."""
+    if not isinstance(raw, dict):
+        raise ConfigError(place, type(raw).__name__, f"a mapping with {', '.join(kind.model_fields)}")
+    try:
+        # JSON is the mode in which strict checking still takes lists for tuples and names for modalities.
+        return kind.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise _config_error(error, place, kind) from error
+
+
+def dump_config(config: Strict, path: str | Path) -> None:
+    """Write a configuration as YAML that `load_config` reads back."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _config_error(error: ValidationError, place: str, kind: type[Strict]) -> ConfigError:
+    """Say the first problem in one line, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    field = f"{place}: {where}" if where else place
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return ConfigError(field, f"an unknown key{more}", ", ".join(_siblings(kind, first["loc"])) or "no such key")
+    if first["type"] == "missing":
+        return ConfigError(field, f"nothing{more}", "a value; it is required")
+    value = first.get("input")
+    found = f"{value!r} ({type(value).__name__}){more}" if not isinstance(value, dict) else f"this mapping{more}"
+    allowed = first["msg"].removeprefix("Value error, ")
+    return ConfigError(field, found, allowed[:1].lower() + allowed[1:])
+
+
+def _siblings(kind: type[Strict], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that are allowed beside an unknown one, found by walking the schema along `loc`."""
+    schema: dict[str, Any] = kind.model_json_schema()
+    node = schema
+    for part in loc[:-1]:
+        node = _resolve(node, schema)
+        options = node.get("oneOf") or node.get("anyOf")
+        if options is not None:
+            resolved = [_resolve(option, schema) for option in options]
+            node = next((o for o in resolved
+                         if o.get("properties", {}).get("kind", {}).get("const") == part), resolved[0])
+            continue
+        extra = node.get("additionalProperties")
+        node = node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
+    return list(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    if reference is None:
+        return node
+    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[1]]
+    return found

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words that every room speaks: modality, sensor key, sensor frame, multimodal sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from admn_ros.errors import InputError
+
+Array = npt.NDArray[np.generic]
+
+
+class Modality(str, Enum):
+    """A kind of sensing. The value is the name used in YAML files and messages."""
+
+    RGB = "rgb"
+    DEPTH = "depth"
+    RADAR = "radar"
+    AUDIO = "audio"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Availability(str, Enum):
+    """How an input stands in one frame.
+
+    FRESH: a reading within the modality's tolerance of the frame stamp.
+    HELD: the last reading, older than the tolerance but not older than the hold limit.
+    MISSING: nothing usable. It costs no layers.
+    """
+
+    FRESH = "fresh"
+    HELD = "held"
+    MISSING = "missing"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, order=True)
+class SensorKey:
+    """One input: a modality at a sensor node. Prints as `node1/rgb`."""
+
+    node: str
+    modality: Modality
+
+    def __str__(self) -> str:
+        return f"{self.node}/{self.modality}"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one input contributes to a frame.
+
+    data: the decoded reading, or None when missing. By modality:
+        rgb    uint8 (H, W, 3), RGB order
+        depth  float32 (H, W), metres along the optical axis, NaN where invalid
+        radar  float32 (rows, columns), linear magnitude, not negative (range-azimuth or range-Doppler)
+        audio  float32 (samples, channels), full scale is 1.0, last sample at `stamp_ns`
+    stamp_ns: the sensor's own stamp after the configured offset; None when missing.
+    """
+
+    availability: Availability
+    data: Array | None = None
+    stamp_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        missing = self.availability is Availability.MISSING
+        if missing != (self.data is None) or missing != (self.stamp_ns is None):
+            raise InputError("reading", f"{self.availability} with data {self.data is not None}",
+                             "data and stamp together with fresh or held, neither with missing")
+
+
+MISSING = Reading(Availability.MISSING)
+
+
+@dataclass(frozen=True)
+class SensorFrame:
+    """All inputs at one instant, as the synchronizer gathered them.
+
+    stamp_ns: stamp of the reference reading (nanoseconds, the sensors' clock). Every output of the
+        frame carries it.
+    reference: the input whose clock made this frame.
+    readings: one entry for each configured input.
+    """
+
+    stamp_ns: int
+    reference: SensorKey
+    readings: Mapping[SensorKey, Reading]
+
+    def availability(self, modality: Modality) -> Availability:
+        """Best state among the sensor nodes that have this modality."""
+        states = [r.availability for k, r in self.readings.items() if k.modality is modality]
+        for state in (Availability.FRESH, Availability.HELD):
+            if state in states:
+                return state
+        return Availability.MISSING
+
+    def nodes(self, modality: Modality, *states: Availability) -> list[str]:
+        """Sensor nodes whose input of this modality is in one of the given states, in order."""
+        return [k.node for k, r in self.readings.items()
+                if k.modality is modality and r.availability in states]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Ground truth of a sample, for training and evaluation.
+
+    position_m: (x, y, z) in the model's frame, metres; NaN when there is no target.
+    label: class index, or -1 when unknown.
+    corruption: severity per modality, 0 is clean; absent when unknown.
+    """
+
+    position_m: tuple[float, float, float]
+    label: int = -1
+    corruption: Mapping[Modality, float] | None = None
+
+
+@dataclass(frozen=True)
+class MultimodalSample:
+    """One frame as the network sees it.
+
+    inputs: per modality float32 (N, C, H, W); N runs over the model's sensor nodes in order. Rows
+        of absent sensor nodes are zero.
+    present: per modality bool (N,): which rows hold a reading.
+    """
+
+    inputs: Mapping[Modality, Tensor]
+    present: Mapping[Modality, Tensor]
+    stamp_ns: int = 0
+    target: Target | None = None
+
+    def __post_init__(self) -> None:
+        if set(self.inputs) != set(self.present):
+            raise InputError("present", sorted(map(str, self.present)), sorted(map(str, self.inputs)))
+        for modality, x in self.inputs.items():
+            mask = self.present[modality]
+            if x.ndim != 4 or mask.shape != x.shape[:1] or mask.dtype != torch.bool:
+                raise InputError(str(modality), f"inputs {tuple(x.shape)}, present {tuple(mask.shape)} {mask.dtype}",
+                                 "inputs (N, C, H, W) with present (N,) of bool")
+
+
+@dataclass(frozen=True)
+class SampleBatch:
+    """Samples stacked: inputs (B, N, C, H, W), present (B, N)."""
+
+    inputs: Mapping[Modality, Tensor]
+    present: Mapping[Modality, Tensor]
+
+    @classmethod
+    def stack(cls, samples: Sequence[MultimodalSample]) -> SampleBatch:
+        """Stack samples that hold the same modalities with the same shapes."""
+        if not samples:
+            raise InputError("samples", "none", "at least one")
+        modalities = samples[0].inputs.keys()
+        return cls({m: torch.stack([s.inputs[m] for s in samples]) for m in modalities},
+                   {m: torch.stack([s.present[m] for s in samples]) for m in modalities})
+
+    def to(self, device: torch.device | str) -> SampleBatch:
+        """Copy to a device."""
+        return SampleBatch({m: x.to(device) for m, x in self.inputs.items()},
+                           {m: x.to(device) for m, x in self.present.items()})
