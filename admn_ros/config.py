@@ -230,9 +230,10 @@ class ModelConfig(Strict):
 
 
 class InputTopic(Strict):
-    """One sensor topic."""
+    """One sensor topic. `compressed`: a CompressedImage (RGB only) in place of an Image."""
 
     topic: Annotated[str, Field(pattern=r"^[~/A-Za-z][A-Za-z0-9_/]*$")]
+    compressed: bool = False
 
 
 class SyncModality(Strict):
@@ -291,15 +292,17 @@ class DeploymentConfig(Strict):
                 raise ValueError(f"sensor node {node} has no inputs")
             for modality, entry in inputs.items():
                 here = f"{node}/{modality}"
+                if entry.compressed and modality is not Modality.RGB:
+                    raise ValueError(f"{here} is compressed; only rgb can be")
                 if entry.topic in seen:
                     raise ValueError(f"topic {entry.topic} is used by both {seen[entry.topic]} and {here}")
                 seen[entry.topic] = here
         return sensors
 
     @property
-    def topics(self) -> dict[SensorKey, str]:
+    def inputs(self) -> dict[SensorKey, InputTopic]:
         """Topic of each input."""
-        return {SensorKey(node, modality): entry.topic
+        return {SensorKey(node, modality): entry
                 for node, inputs in self.sensors.items() for modality, entry in inputs.items()}
 
 
