@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays to messages, as rosbags objects, for writing bags without ROS.
+
+Each function checks its arrays, so that no bag holds a message a reader must refuse. Stamps are
+nanoseconds since the epoch; quaternions are (x, y, z, w); positions are metres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.typesys.stores import ros2_jazzy as ros
+
+from admn_ros.config import BudgetUnit
+from admn_ros.datasets.bag_types import typestore
+from admn_ros.errors import InputError
+
+# A message object of rosbags: a dataclass with the fields of the .msg, arrays as NumPy.
+Message = Any
+Floats = npt.NDArray[np.floating[Any]]
+
+IMAGE = "sensor_msgs/msg/Image"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POSE = "geometry_msgs/msg/PoseStamped"
+POSE_WITH_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+TF = "tf2_msgs/msg/TFMessage"
+AUDIO_FRAME = "admn_ros/msg/AudioFrame"
+COMPUTE_BUDGET = "admn_ros/msg/ComputeBudget"
+
+BUDGET_UNITS: tuple[BudgetUnit, ...] = ("layers", "gflops", "milliseconds", "joules", "watts")
+
+
+@dataclass(frozen=True)
+class Transform:
+    """A fixed transform: pose of `child` in `parent`, metres and quaternion (x, y, z, w)."""
+
+    parent: str
+    child: str
+    translation_m: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+
+
+def header(stamp_ns: int, frame_id: str) -> Message:
+    """std_msgs/Header."""
+    return ros.std_msgs__msg__Header(_time(stamp_ns), frame_id)
+
+
+def rgb_image(rgb: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Message:
+    """sensor_msgs/Image `rgb8` from uint8 (H, W, 3)."""
+    _check(rgb, "rgb", np.uint8, 3)
+    if rgb.shape[2] != 3:
+        raise InputError("rgb", f"{rgb.shape[2]} channels", "3")
+    return _image(rgb, "rgb8", 3, stamp_ns, frame_id)
+
+
+def depth_image(depth_m: npt.NDArray[np.float32], stamp_ns: int, frame_id: str) -> Message:
+    """sensor_msgs/Image `32FC1` from float32 (H, W) metres, NaN where invalid (REP-118)."""
+    _check(depth_m, "depth_m", np.float32, 2)
+    return _image(depth_m, "32FC1", 4, stamp_ns, frame_id)
+
+
+def depth_image_mm(depth_mm: npt.NDArray[np.uint16], stamp_ns: int, frame_id: str) -> Message:
+    """sensor_msgs/Image `16UC1` from uint16 (H, W) millimetres, 0 where invalid (REP-118)."""
+    _check(depth_mm, "depth_mm", np.uint16, 2)
+    return _image(depth_mm, "16UC1", 2, stamp_ns, frame_id)
+
+
+def radar_image(magnitude: npt.NDArray[np.float32], stamp_ns: int, frame_id: str) -> Message:
+    """sensor_msgs/Image `32FC1` from float32 (rows, columns), linear magnitude, not negative."""
+    _check(magnitude, "magnitude", np.float32, 2)
+    if not (magnitude >= 0).all():
+        raise InputError("magnitude", "negative or NaN values", "linear magnitude, at least 0")
+    return _image(magnitude, "32FC1", 4, stamp_ns, frame_id)
+
+
+def audio_frame(samples: Floats | npt.NDArray[np.int16], sample_rate_hz: int, stamp_ns: int, frame_id: str) -> Message:
+    """admn_ros/AudioFrame `S16LE` from (samples, channels): int16, or float with full scale 1.0 (clipped).
+
+    `stamp_ns` is the time of the last sample.
+    """
+    if samples.ndim != 2 or samples.size == 0:
+        raise InputError("samples", f"shape {samples.shape}", "(samples, channels), not empty")
+    if samples.dtype != np.int16:
+        if not np.isfinite(samples).all():
+            raise InputError("samples", "NaN or infinity", "finite values")
+        samples = np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
+    data = np.frombuffer(np.ascontiguousarray(samples, dtype="<i2").tobytes(), np.uint8)
+    return typestore().types[AUDIO_FRAME](
+        header=header(stamp_ns, frame_id), sample_rate=sample_rate_hz, channels=samples.shape[1],
+        encoding="S16LE", data=data)
+
+
+def camera_info(intrinsics: Floats, width: int, height: int, stamp_ns: int, frame_id: str, *,
+                distortion: Sequence[float] = (0.0,) * 5) -> Message:
+    """sensor_msgs/CameraInfo of a single camera from its 3x3 matrix K (pixels), model plumb_bob."""
+    k = np.asarray(intrinsics, dtype=np.float64)
+    if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
+        raise InputError("intrinsics", f"shape {k.shape}", "finite (3, 3) with positive focal lengths")
+    projection = np.hstack([k, np.zeros((3, 1))])
+    return ros.sensor_msgs__msg__CameraInfo(
+        header=header(stamp_ns, frame_id), height=height, width=width, distortion_model="plumb_bob",
+        d=np.asarray(distortion, dtype=np.float64), k=k.reshape(-1), r=np.eye(3).reshape(-1), p=projection.reshape(-1),
+        binning_x=0, binning_y=0,
+        roi=ros.sensor_msgs__msg__RegionOfInterest(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False))
+
+
+def pose_stamped(position_m: Sequence[float], quaternion: Sequence[float], stamp_ns: int, frame_id: str) -> Message:
+    """geometry_msgs/PoseStamped."""
+    return ros.geometry_msgs__msg__PoseStamped(header(stamp_ns, frame_id), _pose(position_m, quaternion))
+
+
+def pose_with_covariance_stamped(position_m: Sequence[float], quaternion: Sequence[float], covariance: Floats,
+                                 stamp_ns: int, frame_id: str) -> Message:
+    """geometry_msgs/PoseWithCovarianceStamped; covariance (6, 6) over x, y, z, roll, pitch, yaw (m, rad)."""
+    matrix = np.asarray(covariance, dtype=np.float64)
+    if matrix.shape != (6, 6):
+        raise InputError("covariance", f"shape {matrix.shape}", "(6, 6)")
+    pose = ros.geometry_msgs__msg__PoseWithCovariance(_pose(position_m, quaternion), matrix.reshape(-1))
+    return ros.geometry_msgs__msg__PoseWithCovarianceStamped(header(stamp_ns, frame_id), pose)
+
+
+def compute_budget(limit: float, unit: BudgetUnit, stamp_ns: int, *, source: str = "", priority: int = 0,
+                   valid_for_ns: int = 0) -> Message:
+    """admn_ros/ComputeBudget. `valid_for_ns` 0: until the same source replaces it."""
+    if unit not in BUDGET_UNITS:
+        raise InputError("unit", repr(unit), ", ".join(BUDGET_UNITS))
+    if math.isnan(limit) or limit < 0:
+        raise InputError("limit", limit, "[0, inf]")
+    valid = ros.builtin_interfaces__msg__Duration(*divmod(valid_for_ns, 10**9))
+    return typestore().types[COMPUTE_BUDGET](
+        header=header(stamp_ns, ""), unit=BUDGET_UNITS.index(unit), limit=float(limit), priority=priority,
+        source=source, valid_for=valid)
+
+
+def static_transforms(transforms: Sequence[Transform], stamp_ns: int) -> Message:
+    """tf2_msgs/TFMessage for `/tf_static`. Write it on a latched topic."""
+    return ros.tf2_msgs__msg__TFMessage([
+        ros.geometry_msgs__msg__TransformStamped(
+            header=header(stamp_ns, t.parent), child_frame_id=t.child,
+            transform=ros.geometry_msgs__msg__Transform(
+                ros.geometry_msgs__msg__Vector3(*map(float, t.translation_m)), _quaternion(t.quaternion)))
+        for t in transforms])
+
+
+def quaternion_of(rotation: Floats) -> tuple[float, float, float, float]:
+    """Quaternion (x, y, z, w), w not negative, of a 3x3 rotation matrix.
+
+    It is the eigenvector of the largest eigenvalue of Bar-Itzhack's symmetric matrix (2000): stable for
+    every rotation, and the nearest rotation where the matrix is only nearly orthonormal.
+    """
+    m = np.asarray(rotation, dtype=np.float64)
+    symmetric = np.zeros((4, 4))
+    symmetric[:3, :3] = m + m.T - np.trace(m) * np.eye(3)
+    symmetric[:3, 3] = symmetric[3, :3] = (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1])
+    symmetric[3, 3] = np.trace(m)
+    q = np.linalg.eigh(symmetric)[1][:, -1]
+    x, y, z, w = (q if q[3] >= 0 else -q).tolist()
+    return x, y, z, w
+
+
+def _time(stamp_ns: int) -> Message:
+    if not 0 <= stamp_ns < 2**31 * 10**9:
+        raise InputError("stamp_ns", stamp_ns, "[0, 2^31 s)")
+    seconds, nanoseconds = divmod(int(stamp_ns), 10**9)
+    return ros.builtin_interfaces__msg__Time(seconds, nanoseconds)
+
+
+def _check(array: npt.NDArray[Any], field: str, dtype: npt.DTypeLike, ndim: int) -> None:
+    if array.dtype != dtype or array.ndim != ndim or array.size == 0:
+        raise InputError(field, f"{array.dtype} {array.shape}", f"{np.dtype(dtype)} with {ndim} axes, not empty")
+
+
+def _image(array: npt.NDArray[Any], encoding: str, pixel_bytes: int, stamp_ns: int, frame_id: str) -> Message:
+    height, width = array.shape[:2]
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return ros.sensor_msgs__msg__Image(
+        header=header(stamp_ns, frame_id), height=height, width=width, encoding=encoding, is_bigendian=0,
+        step=width * pixel_bytes, data=little.reshape(-1).view(np.uint8))
+
+
+def _quaternion(quaternion: Sequence[float]) -> Message:
+    norm = math.sqrt(sum(float(v) ** 2 for v in quaternion)) if len(quaternion) == 4 else 0.0
+    if not abs(norm - 1.0) < 1e-3:
+        raise InputError("quaternion", tuple(quaternion), "a unit quaternion (x, y, z, w)")
+    return ros.geometry_msgs__msg__Quaternion(*(float(v) for v in quaternion))
+
+
+def _pose(position_m: Sequence[float], quaternion: Sequence[float]) -> Message:
+    if len(position_m) != 3 or not all(math.isfinite(v) for v in position_m):
+        raise InputError("position_m", tuple(position_m), "three finite numbers")
+    return ros.geometry_msgs__msg__Pose(
+        ros.geometry_msgs__msg__Point(*(float(v) for v in position_m)), _quaternion(quaternion))

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures for every room's tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real recordings that nobody here made: $ADMN_SHARED_DATA, or ../shared/data."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ADMN_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: its terms keep it out of the repository")
+    return folder
