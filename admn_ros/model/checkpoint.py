@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model folders: config.yaml, weights.safetensors, README.md and, once profiled, costs.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from admn_ros.config import ModelConfig, dump_config, load_config
+from admn_ros.errors import ModelError
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.qoi import QoiEncoder
+from admn_ros.model.transformer import Block
+from admn_ros.model.vit import AdaptiveViT
+
+CONFIG, WEIGHTS, COSTS, CARD = "config.yaml", "weights.safetensors", "costs.yaml", "README.md"
+NAMED_KEYS = 3
+"""How many wrong weight names an error lists before it only counts."""
+
+
+def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None) -> None:
+    """Write a network as a model folder, over the weights and configuration that are there.
+
+    Measured costs stay: they depend on the shapes and not on the weights.
+
+    Args:
+        network: what to save, on any device.
+        folder: created if needed.
+        card: text of README.md; None writes a short one from the configuration.
+
+    Raises:
+        ModelError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Replaced in one step, so that an interrupted save leaves the old weights and not half a file.
+        partial = folder / f"{WEIGHTS}.partial"
+        save_file(weights, partial)
+        partial.replace(folder / WEIGHTS)
+        dump_config(network.config, folder / CONFIG)
+        (folder / CARD).write_text(card if card is not None else _card(network), encoding="utf-8")
+    except OSError as error:
+        raise ModelError(str(folder), error.strerror or "an error on writing", "a writable folder") from error
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:
+    """Read a model folder. The network is in evaluation mode.
+
+    Raises:
+        ModelError: the folder or a file is missing or broken, or the weights do not fit the
+            configuration or are not finite.
+        ConfigError: config.yaml is malformed.
+    """
+    folder = Path(folder)
+    for path, what in ((folder, "a model folder"), (folder / CONFIG, "a file"), (folder / WEIGHTS, "a file")):
+        if not path.exists():
+            raise ModelError(str(path), "nothing", f"{what}; a model folder has {CONFIG} and {WEIGHTS}")
+    network = AdmnNetwork(load_config(ModelConfig, folder / CONFIG))
+    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    return network.to(device).eval()
+
+
+def create_random_model(config: ModelConfig, folder: str | Path, seed: int, force: bool = False) -> AdmnNetwork:
+    """Write a model folder with random weights, the same for the same seed, and return the network.
+
+    Args:
+        config: the model; `trained` and `seed` are set here.
+        folder: where.
+        seed: of all weights.
+        force: write over a model folder that is there, and remove its measured costs.
+
+    Raises:
+        ModelError: the folder holds a model and `force` is false.
+    """
+    folder = Path(folder)
+    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (folder / name).exists()]
+    if held and not force:
+        raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")
+    network = AdmnNetwork(config.model_copy(update={"trained": False, "seed": seed}))
+    initialize(network, seed)
+    (folder / COSTS).unlink(missing_ok=True)
+    save_model(network, folder)
+    return network.eval()
+
+
+def initialize(network: AdmnNetwork, seed: int) -> None:
+    """Draw all weights anew: truncated normal (0.02) in the transformers, Xavier elsewhere, zero biases."""
+    generator = torch.Generator().manual_seed(seed)
+    transformer = {id(m) for part in network.modules() if isinstance(part, (Block, AdaptiveViT))
+                   for m in part.modules()}
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                if id(module) in transformer:
+                    nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)
+                else:
+                    nn.init.xavier_uniform_(module.weight, generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
+            elif isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+            elif isinstance(module, AdaptiveViT):
+                nn.init.trunc_normal_(module.cls_token, std=0.02, generator=generator)
+                nn.init.trunc_normal_(module.pos_embed, std=0.02, generator=generator)
+            elif isinstance(module, QoiEncoder):
+                nn.init.trunc_normal_(module.cls_token, std=0.02, generator=generator)
+
+
+def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a file that fit: the same names and shapes, and finite."""
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(str(path), f"a broken file ({reason})", "a complete safetensors file") from error
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    if missing or unexpected:
+        found = [f"{what}: {_some(names)}" for what, names in (("missing", missing), ("unexpected", unexpected))
+                 if names]
+        raise ModelError(str(path), "; ".join(found), f"the {len(expected)} weights that {CONFIG} describes")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
+            raise ModelError(f"{path}: {name}", tuple(value.shape), tuple(expected[name].shape))
+        if not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{path}: {name}", "NaN or infinite weights", "finite weights")
+    return weights
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMED_KEYS
+    return ", ".join(names[:NAMED_KEYS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _card(network: AdmnNetwork) -> str:
+    config = network.config
+    if config.trained:
+        state = "Trained weights. How and on what was not written down here."
+    else:
+        state = (f"**UNTRAINED. The weights are random (seed {config.seed}). Every estimate of this model is\n"
+                 "meaningless.** It has the shapes, the cost and the latency of a trained model, so it serves to\n"
+                 "test a robot's topics, budgets and timing. Do not use its poses or labels for anything.")
+    rows = [f"| {m} | {' x '.join(map(str, c.input.shape))} | {c.backbone.depth} | {c.backbone.dim} |"
+            for m, c in config.modalities.items()]
+    parameters = sum(p.numel() for p in network.parameters())
+    return "\n".join([
+        f"# {config.name}", "", state, "",
+        f"Sensor nodes: {', '.join(config.sensor_nodes)}. Classes: {', '.join(config.classes)}. "
+        f"Parameters: {parameters}.", "",
+        "| modality | input (C x H x W) | layers | width |", "|---|---|---|---|", *rows, ""])

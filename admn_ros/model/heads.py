@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is read from the fused embedding: where the target is, how sure that is, and what it is."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from admn_ros.config import LocalizationConfig
+
+
+class LocalizationHead(nn.Module):
+    """Gaussian of the target's position over the configured axes, in metres."""
+
+    centre_m: Tensor
+    half_range_m: Tensor
+
+    def __init__(self, dim: int, config: LocalizationConfig) -> None:
+        super().__init__()
+        low, high = torch.tensor(config.min_m), torch.tensor(config.max_m)
+        self.axes, self.std_floor_m = len(config.min_m), config.std_floor_m
+        self.register_buffer("centre_m", (low + high) / 2, persistent=False)
+        self.register_buffer("half_range_m", (high - low) / 2, persistent=False)
+        self.hidden = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim), nn.GELU())
+        self.mean = nn.Linear(dim, self.axes)
+        self.factor = nn.Linear(dim, self.axes * (self.axes + 1) // 2)
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Fused embedding (B, dim) to mean and covariance factor.
+
+        Returns:
+            mean_m (B, D), inside [min_m, max_m], and scale_tril_m (B, D, D): lower triangular, with
+            a diagonal of at least std_floor_m. The covariance is scale_tril @ scale_tril.T.
+        """
+        hidden = self.hidden(fused)
+        mean_m = self.centre_m + self.half_range_m * torch.tanh(self.mean(hidden))
+        raw = self.factor(hidden)
+        diagonal = F.softplus(raw[:, :self.axes]) + self.std_floor_m
+        scale_tril_m = torch.diag_embed(diagonal)
+        row, column = torch.tril_indices(self.axes, self.axes, offset=-1, device=raw.device)
+        scale_tril_m[:, row, column] = raw[:, self.axes:]
+        return mean_m, scale_tril_m
+
+
+class ClassificationHead(nn.Sequential):
+    """Fused embedding (B, dim) to logits (B, classes)."""
+
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, classes))

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole network: adaptive backbones, fusion, heads and controller (paper Figure 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from admn_ros.config import ModelConfig
+from admn_ros.errors import InputError
+from admn_ros.model.fusion import Adapter, Fusion
+from admn_ros.model.heads import ClassificationHead, LocalizationHead
+from admn_ros.model.qoi import ControllerOutput, QoiEncoder
+from admn_ros.model.rows import present_rows, to_slots
+from admn_ros.model.vit import AdaptiveViT
+from admn_ros.sample import Modality, SampleBatch
+
+
+class NetworkOutput(NamedTuple):
+    """Estimates of a batch.
+
+    mean_m: (B, D) position in metres. scale_tril_m: (B, D, D) Cholesky factor of its covariance.
+    class_logits: (B, K).
+    """
+
+    mean_m: Tensor
+    scale_tril_m: Tensor
+    class_logits: Tensor
+
+
+Run = Callable[[AdaptiveViT, Tensor, Tensor], Tensor]
+"""Runs a backbone on rows (R, C, H, W) with their index (R,) in (B * N); gives (R, dim)."""
+
+
+class AdmnNetwork(nn.Module):
+    """Adaptive multimodal network. All sensor nodes of a modality share its weights."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.nodes = len(config.sensor_nodes)
+        parts, fusion_dim = config.modalities.items(), config.fusion.dim
+        self.backbones = nn.ModuleDict({str(m): AdaptiveViT(c.input.shape, c.backbone) for m, c in parts})
+        self.adapters = nn.ModuleDict({str(m): Adapter(c.backbone.dim, c.adapter_hidden, fusion_dim)
+                                       for m, c in parts})
+        self.fusion = Fusion(len(config.modalities) * self.nodes, config.fusion)
+        self.localization = LocalizationHead(fusion_dim, config.localization)
+        self.classification = ClassificationHead(fusion_dim, len(config.classes))
+        self.qoi = QoiEncoder(config)
+
+    def backbone(self, modality: Modality) -> AdaptiveViT:
+        """Backbone of a modality."""
+        return cast(AdaptiveViT, self.backbones[str(modality)])
+
+    def controller(self, batch: SampleBatch) -> ControllerOutput:
+        """Judge the quality of the inputs and score the layers (Section 3.4.1)."""
+        output: ControllerOutput = self.qoi(batch)
+        return output
+
+    def estimate(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> NetworkOutput:
+        """Run exactly the listed layers, the same for every sample of the batch.
+
+        The present sensor nodes of a modality run as one batch; absent ones are not computed. A
+        modality without layers is not run at all and has no token in the fusion.
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            active: layer indices per modality; a modality that is not named has none.
+        """
+        def run(modality: Modality) -> Run | None:
+            layers = active.get(modality, ())
+            return (lambda vit, rows, index: vit(rows, layers)) if layers else None
+
+        return self._forward(batch, run, {})
+
+    def forward_train(self, batch: SampleBatch, masks: Mapping[Modality, Tensor]) -> NetworkOutput:
+        """Run with each sample's own choice of layers, differentiable in the masks (Section 3.4.3).
+
+        Gives what `estimate` gives for each sample alone, but computes every layer that any sample
+        uses or that needs a gradient.
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            masks: (B, depth) per modality, 1 for active and 0 for dropped; a modality that is not
+                named is not run. A sample without layers of a modality has no token of it.
+        """
+        used = {m: mask.detach().any(dim=1, keepdim=True) for m, mask in masks.items()}
+
+        def run(modality: Modality) -> Run | None:
+            if modality not in masks:
+                return None
+            mask = masks[modality]
+            return lambda vit, rows, index: vit.forward_masked(rows, mask[index // self.nodes])
+
+        return self._forward(batch, run, used)
+
+    def _forward(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
+                 used: Mapping[Modality, Tensor]) -> NetworkOutput:
+        """Tokens of each modality that runs, where `used` (B, 1) allows; then fusion and heads."""
+        if not batch.inputs:
+            raise InputError("batch", "no modality", "at least one")
+        size = len(next(iter(batch.present.values())))
+        tokens, present = [], []
+        for modality in self.config.modalities:
+            runner = run(modality) if modality in batch.inputs else None
+            here = self._present(batch, modality, size, runner is not None, used)
+            tokens.append(self._tokens(batch, modality, here, runner))
+            present.append(here)
+        fused = self.fusion(torch.cat(tokens, dim=1), torch.cat(present, dim=1))
+        mean_m, scale_tril_m = self.localization(fused)
+        return NetworkOutput(mean_m, scale_tril_m, self.classification(fused))
+
+    def _present(self, batch: SampleBatch, modality: Modality, size: int, runs: bool,
+                 used: Mapping[Modality, Tensor]) -> Tensor:
+        if not runs:
+            return torch.zeros(size, self.nodes, dtype=torch.bool, device=self.qoi.cls_token.device)
+        present = batch.present[modality]
+        return present & used[modality] if modality in used else present
+
+    def _tokens(self, batch: SampleBatch, modality: Modality, present: Tensor, run: Run | None) -> Tensor:
+        if run is not None:
+            rows, index = present_rows(batch.inputs[modality], present)
+            if len(index):
+                embedding = run(self.backbone(modality), rows, index)
+                return to_slots(self.adapters[str(modality)](embedding), index, *present.shape)
+        return self.qoi.cls_token.new_zeros(*present.shape, self.config.fusion.dim)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named model configurations: the paper's (Table 13) and small ones for tests and demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from admn_ros.config import (
+    AudioInput,
+    BackboneConfig,
+    DepthInput,
+    FusionConfig,
+    ModalityConfig,
+    ModelConfig,
+    QoiConfig,
+    RadarInput,
+    RgbInput,
+)
+from admn_ros.errors import InputError
+from admn_ros.sample import Modality
+
+GDTM_NODES = ("node1", "node2", "node3")
+CAR_CLASSES = ("red_car", "green_car", "none")
+AVE_CLASSES = (
+    "church_bell", "male_speech", "bark", "airplane", "race_car", "female_speech", "helicopter", "violin",
+    "flute", "ukulele", "frying_food", "truck", "shofar", "motorcycle", "acoustic_guitar", "train_horn",
+    "clock", "banjo", "goat", "baby_cry", "bus", "chainsaw", "cat", "horse", "toilet_flush", "rodents",
+    "accordion", "mandolin",
+)
+TINY = BackboneConfig(dim=96, depth=12, heads=3)
+TINY_FUSION = FusionConfig(dim=96, depth=2, heads=4)
+TINY_QOI = QoiConfig(size=48, dim=64, depth=2, heads=4, layer_hidden=64, corruption_hidden=64)
+
+
+def preset(name: str) -> ModelConfig:
+    """A configuration by name.
+
+    Raises:
+        InputError: no such name.
+    """
+    if name not in PRESETS:
+        raise InputError("preset", name, ", ".join(PRESETS))
+    return PRESETS[name]()
+
+
+def _gdtm_tiny() -> ModelConfig:
+    """Four modalities at three sensor nodes in a network that a small computer runs."""
+    return ModelConfig(
+        name="gdtm-tiny", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(
+                input=RgbInput(height=96, width=96), backbone=TINY, adapter_hidden=192),
+            Modality.DEPTH: ModalityConfig(
+                input=DepthInput(height=96, width=96, channels=1), backbone=TINY, adapter_hidden=192),
+            Modality.RADAR: ModalityConfig(
+                input=RadarInput(height=96, width=96), backbone=TINY, adapter_hidden=192),
+            Modality.AUDIO: ModalityConfig(input=AudioInput(), backbone=TINY, adapter_hidden=192),
+        },
+        fusion=TINY_FUSION, qoi=TINY_QOI)
+
+
+def _rgbd() -> ModelConfig:
+    """One RGB-D camera, tiny."""
+    return ModelConfig(
+        name="rgbd", trained=False, sensor_nodes=("camera",), classes=CAR_CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(
+                input=RgbInput(height=96, width=96), backbone=TINY, adapter_hidden=192),
+            Modality.DEPTH: ModalityConfig(
+                input=DepthInput(height=96, width=96, channels=1), backbone=TINY, adapter_hidden=192),
+        },
+        fusion=TINY_FUSION, qoi=TINY_QOI)
+
+
+def _gdtm() -> ModelConfig:
+    """The paper's GDTM network: RGB and depth with ViT-B at three sensor nodes."""
+    return ModelConfig(
+        name="gdtm", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
+        modalities={Modality.RGB: ModalityConfig(input=RgbInput()),
+                    Modality.DEPTH: ModalityConfig(input=DepthInput())})
+
+
+def _gdtm_4() -> ModelConfig:
+    """The GDTM network with radar (range-Doppler 256 x 16) and audio too."""
+    return ModelConfig(
+        name="gdtm-4", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(input=RgbInput()),
+            Modality.DEPTH: ModalityConfig(input=DepthInput()),
+            Modality.RADAR: ModalityConfig(
+                input=RadarInput(height=256, width=16), backbone=BackboneConfig(patch=(16, 4))),
+            Modality.AUDIO: ModalityConfig(input=AudioInput(), backbone=BackboneConfig(patch=(8, 8))),
+        })
+
+
+def _mmfi() -> ModelConfig:
+    """MM-Fi: 27 activities from 15 RGB and 15 depth frames, each frame in the place of a sensor node."""
+    return ModelConfig(
+        name="mmfi", trained=False, sensor_nodes=tuple(f"frame{i:02d}" for i in range(1, 16)),
+        modalities={Modality.RGB: ModalityConfig(input=RgbInput(), adapter_hidden=400),
+                    Modality.DEPTH: ModalityConfig(input=DepthInput(), adapter_hidden=400)},
+        fusion=FusionConfig(dim=64), classes=tuple(f"A{i:02d}" for i in range(1, 28)))
+
+
+def _ave() -> ModelConfig:
+    """AVE: 28 events from 8 RGB frames and one 10 s spectrogram, which sits at the first frame."""
+    audio = AudioInput(channels=1, window_s=10.24, fft=512, hop=160, mels=128, frames=1024)
+    return ModelConfig(
+        name="ave", trained=False, sensor_nodes=tuple(f"frame{i}" for i in range(1, 9)),
+        modalities={Modality.RGB: ModalityConfig(input=RgbInput()), Modality.AUDIO: ModalityConfig(input=audio)},
+        qoi=QoiConfig(dim=512), classes=AVE_CLASSES)
+
+
+PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
+    "gdtm-tiny": _gdtm_tiny,
+    "rgbd": _rgbd,
+    "gdtm": _gdtm,
+    "gdtm-4": _gdtm_4,
+    "mmfi": _mmfi,
+    "ave": _ave,
+}

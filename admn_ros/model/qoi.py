@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller: judges the quality of information (QoI) and scores layers (Section 3.4.1, Figure 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from admn_ros.budget.flops import QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
+from admn_ros.config import ModelConfig
+from admn_ros.model.rows import present_rows, to_slots
+from admn_ros.model.transformer import Encoder
+from admn_ros.sample import Modality, SampleBatch
+
+
+@dataclass(frozen=True)
+class ControllerOutput:
+    """What the controller says about a batch.
+
+    logits: per modality (B, depth), a score for each backbone layer (the paper's pi).
+    corruption: per modality (B,), not negative; 0 is clean (the paper's sigma).
+    e_corr: (B, dim), the embedding both are read from.
+    """
+
+    logits: Mapping[Modality, Tensor]
+    corruption: Mapping[Modality, Tensor]
+    e_corr: Tensor
+
+    @property
+    def qoi(self) -> dict[Modality, Tensor]:
+        """Quality of information exp(-corruption) per modality, (B,), range (0, 1]; 1 is clean."""
+        return {m: torch.exp(-s).clamp_min(torch.finfo(s.dtype).tiny) for m, s in self.corruption.items()}
+
+
+class QualityNet(nn.Module):
+    """Small convolutions of one modality, shared over its sensor nodes."""
+
+    def __init__(self, channels: int, size: int, dim: int) -> None:
+        super().__init__()
+        self.size = size
+        (k1, k2, k3), (c1, c2, c3) = qoi_kernels(size), QOI_CHANNELS
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, c1, k1), nn.ReLU(),
+            nn.Conv2d(c1, c2, k2), nn.ReLU(),
+            nn.MaxPool2d(QOI_POOL),
+            nn.Conv2d(c2, c3, k3), nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(c3 * qoi_sizes(size)[-1] ** 2, dim),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, C, H, W) to (R, dim)."""
+        small = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
+        out: Tensor = self.layers(small)
+        return out
+
+
+class QoiEncoder(nn.Module):
+    """Low-resolution inputs to layer scores and corruption values.
+
+    The Gumbel noise of training is not here but in `admn_ros.model.allocation`.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        q = config.qoi
+        self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
+        self.look = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
+                                   for m, c in config.modalities.items()})
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))
+        slots = 1 + len(self.depths) * self.nodes
+        self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
+        self.mlp_layers = nn.Sequential(
+            nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
+        self.mlp_corruption = nn.Sequential(
+            nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, len(self.depths)))
+
+    def perceive(self, batch: SampleBatch) -> Tensor:
+        """Embed the quality of all inputs of a batch: e_corr (B, dim). Absent inputs do not count."""
+        size = len(next(iter(batch.present.values())))
+        # The class token is always there, so attention is defined even with nothing to look at.
+        tokens = [self.cls_token.expand(size, -1, -1)]
+        keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device)]
+        for modality in self.depths:
+            token, present = self._look(modality, batch, size)
+            tokens.append(token)
+            keep.append(present)
+        encoded: Tensor = self.encoder(torch.cat(tokens, dim=1), torch.cat(keep, dim=1))
+        return encoded[:, 0]
+
+    def forward(self, batch: SampleBatch) -> ControllerOutput:
+        """Score the layers of every modality and judge its corruption."""
+        e_corr = self.perceive(batch)
+        logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
+        corruption = F.softplus(self.mlp_corruption(e_corr)).unbind(dim=1)
+        return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
+                                dict(zip(self.depths, corruption, strict=True)), e_corr)
+
+    def _look(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, dim) of a modality, and which of them are present (B, N)."""
+        token = self.cls_token
+        if modality in batch.inputs:
+            present = batch.present[modality]
+            rows, index = present_rows(batch.inputs[modality], present)
+            if len(index):
+                return to_slots(self.look[str(modality)](rows), index, size, self.nodes), present
+        absent = torch.zeros(size, self.nodes, dtype=torch.bool, device=token.device)
+        return torch.zeros(size, self.nodes, self.dim, dtype=token.dtype, device=token.device), absent

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vision transformer whose depth is chosen for every frame (paper Section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from admn_ros.config import BackboneConfig
+from admn_ros.errors import InputError
+from admn_ros.model.transformer import NORM_EPS, Block
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches to tokens (proj)."""
+
+    def __init__(self, channels: int, patch: tuple[int, int], dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, patches, dim), row by row."""
+        out: Tensor = self.proj(x)
+        return out.flatten(2).transpose(1, 2)
+
+
+class AdaptiveViT(nn.Module):
+    """ViT with the weight names of timm and MAE, of which any subset of layers can run.
+
+    Args:
+        shape: (C, H, W) of the input; H and W are multiples of the patch.
+        config: width, depth, heads and patch.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], config: BackboneConfig) -> None:
+        super().__init__()
+        self.shape, self.depth, self.dim = shape, config.depth, config.dim
+        channels, height, width = shape
+        patches = (height // config.patch[0]) * (width // config.patch[1])
+        self.patch_embed = PatchEmbed(channels, config.patch, config.dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
+        self.pos_embed = nn.Parameter(torch.zeros(1, patches + 1, config.dim))
+        self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.mlp_ratio) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first.
+
+        Raises:
+            InputError: the input has another shape than the model was made for.
+        """
+        if tuple(x.shape[1:]) != self.shape:
+            raise InputError("backbone input", tuple(x.shape[1:]), self.shape)
+        tokens = self.patch_embed(x)
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed
+
+    def readout(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, T, dim) to the normalized class token (B, dim)."""
+        # Norm works token by token, so taking the class token first gives the same and costs less.
+        out: Tensor = self.norm(tokens[:, 0])
+        return out
+
+    def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
+        """Run only the listed layers, in ascending order; a layer that is not listed is not executed.
+
+        Args:
+            x: (B, C, H, W).
+            active: layer indices in [0, depth); order and repetition do not matter.
+
+        Returns:
+            (B, dim).
+
+        Raises:
+            InputError: wrong input shape, or a layer that does not exist.
+        """
+        layers = sorted(set(active))
+        if layers and not 0 <= layers[0] <= layers[-1] < self.depth:
+            raise InputError("active layers", layers, f"[0, {self.depth})")
+        tokens = self.embed(x)
+        for i in layers:
+            tokens = self.blocks[i](tokens)
+        return self.readout(tokens)
+
+    def forward_masked(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Run with a different choice of layers for each row, differentiable in the choice.
+
+        Each layer gives mask * layer(x) + (1 - mask) * x (Section 3.4.3). A layer that no row uses
+        and whose mask needs no gradient is not executed.
+
+        Args:
+            x: (B, C, H, W).
+            mask: (B, depth), 1 for active and 0 for dropped.
+
+        Returns:
+            (B, dim), for masks of 0 and 1 what `forward` gives for each row.
+        """
+        if tuple(mask.shape) != (len(x), self.depth):
+            raise InputError("mask", tuple(mask.shape), (len(x), self.depth))
+        used = (mask.detach() != 0).any(dim=0).tolist()
+        tokens = self.embed(x)
+        for i, block in enumerate(self.blocks):
+            if used[i] or mask.requires_grad:
+                m = mask[:, i, None, None].to(tokens.dtype)
+                tokens = m * block(tokens) + (1 - m) * tokens
+        return self.readout(tokens)
