@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last seconds of one microphone array, and resampling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+
+Samples = npt.NDArray[np.float32]
+
+_NS = 1_000_000_000
+# How fast the ring's clock follows the stamps: jitter is averaged over some 20 chunks, while a drift
+# of 100 ppm stays within a few milliseconds.
+_FOLLOW = 0.05
+
+
+@dataclass
+class AudioStats:
+    """What happened to one input since the start.
+
+    gaps, lost_samples: pieces that never came and are zeros in the ring.
+    overlaps, dropped_samples: pieces that came again and were dropped.
+    resets: stamps that jumped back, changes of rate or channels.
+    """
+
+    chunks: int = 0
+    gaps: int = 0
+    lost_samples: int = 0
+    overlaps: int = 0
+    dropped_samples: int = 0
+    resets: int = 0
+
+
+class AudioWindow:
+    """Ring of the last `capacity_s` seconds of one input, indexed by sample count.
+
+    The count of samples is the clock within the ring; stamps place it in time and show what is
+    missing. A chunk whose stamp is within `tolerance_s` of what the count predicts follows the one
+    before without a seam (stamps jitter, samples do not). One that is later leaves a gap, which is
+    filled with zeros; one that is earlier overlaps, and what was already recorded is dropped from it.
+    A stamp that jumps back by more than `jump_back_s`, or another rate or number of channels, starts
+    anew. Everything is counted in `stats`.
+
+    Memory: twice `capacity_s` of samples, whatever arrives.
+    """
+
+    def __init__(self, capacity_s: float, *, tolerance_s: float = 0.02, jump_back_s: float = 1.0) -> None:
+        for field, value in (("capacity_s", capacity_s), ("tolerance_s", tolerance_s), ("jump_back_s", jump_back_s)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(field, value, "a positive number of seconds")
+        self.stats = AudioStats()
+        self._capacity_s = capacity_s
+        self._tolerance_ns = round(tolerance_s * _NS)
+        self._jump_back_ns = round(jump_back_s * _NS)
+        self._rate = 0
+        self._newest_ns = 0
+        self._ring = _Ring(1, 1)
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second of what is recorded; 0 before the first chunk."""
+        return self._rate
+
+    def push(self, samples: Samples, stamp_ns: int, sample_rate: int) -> None:
+        """Append a chunk, float32 (samples, channels), whose last sample is at `stamp_ns`.
+
+        Raises:
+            InputError: empty, not two-dimensional, or a rate below 1.
+        """
+        if samples.ndim != 2 or 0 in samples.shape:
+            raise InputError("samples", samples.shape, "(samples, channels), not empty")
+        if sample_rate < 1:
+            raise InputError("sample_rate", sample_rate, "at least 1")
+        self.stats.chunks += 1
+        if self._must_start_anew(samples.shape[1], stamp_ns, sample_rate):
+            self._start(samples.shape[1], sample_rate)
+            self._append(samples, stamp_ns)
+            return
+        expected_ns = self._newest_ns + self._ns(len(samples))
+        late_ns = stamp_ns - expected_ns
+        if late_ns > self._tolerance_ns:
+            self._skip(late_ns)
+        elif late_ns < -self._tolerance_ns:
+            samples = self._without_overlap(samples, -late_ns)
+        else:
+            stamp_ns = expected_ns + round(_FOLLOW * late_ns)
+        if len(samples):
+            self._append(samples, stamp_ns)
+
+    def window(self, end_ns: int, length_s: float, sample_rate: int | None = None) -> Samples:
+        """The `length_s` seconds that end at `end_ns`, float32 (samples, channels), a copy.
+
+        Where nothing was recorded, before the first sample or after the last, there are zeros. An
+        end within the tolerance of the newest sample is the newest sample. With `sample_rate` the
+        window is resampled to that rate.
+
+        Raises:
+            InputError: nothing was ever pushed, or the window is longer than the ring.
+        """
+        if not self._rate:
+            raise InputError("audio", "no chunk so far", "a window after the first chunk")
+        if not 0 < length_s <= self._capacity_s:
+            raise InputError("length_s", length_s, f"above 0, at most {self._capacity_s}")
+        ahead_ns = end_ns - self._newest_ns
+        ahead = 0 if abs(ahead_ns) <= self._tolerance_ns else round(ahead_ns * self._rate / _NS)
+        taken = self._ring.read(ahead, max(1, round(length_s * self._rate)))
+        return taken if sample_rate is None else resample(taken, self._rate, sample_rate)
+
+    def _must_start_anew(self, channels: int, stamp_ns: int, sample_rate: int) -> bool:
+        if not self._rate:
+            return True
+        changed = sample_rate != self._rate or channels != self._ring.channels
+        jumped = stamp_ns < self._newest_ns - self._jump_back_ns
+        self.stats.resets += changed or jumped
+        return changed or jumped
+
+    def _start(self, channels: int, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._ring = _Ring(math.ceil(self._capacity_s * sample_rate) + 1, channels)
+
+    def _append(self, samples: Samples, stamp_ns: int) -> None:
+        self._ring.append(samples)
+        self._newest_ns = stamp_ns
+
+    def _skip(self, missing_ns: int) -> None:
+        missing = round(missing_ns * self._rate / _NS)
+        self.stats.gaps += 1
+        self.stats.lost_samples += missing
+        self._ring.skip(missing)
+
+    def _without_overlap(self, samples: Samples, early_ns: int) -> Samples:
+        again = min(len(samples), round(early_ns * self._rate / _NS))
+        self.stats.overlaps += 1
+        self.stats.dropped_samples += again
+        return samples[again:]
+
+    def _ns(self, samples: int) -> int:
+        return round(samples * _NS / self._rate)
+
+
+class _Ring:
+    """The last `capacity` samples, always one contiguous piece of a buffer of twice the size."""
+
+    def __init__(self, capacity: int, channels: int) -> None:
+        self.channels = channels
+        self._capacity = capacity
+        self._buffer = np.zeros((2 * capacity, channels), np.float32)
+        self._end = capacity  # as if `capacity` zeros had been recorded
+
+    def append(self, samples: Samples) -> None:
+        samples = samples[-self._capacity:]
+        start = self._make_room(len(samples))
+        self._buffer[start:self._end] = samples
+
+    def skip(self, count: int) -> None:
+        start = self._make_room(min(count, self._capacity))
+        self._buffer[start:self._end] = 0.0
+
+    def read(self, ahead: int, count: int) -> Samples:
+        """Copy of `count` samples that end `ahead` samples after the newest one."""
+        out = np.zeros((count, self.channels), np.float32)
+        stop = self._end + ahead
+        first, last = max(stop - count, self._end - self._capacity), min(stop, self._end)
+        if first < last:
+            out[first - stop + count:last - stop + count] = self._buffer[first:last]
+        return out
+
+    def _make_room(self, count: int) -> int:
+        """Advance the end by `count` samples; returns where they start."""
+        if self._end + count > len(self._buffer):
+            keep = self._capacity - count
+            self._buffer[:keep] = self._buffer[self._end - keep:self._end].copy()
+            self._end = keep
+        start = self._end
+        self._end += count
+        return start
+
+
+def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+    """Samples at another rate: float32 (samples, channels) to (round(samples * to / from), channels).
+
+    The recording, followed by its mirror image so that its ends do not meet with a step, is cut off
+    or filled with zeros in the frequency domain: exact below the lower Nyquist frequency, no aliases,
+    any ratio.
+
+    Raises:
+        InputError: a rate below 1.
+    """
+    for field, rate in (("from_hz", from_hz), ("to_hz", to_hz)):
+        if rate < 1:
+            raise InputError(field, rate, "at least 1")
+    n = len(samples)
+    m = round(n * to_hz / from_hz)
+    if from_hz == to_hz or n == 0 or m == 0:
+        return samples[:m]
+    spectrum = np.fft.rfft(np.concatenate([samples, samples[::-1]]), axis=0)
+    # Both Nyquist bins are left out: there the phase of a real signal is ambiguous.
+    kept = np.zeros((m + 1, samples.shape[1]), spectrum.dtype)
+    kept[:min(n, m)] = spectrum[:min(n, m)]
+    return np.asarray(np.fft.irfft(kept, 2 * m, axis=0)[:m] * (m / n), dtype=np.float32)

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From sensor messages to the arrays documented in `admn_ros.sample.Reading`.
+
+Messages are duck-typed: anything with the fields of the protocols below does, whether rclpy built it
+(`data` is an array.array) or rosbags deserialised it (`data` is a NumPy array). Arrays may share the
+memory of the message and may be read-only: take them as values, do not write into them.
+
+A message that cannot be used is one `InputError` that names the field, what was found and what is
+allowed. Sizes are checked before any memory is taken.
+"""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.sensing.image_header import read_image_header
+
+Buffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[np.uint8] | array[int]"
+T = TypeVar("T")
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Largest image that is decoded. Beyond it the header is more likely broken than the camera that good."""
+MAX_AUDIO_VALUES = 16 * 1024 * 1024
+"""Most values (samples times channels) in one audio message."""
+
+
+class StampMessage(Protocol):
+    """builtin_interfaces/Time."""
+
+    @property
+    def sec(self) -> int: ...  # noqa: D102
+    @property
+    def nanosec(self) -> int: ...  # noqa: D102
+
+
+class ImageMessage(Protocol):
+    """sensor_msgs/Image."""
+
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def encoding(self) -> str: ...  # noqa: D102
+    @property
+    def is_bigendian(self) -> int: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
+    @property
+    def data(self) -> Buffer: ...  # noqa: D102
+
+
+class CompressedImageMessage(Protocol):
+    """sensor_msgs/CompressedImage."""
+
+    @property
+    def format(self) -> str: ...  # noqa: D102
+    @property
+    def data(self) -> Buffer: ...  # noqa: D102
+
+
+class AudioMessage(Protocol):
+    """admn_ros/AudioFrame."""
+
+    @property
+    def sample_rate(self) -> int: ...  # noqa: D102
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+    @property
+    def encoding(self) -> str: ...  # noqa: D102
+    @property
+    def data(self) -> Buffer: ...  # noqa: D102
+
+
+# Encoding of a colour image: channels, and OpenCV's conversion to RGB (None: it is RGB).
+# 8UC3 and 8UC1 do not say what the channels are; OpenCV's own order is the convention for them.
+_COLOUR: dict[str, tuple[int, int | None]] = {
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "8UC3": (3, cv2.COLOR_BGR2RGB),
+    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+}
+_DEPTH: dict[str, np.dtype[Any]] = {
+    "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16)}
+_RADAR: dict[str, np.dtype[Any]] = {"32FC1": np.dtype(np.float32)}
+_AUDIO: dict[str, np.dtype[Any]] = {"S16LE": np.dtype("<i2"), "F32LE": np.dtype("<f4")}
+_SATURATED_MM = 65535
+
+
+def stamp_ns(stamp: StampMessage) -> int:
+    """Stamp of a header in nanoseconds.
+
+    Raises:
+        InputError: zero (a driver that never sets it), negative, or not a time.
+    """
+    if stamp.sec < 0 or not 0 <= stamp.nanosec < 1_000_000_000:
+        raise InputError("header.stamp", f"sec {stamp.sec}, nanosec {stamp.nanosec}",
+                         "sec not negative, nanosec below 1000000000")
+    total = int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    if total == 0:
+        raise InputError("header.stamp", 0, "the time of the measurement; the driver does not set it")
+    return total
+
+
+def decode_rgb(msg: ImageMessage) -> npt.NDArray[np.uint8]:
+    """Colour or grey image to uint8 (H, W, 3), RGB order.
+
+    Encodings: rgb8, bgr8, rgba8, bgra8, mono8; 8UC3 is taken as bgr8 and 8UC1 as mono8, OpenCV's
+    order. Alpha is dropped, grey is repeated.
+
+    Raises:
+        InputError: unknown encoding, or a size that does not fit the data.
+    """
+    channels, conversion = _choose(msg.encoding, _COLOUR)
+    pixels = _pixels(msg, np.dtype(np.uint8), channels)
+    if conversion is None:
+        return pixels
+    return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
+
+
+def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
+    """Depth image to float32 (H, W), metres along the optical axis, NaN where invalid.
+
+    32FC1 is metres (REP-118); NaN, infinities (REP-117: too near, too far), zero and negative values
+    are invalid. 16UC1 and mono16 are millimetres; 0 is invalid, and so is 65535, which several
+    cameras give for a saturated pixel and none can measure.
+
+    Raises:
+        InputError: unknown encoding, or a size that does not fit the data.
+    """
+    dtype = _choose(msg.encoding, _DEPTH)
+    pixels = _pixels(msg, dtype, 1)[..., 0]
+    if dtype.kind == "u":
+        depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
+        valid = (pixels != 0) & (pixels != _SATURATED_MM)
+        depth /= np.float32(1000.0)
+    else:
+        depth = pixels.astype(np.float32)
+        valid = (depth > 0) & (depth < np.inf)
+    depth[~valid] = np.nan
+    return depth
+
+
+def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
+    """Radar heatmap (32FC1) to float32 (rows, columns), linear magnitude.
+
+    NaN and negative cells are 0: outside the field of view. An infinite cell refuses the message:
+    the magnitudes overflowed, so the other cells are not to be trusted either.
+
+    Raises:
+        InputError: unknown encoding, a size that does not fit the data, or an infinite cell.
+    """
+    dtype = _choose(msg.encoding, _RADAR)
+    heatmap: npt.NDArray[np.float32] = _pixels(msg, dtype, 1)[..., 0].astype(np.float32)
+    infinite = int(np.count_nonzero(heatmap == np.inf))
+    if infinite:
+        raise InputError("data", f"{infinite} infinite cells", "finite magnitudes, NaN outside the field of view")
+    heatmap[~(heatmap > 0)] = 0.0
+    return heatmap
+
+
+def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
+    """JPEG or PNG image to uint8 (H, W, 3), RGB order.
+
+    The data decide, not the free text in `format`. The size is read from the file's own header
+    before anything is decompressed. An orientation tag is ignored: a sensor's pixels stay in place.
+
+    Raises:
+        InputError: neither JPEG nor PNG, more than 8 bits (that is a depth image), too large,
+            cut off, or broken.
+    """
+    data = _bytes(msg.data)
+    header = read_image_header(data[:1 << 20].tobytes())
+    if header is None:
+        raise InputError("data", f"format {msg.format!r} with unknown first bytes", "a JPEG or PNG file")
+    if header.bits > 8:
+        raise InputError("data", f"{header.bits} bits per channel", "8 bits per channel")
+    _check_size(header.width, header.height)
+    if header.kind == "jpeg" and not data[-4096:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
+        # OpenCV would fill the rest with grey and say nothing.
+        raise InputError("data", f"a JPEG of {data.size} bytes without its end", "a complete file")
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise InputError("data", f"a broken {header.kind} file", "a complete file") from error
+    if image is None:
+        raise InputError("data", f"a broken {header.kind} file", "a complete file")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
+    """Audio chunk to float32 (samples, channels), full scale is 1.0.
+
+    S16LE is divided by 32768. F32LE is taken as it is, also beyond full scale.
+
+    Raises:
+        InputError: unknown encoding, rate or channels out of the range of `AudioFrame.msg`, no data,
+            a length that is not a multiple of one sample of all channels, NaN or infinities.
+    """
+    dtype = _choose(msg.encoding, _AUDIO)
+    if not 1000 <= msg.sample_rate <= 384_000:
+        raise InputError("sample_rate", msg.sample_rate, "1000 to 384000")
+    if not 1 <= msg.channels <= 64:
+        raise InputError("channels", msg.channels, "1 to 64")
+    data = _bytes(msg.data)
+    unit = dtype.itemsize * msg.channels
+    if data.size == 0 or data.size % unit:
+        raise InputError("data", f"{data.size} bytes",
+                         f"a multiple of {unit} bytes ({msg.channels} channels of {msg.encoding}), not zero")
+    if data.size // dtype.itemsize > MAX_AUDIO_VALUES:
+        raise InputError("data", f"{data.size // dtype.itemsize} values", f"at most {MAX_AUDIO_VALUES}")
+    samples: npt.NDArray[Any] = data.view(dtype).reshape(-1, msg.channels)
+    if dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(32768)
+    if not np.isfinite(samples).all():
+        raise InputError("data", f"{np.count_nonzero(~np.isfinite(samples))} values that are NaN or infinite",
+                         "finite values")
+    return np.asarray(samples, dtype=np.float32)
+
+
+def _choose(encoding: str, known: dict[str, T]) -> T:
+    if encoding not in known:
+        raise InputError("encoding", repr(encoding), ", ".join(known))
+    return known[encoding]
+
+
+def _bytes(data: Buffer) -> npt.NDArray[np.uint8]:
+    """View of a message's bytes."""
+    try:
+        view = memoryview(cast(bytes, data))  # a buffer, for which Python 3.10 has no type
+    except TypeError as error:
+        raise InputError("data", type(data).__name__, "bytes") from error
+    if view.nbytes == 0:  # frombuffer does not take nothing
+        return np.empty(0, np.uint8)
+    return np.frombuffer(view, np.uint8)
+
+
+def _check_size(width: int, height: int) -> None:
+    for field, value in (("width", width), ("height", height)):
+        if value <= 0:
+            raise InputError(field, value, "at least 1")
+    if width * height > MAX_PIXELS:
+        raise InputError("width", f"{width}x{height}", f"at most {MAX_PIXELS} pixels")
+
+
+def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
+    """View (H, W, channels) of an image's pixels, past the padding of rows, in its byte order."""
+    _check_size(msg.width, msg.height)
+    pixel = dtype.itemsize * channels
+    if msg.step < msg.width * pixel:
+        raise InputError("step", msg.step,
+                         f"at least {msg.width * pixel} bytes ({msg.width} pixels of {msg.encoding})")
+    data = _bytes(msg.data)
+    if data.size != msg.step * msg.height:
+        raise InputError("data", f"{data.size} bytes", f"{msg.step * msg.height} bytes (step times height)")
+    ordered = dtype.newbyteorder(">" if msg.is_bigendian else "<")
+    return np.ndarray((msg.height, msg.width, channels), ordered, data, strides=(msg.step, pixel, dtype.itemsize))

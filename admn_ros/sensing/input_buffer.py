@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the synchronizer remembers of one input."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import NamedTuple
+
+from admn_ros.config import SyncModality
+from admn_ros.sample import MISSING, Array, Availability, Reading, SensorKey
+
+_NS = 1_000_000_000
+_RATE_GAIN = 0.1
+
+
+class Stamped(NamedTuple):
+    """A reading in the buffer, its offset subtracted."""
+
+    stamp_ns: int
+    data: Array
+
+
+class Stored(Enum):
+    """What became of a reading that arrived."""
+
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+
+
+class InputBuffer:
+    """Readings of one input in order of their stamps, at most `capacity`, and its liveness.
+
+    Only a reading that was kept counts as a sign of life: a driver that repeats its last message
+    for ever is dead.
+    """
+
+    def __init__(self, key: SensorKey, settings: SyncModality, capacity: int) -> None:
+        self.key = key
+        self.offset_ns = round(settings.offset_s * _NS)
+        self.tolerance_ns = round(settings.tolerance_s * _NS)
+        self.hold_ns = round(settings.hold_s * _NS)
+        self.wait_s = settings.wait_s
+        self.last_stamp_ns: int | None = None   # of the reading that arrived last, not the largest
+        self.last_arrival_s: float | None = None
+        self.period_ns: float | None = None     # smoothed distance of stamps
+        self._capacity = capacity
+        self._readings: deque[Stamped] = deque()
+
+    def __len__(self) -> int:
+        return len(self._readings)
+
+    @property
+    def newest(self) -> Stamped | None:
+        """The reading with the largest stamp."""
+        return self._readings[-1] if self._readings else None
+
+    def jumps_back(self, stamp_ns: int, by_ns: int) -> bool:
+        """Whether a stamp lies more than `by_ns` before the newest one."""
+        return bool(self._readings) and stamp_ns < self._readings[-1].stamp_ns - by_ns
+
+    def is_live(self, now_s: float, silent_s: float) -> bool:
+        """Whether something came within the last `silent_s` seconds."""
+        return self.last_arrival_s is not None and now_s - self.last_arrival_s <= silent_s
+
+    def store(self, reading: Stamped, now_s: float, emitted_ns: int | None) -> Stored:
+        """Put a reading in its place.
+
+        Late is a reading that no frame can use any more: frames to come are newer than `emitted_ns`,
+        and a reading nearer to them is there, or the buffer is full of newer ones.
+        """
+        readings = self._readings
+        place = len(readings)
+        while place and readings[place - 1].stamp_ns > reading.stamp_ns:
+            place -= 1
+        if place and readings[place - 1].stamp_ns == reading.stamp_ns:
+            return Stored.DUPLICATE
+        overtaken = place < len(readings) and emitted_ns is not None and readings[place].stamp_ns <= emitted_ns
+        if overtaken or (place == 0 and len(readings) == self._capacity):
+            return Stored.LATE
+        if place == len(readings):
+            self._learn_period(reading.stamp_ns)
+        readings.insert(place, reading)
+        if len(readings) > self._capacity:
+            readings.popleft()
+        self.last_stamp_ns, self.last_arrival_s = reading.stamp_ns, now_s
+        return Stored.KEPT
+
+    def is_settled(self, stamp_ns: int) -> bool:
+        """Whether waiting would not bring this input nearer to a frame's stamp.
+
+        Either something newer than the stamp came, so nothing nearer will, or a reading within the
+        tolerance is there and the next one, a period later, would not be nearer.
+        """
+        if self.last_stamp_ns is None or self.last_stamp_ns >= stamp_ns:
+            return self.last_stamp_ns is not None
+        age = min((abs(stamp_ns - r.stamp_ns) for r in self._readings), default=None)
+        if age is None or age > self.tolerance_ns:
+            return False
+        return self.period_ns is None or age <= self.period_ns / 2
+
+    def reading_at(self, stamp_ns: int) -> Reading:
+        """What this input contributes to a frame: see `Synchronizer`."""
+        before = next((r for r in reversed(self._readings) if r.stamp_ns <= stamp_ns), None)
+        after = next((r for r in self._readings if stamp_ns < r.stamp_ns <= stamp_ns + self.tolerance_ns), None)
+        age = None if before is None else stamp_ns - before.stamp_ns
+        if after is not None and (age is None or after.stamp_ns - stamp_ns < age):
+            return Reading(Availability.FRESH, after.data, after.stamp_ns)
+        if before is None or age is None:
+            return MISSING
+        if age <= self.tolerance_ns:
+            return Reading(Availability.FRESH, before.data, before.stamp_ns)
+        return Reading(Availability.HELD, before.data, before.stamp_ns) if age <= self.hold_ns else MISSING
+
+    def forget_before(self, emitted_ns: int) -> None:
+        """Drop what frames newer than `emitted_ns` cannot use: all but the last reading up to there."""
+        while len(self._readings) > 1 and self._readings[1].stamp_ns <= emitted_ns:
+            self._readings.popleft()
+
+    def clear(self) -> None:
+        """Forget readings and stamps; the sign of life stays."""
+        self._readings.clear()
+        self.last_stamp_ns = None
+
+    def _learn_period(self, stamp_ns: int) -> None:
+        if not self._readings:
+            return
+        step = stamp_ns - self._readings[-1].stamp_ns
+        self.period_ns = step if self.period_ns is None else self.period_ns + _RATE_GAIN * (step - self.period_ns)

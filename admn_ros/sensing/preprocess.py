@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a sensor frame to the tensors of the network: one rule per modality, from the model's config.
+
+The same functions serve the node, datasets, training and evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from admn_ros.config import AudioInput, DepthInput, InputConfig, ModelConfig, RadarInput, RgbInput
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.sample import Array, MultimodalSample, SensorFrame, SensorKey
+from admn_ros.sensing.audio import resample
+from admn_ros.sensing.mel import log_mel
+
+_SMALLEST_WEIGHT = 1e-4
+
+
+def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
+    """Image uint8 (H, W, 3), RGB order, to float32 (3, height, width): ([0, 1] values - mean) / std.
+
+    Resized without keeping the aspect, by area when it shrinks, else bilinear; rounded to uint8.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise _unfit("rgb", image, "uint8 (H, W, 3)")
+    pixels = torch.from_numpy(_resize(image, config.height, config.width)).permute(2, 0, 1)
+    std = torch.tensor(config.std)
+    scale, shift = 1.0 / (255.0 * std), -torch.tensor(config.mean) / std
+    return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None]).contiguous()
+
+
+def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
+    """Depth float32 (H, W) in metres to float32 (channels, height, width) in [min_m, max_m] / max_m.
+
+    Invalid pixels (NaN, infinite, zero, negative) neither count nor spread: a new pixel is the mean
+    of the valid ones under it, weighted by area, and 0 when there is none.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    _check_map("depth", depth)
+    metres = depth.astype(np.float32, copy=False)
+    valid = (metres > 0) & (metres < np.inf)
+    clipped = np.clip(np.where(valid, metres, np.float32(0)), config.min_m, config.max_m, dtype=np.float32)
+    weights = valid.astype(np.float32)
+    summed = _resize(clipped * weights, config.height, config.width)
+    weights = _resize(weights, config.height, config.width)
+    seen = weights > _SMALLEST_WEIGHT
+    mean = np.divide(summed, weights, out=np.zeros_like(summed), where=seen)
+    # Rounding in the sums must not leave the range.
+    mean[seen] = np.clip(mean[seen], config.min_m, config.max_m)
+    return _repeat(mean / np.float32(config.max_m), config.channels)
+
+
+def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
+    """Magnitudes float32 (rows, columns) to float32 (channels, height, width).
+
+    (log1p(x / floor) - mean) / std, then resized by area when it shrinks, else bilinear. NaN and
+    negative cells count as 0, cells too large for float32 as its largest value.
+
+    Raises:
+        InputError: another type or shape.
+    """
+    _check_map("radar", heatmap)
+    largest = float(np.finfo(np.float32).max)
+    magnitude = np.nan_to_num(heatmap.astype(np.float64), nan=0.0, posinf=largest, neginf=0.0)
+    compressed = np.log1p(np.minimum(np.maximum(magnitude, 0.0) / config.floor, largest))
+    normalized = ((compressed - config.mean) / config.std).astype(np.float32)
+    return _repeat(_resize(normalized, config.height, config.width), config.channels)
+
+
+def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None = None) -> Tensor:
+    """Sound float32 (samples, channels) to log-mel float32 (channels, mels, frames), normalized.
+
+    The last frame ends with the last sample; the newest fft + (frames - 1) * hop samples count, and
+    where the recording is shorter, silence comes before it. Samples beyond full scale are clipped.
+    Of more channels than the model has the first are taken; fewer are repeated in turn.
+    `sample_rate_hz`, when it is not the model's, is resampled.
+
+    Raises:
+        InputError: another type or shape, or a sample that is not finite.
+    """
+    if samples.dtype.kind != "f" or samples.ndim != 2 or samples.shape[1] == 0:
+        raise _unfit("audio", samples, "float32 (samples, channels)")
+    sound: npt.NDArray[np.float32] = samples.astype(np.float32, copy=False)
+    if not np.isfinite(sound).all():
+        raise InputError("audio", "samples that are NaN or infinite", "finite samples")
+    if sample_rate_hz is not None and sample_rate_hz != config.sample_rate_hz:
+        sound = resample(sound, sample_rate_hz, config.sample_rate_hz)
+    length = config.fft + (config.frames - 1) * config.hop
+    used = sound[-length:, np.arange(config.channels) % sound.shape[1]]
+    padded = np.zeros((config.channels, length), np.float32)
+    padded[:, length - len(used):] = np.clip(used.T, -1.0, 1.0)
+    spectrogram = log_mel(torch.from_numpy(padded), config.sample_rate_hz, config.fft, config.hop, config.mels)
+    return (spectrogram - config.mean) / config.std
+
+
+def input_tensor(data: Array, config: InputConfig) -> Tensor:
+    """A reading of any modality, as documented in `sample.Reading`, to float32 `config.shape`.
+
+    Audio is taken at the model's sample rate.
+
+    Raises:
+        InputError: data that do not fit the modality.
+    """
+    if isinstance(config, RgbInput):
+        return rgb_tensor(data, config)
+    if isinstance(config, DepthInput):
+        return depth_tensor(data, config)
+    if isinstance(config, RadarInput):
+        return radar_tensor(data, config)
+    return audio_tensor(data, config)
+
+
+class Preprocessor:
+    """Turns sensor frames into samples for one model.
+
+    Rows run over the model's sensor nodes in order; the row of an input that is missing, or that the
+    deployment does not have, is zero and not present.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._config = config
+        self._rows = {node: row for row, node in enumerate(config.sensor_nodes)}
+
+    def check_inputs(self, keys: Iterable[SensorKey]) -> None:
+        """Make sure that the model knows all inputs of a deployment.
+
+        Raises:
+            ConfigError: a sensor node or modality that the model does not have.
+        """
+        for key in keys:
+            if key.node not in self._rows:
+                raise ConfigError(f"input {key}", f"sensor node {key.node}",
+                                  f"the model's sensor nodes: {', '.join(self._rows)}")
+            if key.modality not in self._config.modalities:
+                raise ConfigError(f"input {key}", f"modality {key.modality}",
+                                  f"the model's modalities: {', '.join(map(str, self._config.modalities))}")
+
+    def __call__(self, frame: SensorFrame) -> MultimodalSample:
+        """Make the sample of a frame. Audio must be at the model's sample rate.
+
+        Raises:
+            ConfigError: an input that the model does not have.
+            InputError: data that do not fit; the field begins with the input (`node1/rgb`).
+        """
+        self.check_inputs(frame.readings)
+        inputs, present = {}, {}
+        for modality, settings in self._config.modalities.items():
+            inputs[modality] = torch.zeros(len(self._rows), *settings.input.shape)
+            present[modality] = torch.zeros(len(self._rows), dtype=torch.bool)
+        for key, reading in frame.readings.items():
+            if reading.data is None:
+                continue
+            try:
+                tensor = input_tensor(reading.data, self._config.modalities[key.modality].input)
+            except InputError as error:
+                raise error.within(str(key)) from error
+            inputs[key.modality][self._rows[key.node]] = tensor
+            present[key.modality][self._rows[key.node]] = True
+        return MultimodalSample(inputs, present, frame.stamp_ns)
+
+
+def _check_map(name: str, data: Array) -> None:
+    if data.dtype.kind != "f" or data.ndim != 2 or 0 in data.shape:
+        raise _unfit(name, data, "float32 (rows, columns)")
+
+
+def _unfit(name: str, data: Array, allowed: str) -> InputError:
+    return InputError(name, f"{data.dtype} {data.shape}", allowed)
+
+
+def _resize(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
+    rows, columns = pixels.shape[:2]
+    if (rows, columns) == (height, width):
+        return pixels.copy()  # it may be a read-only view of a message
+    # OpenCV's area method is a mean only when no side grows.
+    shrinks = height <= rows and width <= columns
+    resized: npt.NDArray[Any] = cv2.resize(pixels, (width, height),
+                                           interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized
+
+
+def _repeat(image: npt.NDArray[np.float32], channels: int) -> Tensor:
+    return torch.from_numpy(image).expand(channels, -1, -1).contiguous()
