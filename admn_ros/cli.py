@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `admn` command: everything that needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from admn_ros.errors import AdmnError, ModelError
+
+Command = Callable[[argparse.Namespace], None]
+CONSOLE = Console(stderr=True)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a subcommand; one clear line and exit code 2 on bad input."""
+    options = _parser().parse_args(args)
+    run: Command = options.run
+    try:
+        run(options)
+    except AdmnError as error:
+        print(f"admn {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="admn", description="Adaptive multimodal perception within a budget.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    new = _add(commands, "new-model", "make a model folder with random weights, to try topics and budgets", _new_model)
+    new.add_argument("folder", type=Path, help="where to put it")
+    new.add_argument("--preset", default="gdtm-tiny", help="architecture (default: gdtm-tiny); `list` names them")
+    new.add_argument("--seed", type=int, default=0, help="seed of the weights (default: 0)")
+    new.add_argument("--force", action="store_true", help="replace a model folder that is already there")
+
+    inspect = _add(commands, "inspect", "say what a model folder or a recording holds", _inspect)
+    inspect.add_argument("path", type=Path, help="model folder, rosbag2 folder, .mcap or .db3 file")
+
+    profile = _add(commands, "profile", "measure a model's milliseconds per layer here, for budgets in time", _profile)
+    profile.add_argument("model", type=Path, help="model folder; costs.yaml is written into it")
+    profile.add_argument("--repeats", type=int, default=30, help="runs per figure (default: 30)")
+    profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+    convert = _add(commands, "convert", "turn an RGB-D image folder with poses (7-Scenes layout) into a rosbag2", _convert)
+    convert.add_argument("folder", type=Path, help="folder with frame-NNNNNN.color.jpg, .depth.png and .pose.txt")
+    convert.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
+    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+    convert.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"), help="encoding (default: 16UC1)")
+    convert.add_argument("--limit", type=int, help="at most so many frames")
+
+    demo = _add(commands, "demo-recording", "make the demo's recording: a car seen by four modalities", _demo_recording)
+    demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
+    demo.add_argument("--seconds", type=float, default=12.0, help="length (default: 12)")
+    demo.add_argument("--seed", type=int, default=7, help="seed (default: 7)")
+    demo.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+    demo.add_argument("--no-events", action="store_true", help="leave out darkness, saturation and dead topics")
+
+    sheet = _add(commands, "sheet", "draw what every sensor of a recording sees at one instant", _sheet)
+    sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
+    sheet.add_argument("png", type=Path, help="picture to write")
+    sheet.add_argument("--at", type=float, help="seconds after the start (default: the middle)")
+    return parser
+
+
+def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str,
+         run: Command) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    return parser
+
+
+# The rooms are imported where they are used: torch alone takes seconds, and `--help` should not.
+
+
+def _new_model(options: argparse.Namespace) -> None:
+    from admn_ros.model.checkpoint import create_random_model
+    from admn_ros.model.presets import PRESETS, preset
+
+    if options.preset == "list":
+        print("\n".join(PRESETS))
+        return
+    create_random_model(preset(options.preset), options.folder, options.seed, force=options.force)
+    print(f"{options.folder}: preset {options.preset}, seed {options.seed}. "
+          "UNTRAINED: the weights are random and the estimates mean nothing.")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    if (options.path / "config.yaml").is_file():
+        _inspect_model(options.path)
+    else:
+        _inspect_bag(options.path)
+
+
+def _inspect_model(folder: Path) -> None:
+    from admn_ros.config import ModelConfig, load_config
+    from admn_ros.model.checkpoint import load_model
+
+    config = load_config(ModelConfig, folder / "config.yaml")
+    parameters = sum(p.numel() for p in load_model(folder, "cpu").parameters())
+    print(f"{config.name}: {'trained' if config.trained else 'UNTRAINED, random weights'}, "
+          f"{parameters / 1e6:.2f} M parameters, {config.layers_total} layers")
+    print(f"sensor nodes: {', '.join(config.sensor_nodes)}    classes: {', '.join(config.classes)}")
+    for modality, entry in config.modalities.items():
+        shape = "x".join(map(str, entry.input.shape))
+        print(f"  {modality}: input {shape}, {entry.backbone.depth} layers of width {entry.backbone.dim}")
+    measured = (folder / "costs.yaml").is_file()
+    print(f"budgets: layers, gflops{', and those measured in costs.yaml' if measured else ' (run `admn profile` for milliseconds)'}")
+
+
+def _inspect_bag(path: Path) -> None:
+    from admn_ros.datasets.bags import BagReader
+
+    with BagReader(path) as bag:
+        print(f"{path}: {bag.message_count} messages in {(bag.end_ns - bag.start_ns) * 1e-9:.2f} s")
+        for topic, info in bag.topics.items():
+            print(f"  {topic}: {info.count} x {info.type}")
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from admn_ros.inference.engine import Engine
+    from admn_ros.inference.profile import measure_costs, write_costs
+
+    if options.repeats < 1:
+        raise ModelError("--repeats", options.repeats, "1 or more")
+    engine = Engine(options.model, options.device)
+    with CONSOLE.status("measuring"):
+        costs = measure_costs(engine, options.repeats)
+    path = write_costs(costs, options.model)
+    print(f"{path}: {costs.device}, milliseconds; budgets in milliseconds are now accepted")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+
+    with Progress(console=CONSOLE) as progress:
+        task = progress.add_task("converting", total=None)
+        summary = convert_rgbd_folder(
+            options.folder, options.bag, storage=options.storage, depth=options.depth, limit=options.limit,
+            progress=lambda done, total: progress.update(task, completed=done, total=total))
+    print(f"{options.bag}: {summary}")
+
+
+def _demo_recording(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.recording import record
+
+    with CONSOLE.status("recording"):
+        summary = record(options.bag, seconds=options.seconds, seed=options.seed, storage=options.storage,
+                         events=not options.no_events)
+    print(f"{options.bag}: {summary}")
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.contact_sheet import draw_sheet
+
+    draw_sheet(options.bag, options.png)
+    print(options.png)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

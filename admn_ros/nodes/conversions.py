@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From estimates to messages. Decoding of sensor messages is in `sensing/decode.py`, without ROS."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from admn_ros.budget.budget import Budget
+from admn_ros.errors import InputError
+from admn_ros.msg import Classification, ComputeBudget, LayerAllocation, ModalityAllocation
+from admn_ros.sample import Availability, Modality, SensorFrame
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from std_msgs.msg import Header
+
+if TYPE_CHECKING:
+    from admn_ros.inference.engine import Estimate
+
+UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")  # index is ComputeBudget.UNIT_*
+AVAILABILITY = {
+    Availability.FRESH: ModalityAllocation.FRESH,
+    Availability.HELD: ModalityAllocation.HELD,
+    Availability.MISSING: ModalityAllocation.MISSING,
+}
+UNKNOWN_ANGLE_VARIANCE = math.pi**2 / 3  # rad^2: of an angle of which nothing is known
+
+
+def header(stamp_ns: int, frame_id: str) -> Header:
+    """Header from nanoseconds."""
+    return Header(stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
+
+
+def budget_from_message(message: ComputeBudget) -> tuple[Budget, float]:
+    """The budget, and how long it holds in seconds (0: until replaced).
+
+    Raises:
+        InputError: unknown unit, NaN or negative limit, negative validity.
+    """
+    if message.unit >= len(UNITS):
+        raise InputError("budget.unit", message.unit, ", ".join(f"{i} {u}" for i, u in enumerate(UNITS)))
+    valid_for_s = message.valid_for.sec + message.valid_for.nanosec * 1e-9
+    if valid_for_s < 0:
+        raise InputError("budget.valid_for", f"{valid_for_s} s", "0 or more seconds")
+    return Budget(message.limit, UNITS[message.unit], message.source), valid_for_s
+
+
+def pose_message(estimate: Estimate) -> PoseWithCovarianceStamped:
+    """Pose of the target. Orientation is not estimated: identity, with the variance of no knowledge."""
+    message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, estimate.frame_id))
+    position = message.pose.pose.position
+    position.x, position.y, position.z = map(float, estimate.mean_m)
+    covariance = [0.0] * 36
+    for row in range(3):
+        for column in range(3):
+            covariance[6 * row + column] = float(estimate.covariance_m2[row, column])
+        covariance[21 + 7 * row] = UNKNOWN_ANGLE_VARIANCE
+    message.pose.covariance = covariance
+    return message
+
+
+def classification_message(estimate: Estimate) -> Classification:
+    """Class of the target with all scores."""
+    best = int(estimate.scores.argmax())
+    return Classification(
+        header=header(estimate.stamp_ns, estimate.frame_id), label=estimate.labels[best],
+        score=float(estimate.scores[best]), labels=list(estimate.labels), scores=estimate.scores.tolist())
+
+
+def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Modality, int],
+                       latency_ms: float, frames_dropped: int) -> LayerAllocation:
+    """Where the compute of a frame went."""
+    a = estimate.allocation
+    return LayerAllocation(
+        header=header(estimate.stamp_ns, estimate.frame_id),
+        requested_limit=a.requested.limit, requested_unit=UNITS.index(a.requested.unit), source=a.requested.source,
+        granted_limit=a.granted_limit, granted_unit=UNITS.index(a.granted_unit), spent=a.spent,
+        reason=getattr(LayerAllocation, f"REASON_{a.reason.name}"), reason_text=a.reason_text,
+        latency_ms=latency_ms, frames_dropped=frames_dropped,
+        modalities=[_modality_message(frame, estimate, m, depth) for m, depth in depths.items()])
+
+
+def _modality_message(frame: SensorFrame, estimate: Estimate, modality: Modality, depth: int) -> ModalityAllocation:
+    active = estimate.allocation.active.get(modality, ())
+    used = frame.nodes(modality, Availability.FRESH, Availability.HELD) if active else []
+    return ModalityAllocation(
+        modality=modality.value, sensor_nodes=used, active_layers=active, layers_total=depth,
+        held_nodes=frame.nodes(modality, Availability.HELD),
+        missing_nodes=frame.nodes(modality, Availability.MISSING),
+        cost=estimate.allocation.cost.get(modality, 0.0), qoi=estimate.qoi.get(modality, math.nan),
+        availability=AVAILABILITY[frame.availability(modality)])

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/diagnostics: one status for each input, one for inference, one for the budget."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+
+from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.model.allocation import Allocation
+from admn_ros.sample import SensorKey
+
+OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
+
+
+@dataclass
+class FrameLog:
+    """What happened to the frames since the node was configured; latencies of the last 300."""
+
+    frames: int = 0
+    violations: int = 0
+    failures: int = 0
+    budgets_refused: int = 0
+    last_error: str = ""
+    last: Allocation | None = None
+    latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=300))
+    inference_ms: deque[float] = field(default_factory=lambda: deque(maxlen=300))
+
+    def add(self, allocation: Allocation, latency_ms: float, inference_ms: float) -> None:
+        """Note a finished frame."""
+        self.frames += 1
+        self.violations += allocation.spent > allocation.granted_limit
+        self.last = allocation
+        self.latency_ms.append(latency_ms)
+        self.inference_ms.append(inference_ms)
+
+
+def percentiles(values: deque[float]) -> tuple[float, float]:
+    """p50 and p95; zeros where there is nothing yet."""
+    kept = list(values)
+    if len(kept) < 2:
+        return (kept[0], kept[0]) if kept else (0.0, 0.0)
+    cuts = quantiles(kept, n=20, method="inclusive")
+    return cuts[9], cuts[18]
+
+
+def diagnostics_message(node: str, stamp: Time, pipeline: Pipeline, log: FrameLog, worker: Mailbox | None,
+                        now_s: float) -> DiagnosticArray:
+    """Everything an operator needs to see why the output is as it is."""
+    message = DiagnosticArray()
+    message.header.stamp = stamp
+    message.status = [_input_status(node, pipeline, key, worker is not None, now_s) for key in pipeline.inputs]
+    message.status += [_inference_status(node, log, worker), _budget_status(node, log)]
+    return message
+
+
+def _status(name: str, hardware: str, level: bytes, text: str, values: Mapping[str, object]) -> DiagnosticStatus:
+    return DiagnosticStatus(name=name, hardware_id=hardware, level=level, message=text,
+                            values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
+
+
+def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, now_s: float) -> DiagnosticStatus:
+    health, stats = pipeline.health[key], pipeline.synchronizer.stats()[key]
+    age_s = None if stats.last_arrival_s is None else now_s - stats.last_arrival_s
+    if not active:
+        level, text = STALE, "not active"
+    elif age_s is None:
+        level, text = ERROR, "refused: " + health.last_error if health.refused else "nothing received"
+    elif age_s > pipeline.synchronizer.config.silent_s:
+        level, text = ERROR, f"silent for {age_s:.1f} s"
+    elif health.refused:
+        level, text = WARN, f"{health.refused} messages refused, last: {health.last_error}"
+    else:
+        level, text = OK, "receiving"
+    return _status(f"{node}: input {key}", str(key), level, text, {
+        "topic": pipeline.inputs[key].topic,
+        "age_s": "never" if age_s is None else f"{age_s:.3f}",
+        "rate_hz": f"{stats.rate_hz or 0.0:.1f}",
+        "accepted": health.accepted,
+        "refused": health.refused,
+        "duplicates": stats.duplicates,
+        "late": stats.late,
+        "last_error": health.last_error,
+    })
+
+
+def _inference_status(node: str, log: FrameLog, worker: Mailbox | None) -> DiagnosticStatus:
+    (p50, p95), (run50, run95) = percentiles(log.latency_ms), percentiles(log.inference_ms)
+    if worker is None:
+        level, text = STALE, "not active"
+    elif log.failures:
+        level, text = WARN, f"{log.failures} frames failed, last: {log.last_error}"
+    elif not log.frames:
+        level, text = WARN, "no frame yet"
+    else:
+        level, text = OK, f"latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
+    return _status(f"{node}: inference", node, level, text, {
+        "frames": log.frames,
+        "dropped": worker.dropped if worker else 0,
+        "failed": log.failures,
+        "latency_p50_ms": f"{p50:.1f}", "latency_p95_ms": f"{p95:.1f}",
+        "inference_p50_ms": f"{run50:.1f}", "inference_p95_ms": f"{run95:.1f}",
+        "last_error": log.last_error,
+    })
+
+
+def _budget_status(node: str, log: FrameLog) -> DiagnosticStatus:
+    last = log.last
+    if log.violations:
+        level, text = ERROR, f"{log.violations} frames spent more than granted"
+    elif last is None:
+        level, text = OK, "no frame yet"
+    else:
+        level = OK if last.reason.name == "ALLOCATED" else WARN
+        text = last.reason_text
+    values: dict[str, object] = {"violations": log.violations, "refused": log.budgets_refused}
+    if last is not None:
+        values |= {"requested": f"{last.requested.limit:g} {last.requested.unit}", "source": last.requested.source,
+                   "granted": f"{last.granted_limit:g} {last.granted_unit}", "spent": f"{last.spent:g}"}
+    return _status(f"{node}: budget", node, level, text, values)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the perception node: one table, used to declare, check and document them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from admn_ros.nodes.conversions import UNITS
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One parameter. live: may change while the node is configured; otherwise only before."""
+
+    name: str
+    default: object
+    description: str
+    live: bool = False
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def descriptor(self) -> ParameterDescriptor:
+        """As ROS shows it."""
+        when = "Can change at any time." if self.live else "Can change while unconfigured."
+        ranges = []
+        if self.low is not None and self.high is not None:
+            ranges = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
+        return ParameterDescriptor(
+            description=f"{self.description} {when}", floating_point_range=ranges,
+            additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "")
+
+
+PARAMETERS = (
+    Spec("model", "", "Model folder, or the name of one shipped in models/."),
+    Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
+    Spec("device", "auto", "Where the network runs.", choices=("auto", "cpu", "cuda")),
+    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager."),
+    Spec("budget_limit", -1.0, "Budget while nobody publishes one on ~/budget; -1 takes the deployment file's.",
+         live=True, low=-1.0, high=1e9),
+    Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=UNITS),
+    Spec("frame_rate_hz", 15.0, "Frames per second that a budget in watts is divided by.",
+         live=True, low=0.1, high=1000.0),
+    Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
+    Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
+)
+_BY_NAME = {spec.name: spec for spec in PARAMETERS}
+
+
+def declare(node: Node) -> None:
+    """Declare every parameter with description, range and choices.
+
+    ROS refuses values out of range and of the wrong type by itself.
+    """
+    for spec in PARAMETERS:
+        node.declare_parameter(spec.name, spec.default, spec.descriptor())
+
+
+def problem(parameter: Parameter, unconfigured: bool) -> str:
+    """Why a new value cannot be taken now; empty when it can."""
+    spec = _BY_NAME.get(parameter.name)
+    if spec is None:
+        return ""
+    if not spec.live and not unconfigured:
+        return f"{spec.name}: found a change while configured; allowed: only while unconfigured (run cleanup first)"
+    if spec.choices and parameter.value not in spec.choices:
+        return f"{spec.name}: found {parameter.value!r}; allowed: {', '.join(spec.choices)}"
+    if spec.name == "budget_limit" and -1.0 < parameter.value < 0.0:
+        return f"{spec.name}: found {parameter.value}; allowed: 0 or more, or -1 for the deployment file's"
+    return ""

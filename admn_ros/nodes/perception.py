@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The perception node: sensor topics and a budget in; pose, class and layer allocation out."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from admn_ros.budget.budget import Budget, BudgetBook
+from admn_ros.config import DeploymentConfig, InputTopic, load_config
+from admn_ros.errors import AdmnError, ConfigError, InputError
+from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
+from admn_ros.nodes import parameters, qos
+from admn_ros.nodes.conversions import (
+    allocation_message,
+    budget_from_message,
+    classification_message,
+    pose_message,
+)
+from admn_ros.nodes.diagnostics import FrameLog, diagnostics_message
+from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
+from admn_ros.nodes.middleware import resolve, run_node
+from admn_ros.sample import Modality, SensorFrame, SensorKey
+
+SUCCESS = TransitionCallbackReturn.SUCCESS
+
+
+@dataclass(frozen=True)
+class Work:
+    """A frame on its way to the network. arrived_s: when its newest input came (monotonic)."""
+
+    frame: SensorFrame
+    arrived_s: float
+
+
+class PerceptionNode(RobustLifecycleNode):
+    """Lifecycle: configure loads the model and subscribes to the budget; activate subscribes to the
+    sensors and starts the worker; deactivate and cleanup undo exactly that.
+
+    Callbacks only decode headers and store views; the network runs on a worker thread that takes the
+    newest frame. Published on ~/: pose, classification, allocation; and /diagnostics.
+    """
+
+    def __init__(self, name: str = "admn", **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+        parameters.declare(self)
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self._pipeline: Pipeline | None = None
+        self._deployment: DeploymentConfig | None = None
+        self._worker: Mailbox[Work] | None = None
+        self._budget_lock = threading.Lock()
+        self._budgets = BudgetBook(Budget(float("inf"), "layers"))
+        self._log = FrameLog()
+        self._logged_failures: set[str] = set()
+        self._last_arrival_s = 0.0
+        self._reset_count = 0
+        if self._value("autostart") and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    # --- lifecycle ---------------------------------------------------------------------------------
+
+    @logged
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and the deployment; create the outputs and the budget input."""
+        if not self._value("model"):
+            raise ConfigError("model", "nothing", "a model folder; `admn new-model` makes one to try topics with")
+        self._deployment = load_config(DeploymentConfig, resolve(self._value("sensors"), "config", ".yaml"))
+        budgets = BudgetBook(self._default_budget())
+        pipeline = Pipeline(resolve(self._value("model"), "models"), self._deployment, self._value("device"))
+        pipeline.engine.warm_up()
+        self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
+        config = pipeline.engine.config
+        if not config.trained:
+            self.get_logger().warning(f"model '{config.name}' is UNTRAINED (random weights): estimates mean nothing")
+        self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
+        self._classification = self.create_lifecycle_publisher(Classification, "~/classification", qos.RESULT_OUT)
+        self._allocation = self.create_lifecycle_publisher(LayerAllocation, "~/allocation", qos.RESULT_OUT)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
+        self._budget_inputs = [self.create_subscription(ComputeBudget, "~/budget", self._on_budget, profile)
+                               for profile in (qos.COMMAND_IN,)]
+        self._diagnostics_timer = self.create_timer(self._value("diagnostics_period_s"), self._publish_diagnostics)
+        self.get_logger().info(
+            f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
+            f"{len(pipeline.inputs)} inputs")
+        return SUCCESS
+
+    @logged
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker, then the sensor subscriptions."""
+        assert self._pipeline is not None
+        self._worker = Mailbox(self._process, self._failed)
+        self._sensor_inputs = [self._subscribe(key, entry) for key, entry in self._pipeline.inputs.items()]
+        self._poll_timer = self.create_timer(self._value("poll_period_s"), self._poll)
+        return super().on_activate(state)
+
+    @logged
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop listening, finish the frame in work, stop publishing."""
+        self._stop_sensing()
+        return super().on_deactivate(state)
+
+    @logged
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model and everything that configure made."""
+        self._release()
+        return super().on_cleanup(state)
+
+    @logged
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and free, from any state."""
+        self._stop_sensing()
+        self._release()
+        return super().on_shutdown(state)
+
+    def destroy_node(self) -> None:
+        """End the worker before ROS goes away under it."""
+        self._stop_sensing()
+        super().destroy_node()
+
+    def _stop_sensing(self) -> None:
+        if self._worker is None:
+            return
+        self.destroy_timer(self._poll_timer)
+        for subscription in self._sensor_inputs:
+            self.destroy_subscription(subscription)
+        self._worker.stop()
+        self._worker = None
+
+    def _release(self) -> None:
+        if self._pipeline is None:
+            return
+        self.destroy_timer(self._diagnostics_timer)
+        for subscription in self._budget_inputs:
+            self.destroy_subscription(subscription)
+        for publisher in (self._pose, self._classification, self._allocation):
+            self.destroy_lifecycle_publisher(publisher)
+        self.destroy_publisher(self._diagnostics)
+        self._pipeline.engine.close()
+        self._pipeline = None
+
+    def _subscribe(self, key: SensorKey, entry: InputTopic) -> object:
+        kind = AudioFrame if key.modality is Modality.AUDIO else CompressedImage if entry.compressed else Image
+        return self.create_subscription(
+            kind, entry.topic, partial(self._on_reading, key), qos.SENSOR_IN,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    # --- parameters --------------------------------------------------------------------------------
+
+    def _value(self, name: str) -> object:
+        return self.get_parameter(name).value
+
+    def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        unconfigured = self.state_label == "unconfigured"
+        found = [text for text in (parameters.problem(p, unconfigured) for p in changes) if text]
+        return SetParametersResult(successful=not found, reason="; ".join(found))
+
+    def _apply_parameters(self, changes: list[Parameter]) -> None:
+        if self._deployment is not None and {p.name for p in changes} & {"budget_limit", "budget_unit"}:
+            with self._budget_lock:
+                self._budgets.set_default(self._default_budget())
+
+    def _default_budget(self) -> Budget:
+        assert self._deployment is not None
+        if self._value("budget_limit") >= 0.0:
+            return Budget(self._value("budget_limit"), self._value("budget_unit"), "parameter")
+        configured = self._deployment.budget
+        limit = float("inf") if configured.limit is None else configured.limit
+        return Budget(limit, configured.unit, "deployment file")
+
+    # --- executor thread: messages and timers ------------------------------------------------------
+
+    def _on_budget(self, message: ComputeBudget) -> None:
+        try:
+            budget, valid_for_s = budget_from_message(message)
+            assert self._pipeline is not None
+            self._pipeline.engine.check_budget(budget, self._value("frame_rate_hz"))
+            with self._budget_lock:
+                self._budgets.submit(budget, message.priority, valid_for_s, time.monotonic())
+        except InputError as error:
+            self._log.budgets_refused += 1
+            self._log.last_error = str(error)
+            self._warn_once(f"budget refused, the one in force stays: {error}")
+
+    def _on_reading(self, key: SensorKey, message: object) -> None:
+        if self._pipeline is None or self._worker is None:
+            return
+        now_s = time.monotonic()
+        try:
+            frames = self._pipeline.receive(key, message, now_s)
+        except InputError as error:
+            if self._pipeline.health[key].refuse(error):
+                self.get_logger().warning(f"message refused (further ones of this kind are only counted): {error}")
+            return
+        self._last_arrival_s = now_s
+        self._note_resets()
+        self._hand_over(frames)
+
+    def _poll(self) -> None:
+        if self._pipeline is not None:
+            self._hand_over(self._pipeline.poll(time.monotonic()))
+
+    def _hand_over(self, frames: list[SensorFrame]) -> None:
+        for frame in frames:
+            if self._worker is not None:
+                self._worker.put(Work(frame, self._last_arrival_s))
+
+    def _note_resets(self) -> None:
+        assert self._pipeline is not None
+        count = self._pipeline.synchronizer.resets
+        if count != self._reset_count:
+            self._reset_count = count
+            self.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh")
+
+    # --- worker thread -----------------------------------------------------------------------------
+
+    def _process(self, work: Work) -> None:
+        assert self._pipeline is not None and self._worker is not None
+        with self._budget_lock:
+            budget = self._budgets.current(time.monotonic())
+        started_s = time.monotonic()
+        estimate = self._pipeline.process(work.frame, budget, self._value("frame_rate_hz"))
+        ended_s = time.monotonic()
+        latency_ms = 1e3 * (ended_s - work.arrived_s)
+        if estimate.mean_m is not None:
+            self._pose.publish(pose_message(estimate))
+            self._classification.publish(classification_message(estimate))
+        self._allocation.publish(allocation_message(
+            work.frame, estimate, self._pipeline.engine.config.depths, latency_ms, self._worker.dropped))
+        self._log.add(estimate.allocation, latency_ms, 1e3 * (ended_s - started_s))
+
+    def _failed(self, error: Exception) -> None:
+        self._log.failures += 1
+        self._log.last_error = f"{type(error).__name__}: {error}"
+        expected = isinstance(error, AdmnError)
+        self._warn_once(f"frame lost (further ones of this kind are only counted): "
+                        f"{error if expected else self._log.last_error}")
+
+    def _warn_once(self, text: str) -> None:
+        if text not in self._logged_failures and len(self._logged_failures) < 100:
+            self._logged_failures.add(text)
+            self.get_logger().error(text)
+
+    def _publish_diagnostics(self) -> None:
+        if self._pipeline is not None:
+            self._diagnostics.publish(diagnostics_message(
+                self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline,
+                self._log, self._worker, time.monotonic()))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run admn_ros perception`."""
+    return run_node(PerceptionNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
