@@ -80,7 +80,7 @@ def runnable(present_nodes: Mapping[Modality, int], table: LayerCosts, budget: B
 
 
 def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-             present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget,
+             present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
              requested: Budget | None = None) -> Allocation:
     """Choose the layers of one frame within a budget. Pure and deterministic.
 
@@ -104,9 +104,10 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
             scores or QoI are absent.
     """
     present = _checked(present_nodes, table)
+    frame = _Frame(present, table, budget, requested or budget)
     candidates = runnable(present, table, budget)
     if not candidates:
-        return _nothing(present, table, budget, requested or budget)
+        return frame.nothing()
     room = table.room(budget, present) - table.base(present)
     floors = {m: table.modalities[m].floor(present[m]) for m in candidates}
     kept = _keep_best(floors, _qualities(qoi, candidates), room)
@@ -117,10 +118,7 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
         if price <= room:
             room -= price
             active[modality].append(layer)
-    dropped = [m for m, n in present.items() if n and m not in kept]
-    reason = Reason.DEGRADED if dropped else Reason.ALLOCATED
-    layers = {m: tuple(sorted(indices)) for m, indices in active.items()}
-    return _result(layers, present, table, budget, requested or budget, reason, _text(layers, present, table, dropped))
+    return frame.something({m: tuple(sorted(layers)) for m, layers in active.items()})
 
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,
@@ -150,23 +148,23 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     flat = torch.cat(list(logits.values()), dim=1)
     usable = torch.cat([available[m][:, None].expand_as(x) for m, x in logits.items()], dim=1)
     first = torch.zeros_like(usable)
-    starts = torch.tensor([0] + [x.shape[1] for x in logits.values()][:-1]).cumsum(0)
-    first[:, starts.to(flat.device)] = True
+    depths = [x.shape[1] for x in logits.values()]
+    first[:, [sum(depths[:i]) for i in range(len(depths))]] = True
     always, free = usable & first, usable & ~first
     spare = torch.as_tensor(k, device=flat.device) - always.sum(dim=1)
     if bool((spare < 0).any()):
         raise InputError("k", k, "at least one layer for each available modality of every sample")
 
     # Minus the log of an exponential variable is standard Gumbel; the clamp guards log(0).
-    uniform = torch.empty_like(flat).exponential_(generator=generator).clamp_min(torch.finfo(flat.dtype).tiny)
+    exponential = torch.empty_like(flat).exponential_(generator=generator).clamp_min(torch.finfo(flat.dtype).tiny)
     # Not -inf: a sample without free layers would make the softmax and its gradient NaN.
     lowest = torch.finfo(flat.dtype).min / 2
-    noisy = ((flat - uniform.log()) / tau).masked_fill(~free, lowest)
+    noisy = ((flat - exponential.log()) / tau).masked_fill(~free, lowest)
     soft = torch.where(free, noisy.softmax(dim=1), torch.zeros_like(flat))
     rank = noisy.detach().argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     hard = (always | (free & (rank < spare[:, None]))).to(flat.dtype)
     # In this order the difference is exactly zero, so the masks stay exactly 0 and 1.
-    masks = (hard + (soft - soft.detach())).split([x.shape[1] for x in logits.values()], dim=1)
+    masks = torch.split(hard + (soft - soft.detach()), depths, dim=1)
     return dict(zip(logits, masks, strict=True))
 
 
@@ -215,38 +213,43 @@ def _or_worst(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _nothing(present: Mapping[Modality, int], table: LayerCosts, budget: Budget, requested: Budget) -> Allocation:
-    layers: dict[Modality, tuple[int, ...]] = {m: () for m in table.modalities}
-    if any(present.values()):
-        reason = Reason.BELOW_FLOOR
-        least = table.base(present) + min(table.modalities[m].floor(n) for m, n in present.items() if n)
-        text = f"Nothing ran: one layer of one modality needs {table.amount(least):g} {table.unit}."
-    else:
+@dataclass(frozen=True)
+class _Frame:
+    """What an allocation is reported against."""
+
+    present: Mapping[Modality, int]
+    table: LayerCosts
+    budget: Budget
+    requested: Budget
+
+    def something(self, active: Mapping[Modality, tuple[int, ...]]) -> Allocation:
+        dropped = [m for m, n in self.present.items() if n and not active[m]]
+        held = sum(c.depth for m, c in self.table.modalities.items() if self.present[m])
+        text = f"{sum(map(len, active.values()))} of {held} available layers ran"
+        if dropped:
+            text += f"; the budget had no room for the first layer of {', '.join(map(str, dropped))}"
+        cost = {m: self._cost(m, len(layers)) for m, layers in active.items()}
+        spent = self.table.fixed + sum(cost.values())
+        return self._result(active, cost, spent, Reason.DEGRADED if dropped else Reason.ALLOCATED, f"{text}.")
+
+    def nothing(self) -> Allocation:
         reason, text = Reason.NO_INPUT, "Nothing ran: no modality is available."
-    return _result(layers, present, table, budget, requested, reason, text)
+        floors = [self.table.modalities[m].floor(n) for m, n in self.present.items() if n]
+        if floors:
+            least = self.table.amount(self.table.base(self.present) + min(floors))
+            reason = Reason.BELOW_FLOOR
+            text = f"Nothing ran: one layer of one modality needs {least:g} {self.table.unit}."
+        return self._result(dict.fromkeys(self.present, ()), dict.fromkeys(self.present, 0), 0, reason, text)
 
+    def _cost(self, modality: Modality, layers: int) -> int:
+        present, costs = self.present[modality], self.table.modalities[modality]
+        if not present:
+            return 0
+        used = costs.entry[present - 1] + layers * costs.layer[present - 1] if layers else 0
+        return costs.look[present - 1] + used
 
-def _result(active: Mapping[Modality, tuple[int, ...]], present: Mapping[Modality, int], table: LayerCosts,
-            budget: Budget, requested: Budget, reason: Reason, text: str) -> Allocation:
-    ran = any(active.values())
-    cost = {m: _cost(table, m, n, len(active[m])) if ran else 0 for m, n in present.items()}
-    spent = table.fixed + sum(cost.values()) if ran else 0
-    return Allocation(active, {m: table.amount(c) for m, c in cost.items()}, table.amount(spent),
-                      requested, float(budget.limit), table.unit, reason, text)
-
-
-def _cost(table: LayerCosts, modality: Modality, present: int, layers: int) -> int:
-    if not present:
-        return 0
-    costs, i = table.modalities[modality], present - 1
-    return costs.look[i] + (costs.entry[i] + layers * costs.layer[i] if layers else 0)
-
-
-def _text(active: Mapping[Modality, tuple[int, ...]], present: Mapping[Modality, int], table: LayerCosts,
-          dropped: Sequence[Modality]) -> str:
-    ran = sum(map(len, active.values()))
-    held = sum(c.depth for m, c in table.modalities.items() if present[m])
-    text = f"{ran} of {held} available layers ran"
-    if dropped:
-        text += f"; the budget had no room for the first layer of {', '.join(map(str, dropped))}"
-    return f"{text}."
+    def _result(self, active: Mapping[Modality, tuple[int, ...]], cost: Mapping[Modality, int], spent: int,
+                reason: Reason, text: str) -> Allocation:
+        amounts = {m: self.table.amount(c) for m, c in cost.items()}
+        return Allocation(active, amounts, self.table.amount(spent), self.requested,
+                          float(self.budget.limit), self.table.unit, reason, text)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a model folder on one frame after another, each within the budget it is given."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import LayerCosts, ModelCosts
+from admn_ros.config import ModelConfig
+from admn_ros.errors import AdmnError, InputError
+from admn_ros.model.allocation import Allocation, allocate, runnable
+from admn_ros.model.checkpoint import load_model
+from admn_ros.model.network import NetworkOutput
+from admn_ros.sample import Modality, MultimodalSample, SampleBatch
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one frame gave, and where its compute went.
+
+    stamp_ns, frame_id: of the frame; the position is in `frame_id`.
+    mean_m: (3,) position in metres; None when nothing ran.
+    covariance_m2: (3, 3); None when nothing ran. A model of the plane has z at the configured
+        height with the variance of the smallest standard deviation.
+    labels: classes of the model. scores: (K,) their probabilities, sum 1; None when nothing ran.
+    qoi: quality of each modality of the model, range (0, 1]; NaN when it is not available or the
+        controller did not run.
+    controller_ms, network_ms: time spent in the controller, and in backbones, fusion and heads.
+    """
+
+    stamp_ns: int
+    frame_id: str
+    mean_m: Float64 | None
+    covariance_m2: Float64 | None
+    labels: tuple[str, ...]
+    scores: Float64 | None
+    allocation: Allocation
+    qoi: Mapping[Modality, float]
+    controller_ms: float
+    network_ms: float
+
+    @property
+    def duration_ms(self) -> float:
+        """Time in the network altogether."""
+        return self.controller_ms + self.network_ms
+
+
+class Engine:
+    """A model that is ready to run.
+
+    Args:
+        folder: the model folder.
+        device: "auto" takes a GPU if there is one.
+
+    Raises:
+        ModelError: the folder cannot be used.
+        ConfigError: config.yaml or costs.yaml is malformed.
+    """
+
+    def __init__(self, folder: str | Path, device: str = "auto") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.folder, self.device = Path(folder), torch.device(device)
+        self.network = load_model(folder, self.device)
+        self.costs = ModelCosts.load(self.config, folder)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model's own description."""
+        return self.network.config
+
+    @property
+    def trained(self) -> bool:
+        """Whether the estimates mean anything."""
+        return self.config.trained
+
+    def warm_up(self, runs: int = 2) -> None:
+        """Run empty frames at full depth, so that the first real frame is not slow."""
+        for _ in range(runs):
+            self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
+
+    @torch.inference_mode()
+    def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
+        """Estimate one frame within a budget: judge, allocate, run only the allocated layers.
+
+        When the budget does not hold one layer of one modality, nothing runs, not even the controller.
+
+        Args:
+            sample: the frame.
+            budget: what it may spend.
+            frame_rate_hz: frames per second; needed for a budget in watts.
+
+        Raises:
+            InputError: the sample does not fit the model, or the model has no costs in the budget's unit.
+            AdmnError: the network's output is not finite.
+        """
+        granted = budget.per_frame(frame_rate_hz)
+        table = self.costs.table(granted.unit)
+        present = self._present(sample)
+        if not runnable(present, table, granted):
+            allocation = allocate({}, {}, present, table, granted, requested=budget)
+            return self._estimate(sample, allocation, dict.fromkeys(present, math.nan), None, (0.0, 0.0))
+        start = time.perf_counter()
+        batch = SampleBatch.stack([sample]).to(self.device)
+        allocation, qoi = self._decide(batch, present, table, granted, budget)
+        decided = time.perf_counter()
+        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
+        done = time.perf_counter()
+        return self._estimate(sample, allocation, qoi, output, ((decided - start) * 1e3, (done - decided) * 1e3))
+
+    def _present(self, sample: MultimodalSample) -> dict[Modality, int]:
+        """Number of present sensor nodes of each modality of the model."""
+        nodes = len(self.config.sensor_nodes)
+        for modality, x in sample.inputs.items():
+            if modality not in self.config.modalities:
+                raise InputError("sample", modality, ", ".join(map(str, self.config.modalities)))
+            expected = (nodes, *self.config.modalities[modality].input.shape)
+            if tuple(x.shape) != expected:
+                raise InputError(f"sample.{modality}", tuple(x.shape), expected)
+        return {m: int(sample.present[m].sum()) if m in sample.present else 0 for m in self.config.modalities}
+
+    def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
+                requested: Budget) -> tuple[Allocation, dict[Modality, float]]:
+        """Ask the controller and allocate."""
+        output = self.network.controller(batch)
+        scores = {m: x[0].tolist() for m, x in output.logits.items()}
+        qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
+        return allocate(scores, qoi, present, table, granted, requested=requested), qoi
+
+    def _estimate(self, sample: MultimodalSample, allocation: Allocation, qoi: Mapping[Modality, float],
+                  output: NetworkOutput | None, times_ms: tuple[float, float]) -> Estimate:
+        mean_m, covariance_m2, scores = None, None, None
+        if output is not None:
+            if not all(bool(torch.isfinite(x).all()) for x in output):
+                raise AdmnError(f"frame {sample.stamp_ns}: the network gave NaN or infinity; no estimate. "
+                                "Check the inputs for values that are not finite")
+            mean_m, covariance_m2 = self._in_space(output)
+            scores = output.class_logits.softmax(0).numpy()
+        return Estimate(sample.stamp_ns, self.config.frame_id, mean_m, covariance_m2, self.config.classes, scores,
+                        allocation, qoi, *times_ms)
+
+    def _in_space(self, output: NetworkOutput) -> tuple[Float64, Float64]:
+        """Mean (3,) and covariance (3, 3), also for a model of the plane."""
+        axes, place = len(output.mean_m), self.config.localization
+        mean_m = np.array([0.0, 0.0, place.plane_z_m])
+        mean_m[:axes] = output.mean_m.numpy()
+        covariance_m2 = np.diag(np.full(3, place.std_floor_m**2))
+        covariance_m2[:axes, :axes] = (output.scale_tril_m @ output.scale_tril_m.T).numpy()
+        return mean_m, covariance_m2
+
+
+def blank_sample(config: ModelConfig) -> MultimodalSample:
+    """A sample of zeros with every input present, for warming up and measuring."""
+    nodes = len(config.sensor_nodes)
+    return MultimodalSample({m: torch.zeros(nodes, *c.input.shape) for m, c in config.modalities.items()},
+                            {m: torch.ones(nodes, dtype=torch.bool) for m in config.modalities})
