@@ -57,7 +57,8 @@ class InstallMessages(install_data):
         build_messages(prefix, work / "build", stage)
         start_up = work / "aa_admn_ros.pth"  # sorts before the bootstrapper's own
         start_up.write_text(START_UP)
-        for source, target in [*installed_files(stage), (start_up, Path(f"lib/{PYTHON}/site-packages") / start_up.name)]:
+        files = [*installed_files(stage), (start_up, Path(f"lib/{PYTHON}/site-packages") / start_up.name)]
+        for source, target in files:
             destination = Path(self.install_dir) / target
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, destination)

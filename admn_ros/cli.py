@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -47,9 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     profile = _add(commands, "profile", "measure a model's milliseconds per layer here, for budgets in time", _profile)
     profile.add_argument("model", type=Path, help="model folder; costs.yaml is written into it")
     profile.add_argument("--repeats", type=int, default=30, help="runs per figure (default: 30)")
+    profile.add_argument("--watts", type=float, help="power drawn while computing; adds joules to the table")
     profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
-    convert = _add(commands, "convert", "turn an RGB-D image folder with poses (7-Scenes layout) into a rosbag2", _convert)
+    convert = _add(commands, "convert", "turn an RGB-D image folder (7-Scenes layout) into a rosbag2", _convert)
     convert.add_argument("folder", type=Path, help="folder with frame-NNNNNN.color.jpg, .depth.png and .pose.txt")
     convert.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
     convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
@@ -112,7 +114,8 @@ def _inspect_model(folder: Path) -> None:
         shape = "x".join(map(str, entry.input.shape))
         print(f"  {modality}: input {shape}, {entry.backbone.depth} layers of width {entry.backbone.dim}")
     measured = (folder / "costs.yaml").is_file()
-    print(f"budgets: layers, gflops{', and those measured in costs.yaml' if measured else ' (run `admn profile` for milliseconds)'}")
+    print("budgets: layers, gflops" + (", and those measured in costs.yaml" if measured
+                                       else "; run `admn profile` for milliseconds"))
 
 
 def _inspect_bag(path: Path) -> None:
@@ -132,9 +135,9 @@ def _profile(options: argparse.Namespace) -> None:
         raise ModelError("--repeats", options.repeats, "1 or more")
     engine = Engine(options.model, options.device)
     with CONSOLE.status("measuring"):
-        costs = measure_costs(engine, options.repeats)
-    path = write_costs(costs, options.model)
-    print(f"{path}: {costs.device}, milliseconds; budgets in milliseconds are now accepted")
+        costs = measure_costs(engine, options.repeats, date.today().isoformat(), options.watts)
+    print(f"{write_costs(engine, costs)}: measured on {costs.device}; budgets in milliseconds"
+          f"{' and joules' if options.watts else ''} are now accepted")
 
 
 def _convert(options: argparse.Namespace) -> None:

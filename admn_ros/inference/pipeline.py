@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import DeploymentConfig, InputTopic
+from admn_ros.config import AudioInput, DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
@@ -65,13 +65,13 @@ class Pipeline:
         self.engine = Engine(model, device)
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
+        self.silent_s = deployment.sync.silent_s
         self._preprocess = Preprocessor(self.engine.config)
         self._preprocess.check_inputs(list(self.inputs))
         self.synchronizer = Synchronizer(deployment.sync, list(self.inputs))
-        self._audio: dict[SensorKey, AudioWindow] = {}
         audio = self.engine.config.modalities.get(Modality.AUDIO)
-        self._window_s = getattr(audio.input, "window_s", 0.0) if audio is not None else 0.0
-        self._audio = {key: AudioWindow(_AUDIO_MARGIN * self._window_s)
+        self._listens = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
+        self._audio = {key: AudioWindow(_AUDIO_MARGIN * self._listens.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 
     def receive(self, key: SensorKey, message: Any, now_s: float) -> list[SensorFrame]:
@@ -94,6 +94,14 @@ class Pipeline:
         """Frames whose wait has run out. Call every few milliseconds."""
         return self.synchronizer.poll(now_s)
 
+    def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:
+        """Refuse a budget in a unit that this model has no costs in.
+
+        Raises:
+            InputError: naming the units that it has.
+        """
+        self.engine.costs.table(budget.per_frame(frame_rate_hz).unit)
+
     def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
         """Estimate from one frame within the budget."""
         return self.engine.infer(self._preprocess(frame), budget, frame_rate_hz)
@@ -110,4 +118,4 @@ class Pipeline:
             case Modality.AUDIO:
                 window = self._audio[key]
                 window.push(decode_audio(message), stamp, int(message.sample_rate))
-                return window.window(stamp, self._window_s)
+                return window.window(stamp, self._listens.window_s, self._listens.sample_rate_hz)

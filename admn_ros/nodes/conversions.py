@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from std_msgs.msg import Header
+
 from admn_ros.budget.budget import Budget
 from admn_ros.errors import InputError
 from admn_ros.msg import Classification, ComputeBudget, LayerAllocation, ModalityAllocation
 from admn_ros.sample import Availability, Modality, SensorFrame
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from std_msgs.msg import Header
 
 if TYPE_CHECKING:
     from admn_ros.inference.engine import Estimate

@@ -66,13 +66,13 @@ def _status(name: str, hardware: str, level: bytes, text: str, values: Mapping[s
 
 
 def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, now_s: float) -> DiagnosticStatus:
-    health, stats = pipeline.health[key], pipeline.synchronizer.stats()[key]
+    health, stats = pipeline.health[key], pipeline.synchronizer.stats().inputs[key]
     age_s = None if stats.last_arrival_s is None else now_s - stats.last_arrival_s
     if not active:
         level, text = STALE, "not active"
     elif age_s is None:
         level, text = ERROR, "refused: " + health.last_error if health.refused else "nothing received"
-    elif age_s > pipeline.synchronizer.config.silent_s:
+    elif age_s > pipeline.silent_s:
         level, text = ERROR, f"silent for {age_s:.1f} s"
     elif health.refused:
         level, text = WARN, f"{health.refused} messages refused, last: {health.last_error}"

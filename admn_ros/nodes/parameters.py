@@ -36,7 +36,7 @@ class Spec:
 
 
 PARAMETERS = (
-    Spec("model", "", "Model folder, or the name of one shipped in models/."),
+    Spec("model", "", "Model folder, name of a shipped model, or untrained:PRESET for random weights."),
     Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
     Spec("device", "auto", "Where the network runs.", choices=("auto", "cpu", "cuda")),
     Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager."),

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -22,6 +24,8 @@ from admn_ros.config import DeploymentConfig, InputTopic, load_config
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.presets import preset
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.conversions import (
@@ -77,10 +81,10 @@ class PerceptionNode(RobustLifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and the deployment; create the outputs and the budget input."""
         if not self._value("model"):
-            raise ConfigError("model", "nothing", "a model folder; `admn new-model` makes one to try topics with")
+            raise ConfigError("model", "nothing", "a model folder, or untrained:gdtm-tiny to try topics and budgets")
         self._deployment = load_config(DeploymentConfig, resolve(self._value("sensors"), "config", ".yaml"))
         budgets = BudgetBook(self._default_budget())
-        pipeline = Pipeline(resolve(self._value("model"), "models"), self._deployment, self._value("device"))
+        pipeline = self._load(self._value("model"), self._deployment)
         pipeline.engine.warm_up()
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
         config = pipeline.engine.config
@@ -131,6 +135,16 @@ class PerceptionNode(RobustLifecycleNode):
         self._stop_sensing()
         super().destroy_node()
 
+    def _load(self, name: str, deployment: DeploymentConfig) -> Pipeline:
+        """The model of a folder, or one with random weights for `untrained:PRESET`."""
+        kind, _, preset_name = name.partition(":")
+        if kind != "untrained":
+            return Pipeline(resolve(name, "models"), deployment, self._value("device"))
+        with tempfile.TemporaryDirectory() as parent:
+            folder = Path(parent) / preset_name
+            create_random_model(preset(preset_name), folder, seed=0)
+            return Pipeline(folder, deployment, self._value("device"))
+
     def _stop_sensing(self) -> None:
         if self._worker is None:
             return
@@ -149,7 +163,6 @@ class PerceptionNode(RobustLifecycleNode):
         for publisher in (self._pose, self._classification, self._allocation):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_publisher(self._diagnostics)
-        self._pipeline.engine.close()
         self._pipeline = None
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> object:
@@ -171,7 +184,7 @@ class PerceptionNode(RobustLifecycleNode):
     def _apply_parameters(self, changes: list[Parameter]) -> None:
         if self._deployment is not None and {p.name for p in changes} & {"budget_limit", "budget_unit"}:
             with self._budget_lock:
-                self._budgets.set_default(self._default_budget())
+                self._budgets.default = self._default_budget()
 
     def _default_budget(self) -> Budget:
         assert self._deployment is not None
@@ -187,7 +200,7 @@ class PerceptionNode(RobustLifecycleNode):
         try:
             budget, valid_for_s = budget_from_message(message)
             assert self._pipeline is not None
-            self._pipeline.engine.check_budget(budget, self._value("frame_rate_hz"))
+            self._pipeline.check_budget(budget, self._value("frame_rate_hz"))
             with self._budget_lock:
                 self._budgets.submit(budget, message.priority, valid_for_s, time.monotonic())
         except InputError as error:
@@ -220,7 +233,7 @@ class PerceptionNode(RobustLifecycleNode):
 
     def _note_resets(self) -> None:
         assert self._pipeline is not None
-        count = self._pipeline.synchronizer.resets
+        count = self._pipeline.synchronizer.stats().resets
         if count != self._reset_count:
             self._reset_count = count
             self.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh")

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Perception on live sensors or on a recording.
+
+    ros2 launch admn_ros gdtm.launch.py model:=/path/to/model
+    ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
+    ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
+
+A launch argument beats the value in the sensors file.
+"""
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown, matches_action
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from launch_ros.substitutions import FindPackageShare
+
+CONFIGURE, ACTIVATE = 1, 3  # lifecycle_msgs/Transition
+SHARE = FindPackageShare("admn_ros")
+
+ARGUMENTS = (
+    ("model", "untrained:gdtm-tiny",
+     "Model folder, name of a shipped model, or untrained:PRESET for random weights (estimates mean nothing)."),
+    ("sensors", "gdtm", "Sensor nodes, topics and synchronization: a YAML file, or the name of one in config/."),
+    ("budget", "-1.0", "Budget while nobody publishes on ~/budget; -1: the one of the sensors file."),
+    ("budget_unit", "layers", "Unit of budget."),
+    ("device", "auto", "Where the network runs."),
+    ("bag", "", "Recording to replay; the launch ends with it. Empty: live sensors."),
+    ("rate", "1.0", "Speed of the replay, recorded seconds per second."),
+    ("rviz", "false", "Open RViz with the package's view."),
+    ("use_sim_time", "auto", "Follow /clock. auto: when a bag is replayed."),
+    ("namespace", "", "Namespace of the nodes."),
+    ("name", "admn", "Name of the perception node; its topics are below it."),
+    ("log_level", "info", "Least severe log messages shown."),
+)
+CHOICES = {
+    "budget_unit": ["layers", "gflops", "milliseconds", "joules", "watts"],
+    "device": ["auto", "cpu", "cuda"],
+    "rviz": ["true", "false"],
+    "use_sim_time": ["auto", "true", "false"],
+    "log_level": ["debug", "info", "warn", "error", "fatal"],
+}
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Make the nodes once the arguments are known."""
+    value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    sim_time = value["use_sim_time"] == "true" or (value["use_sim_time"] == "auto" and value["bag"] != "")
+    logging = ["--ros-args", "--log-level", value["log_level"]]
+    perception = LifecycleNode(
+        package="admn_ros", executable="perception", name=value["name"], namespace=value["namespace"],
+        output="screen", arguments=logging,
+        parameters=[{
+            "model": value["model"], "sensors": value["sensors"], "device": value["device"],
+            "budget_limit": float(value["budget"]), "budget_unit": value["budget_unit"], "use_sim_time": sim_time,
+        }])
+    actions = [perception, *bring_up(perception)]
+    if value["bag"]:
+        replay = Node(
+            package="admn_ros", executable="replay", name="replay", namespace=value["namespace"], output="screen",
+            arguments=logging, parameters=[{"bag": value["bag"], "rate": float(value["rate"])}])
+        actions += [replay, RegisterEventHandler(OnProcessExit(
+            target_action=replay, on_exit=[EmitEvent(event=Shutdown(reason="the recording ended"))]))]
+    if value["rviz"] == "true":
+        actions.append(Node(
+            package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
+            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])],
+            parameters=[{"use_sim_time": sim_time}]))
+    return actions
+
+
+def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
+    """Configure as soon as the process runs, activate once that has succeeded."""
+    def change(transition: int) -> EmitEvent:
+        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
+
+    return [
+        RegisterEventHandler(OnStateTransition(
+            target_lifecycle_node=node, start_state="configuring", goal_state="inactive", entities=[change(ACTIVATE)])),
+        change(CONFIGURE),
+    ]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Entry point of `ros2 launch`."""
+    profile = EnvironmentVariable(
+        "FASTRTPS_DEFAULT_PROFILES_FILE",
+        default_value=PathJoinSubstitution([SHARE, "config", "fastdds_large_images.xml"]))
+    arguments = [DeclareLaunchArgument(name, default_value=default, description=text, choices=CHOICES.get(name))
+                 for name, default, text in ARGUMENTS]
+    return LaunchDescription([
+        *arguments,
+        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
+        OpaqueFunction(function=start),
+    ])
