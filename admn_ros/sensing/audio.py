@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from admn_ros.errors import InputError
 
@@ -186,7 +187,7 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
 
     The recording, followed by its mirror image so that its ends do not meet with a step, is cut off
     or filled with zeros in the frequency domain: exact below the lower Nyquist frequency, no aliases,
-    any ratio.
+    any ratio. Rounding the length stretches the recording by at most half a sample.
 
     Raises:
         InputError: a rate below 1.
@@ -198,8 +199,10 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     m = round(n * to_hz / from_hz)
     if from_hz == to_hz or n == 0 or m == 0:
         return samples[:m]
-    spectrum = np.fft.rfft(np.concatenate([samples, samples[::-1]]), axis=0)
+    sound = torch.from_numpy(np.ascontiguousarray(samples.T))
+    spectrum = torch.fft.rfft(torch.cat([sound, sound.flip(1)], dim=1))
     # Both Nyquist bins are left out: there the phase of a real signal is ambiguous.
-    kept = np.zeros((m + 1, samples.shape[1]), spectrum.dtype)
-    kept[:min(n, m)] = spectrum[:min(n, m)]
-    return np.asarray(np.fft.irfft(kept, 2 * m, axis=0)[:m] * (m / n), dtype=np.float32)
+    kept = spectrum.new_zeros(sound.shape[0], m + 1)
+    kept[:, :min(n, m)] = spectrum[:, :min(n, m)]
+    taken: Samples = (torch.fft.irfft(kept, 2 * m)[:, :m] * (m / n)).T.numpy()
+    return taken

@@ -220,7 +220,7 @@ def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
         raise InputError("data", f"{data.size // dtype.itemsize} values", f"at most {MAX_AUDIO_VALUES}")
     samples: npt.NDArray[Any] = data.view(dtype).reshape(-1, msg.channels)
     if dtype.kind == "i":
-        return samples.astype(np.float32) / np.float32(32768)
+        return np.asarray(samples / np.float32(32768), dtype=np.float32)
     if not np.isfinite(samples).all():
         raise InputError("data", f"{np.count_nonzero(~np.isfinite(samples))} values that are NaN or infinite",
                          "finite values")
@@ -263,4 +263,6 @@ def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArr
     if data.size != msg.step * msg.height:
         raise InputError("data", f"{data.size} bytes", f"{msg.step * msg.height} bytes (step times height)")
     ordered = dtype.newbyteorder(">" if msg.is_bigendian else "<")
-    return np.ndarray((msg.height, msg.width, channels), ordered, data, strides=(msg.step, pixel, dtype.itemsize))
+    pixels: npt.NDArray[Any] = np.ndarray((msg.height, msg.width, channels), ordered, data,
+                                          strides=(msg.step, pixel, dtype.itemsize))
+    return pixels

@@ -184,7 +184,7 @@ def _unfit(name: str, data: Array, allowed: str) -> InputError:
 def _resize(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     rows, columns = pixels.shape[:2]
     if (rows, columns) == (height, width):
-        return pixels.copy()  # it may be a read-only view of a message
+        return np.array(pixels)  # it may be a read-only view of a message
     # OpenCV's area method is a mean only when no side grows.
     shrinks = height <= rows and width <= columns
     resized: npt.NDArray[Any] = cv2.resize(pixels, (width, height),

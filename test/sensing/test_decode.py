@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding: every encoding on real messages of both libraries, and every refusal."""
+
+from __future__ import annotations
+
+import ast
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rosbags.typesys import Stores, get_typestore
+
+from admn_ros.errors import InputError
+from admn_ros.sensing import decode
+
+STORE = get_typestore(Stores.ROS2_JAZZY)
+
+
+@dataclass(frozen=True)
+class Image:
+    """The fields of sensor_msgs/Image that matter."""
+
+    height: int
+    width: int
+    encoding: str
+    step: int
+    data: Any
+    is_bigendian: int = 0
+
+
+@dataclass(frozen=True)
+class Audio:
+    """admn_ros/AudioFrame."""
+
+    sample_rate: int = 16000
+    channels: int = 2
+    encoding: str = "S16LE"
+    data: Any = b"\0" * 8
+
+
+def image(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
+    """A message as a driver writes it, with `padding` bytes of rubbish after each row."""
+    stored = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<"))
+    rows = np.frombuffer(stored.tobytes(), np.uint8).reshape(pixels.shape[0], -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=0xFF)
+    return Image(pixels.shape[0], pixels.shape[1], encoding, rows.shape[1], rows.tobytes(), int(big))
+
+
+COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+ALPHA = np.full((5, 7, 1), 9, np.uint8)
+
+
+@pytest.mark.parametrize("padding", [0, 3])
+@pytest.mark.parametrize(("encoding", "stored"), [
+    ("rgb8", COLOURS),
+    ("bgr8", COLOURS[..., ::-1]),
+    ("8UC3", COLOURS[..., ::-1]),
+    ("rgba8", np.concatenate([COLOURS, ALPHA], axis=2)),
+    ("bgra8", np.concatenate([COLOURS[..., ::-1], ALPHA], axis=2)),
+])
+def test_colour_comes_out_as_rgb(encoding: str, stored: np.ndarray, padding: int) -> None:
+    rgb = decode.decode_rgb(image(stored, encoding, padding))
+    assert rgb.dtype == np.uint8
+    np.testing.assert_array_equal(rgb, COLOURS)
+
+
+@pytest.mark.parametrize("encoding", ["mono8", "8UC1"])
+def test_grey_is_repeated(encoding: str) -> None:
+    rgb = decode.decode_rgb(image(COLOURS[..., 0], encoding, padding=2))
+    np.testing.assert_array_equal(rgb, np.repeat(COLOURS[..., :1], 3, axis=2))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_depth_in_metres(big: bool, padding: int) -> None:
+    stored = np.array([[0.5, np.nan, np.inf, 0.0], [-np.inf, -1.0, 65.535, 9.25]], np.float32)
+    depth = decode.decode_depth(image(stored, "32FC1", padding, big))
+    assert depth.dtype == np.float32
+    np.testing.assert_array_equal(depth, np.array([[0.5, np.nan, np.nan, np.nan],
+                                                   [np.nan, np.nan, 65.535, 9.25]], np.float32))
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+@pytest.mark.parametrize("big", [False, True])
+def test_depth_in_millimetres(encoding: str, big: bool) -> None:
+    stored = np.array([[0, 1, 1500], [256, 65534, 65535]], np.uint16)
+    depth = decode.decode_depth(image(stored, encoding, 1, big))
+    np.testing.assert_array_equal(depth, np.array([[np.nan, 0.001, 1.5], [0.256, 65.534, np.nan]], np.float32))
+
+
+def test_radar_outside_the_view_is_zero() -> None:
+    stored = np.array([[1.0, np.nan], [-2.0, 4353.0], [-np.inf, 0.0]], np.float32)
+    radar = decode.decode_radar(image(stored, "32FC1", 3))
+    np.testing.assert_array_equal(radar, np.array([[1, 0], [0, 4353], [0, 0]], np.float32))
+
+
+def test_radar_that_overflowed_is_refused() -> None:
+    with pytest.raises(InputError, match="2 infinite cells"):
+        decode.decode_radar(image(np.array([[np.inf, np.inf, 1.0]], np.float32), "32FC1"))
+
+
+@pytest.mark.parametrize("library", ["rclpy", "rosbags"])
+def test_real_messages_of_both_libraries(library: str) -> None:
+    millimetres = np.arange(1, 7, dtype=np.uint16).reshape(2, 3)
+    if library == "rclpy":
+        msgs = pytest.importorskip("sensor_msgs.msg")
+        colour, depth = msgs.Image(), msgs.Image()
+        for m, e, a in ((colour, "bgr8", COLOURS), (depth, "16UC1", millimetres)):
+            m.height, m.width, m.encoding, m.step = a.shape[0], a.shape[1], e, a.nbytes // a.shape[0]
+            m.data.frombytes(a.tobytes())
+        packed = msgs.CompressedImage(format="png")
+        packed.data.frombytes(cv2.imencode(".png", COLOURS)[1].tobytes())
+        time = colour.header.stamp
+        time.sec, time.nanosec = 3, 4
+    else:
+        header = STORE.types["std_msgs/msg/Header"](STORE.types["builtin_interfaces/msg/Time"](3, 4), "cam")
+
+        def through_cdr(name: str, message: Any) -> Any:
+            return STORE.deserialize_cdr(STORE.serialize_cdr(message, name), name)
+
+        kind = STORE.types["sensor_msgs/msg/Image"]
+        colour, depth = (through_cdr("sensor_msgs/msg/Image",
+                                     kind(header, a.shape[0], a.shape[1], e, 0, a.nbytes // a.shape[0],
+                                          a.reshape(-1).view(np.uint8)))
+                         for e, a in (("bgr8", COLOURS), ("16UC1", millimetres)))
+        packed = through_cdr("sensor_msgs/msg/CompressedImage", STORE.types["sensor_msgs/msg/CompressedImage"](
+            header, "png", cv2.imencode(".png", COLOURS)[1].reshape(-1)))
+    np.testing.assert_array_equal(decode.decode_rgb(colour), COLOURS[..., ::-1])
+    np.testing.assert_allclose(decode.decode_depth(depth), millimetres / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(decode.decode_compressed_rgb(packed), COLOURS[..., ::-1])
+    assert decode.stamp_ns(colour.header.stamp) == 3_000_000_004
+
+
+def test_rgb_is_a_view_not_a_copy() -> None:
+    data = np.zeros(12, np.uint8)
+    rgb = decode.decode_rgb(Image(2, 2, "rgb8", 6, data))
+    assert np.shares_memory(rgb, data)
+
+
+GOOD = Image(2, 3, "rgb8", 9, bytes(18))
+
+
+@pytest.mark.parametrize(("change", "field", "allowed"), [
+    ({"encoding": "yuv422"}, "encoding", "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3, 8UC1"),
+    ({"encoding": ""}, "encoding", "rgb8"),
+    ({"width": 0}, "width", "at least 1"),
+    ({"height": 0}, "height", "at least 1"),
+    ({"step": 8}, "step", "at least 9 bytes"),
+    ({"step": 0}, "step", "at least 9 bytes"),
+    ({"data": bytes(17)}, "data", "18 bytes"),
+    ({"data": bytes(19)}, "data", "18 bytes"),
+    ({"data": b""}, "data", "18 bytes"),
+    ({"data": [0] * 18}, "data", "bytes"),
+    ({"width": 1 << 31, "height": 1 << 31, "step": 3 << 31}, "width", "pixels"),
+    ({"width": 8192, "height": 8193, "step": 3 * 8192}, "width", "pixels"),
+])
+def test_image_refusals(change: dict[str, Any], field: str, allowed: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode.decode_rgb(replace(GOOD, **change))
+    assert caught.value.field == field
+    assert allowed in str(caught.value.allowed)
+
+
+@pytest.mark.parametrize(("decoder", "encoding", "allowed"), [
+    (decode.decode_depth, "16SC1", "32FC1, 16UC1, mono16"),
+    (decode.decode_depth, "rgb8", "32FC1, 16UC1, mono16"),
+    (decode.decode_radar, "64FC1", "32FC1"),
+])
+def test_unknown_encodings_name_the_known_ones(decoder: Any, encoding: str, allowed: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decoder(replace(GOOD, encoding=encoding))
+    assert (caught.value.field, caught.value.allowed) == ("encoding", allowed)
+    assert encoding in str(caught.value)
+
+
+numbers = st.integers(0, 40) | st.sampled_from([-1, 2**31, 2**32 - 1])
+
+
+@given(st.builds(Image, height=numbers, width=numbers, step=numbers, is_bigendian=st.integers(0, 255),
+                 encoding=st.sampled_from(["rgb8", "mono8", "32FC1", "16UC1", "mono16", "x"]),
+                 data=st.binary(max_size=200)),
+       st.sampled_from([decode.decode_rgb, decode.decode_depth, decode.decode_radar]))
+def test_any_image_decodes_as_documented_or_is_refused(msg: Image, decoder: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            out = decoder(msg)
+        except InputError:
+            return
+    assert out.shape[:2] == (msg.height, msg.width)
+    if decoder is decode.decode_depth:
+        assert not np.any(out <= 0)
+        assert not np.isinf(out).any()
+    if decoder is decode.decode_radar:
+        assert np.isfinite(out).all()
+        assert (out >= 0).all()
+
+
+# --- compressed ---------------------------------------------------------------------------------------
+
+
+def packed(extension: str, pixels: np.ndarray, **change: Any) -> SimpleNamespace:
+    data = cv2.imencode(extension, pixels)[1].tobytes()
+    return SimpleNamespace(**{"format": extension[1:], "data": data} | change)
+
+
+def test_png_is_exact_and_jpeg_is_near() -> None:
+    smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8), (31, 31), 0)
+    np.testing.assert_array_equal(decode.decode_compressed_rgb(packed(".png", smooth)), smooth[..., ::-1])
+    lossy = decode.decode_compressed_rgb(packed(".jpg", smooth))
+    assert lossy.shape == (48, 64, 3)
+    assert np.abs(lossy.astype(int) - smooth[..., ::-1]).mean() < 4
+
+
+def test_grey_jpeg_and_padding_after_its_end() -> None:
+    msg = packed(".jpg", np.full((16, 16), 80, np.uint8))
+    msg.data += b"\0" * 100
+    np.testing.assert_allclose(decode.decode_compressed_rgb(msg), 80, atol=2)
+
+
+def png_claiming(width: int, height: int, bits: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def jpeg_claiming(width: int, height: int) -> bytes:
+    data = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    at = data.index(b"\xff\xc0")
+    data[at + 5:at + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("data", "field", "found"), [
+    (b"", "data", "unknown first bytes"),
+    (b"GIF89a" + bytes(50), "data", "unknown first bytes"),
+    (bytes(12) + cv2.imencode(".png", np.ones((4, 4), np.uint16))[1].tobytes(), "data", "unknown first bytes"),
+    (cv2.imencode(".png", np.ones((4, 4), np.uint16))[1].tobytes(), "data", "16 bits"),
+    (png_claiming(100_000, 100_000, 8), "width", "100000x100000"),
+    (png_claiming(4, 4, 8), "data", "broken png"),
+    (png_claiming(0, 4, 8), "width", "0"),
+    (jpeg_claiming(65535, 65535), "width", "65535x65535"),
+    (cv2.imencode(".jpg", COLOURS)[1].tobytes()[:-40], "data", "without its end"),
+    (b"\xff\xd8\xff\xe0\x00\x10", "data", "unknown first bytes"),
+    (b"\xff\xd8\xff" + b"\xff" * 90, "data", "unknown first bytes"),
+])
+def test_compressed_refusals(data: bytes, field: str, found: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode.decode_compressed_rgb(SimpleNamespace(format="jpeg", data=data))
+    assert caught.value.field == field
+    assert found in str(caught.value)
+
+
+@given(st.data())
+def test_damaged_files_decode_or_are_refused(data: st.DataObject) -> None:
+    raw = bytearray(packed(data.draw(st.sampled_from([".png", ".jpg"])), COLOURS).data)
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        rgb = decode.decode_compressed_rgb(SimpleNamespace(format="", data=bytes(raw)))
+    except InputError:
+        return
+    assert rgb.dtype == np.uint8
+    assert rgb.shape[2] == 3
+
+
+# --- audio and stamps ---------------------------------------------------------------------------------
+
+
+def test_audio_in_16_bit_has_full_scale_one() -> None:
+    stored = np.array([[-32768, 32767], [0, 16384]], "<i2")
+    out = decode.decode_audio(Audio(data=stored.tobytes()))
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, np.array([[-1, 32767 / 32768], [0, 0.5]], np.float32))
+
+
+def test_audio_in_float_is_kept() -> None:
+    stored = np.array([[0.25, -1.5, 0.0]], "<f4")
+    out = decode.decode_audio(Audio(channels=3, encoding="F32LE", data=np.frombuffer(stored.tobytes(), np.uint8)))
+    np.testing.assert_array_equal(out, stored)
+
+
+@pytest.mark.parametrize(("change", "field"), [
+    ({"encoding": "S32LE"}, "encoding"),
+    ({"sample_rate": 999}, "sample_rate"),
+    ({"sample_rate": 384_001}, "sample_rate"),
+    ({"channels": 0}, "channels"),
+    ({"channels": 65}, "channels"),
+    ({"data": b""}, "data"),
+    ({"data": bytes(6)}, "data"),
+    ({"data": struct.pack("<ff", 0.0, float("nan")), "encoding": "F32LE"}, "data"),
+    ({"data": struct.pack("<ff", 0.0, float("-inf")), "encoding": "F32LE"}, "data"),
+    ({"data": bytes(4 * decode.MAX_AUDIO_VALUES)}, "data"),
+])
+def test_audio_refusals(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode.decode_audio(replace(Audio(), **change))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("sec", "nanosec"), [(0, 0), (-1, 5), (1, 1_000_000_000)])
+def test_stamps_that_are_no_time(sec: int, nanosec: int) -> None:
+    with pytest.raises(InputError) as caught:
+        decode.stamp_ns(SimpleNamespace(sec=sec, nanosec=nanosec))
+    assert caught.value.field == "header.stamp"
+
+
+def test_stamps_are_exact() -> None:
+    assert decode.stamp_ns(SimpleNamespace(sec=np.int32(2**31 - 1), nanosec=np.uint32(999_999_999))) == (
+        (2**31 - 1) * 10**9 + 999_999_999)
+
+
+def test_the_room_needs_no_ros() -> None:
+    files = list(Path(decode.__file__).parent.glob("*.py"))
+    assert len(files) > 5
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else (
+                [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            assert not [n for n in names if n.split(".")[0] == "rclpy" or "_msgs" in n or n.startswith("admn_ros.msg")]
