@@ -60,7 +60,8 @@ class Camera:
         k = self.matrix
         x, y = np.meshgrid((u - k[0, 2]) / self.focal_px, (v - k[1, 2]) / self.focal_px)
         local = np.stack([x, y, np.ones_like(x)], axis=-1)
-        return (local @ self.pose.rotation.T).astype(np.float32)
+        rays: Single = (local @ self.pose.rotation.T).astype(np.float32)
+        return rays
 
 
 @dataclass
@@ -167,7 +168,8 @@ def expose(light: Single, rng: np.random.Generator, dark: bool) -> npt.NDArray[n
     noise = rng.standard_normal(light.shape, dtype=np.float32)
     signal += noise * np.sqrt(np.float32(read) ** 2 + np.float32(shot) ** 2 * signal)
     np.clip(signal, 0, 1, out=signal)
-    return _GAMMA[(signal * 4095).astype(np.uint16)]
+    picture: npt.NDArray[np.uint8] = _GAMMA[(signal * 4095).astype(np.uint16)]
+    return picture
 
 
 def measure_depth(truth: Single, normal_cosine: Single, rng: np.random.Generator,
@@ -202,8 +204,11 @@ _GAMMA = np.round(255 * (np.arange(4096) / 4095) ** (1 / 2.2)).astype(np.uint8)
 
 def _average(image: npt.NDArray[Any], fine: int) -> Single:
     rows, columns, channels = image.shape
+    if fine == 1:
+        return image.astype(np.float32)
     blocks = image.reshape(rows // fine, fine, columns // fine, fine, channels)
-    return blocks.mean(axis=(1, 3), dtype=np.float32)
+    averaged: Single = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return averaged
 
 
 def _edges(depth: Single) -> npt.NDArray[np.bool_]:
@@ -236,7 +241,7 @@ def _cast_room(origin: Floats, rays: Single) -> Surface:
 
 def _cast_boxes(surface: Surface, origin: Floats, rays: Single, boxes: list[Box]) -> None:
     """Put boxes in front of a surface where they are nearer."""
-    length2 = (rays**2).sum(axis=1)
+    length2 = np.einsum("ij,ij->i", rays, rays)
     for box in boxes:
         # Most rays pass far from most boxes: only those that meet its bounding sphere are worth the full test.
         to_box = (np.array(box.centre_m) - origin).astype(np.float32)
@@ -254,11 +259,11 @@ def _cast_boxes(surface: Surface, origin: Floats, rays: Single, boxes: list[Box]
 def _shade(surface: Surface, points: Single) -> Single:
     """Light that matt surfaces send back: a ceiling lamp and what the room scatters."""
     to_lamp = np.array(LAMP_M, np.float32) - points
-    distance = np.linalg.norm(to_lamp, axis=1, keepdims=True)
-    lambert = np.maximum((surface.normal * to_lamp).sum(axis=1, keepdims=True) / distance, 0)
+    distance2 = np.einsum("ij,ij->i", to_lamp, to_lamp)[:, None]
+    lambert = np.maximum(np.einsum("ij,ij->i", surface.normal, to_lamp)[:, None] / np.sqrt(distance2), 0)
     # The scattered light comes mostly from above, so undersides and sides are darker than tops.
     ambient = 0.42 + 0.16 * surface.normal[:, 2:]
-    light: Single = surface.albedo * (ambient + 3.2 * lambert / (1 + distance**2))
+    light: Single = surface.albedo * (ambient + 3.2 * lambert / (1 + distance2))
     return light
 
 
@@ -267,7 +272,8 @@ def _bounds(car: CarState) -> Floats:
     length, width, height = CAR_SIZE_M
     x, y = length / 2 + 0.08, width / 2 + 0.08
     corners = np.array([[a, b, c] for a in (-x, x) for b in (-y, y) for c in (0.0, height)])
-    return corners @ rotation_z(float(car.heading_rad)).T + np.array([*car.position_m, 0.0])
+    turned: Floats = corners @ rotation_z(float(car.heading_rad)).T + np.array([*car.position_m, 0.0])
+    return turned
 
 
 def _shadow(points: Single, car: CarState) -> Single:
@@ -276,6 +282,7 @@ def _shadow(points: Single, car: CarState) -> Single:
     away = (car.position_m - np.array(LAMP_M[:2])) / LAMP_M[2] * (CAR_SIZE_M[2] / 2)
     turn = rotation_z(float(car.heading_rad))[:2, :2]
     local = np.abs((points[:, :2] - car.position_m - away) @ turn) - np.array(CAR_SIZE_M[:2]) / 2
-    outside = np.hypot(*np.maximum(local, 0).T) + np.minimum(local.max(axis=1), 0)
+    beside, before = local[:, 1], local[:, 0]
+    outside = np.hypot(np.maximum(before, 0), np.maximum(beside, 0)) + np.minimum(np.maximum(before, beside), 0)
     share = np.clip(0.35 + 0.65 * (outside + 0.02) / 0.06, 0.35, 1.0)
     return np.where(points[:, 2] < 0.01, share, 1.0).astype(np.float32)

@@ -79,7 +79,7 @@ def _books(along: Floats, z: Floats) -> Floats:
     """Rows of book spines of changing colour and height, between boards."""
     row, height = np.floor(z / 0.32), z % 0.32
     spine = np.floor(along / 0.045 + row * 7.3)
-    mix = np.stack([np.sin(spine * 12.9 + row), np.sin(spine * 78.2 + row * 3), np.sin(spine * 37.7 + row * 5)], axis=-1)
+    mix = np.stack([np.sin(spine * a + row * b) for a, b in ((12.9, 1), (78.2, 3), (37.7, 5))], axis=-1)
     albedo = 0.22 + 0.2 * mix
     top = 0.22 + 0.04 * np.sin(spine * 5.1)
     albedo[height > top] = 0.02
