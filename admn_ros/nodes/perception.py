@@ -256,6 +256,8 @@ class PerceptionNode(RobustLifecycleNode):
         self._log.add(estimate.allocation, latency_ms, 1e3 * (ended_s - started_s))
 
     def _failed(self, error: Exception) -> None:
+        if not self.context.ok():
+            return  # shut down between inference and publishing
         self._log.failures += 1
         self._log.last_error = f"{type(error).__name__}: {error}"
         expected = isinstance(error, AdmnError)

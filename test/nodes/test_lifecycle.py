@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lifecycle and parameters of the perception node."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import pytest
+import yaml
+from rclpy.parameter import Parameter
+
+from admn_ros.nodes import parameters
+
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
+
+
+def test_every_state_and_back_again(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    assert rig.state() == "unconfigured"
+    for _ in range(2):
+        assert rig.transition(CONFIGURE) and rig.state() == "inactive"
+        assert rig.transition(ACTIVATE) and rig.state() == "active"
+        assert rig.connected()
+        rig.frame()
+        assert rig.transition(DEACTIVATE) and rig.state() == "inactive"
+        assert rig.wait(lambda: not rig.outputs["left", "rgb"].get_subscription_count())
+        assert rig.transition(CLEANUP) and rig.state() == "unconfigured"
+        assert rig.node._pipeline is None
+
+
+def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    for number in (ACTIVATE, DEACTIVATE, CLEANUP, 99):
+        assert not rig.transition(number)
+        assert rig.state() == "unconfigured"
+    assert rig.transition(CONFIGURE)
+
+
+def test_repeated_cycles_leave_no_threads_and_no_entities(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+
+    def cycle() -> tuple[int, int, int, int]:
+        for number in (CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP):
+            assert rig.transition(number)
+        gc.collect()
+        node = rig.node
+        return (threading.active_count(), len(list(node.subscriptions)), len(list(node.publishers)),
+                len(list(node.timers)))
+
+    first = cycle()
+    assert [cycle() for _ in range(5)] == [first] * 5
+
+
+@pytest.mark.parametrize(("broken", "says"), [
+    ("missing folder", "model: found nothing"),
+    ("no weights", "weights.safetensors"),
+    ("other config", "allowed"),
+    ("corrupt weights", "weights.safetensors"),
+])
+def test_a_bad_model_fails_configuration_and_the_node_lives_on(
+        make_rig, model_folder, sensors_file, tmp_path, capfd, broken, says):
+    folder = tmp_path / "model"
+    if broken != "missing folder":
+        folder.mkdir()
+        for file in model_folder.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    if broken == "no weights":
+        (folder / "weights.safetensors").unlink()
+    if broken == "corrupt weights":
+        data = (folder / "weights.safetensors").read_bytes()
+        (folder / "weights.safetensors").write_bytes(data[:len(data) // 2])
+    if broken == "other config":
+        raw = yaml.safe_load((folder / "config.yaml").read_text())
+        raw["fusion"]["dim"] = 64
+        (folder / "config.yaml").write_text(yaml.safe_dump(raw))
+    rig = make_rig(model=str(folder), sensors=str(sensors_file))
+    assert not rig.transition(CONFIGURE)
+    assert rig.state() == "unconfigured"
+    assert says in capfd.readouterr().err
+    rig.node.set_parameters([Parameter("model", value=str(model_folder))])
+    assert rig.transition(CONFIGURE)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"sensors": 3}, "sensors: found 3"),
+    ({"sensor": {}}, "sensor: found an unknown key"),
+    ({"sync": {"silent_s": "long"}}, "sync.silent_s: found 'long'"),
+    ({"sensors": {"attic": {"rgb": {"topic": "/attic"}}}}, "attic"),
+])
+def test_a_bad_sensors_file_fails_configuration_in_one_line(
+        make_rig, model_folder, sensors_file, capfd, change, says):
+    raw = yaml.safe_load(sensors_file.read_text()) | change
+    sensors_file.write_text(yaml.safe_dump(raw))
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    assert not rig.transition(CONFIGURE)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "on_configure" in line]
+    assert len(lines) == 1 and says in lines[0] and "allowed" in lines[0]
+
+
+def test_parameters_are_described_and_checked(rig):
+    for spec in parameters.PARAMETERS:
+        assert rig.node.describe_parameter(spec.name).description.startswith(spec.description)
+
+    def refused(name: str, value: object) -> str:
+        result = rig.node.set_parameters([Parameter(name, value=value)])[0]
+        assert not result.successful
+        return result.reason
+
+    assert "only while unconfigured" in refused("model", "elsewhere")
+    assert "allowed: layers, gflops" in refused("budget_unit", "furlongs")
+    assert refused("budget_limit", -5.0)
+    assert "0 or more" in refused("budget_limit", -0.5)
+    assert refused("frame_rate_hz", 0.0)
+    assert refused("budget_limit", "ten")
+
+
+def test_the_default_budget_can_change_while_running(rig):
+    rig.frame()
+    assert rig.node.set_parameters([Parameter("budget_limit", value=3.0)])[0].successful
+    allocation = rig.frame()
+    assert allocation.requested_limit == 3.0 and allocation.source == "parameter"
+    assert rig.node.set_parameters([Parameter("budget_limit", value=-1.0)])[0].successful
+    assert rig.frame().source == "deployment file"
+
+
+def test_an_untrained_model_says_so_loudly(make_rig, capfd, tmp_path):
+    rig = make_rig(model="untrained:rgbd", sensors="rgbd")
+    assert rig.transition(CONFIGURE)
+    assert "UNTRAINED" in capfd.readouterr().err

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The perception node over real DDS: outputs, budget, missing sensors, bad input."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Duration
+
+from admn_ros.msg import ComputeBudget, LayerAllocation, ModalityAllocation
+from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE, header
+
+LAYERS_TOTAL = 16
+
+
+def layers(allocation: LayerAllocation) -> int:
+    return sum(len(m.active_layers) for m in allocation.modalities)
+
+
+def modality(allocation: LayerAllocation, name: str) -> ModalityAllocation:
+    return next(m for m in allocation.modalities if m.modality == name)
+
+
+def stamp_of(message) -> int:
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def settle(rig) -> None:
+    """One frame, so that every input is live and waited for."""
+    rig.frame()
+    rig.frame()
+
+
+def test_a_frame_gives_pose_class_and_allocation_with_its_own_stamp(rig):
+    settle(rig)
+    allocation = rig.frame()
+    stamp_ns = stamp_of(allocation)
+    assert rig.wait(lambda: rig.poses and stamp_of(rig.poses[-1]) == stamp_ns)
+    assert rig.wait(lambda: rig.classes and stamp_of(rig.classes[-1]) == stamp_ns)
+    pose, label = rig.poses[-1], rig.classes[-1]
+    assert pose.header.frame_id == label.header.frame_id == allocation.header.frame_id == "map"
+    covariance = np.array(pose.pose.covariance).reshape(6, 6)
+    assert np.allclose(covariance, covariance.T) and (np.linalg.eigvalsh(covariance) > 0).all()
+    assert covariance[5, 5] == pytest.approx(UNKNOWN_ANGLE_VARIANCE)
+    assert label.labels == ["car", "none"] and sum(label.scores) == pytest.approx(1.0, abs=1e-5)
+    assert label.score == max(label.scores)
+    assert [m.modality for m in allocation.modalities] == ["rgb", "depth", "radar", "audio"]
+    assert allocation.requested_limit == 8.0 and allocation.source == "deployment file"
+    assert allocation.spent == layers(allocation) == 8
+    for m in allocation.modalities:
+        assert m.availability == ModalityAllocation.FRESH and m.sensor_nodes == ["left", "right"]
+        assert 0.0 < m.qoi <= 1.0 and m.layers_total == 4 and list(m.active_layers) == sorted(m.active_layers)
+    assert 0.0 < allocation.latency_ms < 5000.0
+
+
+def test_no_frame_ever_spends_more_than_its_budget(rig):
+    settle(rig)
+    rng = np.random.default_rng(3)
+    for limit in [0, 1, 2, 3, 4, 5, 16, 1000, math.inf, *rng.uniform(0, 20, 12)]:
+        rig.budget(float(limit), source="test")
+        assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).limit == limit)  # noqa: B023
+        allocation = rig.frame()
+        assert allocation.requested_limit == limit and allocation.spent <= limit
+        assert layers(allocation) == min(LAYERS_TOTAL, math.floor(min(limit, 1e6)))
+
+
+def test_a_budget_change_applies_to_the_next_frame(rig):
+    settle(rig)
+    for limit in (5, 13, 2, 16):
+        rig.budget(float(limit))
+        # The budget travels on another topic than the readings: wait until it is there, not longer.
+        assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).limit == limit)  # noqa: B023
+        assert layers(rig.frame()) == limit
+
+
+def test_below_one_layer_nothing_runs_and_no_pose_is_published(rig):
+    settle(rig)
+    rig.budget(0.5)
+    assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).limit == 0.5)
+    poses = len(rig.poses)
+    allocation = rig.frame()
+    assert allocation.reason == LayerAllocation.REASON_BELOW_FLOOR and allocation.spent == 0.0
+    assert layers(allocation) == 0 and all(math.isnan(m.qoi) for m in allocation.modalities)
+    time.sleep(0.2)
+    assert len(rig.poses) == poses
+
+
+def test_a_budget_in_flops_is_kept_and_names_its_unit(rig):
+    settle(rig)
+    everything = rig.node._pipeline.engine.costs.table("gflops")
+    nodes = dict.fromkeys(rig.node._pipeline.engine.config.modalities, 2)
+    limit = everything.amount((everything.base(nodes) + everything.total(nodes)) // 2)
+    rig.budget(limit, ComputeBudget.UNIT_GFLOPS)
+    assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).unit == "gflops")
+    allocation = rig.frame()
+    assert allocation.granted_unit == ComputeBudget.UNIT_GFLOPS
+    assert 0.0 < allocation.spent <= limit and layers(allocation) < LAYERS_TOTAL
+
+
+@pytest.mark.parametrize(("message", "says"), [
+    (ComputeBudget(limit=math.nan), "limit: found nan"),
+    (ComputeBudget(limit=-1.0), "limit: found -1.0"),
+    (ComputeBudget(limit=3.0, unit=9), "unit: found 9"),
+    (ComputeBudget(limit=3.0, unit=ComputeBudget.UNIT_MILLISECONDS), "found milliseconds"),
+    (ComputeBudget(limit=3.0, valid_for=Duration(sec=-1)), "valid_for: found -1"),
+])
+def test_a_budget_that_cannot_be_used_is_refused_and_the_old_one_stays(rig, message, says):
+    settle(rig)
+    rig.budget(6.0, source="before")
+    assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).limit == 6.0)
+    rig.budget_output.publish(message)
+    assert rig.wait(lambda: rig.node._log.budgets_refused == 1)
+    assert says in rig.node._log.last_error and "allowed" in rig.node._log.last_error
+    allocation = rig.frame()
+    assert layers(allocation) == 6 and allocation.source == "before"
+
+
+def test_an_expired_budget_gives_way_to_the_default(rig):
+    settle(rig)
+    rig.budget(2.0, valid_for=Duration(nanosec=300_000_000))
+    assert rig.wait(lambda: rig.node._budgets.current(time.monotonic()).limit == 2.0)
+    assert layers(rig.frame()) == 2
+    time.sleep(0.35)
+    assert layers(rig.frame()) == 8
+
+
+@pytest.mark.parametrize("name", ["rgb", "depth", "radar", "audio"])
+def test_when_a_modality_dies_output_goes_on_and_says_what_is_missing(rig, name):
+    settle(rig)
+    dead = (f"left/{name}", f"right/{name}")
+    last = None
+    for _ in range(8):
+        rig.send(skip=dead)
+        time.sleep(0.06)
+    assert rig.wait(lambda: rig.allocations and stamp_of(rig.allocations[-1]) > rig.now_ns - 200_000_000)
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and (last is None or modality(last, name).availability != 2):
+        rig.send(skip=dead)
+        time.sleep(0.06)
+        last = rig.allocations[-1]
+    missing = modality(last, name)
+    assert missing.availability == ModalityAllocation.MISSING and missing.missing_nodes == ["left", "right"]
+    assert not missing.active_layers and missing.cost == 0.0 and math.isnan(missing.qoi)
+    assert layers(last) == 8 and last.spent <= 8.0, "its layers went to the others"
+    assert rig.wait(lambda: stamp_of(rig.poses[-1]) >= stamp_of(last))
+    back = None
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and (back is None or modality(back, name).availability != 0):
+        back = rig.frame()
+    assert modality(back, name).availability == ModalityAllocation.FRESH
+
+
+def test_when_one_topic_of_many_dies_it_is_named(rig):
+    settle(rig)
+    allocation = None
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and (allocation is None or not modality(allocation, "depth").missing_nodes):
+        rig.send(skip=("right/depth",))
+        time.sleep(0.06)
+        allocation = rig.allocations[-1]
+    depth = modality(allocation, "depth")
+    assert depth.missing_nodes == ["right"] and depth.sensor_nodes in (["left"], [])
+    assert depth.availability == ModalityAllocation.FRESH
+    assert rig.wait(lambda: rig.status("input right/depth") and "silent" in rig.status("input right/depth").message)
+    assert rig.status("input right/depth").level == b"\x02"
+
+
+def test_a_message_that_cannot_be_used_is_counted_and_the_node_lives_on(rig):
+    settle(rig)
+    image = rig.outputs["left", "rgb"]
+    from sensor_msgs.msg import Image
+
+    bad = [
+        (Image(header=header(rig.now_ns + 1, ""), encoding="yuv422", height=4, width=4, step=8, data=[0] * 32),
+         "left/rgb.encoding: found"),
+        (Image(header=header(rig.now_ns + 2, ""), encoding="rgb8", height=4, width=4, step=12, data=[0] * 7), "data"),
+        (Image(header=header(rig.now_ns + 3, ""), encoding="rgb8", height=4, width=4, step=5, data=[0] * 20), "step"),
+        (Image(encoding="rgb8", height=4, width=4, step=12, data=[0] * 48), "stamp"),
+    ]
+    for count, (message, field) in enumerate(bad, start=1):
+        image.publish(message)
+        health = next(h for k, h in rig.node._pipeline.health.items() if str(k) == "left/rgb")
+        assert rig.wait(lambda: health.refused == count)  # noqa: B023
+        assert field in health.last_error and "allowed:" in health.last_error
+    allocation = rig.frame()
+    assert modality(allocation, "rgb").availability == ModalityAllocation.FRESH
+    assert rig.wait(lambda: rig.frame() and rig.status("input left/rgb")
+                    and rig.status("input left/rgb").level == b"\x01")
+    values = {v.key: v.value for v in rig.status("input left/rgb").values}
+    assert values["refused"] == "4" and "stamp" in values["last_error"]
+
+
+def test_time_that_jumps_back_resets_and_frames_go_on(rig):
+    settle(rig)
+    rig.now_ns += 10_000_000_000
+    settle(rig)
+    before_ns = rig.now_ns
+    rig.now_ns -= 9_000_000_000
+    for _ in range(3):
+        rig.send()
+        time.sleep(0.06)
+    assert rig.wait(lambda: any(stamp_of(a) < before_ns - 5_000_000_000 for a in rig.allocations[-3:]))
+    assert rig.node._pipeline.synchronizer.stats().resets >= 1
+
+
+def test_diagnostics_say_what_an_operator_needs(rig):
+    settle(rig)
+    rig.frame()
+    assert rig.wait(lambda: rig.frame() and rig.status("inference") and rig.status("inference").level == b"\x00")
+    values = {v.key: v.value for v in rig.status("inference").values}
+    assert int(values["frames"]) >= 3 and float(values["latency_p50_ms"]) > 0.0
+    values = {v.key: v.value for v in rig.status("budget").values}
+    assert values["requested"] == "8 layers" and values["violations"] == "0"
+    assert rig.wait(lambda: rig.frame() and rig.status("input left/radar").level == b"\x00")
