@@ -111,4 +111,5 @@ def _fusion(config: ModelConfig) -> int:
 def _heads(config: ModelConfig) -> int:
     dim, axes = config.fusion.dim, len(config.localization.min_m)
     localization = 2 * _linear(1, dim, dim) + _linear(1, dim, axes) + _linear(1, dim, axes * (axes + 1) // 2)
-    return localization + _linear(1, dim, dim) + _linear(1, dim, len(config.classes))
+    covariance = _linear(axes, axes, axes)  # from its Cholesky factor
+    return localization + covariance + _linear(1, dim, dim) + _linear(1, dim, len(config.classes))

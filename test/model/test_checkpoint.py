@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from admn_ros.errors import ConfigError, InputError, ModelError
+from admn_ros.model.checkpoint import create_random_model, load_model, save_model
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.presets import PRESETS, preset
+from admn_ros.sample import Modality
+
+FULL = {Modality.DEPTH: range(4), Modality.RADAR: range(3)}
+
+
+@pytest.fixture
+def folder(config, tmp_path):
+    create_random_model(config, tmp_path / "model", seed=7)
+    return tmp_path / "model"
+
+
+def change(folder, edit):
+    weights = load_file(folder / "weights.safetensors")
+    edit(weights)
+    save_file(weights, folder / "weights.safetensors")
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_model_survives_the_folder(network, batch, tmp_path):
+    save_model(network, tmp_path, card="# mine\n")
+    loaded = load_model(tmp_path)
+    assert not loaded.training
+    assert loaded.config == network.config
+    assert (tmp_path / "README.md").read_text() == "# mine\n"
+    for x, y in zip(network.estimate(batch, FULL), loaded.estimate(batch, FULL), strict=True):
+        assert torch.equal(x, y)
+    assert torch.equal(network.controller(batch).e_corr, loaded.controller(batch).e_corr)
+
+
+def test_the_same_seed_gives_the_same_bytes(config, folder, tmp_path):
+    create_random_model(config, tmp_path / "same", seed=7)
+    create_random_model(config, tmp_path / "other", seed=8)
+    weights = (folder / "weights.safetensors").read_bytes()
+    assert weights == (tmp_path / "same" / "weights.safetensors").read_bytes()
+    assert weights != (tmp_path / "other" / "weights.safetensors").read_bytes()
+
+
+def test_every_weight_comes_from_the_seed(config, tmp_path):
+    torch.manual_seed(1)
+    create_random_model(config, tmp_path / "a", seed=7)
+    torch.manual_seed(2)
+    create_random_model(config, tmp_path / "b", seed=7)
+    assert (tmp_path / "a/weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
+
+
+def test_a_random_model_says_so(config, tmp_path):
+    create_random_model(config.model_copy(update={"trained": True}), tmp_path, seed=7)
+    loaded = load_model(tmp_path)
+    assert (loaded.config.trained, loaded.config.seed) == (False, 7)
+    card = (tmp_path / "README.md").read_text()
+    assert "UNTRAINED" in card
+    assert "meaningless" in card
+
+
+def test_a_model_is_not_overwritten_by_accident(config, folder):
+    before = (folder / "weights.safetensors").read_bytes()
+    (folder / "costs.yaml").write_text("old")
+    with pytest.raises(ModelError, match="force"):
+        create_random_model(config, folder, seed=8)
+    assert (folder / "weights.safetensors").read_bytes() == before
+    create_random_model(config, folder, seed=8, force=True)
+    assert (folder / "weights.safetensors").read_bytes() != before
+    assert not (folder / "costs.yaml").exists()
+
+
+def test_nothing_partial_is_left(folder):
+    assert {p.name for p in folder.iterdir()} == {"config.yaml", "weights.safetensors", "README.md"}
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(ModelError, match="a model folder") as error:
+        load_model(tmp_path / "nowhere")
+    assert "nowhere" in one_line(error)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "weights.safetensors"])
+def test_missing_file(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(ModelError) as error:
+        load_model(folder)
+    assert error.value.field.endswith(name)
+
+
+def test_malformed_config(folder):
+    (folder / "config.yaml").write_text("name: x\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("size", [0, 4, 100, -10])
+def test_truncated_weights(folder, size):
+    data = (folder / "weights.safetensors").read_bytes()
+    (folder / "weights.safetensors").write_bytes(data[:size])
+    with pytest.raises(ModelError, match="broken") as error:
+        load_model(folder)
+    one_line(error)
+
+
+def test_garbage_weights(folder):
+    (folder / "weights.safetensors").write_bytes(b"\x80\x04pickle" * 100)
+    with pytest.raises(ModelError, match="broken"):
+        load_model(folder)
+
+
+def test_missing_and_unexpected_weights(folder):
+    def edit(weights):
+        for i in range(4):
+            del weights[f"backbones.depth.blocks.{i}.norm1.bias"]
+        weights["head.weight"] = torch.zeros(2)
+
+    change(folder, edit)
+    with pytest.raises(ModelError) as error:
+        load_model(folder)
+    text = one_line(error)
+    assert "missing: backbones.depth.blocks.0.norm1.bias" in text
+    assert "and 1 more" in text
+    assert "unexpected: head.weight" in text
+
+
+def test_weights_of_another_shape(folder):
+    change(folder, lambda w: w.update({"fusion.encoder.norm.bias": torch.zeros(13)}))
+    with pytest.raises(ModelError, match=r"fusion\.encoder\.norm\.bias: found \(13,\); allowed: \(12,\)"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(folder, value):
+    change(folder, lambda w: w["backbones.radar.pos_embed"].view(-1)[3:4].fill_(value))
+    with pytest.raises(ModelError, match=r"backbones\.radar\.pos_embed.*finite"):
+        load_model(folder)
+
+
+def test_a_folder_that_cannot_be_written(network, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="writable"):
+        save_model(network, tmp_path / "file" / "model")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_describe_networks_that_can_be_built(name):
+    config = preset(name)
+    assert config.name == name
+    with torch.device("meta"):
+        network = AdmnNetwork(config)
+    assert {m: v.depth for m, v in network.backbones.items()} == dict.fromkeys(map(str, config.modalities), 12)
+
+
+def test_the_paper_network_has_the_papers_size():
+    with torch.device("meta"):
+        network = AdmnNetwork(preset("gdtm"))
+    # ViT-B without its unused ImageNet head, and a controller of 2.3 % of the network (Section 5).
+    assert sum(p.numel() for p in network.backbone(Modality.RGB).parameters()) == 85_798_656
+    share = sum(p.numel() for p in network.qoi.parameters()) / sum(p.numel() for p in network.parameters())
+    assert share == pytest.approx(0.023, abs=0.001)
+
+
+def test_an_unknown_preset_lists_the_known():
+    with pytest.raises(InputError, match="gdtm-tiny"):
+        preset("gdtm-huge")
