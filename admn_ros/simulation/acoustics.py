@@ -79,11 +79,11 @@ def _emitted(motion: Motion, t: Floats, start_s: float, tyres: Floats) -> Floats
 
 
 def _tyre_noise(start_s: float, samples: int, seed: int) -> Floats:
-    """Noise of 300 to 2500 Hz with RMS 1, from 0.1 s before the first sample on, oversampled to be interpolated."""
+    """Noise around 200 to 1000 Hz with RMS 1, from 0.1 s before the first sample on, oversampled to be interpolated."""
     count = (samples // SAMPLE_RATE_HZ + 2) * _TYRE_RATE_HZ
     spectrum = np.fft.rfft(np.random.default_rng([seed, 2]).standard_normal(count))
     hertz = np.fft.rfftfreq(count, 1 / _TYRE_RATE_HZ)
-    spectrum[(hertz < 300) | (hertz > 2500)] = 0
+    spectrum *= np.where((hertz > 200) & (hertz < 4000), 1 / (1 + (hertz / 800) ** 2), 0)
     noise = np.fft.irfft(spectrum, count)
     normalized: Floats = noise / noise.std()
     return normalized

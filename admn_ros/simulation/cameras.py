@@ -133,7 +133,7 @@ class Cast:
 
     def light(self) -> Single:
         """Linear light (H, W, 3)."""
-        picture = self.view.still_light.copy()
+        picture: Single = self.view.still_light.copy()
         if self.window is not None:
             left, top, right, bottom = self.window
             picture[top:bottom, left:right] = _average(self._light, self.view.fine)
@@ -142,7 +142,7 @@ class Cast:
     def depth(self) -> Single:
         """Metres along the optical axis (H, W), of the ray through each pixel's centre (`fine` odd)."""
         middle, fine = self.view.fine // 2, self.view.fine
-        depth = self.view.depth[middle::fine, middle::fine].copy()
+        depth: Single = self.view.depth[middle::fine, middle::fine].copy()
         if self.window is not None:
             left, top, right, bottom = self.window
             depth[top:bottom, left:right] = self._depth[middle::fine, middle::fine]

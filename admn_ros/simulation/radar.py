@@ -34,8 +34,7 @@ CAR_ECHO = 220.0  # amplitude of the car's strongest echo at 1 m
 
 def range_of_row() -> Floats:
     """Range in metres at the middle of each row (RANGE_BINS,); row 0 is nearest."""
-    middles: Floats = (np.arange(RANGE_BINS) + 0.5) * RANGE_STEP_M
-    return middles
+    return (np.arange(RANGE_BINS, dtype=np.float64) + 0.5) * RANGE_STEP_M
 
 
 def azimuth_sine_of_column() -> Floats:

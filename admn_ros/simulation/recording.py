@@ -9,7 +9,7 @@ the same messages, bit for bit, and with the same folder name the same files.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -86,7 +86,7 @@ class Recording:
 
 
 def record(out: str | Path, *, seconds: float = 12.0, seed: int = 7, storage: str = "mcap", nodes: int = 3,
-           car: str = "red", events: bool = True, start_ns: int = START_NS,
+           car: str = "red", events: bool | Sequence[Event] = True, start_ns: int = START_NS,
            progress: Progress | None = None) -> Recording:
     """Write the demo recording.
 
@@ -103,7 +103,7 @@ def record(out: str | Path, *, seconds: float = 12.0, seed: int = 7, storage: st
         storage: "mcap" or "sqlite3".
         nodes: sensor nodes, 1 to 3.
         car: "red" or "green".
-        events: with the mishaps of `demo_events`.
+        events: True for the mishaps of `demo_events`, False for none, or mishaps of your own.
         start_ns: stamp of the start.
         progress: called with (messages written, messages in all) now and then.
 
@@ -117,7 +117,10 @@ def record(out: str | Path, *, seconds: float = 12.0, seed: int = 7, storage: st
     if not 0 <= seed < 2**32:
         raise InputError("seed", seed, "[0, 2^32)")
     stations = sensor_nodes(nodes)
-    mishaps = demo_events(seconds, [n.name for n in stations]) if events else ()
+    if isinstance(events, bool):
+        mishaps = demo_events(seconds, [n.name for n in stations]) if events else ()
+    else:
+        mishaps = tuple(events)
     budgets = tuple((BUDGET_EVERY_S * i, float(BUDGET_LAYERS[i % len(BUDGET_LAYERS)]))
                     for i in range(int(np.ceil(seconds / BUDGET_EVERY_S))))
     result = Recording(Path(out), seconds, seed, car, mishaps, budgets)
