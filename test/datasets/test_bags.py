@@ -195,6 +195,19 @@ def test_rclpy_reads_our_bytes(tmp_path: Path) -> None:
     assert got["/cov"].pose.covariance[35] == 5.0
 
 
+def test_rclpy_reads_our_own_messages() -> None:
+    rclpy = pytest.importorskip("rclpy.serialization", reason="needs ROS 2")
+    ours = pytest.importorskip("admn_ros.msg", reason="admn_ros was installed without its ROS messages")
+    kinds = every_kind()
+    kind, audio = kinds["/audio"]
+    got = rclpy.deserialize_message(bytes(typestore().serialize_cdr(audio, kind)), ours.AudioFrame)
+    assert (got.sample_rate, got.channels, got.encoding) == (16000, 4, "S16LE")
+    assert bytes(got.data) == audio.data.tobytes()
+    kind, budget = kinds["/budget"]
+    got = rclpy.deserialize_message(bytes(typestore().serialize_cdr(budget, kind)), ours.ComputeBudget)
+    assert (got.limit, got.unit, got.source, got.valid_for.nanosec) == (12.0, 0, "test", 1500)
+
+
 def test_real_bags(shared_data: Path) -> None:
     """Recordings of other people: audio and cameras deserialise; a radar type nobody here knows is named."""
     bags = shared_data / "rosbag2"

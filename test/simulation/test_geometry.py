@@ -24,7 +24,7 @@ from admn_ros.simulation.moving_target import (
     sensor_nodes,
 )
 from admn_ros.simulation.radar import RANGE_STEP_M, Radar, azimuth_sine_of_column, range_of_row
-from admn_ros.simulation.recording import DEPTH_FOCAL_PX, DEPTH_SIZE, RGB_FOCAL_PX, RGB_SIZE
+from admn_ros.simulation.streams import DEPTH_FOCAL_PX, DEPTH_SIZE, RGB_FOCAL_PX, RGB_SIZE
 
 MOTION = Motion.seeded(7)
 TIMES = np.arange(0, 8, 0.4)
@@ -200,6 +200,8 @@ def test_radar_peak_is_the_car(node: SensorNode, clutter: bool) -> None:
 
 
 def test_radar_noise_is_one_and_left_is_left() -> None:
+    assert (range_of_row()[0], range_of_row()[-1]) == pytest.approx((0.025, 6.375))
+    assert (azimuth_sine_of_column()[0], azimuth_sine_of_column()[-1]) == pytest.approx((63 / 64, -63 / 64))
     node = NODES[0]
     far = CarState(np.array([500.0, 500.0]), np.array(0.0), np.array(0.0))
     noise = Radar(node.sensor("radar"), node.name).heatmap(far, np.random.default_rng(1), clutter=False)

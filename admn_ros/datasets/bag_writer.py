@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing rosbag2 recordings without ROS."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from admn_ros.datasets.bag_messages import Message
+from admn_ros.datasets.bag_types import typestore
+from admn_ros.errors import InputError
+
+STORAGES: dict[str, StoragePlugin] = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_FOREVER = QosTime(0, 0)
+
+
+class BagWriter:
+    """Writes a rosbag2 folder (version 9) that carries its message definitions.
+
+    Use it as a context manager. Topics are reliable and volatile unless `add_topic` says otherwise.
+
+    path: the folder to create; it must not exist.
+    storage: "mcap" or "sqlite3".
+    compress: zstd on the mcap chunks. Only for mcap.
+    keep_partial: what an exception inside the `with` leaves: a complete bag of what was written until
+        then (for a recorder), or nothing (for a converter, which can then be run again).
+
+    Raises:
+        InputError: the path exists, the storage is unknown, or the disk refuses.
+    """
+
+    def __init__(self, path: str | Path, storage: str = "mcap", *, compress: bool = False,
+                 keep_partial: bool = False) -> None:
+        self.path = Path(path)
+        self._keep_partial = keep_partial
+        self._topics: dict[str, Connection] = {}
+        if storage not in STORAGES:
+            raise InputError("storage", repr(storage), " or ".join(STORAGES))
+        if compress and storage != "mcap":
+            raise InputError("compress", f"True with {storage}", "only with mcap")
+        if self.path.exists():
+            raise InputError(str(self.path), "an existing path", "a new folder; bags are never overwritten")
+        try:
+            self._writer = Writer(self.path, version=9, storage_plugin=STORAGES[storage])
+            if compress:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
+        except OSError as error:
+            raise self._refused(error) from error
+        self._open = True
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if kind is None or self._keep_partial:
+            self.close()
+        else:
+            self._discard()
+
+    def add_topic(self, topic: str, msgtype: str, *, latched: bool = False, best_effort: bool = False) -> None:
+        """Declare a topic before its first message, to give it a QoS. Latched is transient local.
+
+        Raises:
+            InputError: the topic is there already, or the type is unknown.
+        """
+        if topic in self._topics:
+            raise InputError("topic", f"{topic} a second time", "each topic once")
+        if msgtype not in typestore().fielddefs:
+            raise InputError(f"type of {topic}", msgtype, "a type of ROS 2 Jazzy or admn_ros")
+        self._check_open()
+        self._topics[topic] = self._writer.add_connection(
+            topic, msgtype, typestore=typestore(), offered_qos_profiles=[_qos(latched, best_effort)])
+
+    def write(self, topic: str, msgtype: str, message: Message, stamp_ns: int) -> None:
+        """Write a message object (`bag_messages`) with its record stamp in nanoseconds.
+
+        Raises:
+            InputError: the type does not fit the topic or the message, or the disk refuses.
+        """
+        found = getattr(message, "__msgtype__", type(message).__name__)
+        if found != msgtype:
+            raise InputError(f"message on {topic}", found, msgtype)
+        self.write_raw(topic, msgtype, typestore().serialize_cdr(message, msgtype), stamp_ns)
+
+    def write_raw(self, topic: str, msgtype: str, cdr: bytes | memoryview, stamp_ns: int) -> None:
+        """Write CDR bytes as they came, with their record stamp in nanoseconds."""
+        if topic not in self._topics:
+            self.add_topic(topic, msgtype)
+        connection = self._topics[topic]
+        if connection.msgtype != msgtype:
+            raise InputError(f"type of {topic}", msgtype, connection.msgtype)
+        self._check_open()
+        try:
+            self._writer.write(connection, stamp_ns, cdr)
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def note(self, custom_data: Mapping[str, str]) -> None:
+        """Put words of our own into the metadata; `BagReader.custom_data` reads them."""
+        for key, value in custom_data.items():
+            self._writer.set_custom_data(key, value)
+
+    def close(self) -> None:
+        """Finish the bag. Closing twice does nothing."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._writer.close()
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _discard(self) -> None:
+        if self._open:
+            self._open = False
+            self._writer.abort()
+        shutil.rmtree(self.path, ignore_errors=True)  # ours: __init__ refuses a path that exists
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise InputError(str(self.path), "a closed bag", "writing before close()")
+
+    def _refused(self, error: OSError) -> InputError:
+        return InputError(str(self.path), error.strerror or str(error), "a folder that can be written")
+
+
+def _qos(latched: bool, best_effort: bool) -> Qos:
+    return Qos(
+        history=QosHistory.KEEP_LAST, depth=1 if latched else 10,
+        reliability=QosReliability.BEST_EFFORT if best_effort else QosReliability.RELIABLE,
+        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
+        deadline=_FOREVER, lifespan=_FOREVER, liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=_FOREVER, avoid_ros_namespace_conventions=False)
