@@ -49,6 +49,8 @@ class Budget:
     source: str = ""
 
     def __post_init__(self) -> None:
+        # Messages take only a float where a caller may write 5.
+        object.__setattr__(self, "limit", float(self.limit))
         if self.unit not in get_args(BudgetUnit):
             raise InputError("unit", self.unit, ", ".join(get_args(BudgetUnit)))
         if math.isnan(self.limit) or self.limit < 0:

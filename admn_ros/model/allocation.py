@@ -238,7 +238,7 @@ class _Frame:
         if floors:
             least = self.table.amount(self.table.base(self.present) + min(floors))
             reason = Reason.BELOW_FLOOR
-            text = f"Nothing ran: one layer of one modality needs {least:g} {self.table.unit}."
+            text = f"Nothing ran: one layer of one modality needs {least:.12g} {self.table.unit}."
         return self._result(dict.fromkeys(self.present, ()), dict.fromkeys(self.present, 0), 0, reason, text)
 
     def _cost(self, modality: Modality, layers: int) -> int:

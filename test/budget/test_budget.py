@@ -3,7 +3,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget, BudgetBook
@@ -25,6 +25,7 @@ def test_a_limit_that_is_no_budget_is_refused(limit):
 
 def test_zero_and_infinity_are_budgets():
     assert Budget(0, "gflops").limit == 0
+    assert isinstance(Budget(0, "gflops").limit, float)
     assert Budget(math.inf, "joules").limit == math.inf
 
 
@@ -54,6 +55,7 @@ def test_other_units_need_no_frame_rate():
     assert budget.per_frame() is budget
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6), st.floats(1e-3, 1e3))
 def test_joules_per_frame_never_exceed_the_power(watts, rate):
     joules = Budget(watts, "watts").per_frame(rate).limit

@@ -3,7 +3,7 @@ import math
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
@@ -75,6 +75,7 @@ def test_decimal_limits_are_read_as_written():
     assert big.room(Budget(0.29, "joules"), {Modality.RGB: 1}) == 290000
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e6, exclude_min=True), st.floats(0, 1e6))
 def test_costs_round_up_and_budgets_down(cost, limit):
     joules = table(fixed=cost)

@@ -40,7 +40,7 @@ def problems(draw):
     return scores, qoi, present, table, Budget(draw(limits), unit)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(problems())
 def test_never_overspends_and_the_books_balance(problem):
     scores, qoi, present, table, budget = problem
@@ -60,7 +60,7 @@ def test_never_overspends_and_the_books_balance(problem):
     assert fixed + sum(result.cost.values()) == pytest.approx(result.spent)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(problems())
 def test_shape_of_an_allocation(problem):
     scores, qoi, present, table, budget = problem
@@ -86,7 +86,7 @@ def test_shape_of_an_allocation(problem):
     assert result == allocate(scores, qoi, present, table, budget)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(problems())
 def test_no_affordable_layer_is_left_over(problem):
     scores, qoi, present, table, budget = problem
@@ -97,7 +97,7 @@ def test_no_affordable_layer_is_left_over(problem):
             assert table.modalities[m].layer[present[m] - 1] > left
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(problems(), st.integers(0, 60))
 def test_equal_costs_give_the_top_l(problem, limit):
     scores, qoi, present, table, _ = problem
@@ -178,6 +178,14 @@ def test_looking_is_paid_also_for_a_dropped_modality():
     assert none.reason is Reason.BELOW_FLOOR
     assert none.cost == {RGB: 0.0, DEPTH: 0.0}
     assert "needs 11 layers" in none.reason_text
+
+
+def test_the_floor_it_names_is_enough():
+    table = LayerCosts("milliseconds", 1_234_567, {RGB: ModalityCosts(2, (1,), (20,), (7_000_000,))})
+    none = allocate({}, {}, {RGB: 1}, table, Budget(8.0, "milliseconds"))
+    assert none.reason_text == "Nothing ran: one layer of one modality needs 8.234588 milliseconds."
+    enough = allocate({RGB: [0.0, 0.0]}, {RGB: 1.0}, {RGB: 1}, table, Budget(8.234588, "milliseconds"))
+    assert enough.active == {RGB: (0,)}
 
 
 def test_nothing_to_run_needs_no_scores():
