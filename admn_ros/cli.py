@@ -143,7 +143,7 @@ def _profile(options: argparse.Namespace) -> None:
 def _convert(options: argparse.Namespace) -> None:
     from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 
-    with Progress(console=CONSOLE) as progress:
+    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as progress:
         task = progress.add_task("converting", total=None)
         summary = convert_rgbd_folder(
             options.folder, options.bag, storage=options.storage, depth=options.depth, limit=options.limit,

@@ -76,7 +76,7 @@ def _draw_budget(axes, times, records, names) -> None:  # type: ignore[no-untype
         axes.step(times, [min(r.granted, top) for r in records], where="post", color="black", lw=1.8, label="budget")
     axes.set_ylabel("layers run")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right", ncols=len(names) + 1, fontsize=8)
+    _legend(axes, len(names) + 1)
 
 
 def _draw_inputs(axes, times, records, names) -> None:  # type: ignore[no-untyped-def]
@@ -89,7 +89,7 @@ def _draw_inputs(axes, times, records, names) -> None:  # type: ignore[no-untype
     axes.set_yticks(range(len(names)), list(reversed(names)))
     for label, colour in shades.items():
         axes.barh(0, 0, color=colour, label=label)
-    axes.legend(loc="upper right", ncols=4, fontsize=8)
+    _legend(axes, 4)
     axes.set_ylabel("inputs")
 
 
@@ -108,4 +108,9 @@ def _draw_latency(axes, times, records) -> None:  # type: ignore[no-untyped-def]
     axes.set_ylim(bottom=0)
     axes.set_ylabel("ms")
     axes.set_xlabel("seconds of the recording")
-    axes.legend(loc="upper right", fontsize=8)
+    _legend(axes, 2)
+
+
+def _legend(axes, columns) -> None:  # type: ignore[no-untyped-def]
+    """Above the axes, where it hides nothing."""
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, fontsize=8, frameon=False)

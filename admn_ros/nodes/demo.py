@@ -19,6 +19,7 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
+from admn_ros.config import DeploymentConfig, load_config
 from admn_ros.datasets.bags import BagReader
 from admn_ros.errors import AdmnError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
@@ -57,11 +58,11 @@ def main(args: list[str] | None = None) -> int:
     except AdmnError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
-    records = _run(bag, model, options)
+    records, received = _run(bag, model, options)
     if not records:
         print("demo: the perception node reported no frame; its own messages are above", file=sys.stderr)
         return 1
-    return _report(records, options.out)
+    return _report(records, _inputs(bag, options.sensors, received), options.out)
 
 
 def _recording(cache: Path) -> Path:
@@ -82,8 +83,8 @@ def _model(cache: Path) -> Path:
     return folder
 
 
-def _run(bag: Path, model: Path, options: argparse.Namespace) -> list[FrameRecord]:
-    """Start both nodes as processes, watch until the replay ends."""
+def _run(bag: Path, model: Path, options: argparse.Namespace) -> tuple[list[FrameRecord], dict[str, int]]:
+    """Start both nodes as processes, watch until the replay ends; also the messages that each input took."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", DOMAIN)
     prepare_middleware()
@@ -99,7 +100,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> list[FrameRecor
         display = Display(node)
         while replay.poll() is None and perception.poll() is None:
             executor.spin_once(timeout_sec=0.1)
-        settled_s = time.monotonic() + 1.0
+        settled_s = time.monotonic() + 1.5  # the last diagnostics
         while time.monotonic() < settled_s:
             executor.spin_once(timeout_sec=0.1)
     except KeyboardInterrupt:
@@ -112,7 +113,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> list[FrameRecor
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
-    return list(node.records)
+    return list(node.records), node.accepted
 
 
 def _start(module: str, **values: object) -> subprocess.Popen[bytes]:
@@ -133,6 +134,15 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
+def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Messages in the recording and messages that the node took, per input."""
+    deployment = load_config(DeploymentConfig, resolve(sensors, "config", ".yaml"))
+    with BagReader(bag) as reader:
+        recorded = {str(key): reader.topics[entry.topic].count if entry.topic in reader.topics else 0
+                    for key, entry in deployment.inputs.items()}
+    return {key: {"recorded": count, "received": received.get(key, 0)} for key, count in recorded.items()}
+
+
 def summarize(records: list[FrameRecord]) -> dict[str, float]:
     """Figures of a run."""
     latencies = sorted(r.latency_ms for r in records)
@@ -147,12 +157,14 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
     }
 
 
-def _report(records: list[FrameRecord], out: Path) -> int:
+def _report(records: list[FrameRecord], inputs: dict[str, dict[str, int]], out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
     figures = summarize(records)
-    (out / "demo.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    (out / "demo.json").write_text(json.dumps({**figures, "inputs": inputs}, indent=2) + "\n", encoding="utf-8")
     draw_timeline(records, out / "demo.png", "layers run in each frame, and the budget that they never exceed")
     print(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items()))
+    recorded, received = (sum(i[k] for i in inputs.values()) for k in ("recorded", "received"))
+    print(f"sensor messages: {recorded} in the recording, {received} received by the node")
     print(f"picture: {out / 'demo.png'}   figures: {out / 'demo.json'}")
     return 1 if figures["budget_violations"] else 0
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -93,6 +94,9 @@ class ReplayNode(Node):
             self.get_logger().info(f"end of the bag; published {counts}")
         except AdmnError as error:
             self.get_logger().error(str(error))
+        except RCLError:
+            if self.context.ok():  # otherwise Ctrl-C came while publishing
+                raise
         finally:
             if not self._stopping.is_set():
                 self._leave()

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
@@ -34,6 +35,7 @@ class WatchNode(Node):
     def __init__(self, name: str = "watch", target: str | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         target = target or self._declare("node", "/admn", "Perception node to watch.")
+        self._target = target
         self.picture = self._declare("picture", "", "Where to write a picture at the end; empty: none.")
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
@@ -42,6 +44,8 @@ class WatchNode(Node):
         self.create_subscription(LayerAllocation, f"{target}/allocation", self._on_allocation, qos.RESULT_OUT)
         self.create_subscription(PoseWithCovarianceStamped, f"{target}/pose", self._on_pose, qos.RESULT_OUT)
         self.create_subscription(Classification, f"{target}/classification", self._on_class, qos.RESULT_OUT)
+        self.accepted: dict[str, int] = {}
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
         self.create_subscription(PoseStamped, "/ground_truth/pose", self._on_truth, qos.SENSOR_IN)
 
     def _declare(self, name: str, default: str, description: str) -> str:
@@ -58,6 +62,13 @@ class WatchNode(Node):
 
     def _on_truth(self, message: PoseStamped) -> None:
         self._truth = (message.pose.position.x, message.pose.position.y)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        """How many messages of each input the node has taken."""
+        for status in message.status:
+            name, _, key = status.name.partition(": input ")
+            if key and name == self._target:
+                self.accepted[key] = int(next((v.value for v in status.values if v.key == "accepted"), 0))
 
     def _on_allocation(self, message: LayerAllocation) -> None:
         pose = self._poses.get(stamp_of(message))

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings through the nodes as separate processes: what is typed, what comes out."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+from admn_ros.simulation.recording import record
+
+
+def run(module: str, *arguments: object, timeout_s: float = 110.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", f"admn_ros.nodes.{module}", *map(str, arguments)],
+                          capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="module")
+def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bag = tmp_path_factory.mktemp("bags") / "short"
+    record(bag, seconds=3.0, seed=5)
+    return bag
+
+
+def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_recording, tmp_path):
+    done = run("demo", "--bag", short_recording, "--model", "untrained:gdtm-tiny", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr and "UNTRAINED" in done.stderr
+    assert "budget 48" in done.stdout and "rgb 12/12" in done.stdout
+    figures = json.loads((tmp_path / "demo.json").read_text())
+    assert figures["budget_violations"] == 0 and figures["frames_without_estimate"] == 0
+    assert figures["frames"] + figures["frames_dropped"] >= 40, "15 Hz for 3 s"
+    assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
+    assert (tmp_path / "demo.png").stat().st_size > 10_000
+
+
+def test_a_real_rgbd_recording_goes_through_the_node(shared_data, tmp_path, record_property):
+    bag = tmp_path / "rgbd"
+    converted = convert_rgbd_folder(shared_data / "rgbd_sequence", bag, storage="sqlite3")
+    assert converted.frames == 250
+    done = run("demo", "--bag", bag, "--sensors", "rgbd", "--model", "untrained:rgbd", "--rate", 2, "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "demo.json").read_text())
+    for name, value in figures.items():
+        record_property(name, value)
+    assert figures["budget_violations"] == 0
+    for counts in figures["inputs"].values():
+        assert counts["recorded"] == 250
+        assert 248 <= counts["received"] <= 250, "best effort, but the shipped profile loses next to nothing"
+    # Every rgb reading is a frame; the node reports it, or counts it as dropped.
+    assert abs(figures["frames"] + figures["frames_dropped"] - figures["inputs"]["camera/rgb"]["received"]) <= 2
+    assert figures["frames"] >= 0.8 * 250
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    ((), "bag: found nothing"),
+    (("--ros-args", "-p", "bag:=/nowhere/bag"), "/nowhere/bag"),
+])
+def test_replay_of_nothing_is_one_clear_line(arguments, says):
+    done = run("replay", *arguments)
+    assert done.returncode == 2 and says in done.stderr and "allowed" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_recording_or_model_ends_the_demo_with_one_line(tmp_path):
+    done = run("demo", "--bag", tmp_path / "nothing", "--model", "untrained:gdtm-tiny")
+    assert done.returncode == 2 and "nothing" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_node_leaves_within_two_seconds_without_a_traceback(short_recording, how):
+    # As in the demo: the node at work on a recording when the signal comes.
+    node = subprocess.Popen(
+        [sys.executable, "-m", "admn_ros.nodes.perception", "--ros-args", "-p", "autostart:=true",
+         "-p", "model:=untrained:gdtm-tiny", "-p", "use_sim_time:=true"], stderr=subprocess.PIPE, text=True)
+    replay = subprocess.Popen(
+        [sys.executable, "-m", "admn_ros.nodes.replay", "--ros-args", "-p", f"bag:={short_recording}",
+         "-p", "loop:=true", "-p", "wait_for_subscribers_s:=30.0"], stderr=subprocess.PIPE, text=True)
+    try:
+        seen = ""
+        while "configured" not in seen:
+            line = node.stderr.readline()
+            assert line, f"the node ended: {seen}"
+            seen += line
+        time.sleep(3)
+        node.send_signal(how)
+        started_s = time.monotonic()
+        _, errors = node.communicate(timeout=10)
+        took_s = time.monotonic() - started_s
+    finally:
+        replay.send_signal(signal.SIGINT)
+        _, replay_errors = replay.communicate(timeout=10)
+    assert node.returncode == 0, errors
+    assert "Traceback" not in errors + replay_errors
+    assert took_s < 5.0, "2 s on a quiet machine; the bound here only says that it does not hang"

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `admn` command: each subcommand, and what it says to bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from admn_ros.cli import main
+
+
+def test_a_model_is_made_inspected_and_profiled(tmp_path: Path, capsys):
+    folder = tmp_path / "model"
+    assert main(["new-model", str(folder), "--preset", "rgbd", "--seed", "3"]) == 0
+    assert "UNTRAINED" in capsys.readouterr().out
+    assert main(["inspect", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "UNTRAINED" in said and "24 layers" in said and "run `admn profile`" in said
+    assert main(["profile", str(folder), "--repeats", "2", "--device", "cpu"]) == 0
+    assert (folder / "costs.yaml").is_file()
+    capsys.readouterr()
+    assert main(["inspect", str(folder)]) == 0
+    assert "measured in costs.yaml" in capsys.readouterr().out
+
+
+def test_a_recording_is_made_inspected_and_drawn(tmp_path: Path, capsys):
+    bag, sheet = tmp_path / "bag", tmp_path / "sheet.png"
+    assert main(["demo-recording", str(bag), "--seconds", "2", "--no-events"]) == 0
+    assert main(["inspect", str(bag)]) == 0
+    said = capsys.readouterr().out
+    assert "/node1/rgb/image_raw" in said and "admn_ros/msg/AudioFrame" in said and "/ground_truth/pose" in said
+    assert main(["sheet", str(bag), str(sheet)]) == 0
+    assert sheet.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["new-model", "{tmp}/m", "--preset", "gpt"], "gpt"),
+    (["inspect", "{tmp}/nothing"], "nothing"),
+    (["profile", "{tmp}/nothing"], "nothing"),
+    (["convert", "{tmp}/nothing", "{tmp}/bag"], "nothing"),
+    (["demo-recording", "{tmp}/bag", "--seconds", "-1"], "-1"),
+    (["demo-recording", "{tmp}/bag", "--seconds", "nan"], "nan"),
+    (["sheet", "{tmp}/nothing", "{tmp}/a.png"], "nothing"),
+])
+def test_bad_input_is_one_clear_line(tmp_path: Path, capsys, arguments, says):
+    assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert len(lines) == 1 and says in lines[0] and "allowed" in lines[0]
+
+
+def test_an_existing_model_is_not_overwritten_unless_asked(tmp_path: Path, capsys):
+    folder = str(tmp_path / "m")
+    assert main(["new-model", folder, "--preset", "rgbd"]) == 0
+    assert main(["new-model", folder, "--preset", "rgbd"]) == 2
+    assert main(["new-model", folder, "--preset", "rgbd", "--force"]) == 0
