@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
@@ -52,6 +52,7 @@ def test_window_in_the_past_and_in_the_future() -> None:
     assert not ring.window(end_ns(5000), 0.1).any()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.integers(1, 100))
 def test_a_steady_stream_is_a_plain_recording(sizes: list[int], length: int) -> None:
     ring, total = AudioWindow(0.1), 0
@@ -66,6 +67,14 @@ def test_a_steady_stream_is_a_plain_recording(sizes: list[int], length: int) -> 
 def test_jitter_of_stamps_leaves_no_seam() -> None:
     ring = pushed(*[(30 * i, 30) for i in range(6)], jitter_ms=9.0)
     np.testing.assert_array_equal(ring.window(end_ns(179) - 9 * MS, 0.18), ramp(0, 180))
+    assert (ring.stats.gaps, ring.stats.overlaps) == (0, 0)
+
+
+def test_jitter_does_not_add_up_from_one_chunk_to_the_next() -> None:
+    ring = AudioWindow(1.0)
+    for i in range(12):  # neighbours differ by 30 ms, each by 15 ms from the truth
+        jitter_ms = 0 if i == 0 else 15 * (-1) ** i
+        ring.push(ramp(50 * i, 50), end_ns(50 * i + 49) + jitter_ms * MS, RATE)
     assert (ring.stats.gaps, ring.stats.overlaps) == (0, 0)
 
 
@@ -159,6 +168,7 @@ def test_refusals() -> None:
         AudioWindow(0.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-3000, 3000), st.integers(1, 400), st.integers(1, 3),
                           st.sampled_from([8000, 16000])), max_size=30))
 def test_any_stream_gives_a_window_of_the_right_shape(chunks: list[tuple[int, int, int, int]]) -> None:
@@ -190,3 +200,8 @@ def test_resampling_removes_what_the_lower_rate_cannot_hold() -> None:
 
 def test_resampling_keeps_a_constant_up_to_the_edges() -> None:
     np.testing.assert_allclose(resample(np.full((441, 2), 0.5, np.float32), 44_100, 16_000), 0.5, atol=1e-5)
+
+
+def test_resampling_does_not_ring_where_the_ends_differ() -> None:
+    slope = np.linspace(0, 1, 4800, dtype=np.float32)[:, None]
+    np.testing.assert_allclose(resample(slope, 48_000, 16_000), slope[::3], atol=0.001)

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
@@ -185,6 +185,7 @@ def test_unknown_encodings_name_the_known_ones(decoder: Any, encoding: str, allo
 numbers = st.integers(0, 40) | st.sampled_from([-1, 2**31, 2**32 - 1])
 
 
+@settings(deadline=None)
 @given(st.builds(Image, height=numbers, width=numbers, step=numbers, is_bigendian=st.integers(0, 255),
                  encoding=st.sampled_from(["rgb8", "mono8", "32FC1", "16UC1", "mono16", "x"]),
                  data=st.binary(max_size=200)),
@@ -259,6 +260,7 @@ def test_compressed_refusals(data: bytes, field: str, found: str) -> None:
     assert found in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_damaged_files_decode_or_are_refused(data: st.DataObject) -> None:
     raw = bytearray(packed(data.draw(st.sampled_from([".png", ".jpg"])), COLOURS).data)

@@ -43,6 +43,7 @@ def test_rgb_shrinks_by_area() -> None:
     np.testing.assert_allclose(rgb_tensor(image, plain).numpy(), 16 / 255, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")  # torch warns of tensors over read-only memory
 @pytest.mark.parametrize("shape", [(32, 48, 3), (1, 1, 3), (10, 500, 3), (2000, 7, 3)])
 def test_rgb_of_any_size_keeps_a_constant(shape: tuple[int, ...]) -> None:
     image = np.full(shape, 51, np.uint8)
@@ -51,12 +52,13 @@ def test_rgb_of_any_size_keeps_a_constant(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(rgb_tensor(image, plain).numpy(), 0.2, atol=1e-6)
 
 
-def test_rgb_never_aliases_the_message() -> None:
-    image = np.zeros((32, 48, 3), np.uint8)
-    out = rgb_tensor(image, RGB)
-    before = out.clone()
-    image[:] = 255
-    assert torch.equal(out, before)
+def test_tensors_do_not_share_memory_with_the_message() -> None:
+    image, depth, radar = np.ones((32, 48, 3), np.uint8), np.ones((32, 48), np.float32), np.ones((32, 16), np.float32)
+    tensors = rgb_tensor(image, RGB), depth_tensor(depth, DEPTH), radar_tensor(radar, RADAR)
+    before = [t.clone() for t in tensors]
+    for array in (image, depth, radar):
+        array[:] = 7
+    assert all(torch.equal(t, b) for t, b in zip(tensors, before, strict=True))
 
 
 # --- depth --------------------------------------------------------------------------------------------
