@@ -119,7 +119,7 @@ def _inspect_model(folder: Path) -> None:
 
 
 def _inspect_bag(path: Path) -> None:
-    from admn_ros.datasets.bags import BagReader
+    from admn_ros.recordings.bags import BagReader
 
     with BagReader(path) as bag:
         print(f"{path}: {bag.message_count} messages in {(bag.end_ns - bag.start_ns) * 1e-9:.2f} s")

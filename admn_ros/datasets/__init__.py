@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings and datasets, read without ROS."""
+"""Folders and datasets of others, read without ROS."""

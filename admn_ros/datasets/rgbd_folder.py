@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.datasets import bag_messages as make
-from admn_ros.datasets.bags import BagWriter
 from admn_ros.errors import InputError
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings.bags import BagWriter
 
 INTRINSICS = "camera-intrinsics.txt"
 INVALID_MM = (0, 65535)

@@ -20,13 +20,13 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from admn_ros.config import DeploymentConfig, load_config
-from admn_ros.datasets.bags import BagReader
 from admn_ros.errors import AdmnError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.watch import Display, WatchNode
+from admn_ros.recordings.bags import BagReader
 from admn_ros.simulation.recording import record
 
 DOMAIN = "87"  # away from the default, so that a demo does not talk to a robot

@@ -15,11 +15,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from admn_ros.datasets.bags import BagReader
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
 from admn_ros.nodes.middleware import run_node
+from admn_ros.recordings.bags import BagReader
 
 CLOCK_PERIOD_S = 0.01  # of recorded time, between messages
 

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from admn_ros.datasets.bag_messages import Message
-from admn_ros.datasets.bags import BagReader
 from admn_ros.errors import InputError
+from admn_ros.recordings.bag_messages import Message
+from admn_ros.recordings.bags import BagReader
 from admn_ros.simulation.moving_target import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
 from admn_ros.simulation.radar import RANGE_STEP_M, azimuth_sine_of_column, range_of_row
 

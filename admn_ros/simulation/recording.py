@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from admn_ros.datasets import bag_messages as make
-from admn_ros.datasets.bags import BagWriter
 from admn_ros.errors import InputError
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings.bags import BagWriter
 from admn_ros.simulation.events import SILENCING, Event, demo_events
 from admn_ros.simulation.moving_target import CAR_COLOURS, Motion, sensor_nodes
 from admn_ros.simulation.streams import Budgets, Transforms, sensor_streams

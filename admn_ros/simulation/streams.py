@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.datasets import bag_messages as make
+from admn_ros.recordings import bag_messages as make
 from admn_ros.simulation import acoustics
 from admn_ros.simulation.cameras import Camera, View, expose, grazing_cosine, measure_depth
 from admn_ros.simulation.events import SILENCING, Event

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from admn_ros.datasets.bags import BagReader
 from admn_ros.errors import InputError
+from admn_ros.recordings.bags import BagReader
 from admn_ros.simulation.contact_sheet import draw_sheet, pcm, pixels
 from admn_ros.simulation.moving_target import Motion
 from admn_ros.simulation.recording import BUDGET_LAYERS, NOTE, START_NS, Recording, demo_events, record

@@ -11,9 +11,9 @@ from types import TracebackType
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from admn_ros.datasets.bag_messages import Message
-from admn_ros.datasets.bag_types import typestore
 from admn_ros.errors import InputError
+from admn_ros.recordings.bag_messages import Message
+from admn_ros.recordings.bag_types import typestore
 
 STORAGES: dict[str, StoragePlugin] = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(0, 0)

@@ -17,10 +17,10 @@ from hypothesis.extra import numpy as hnp
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from admn_ros.datasets import bag_messages as make
-from admn_ros.datasets.bag_types import OWN_TYPES, message_folder
-from admn_ros.datasets.bags import STORAGES, BagReader, BagWriter, typestore
 from admn_ros.errors import InputError
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings.bag_types import OWN_TYPES, message_folder
+from admn_ros.recordings.bags import STORAGES, BagReader, BagWriter, typestore
 
 START = 1_700_000_000_000_000_000
 RNG = np.random.default_rng(3)
@@ -161,7 +161,7 @@ def test_bag_carries_hash_and_definition_of_our_messages(tmp_path: Path) -> None
 
 def test_messages_are_found_in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moved away from the checkout, the package still finds its messages through AMENT_PREFIX_PATH."""
-    from admn_ros.datasets import bag_types
+    from admn_ros.recordings import bag_types
 
     share = tmp_path / "ws" / "share" / "admn_ros" / "msg"
     share.mkdir(parents=True)

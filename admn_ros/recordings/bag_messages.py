@@ -17,8 +17,8 @@ import numpy.typing as npt
 from rosbags.typesys.stores import ros2_jazzy as ros
 
 from admn_ros.config import BudgetUnit
-from admn_ros.datasets.bag_types import typestore
 from admn_ros.errors import InputError
+from admn_ros.recordings.bag_types import typestore
 
 # A message object of rosbags: a dataclass with the fields of the .msg, arrays as NumPy.
 Message = Any

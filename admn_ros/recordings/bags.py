@@ -14,10 +14,10 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from admn_ros.datasets.bag_messages import Message
-from admn_ros.datasets.bag_types import typestore
-from admn_ros.datasets.bag_writer import STORAGES, BagWriter
 from admn_ros.errors import InputError
+from admn_ros.recordings.bag_messages import Message
+from admn_ros.recordings.bag_types import typestore
+from admn_ros.recordings.bag_writer import STORAGES, BagWriter
 
 __all__ = ["STORAGES", "BagReader", "BagWriter", "TopicInfo", "typestore"]
 
