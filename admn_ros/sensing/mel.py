@@ -1,54 +1,66 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log-mel spectrograms."""
+"""Log-mel spectrograms.
+
+In NumPy, on one thread: as fast as torch for this size, and it does not stall for tens of
+milliseconds when other processes want the cores that torch's threads wait for.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
 
 # Power below which all is silence: under the rounding noise of 16 bit, and a normal float32.
 POWER_FLOOR = 1e-7
 _POINTS_PER_BIN = 16
 
 
-def hertz_to_mel(hertz: Tensor) -> Tensor:
+def hertz_to_mel(hertz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The HTK formula: 2595 log10(1 + f / 700)."""
-    return 2595.0 * torch.log10(1.0 + hertz / 700.0)
+    return np.asarray(2595.0 * np.log10(1.0 + hertz / 700.0), dtype=np.float64)
 
 
 @lru_cache(maxsize=8)
-def mel_filters(sample_rate_hz: int, fft: int, mels: int) -> Tensor:
+def mel_filters(sample_rate_hz: int, fft: int, mels: int) -> Floats:
     """Triangular filters, float32 (mels, fft // 2 + 1), peak 1, from 0 Hz to the Nyquist frequency.
 
     The triangles are straight and equally spaced in mels (HTK). Each weight is the mean of its
     triangle over the width of the bin, not its value in the middle: at low frequencies the triangles
     are narrower than the bins, and some would hold no middle at all and stay silent for ever.
     """
-    bins = fft // 2 + 1
-    width = sample_rate_hz / fft
-    offsets = (torch.arange(_POINTS_PER_BIN, dtype=torch.float64) + 0.5) / _POINTS_PER_BIN - 0.5
-    hertz = (torch.arange(bins, dtype=torch.float64)[:, None] + offsets) * width
-    points = hertz_to_mel(hertz.clamp(min=0.0))
-    top = float(hertz_to_mel(torch.tensor(sample_rate_hz / 2.0, dtype=torch.float64)))
-    spacing = top / (mels + 1)
-    centres = spacing * torch.arange(1, mels + 1, dtype=torch.float64)
-    triangles = (1.0 - (points - centres[:, None, None]).abs() / spacing).clamp(min=0.0)
-    return triangles.mean(dim=2).float()
+    offsets = (np.arange(_POINTS_PER_BIN) + 0.5) / _POINTS_PER_BIN - 0.5
+    hertz = (np.arange(fft // 2 + 1)[:, None] + offsets) * (sample_rate_hz / fft)
+    points = hertz_to_mel(np.maximum(hertz, 0.0))
+    spacing = float(hertz_to_mel(np.array(sample_rate_hz / 2.0))) / (mels + 1)
+    centres = spacing * np.arange(1, mels + 1)
+    triangles = np.maximum(1.0 - np.abs(points - centres[:, None, None]) / spacing, 0.0)
+    return _constant(triangles.mean(axis=2))
 
 
 @lru_cache(maxsize=8)
-def _hann(fft: int) -> Tensor:
-    return torch.hann_window(fft)
+def _hann(fft: int) -> Floats:
+    return _constant(np.sin(np.pi * np.arange(fft) / fft) ** 2)
 
 
-def log_mel(samples: Tensor, sample_rate_hz: int, fft: int, hop: int, mels: int) -> Tensor:
+def log_mel(samples: Floats, sample_rate_hz: int, fft: int, hop: int, mels: int) -> Floats:
     """Natural logarithm of mel power, float32 (channels, mels, frames), of samples (channels, n).
 
     Periodic Hann window, no padding: frames = 1 + (n - fft) // hop, frame k covers the samples from
     k * hop to k * hop + fft. The power is that of the windowed DFT, not normalized.
     """
-    spectrum = torch.stft(samples, fft, hop, window=_hann(fft), center=False, return_complex=True)
-    power = torch.view_as_real(spectrum).square().sum(dim=-1)
-    return (mel_filters(sample_rate_hz, fft, mels) @ power).clamp(min=POWER_FLOOR).log()
+    frames = np.lib.stride_tricks.sliding_window_view(samples, fft, axis=1)[:, ::hop]
+    spectrum = np.fft.rfft(frames * _hann(fft), axis=-1)
+    power = (spectrum.real ** 2 + spectrum.imag ** 2).astype(np.float32)
+    heard = np.maximum(power @ mel_filters(sample_rate_hz, fft, mels).T, np.float32(POWER_FLOOR))
+    return np.ascontiguousarray(np.log(heard).transpose(0, 2, 1), dtype=np.float32)
+
+
+def _constant(values: npt.NDArray[np.float64]) -> Floats:
+    """As float32 that nobody can change: it is shared by all callers."""
+    shared = values.astype(np.float32)
+    shared.flags.writeable = False
+    return shared

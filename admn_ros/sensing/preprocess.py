@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a sensor frame to the tensors of the network: one rule per modality, from the model's config.
 
-The same functions serve the node, datasets, training and evaluation.
+The same functions serve the node, datasets, training and evaluation. The arithmetic is NumPy's and
+OpenCV's: torch's threads, which wait for each other, stall for tens of milliseconds per image when
+other processes want the same cores.
 """
 
 from __future__ import annotations
@@ -34,10 +36,11 @@ def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise _unfit("rgb", image, "uint8 (H, W, 3)")
-    pixels = torch.from_numpy(_resize(image, config.height, config.width)).permute(2, 0, 1)
-    std = torch.tensor(config.std)
-    scale, shift = 1.0 / (255.0 * std), -torch.tensor(config.mean) / std
-    return torch.addcmul(shift[:, None, None], pixels.float(), scale[:, None, None]).contiguous()
+    planes = _resize(image, config.height, config.width).transpose(2, 0, 1).astype(np.float32, order="C")
+    mean, std = (np.array(v, np.float32)[:, None, None] for v in (config.mean, config.std))
+    planes *= 1.0 / (255.0 * std)
+    planes -= mean / std
+    return torch.from_numpy(planes)
 
 
 def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
@@ -102,8 +105,8 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
     used = sound[-length:, np.arange(config.channels) % sound.shape[1]]
     padded = np.zeros((config.channels, length), np.float32)
     padded[:, length - len(used):] = np.clip(used.T, -1.0, 1.0)
-    spectrogram = log_mel(torch.from_numpy(padded), config.sample_rate_hz, config.fft, config.hop, config.mels)
-    return (spectrogram - config.mean) / config.std
+    spectrogram = log_mel(padded, config.sample_rate_hz, config.fft, config.hop, config.mels)
+    return torch.from_numpy((spectrogram - np.float32(config.mean)) / np.float32(config.std))
 
 
 def input_tensor(data: Array, config: InputConfig) -> Tensor:
@@ -156,10 +159,9 @@ class Preprocessor:
             InputError: data that do not fit; the field begins with the input (`node1/rgb`).
         """
         self.check_inputs(frame.readings)
-        inputs, present = {}, {}
-        for modality, settings in self._config.modalities.items():
-            inputs[modality] = torch.zeros(len(self._rows), *settings.input.shape)
-            present[modality] = torch.zeros(len(self._rows), dtype=torch.bool)
+        rows = len(self._rows)
+        inputs = {m: np.zeros((rows, *c.input.shape), np.float32) for m, c in self._config.modalities.items()}
+        present = {m: torch.zeros(rows, dtype=torch.bool) for m in inputs}
         for key, reading in frame.readings.items():
             if reading.data is None:
                 continue
@@ -167,9 +169,9 @@ class Preprocessor:
                 tensor = input_tensor(reading.data, self._config.modalities[key.modality].input)
             except InputError as error:
                 raise error.within(str(key)) from error
-            inputs[key.modality][self._rows[key.node]] = tensor
+            inputs[key.modality][self._rows[key.node]] = tensor.numpy()
             present[key.modality][self._rows[key.node]] = True
-        return MultimodalSample(inputs, present, frame.stamp_ns)
+        return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, frame.stamp_ns)
 
 
 def _check_map(name: str, data: Array) -> None:
@@ -184,7 +186,7 @@ def _unfit(name: str, data: Array, allowed: str) -> InputError:
 def _resize(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[Any]:
     rows, columns = pixels.shape[:2]
     if (rows, columns) == (height, width):
-        return np.array(pixels)  # it may be a read-only view of a message
+        return pixels
     # OpenCV's area method is a mean only when no side grows.
     shrinks = height <= rows and width <= columns
     resized: npt.NDArray[Any] = cv2.resize(pixels, (width, height),
@@ -193,4 +195,4 @@ def _resize(pixels: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[An
 
 
 def _repeat(image: npt.NDArray[np.float32], channels: int) -> Tensor:
-    return torch.from_numpy(image).expand(channels, -1, -1).contiguous()
+    return torch.from_numpy(np.repeat(image[None], channels, axis=0))

@@ -149,13 +149,13 @@ def tone(hertz: float, rate: int = 16000, seconds: float = 1.1, channels: int = 
 def test_a_tone_is_loudest_in_its_mel_band(hertz: float) -> None:
     out = audio_tensor(tone(hertz), AUDIO)
     assert out.shape == (4, 64, 64)
-    mel, top = hertz_to_mel(torch.tensor([hertz, 8000.0])).tolist()
+    mel, top = hertz_to_mel(np.array([hertz, 8000.0])).tolist()
     loudest = out.mean(dim=2).argmax(dim=1)
     assert ((loudest + 1 - mel / (top / 65)).abs() <= 1).all()
 
 
 def test_htk_formula() -> None:
-    np.testing.assert_allclose(hertz_to_mel(torch.tensor([0.0, 700.0, 1000.0])), [0.0, 781.17, 999.99], atol=0.01)
+    np.testing.assert_allclose(hertz_to_mel(np.array([0.0, 700.0, 1000.0])), [0.0, 781.17, 999.99], atol=0.01)
 
 
 @pytest.mark.parametrize(("rate", "fft", "mels"), [(16000, 512, 64), (16000, 512, 128), (48000, 1024, 128)])
@@ -163,7 +163,7 @@ def test_every_mel_filter_hears_something(rate: int, fft: int, mels: int) -> Non
     filters = mel_filters(rate, fft, mels)
     assert filters.shape == (mels, fft // 2 + 1)
     assert (filters >= 0).all()
-    assert (filters.sum(dim=1) > 0.1).all()
+    assert (filters.sum(axis=1) > 0.1).all()
 
 
 def test_power_is_that_of_the_windowed_dft() -> None:
@@ -172,7 +172,7 @@ def test_power_is_that_of_the_windowed_dft() -> None:
     window = np.sin(np.pi * np.arange(512) / 512) ** 2
     for frame in (0, 30, 63):
         power = np.abs(np.fft.rfft(sound[frame * 256:frame * 256 + 512, 0] * window)) ** 2
-        np.testing.assert_allclose(out[0, :, frame], np.log(mel_filters(16000, 512, 64).numpy() @ power), atol=1e-3)
+        np.testing.assert_allclose(out[0, :, frame], np.log(mel_filters(16000, 512, 64) @ power), atol=1e-3)
 
 
 def test_silence_and_no_samples_are_the_floor() -> None:
