@@ -82,6 +82,12 @@ class DepthInput(Strict):
     min_m: NotNegative = 0.1
     max_m: Positive = 9.0
 
+    @model_validator(mode="after")
+    def _ordered(self) -> DepthInput:
+        if self.min_m >= self.max_m:
+            raise ValueError(f"min_m {self.min_m} must be below max_m {self.max_m}")
+        return self
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the tensor."""
@@ -106,7 +112,11 @@ class RadarInput(Strict):
 
 
 class AudioInput(Strict):
-    """Microphones to log-mel spectrograms (channels, mels, frames), normalized by mean and std."""
+    """Microphones to log-mel spectrograms (channels, mels, frames), normalized by mean and std.
+
+    HTK mel scale, natural logarithm of power. The newest fft + (frames - 1) * hop samples count; where
+    the window is shorter, zeros stand before it. Missing channels repeat those that are there.
+    """
 
     kind: Literal["audio"] = "audio"
     sample_rate_hz: Count = 16000
@@ -241,7 +251,8 @@ class SyncModality(Strict):
 
     tolerance_s: a reading this close to the frame stamp is fresh.
     hold_s: an older reading is held up to this age; after that it is missing.
-    wait_s: how long a frame waits for a live input to become fresh (0: never).
+    wait_s: how long a frame waits for a live input to become fresh (0: never). Give 0 to inputs slower
+        than the reference, or most frames wait in vain; radar has 0 unless the file says otherwise.
     offset_s: known latency of the stamps; subtracted from them.
     """
 
@@ -254,7 +265,8 @@ class SyncModality(Strict):
 class SyncConfig(Strict):
     """The synchronizer. The reference input's clock makes the frames; if it falls silent for
     `silent_s`, the next live input in order takes over, and a silent input is not waited for.
-    A stamp that jumps back by more than `jump_back_s` (a bag that loops) resets everything.
+    A reference must agree with at least half of the live inputs to within `jump_back_s`, so that one
+    wrong clock cannot lead. A stamp that jumps back by more than `jump_back_s` (a bag that loops) resets everything.
     """
 
     reference: tuple[Modality, ...] = Field(
@@ -266,7 +278,8 @@ class SyncConfig(Strict):
 
     def of(self, modality: Modality) -> SyncModality:
         """Settings of a modality, or the defaults."""
-        return self.modalities.get(modality, SyncModality())
+        slow = SyncModality(wait_s=0.0) if modality is Modality.RADAR else SyncModality()
+        return self.modalities.get(modality, slow)
 
 
 class BudgetConfig(Strict):

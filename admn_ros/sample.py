@@ -64,7 +64,8 @@ class Reading:
         rgb    uint8 (H, W, 3), RGB order
         depth  float32 (H, W), metres along the optical axis, NaN where invalid
         radar  float32 (rows, columns), linear magnitude, not negative (range-azimuth or range-Doppler)
-        audio  float32 (samples, channels), full scale is 1.0, last sample at `stamp_ns`
+        audio  float32 (samples, channels), full scale is 1.0, at the model's sample rate,
+               last sample at `stamp_ns`
     stamp_ns: the sensor's own stamp after the configured offset; None when missing.
     """
 
