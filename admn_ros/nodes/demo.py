@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import rclpy
@@ -58,11 +59,11 @@ def main(args: list[str] | None = None) -> int:
     except AdmnError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
-    records, received = _run(bag, model, options)
-    if not records:
+    watched = _run(bag, model, options)
+    if not watched.records:
         print("demo: the perception node reported no frame; its own messages are above", file=sys.stderr)
         return 1
-    return _report(records, _inputs(bag, options.sensors, received), options.out)
+    return _report(watched, _inputs(bag, options.sensors, watched.accepted), options.out)
 
 
 def _recording(cache: Path) -> Path:
@@ -83,8 +84,8 @@ def _model(cache: Path) -> Path:
     return folder
 
 
-def _run(bag: Path, model: Path, options: argparse.Namespace) -> tuple[list[FrameRecord], dict[str, int]]:
-    """Start both nodes as processes, watch until the replay ends; also the messages that each input took."""
+def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
+    """Start both nodes as processes and watch until the replay ends; returns the watcher, destroyed."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", DOMAIN)
     prepare_middleware()
@@ -95,25 +96,32 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> tuple[list[Fram
     display: Display | None = None
     perception = _start("perception", autostart=True, model=model, sensors=resolve(options.sensors, "config", ".yaml"),
                         use_sim_time=True)
-    replay = _start("replay", bag=bag, rate=float(options.rate), wait_for_subscribers_s=START_TIMEOUT_S)
+    replay: subprocess.Popen[bytes] | None = None
     try:
+        _spin_until(executor, lambda: node.connected or perception.poll() is not None, START_TIMEOUT_S)
+        replay = _start("replay", bag=bag, rate=float(options.rate), wait_for_subscribers_s=START_TIMEOUT_S)
         display = Display(node)
         while replay.poll() is None and perception.poll() is None:
             executor.spin_once(timeout_sec=0.1)
-        settled_s = time.monotonic() + 1.5  # the last diagnostics
-        while time.monotonic() < settled_s:
-            executor.spin_once(timeout_sec=0.1)
+        _spin_until(executor, lambda: False, 1.5)  # the last diagnostics
     except KeyboardInterrupt:
         pass
     finally:
         if display is not None:
             display.close()
         for process in (replay, perception):
-            _stop(process)
+            if process is not None:
+                _stop(process)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
-    return list(node.records), node.accepted
+    return node
+
+
+def _spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool], timeout_s: float) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and not condition():
+        executor.spin_once(timeout_sec=0.1)
 
 
 def _start(module: str, **values: object) -> subprocess.Popen[bytes]:
@@ -147,7 +155,7 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
     """Figures of a run."""
     latencies = sorted(r.latency_ms for r in records)
     return {
-        "frames": len(records),
+        "frames_watched": len(records),
         "frames_dropped": records[-1].dropped,
         "budget_violations": sum(r.spent > r.granted for r in records),
         "frames_without_estimate": sum(r.reason not in ("allocated", "degraded") for r in records),
@@ -157,9 +165,10 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
     }
 
 
-def _report(records: list[FrameRecord], inputs: dict[str, dict[str, int]], out: Path) -> int:
+def _report(watched: WatchNode, inputs: dict[str, dict[str, int]], out: Path) -> int:
     out.mkdir(parents=True, exist_ok=True)
-    figures = summarize(records)
+    records = list(watched.records)
+    figures = {"frames_processed": watched.processed, **summarize(records)}
     (out / "demo.json").write_text(json.dumps({**figures, "inputs": inputs}, indent=2) + "\n", encoding="utf-8")
     draw_timeline(records, out / "demo.png", "layers run in each frame, and the budget that they never exceed")
     print(", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items()))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,9 +15,11 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
 from admn_ros.budget.budget import Budget, BudgetBook
@@ -63,6 +66,7 @@ class PerceptionNode(RobustLifecycleNode):
         parameters.declare(self)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._pipeline: Pipeline | None = None
         self._deployment: DeploymentConfig | None = None
         self._worker: Mailbox[Work] | None = None
@@ -96,7 +100,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
         self._budget_inputs = [self.create_subscription(ComputeBudget, "~/budget", self._on_budget, profile)
                                for profile in (qos.COMMAND_IN,)]
-        self._diagnostics_timer = self.create_timer(self._value("diagnostics_period_s"), self._publish_diagnostics)
+        self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
             f"{len(pipeline.inputs)} inputs")
@@ -108,7 +112,7 @@ class PerceptionNode(RobustLifecycleNode):
         assert self._pipeline is not None
         self._worker = Mailbox(self._process, self._failed)
         self._sensor_inputs = [self._subscribe(key, entry) for key, entry in self._pipeline.inputs.items()]
-        self._poll_timer = self.create_timer(self._value("poll_period_s"), self._poll)
+        self._poll_timer = self._create_steady_timer("poll_period_s", self._poll)
         return super().on_activate(state)
 
     @logged
@@ -134,6 +138,10 @@ class PerceptionNode(RobustLifecycleNode):
         """End the worker before ROS goes away under it."""
         self._stop_sensing()
         super().destroy_node()
+
+    def _create_steady_timer(self, parameter: str, callback: Callable[[], None]) -> Timer:
+        """A timer that goes on when /clock stands still: waits and diagnostics are about real time."""
+        return self.create_timer(self._value(parameter), callback, clock=self._steady)
 
     def _load(self, name: str, deployment: DeploymentConfig) -> Pipeline:
         """The model of a folder, or one with random weights for `untrained:PRESET`."""

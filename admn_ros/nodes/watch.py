@@ -41,10 +41,13 @@ class WatchNode(Node):
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
         self._truth = (math.nan, math.nan)
-        self.create_subscription(LayerAllocation, f"{target}/allocation", self._on_allocation, qos.RESULT_OUT)
-        self.create_subscription(PoseWithCovarianceStamped, f"{target}/pose", self._on_pose, qos.RESULT_OUT)
-        self.create_subscription(Classification, f"{target}/classification", self._on_class, qos.RESULT_OUT)
+        self._outputs = [
+            self.create_subscription(LayerAllocation, f"{target}/allocation", self._on_allocation, qos.RESULT_OUT),
+            self.create_subscription(PoseWithCovarianceStamped, f"{target}/pose", self._on_pose, qos.RESULT_OUT),
+            self.create_subscription(Classification, f"{target}/classification", self._on_class, qos.RESULT_OUT),
+        ]
         self.accepted: dict[str, int] = {}
+        self.processed = 0
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
         self.create_subscription(PoseStamped, "/ground_truth/pose", self._on_truth, qos.SENSOR_IN)
 
@@ -63,12 +66,20 @@ class WatchNode(Node):
     def _on_truth(self, message: PoseStamped) -> None:
         self._truth = (message.pose.position.x, message.pose.position.y)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the perception node's outputs have been found."""
+        return all(s.get_publisher_count() for s in self._outputs)
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """How many messages of each input the node has taken."""
+        """How many messages of each input the node has taken, and how many frames it has finished."""
         for status in message.status:
             name, _, key = status.name.partition(": input ")
+            values = {v.key: v.value for v in status.values}
             if key and name == self._target:
-                self.accepted[key] = int(next((v.value for v in status.values if v.key == "accepted"), 0))
+                self.accepted[key] = int(values["accepted"])
+            elif status.name == f"{self._target}: inference":
+                self.processed = int(values["frames"])
 
     def _on_allocation(self, message: LayerAllocation) -> None:
         pose = self._poses.get(stamp_of(message))

@@ -35,7 +35,11 @@ def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_record
     assert "budget 48" in done.stdout and "rgb 12/12" in done.stdout
     figures = json.loads((tmp_path / "demo.json").read_text())
     assert figures["budget_violations"] == 0 and figures["frames_without_estimate"] == 0
-    assert figures["frames"] + figures["frames_dropped"] >= 40, "15 Hz for 3 s"
+    assert figures["frames_watched"] <= figures["frames_processed"]
+    received = figures["inputs"]["node1/rgb"]["received"]
+    assert received >= 43, "15 Hz for 3 s"
+    # Each reading of the reference is a frame; the first few may be led by whoever spoke first.
+    assert abs(figures["frames_processed"] + figures["frames_dropped"] - received) <= 5
     assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
     assert (tmp_path / "demo.png").stat().st_size > 10_000
 
@@ -54,8 +58,9 @@ def test_a_real_rgbd_recording_goes_through_the_node(shared_data, tmp_path, reco
         assert counts["recorded"] == 250
         assert 248 <= counts["received"] <= 250, "best effort, but the shipped profile loses next to nothing"
     # Every rgb reading is a frame; the node reports it, or counts it as dropped.
-    assert abs(figures["frames"] + figures["frames_dropped"] - figures["inputs"]["camera/rgb"]["received"]) <= 2
-    assert figures["frames"] >= 0.8 * 250
+    reported = figures["frames_processed"] + figures["frames_dropped"]
+    assert abs(reported - figures["inputs"]["camera/rgb"]["received"]) <= 3
+    assert figures["frames_watched"] >= 0.8 * 250
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
