@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a 77 GHz radar sees in the room, as points: where each stands, how strong it is, how fast it goes.
+
+Echoes are amplitudes at 1 m on the antennas' axis; `fmcw` adds distance, antenna pattern and phase. The
+car's are dominated by what is metal and near its middle (motor, battery, axles): a polycarbonate body is
+nearly transparent at 77 GHz. So the strongest echo stands where the label does, and not on the near bumper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, CAR_SIZE_M, Box, CarState, Floats, SensorNode, rotation_z
+from admn_ros.simulation.scene import Scene
+
+# Amplitudes at 1 m in units of the receiver's noise in one sample.
+CAR_ECHO = 14.0
+_BROADSIDE = 0.8            # the car's flat long side adds this much of CAR_ECHO, seen square on
+_BROADSIDE_RAD = 0.25
+_CORNER = 0.30
+_WHEEL = 0.12
+_FADING = 0.2               # of the middle, standard deviation of the logarithm: it is many points, too
+_ROUGH = 20.0               # of a square metre of rough surface
+_MIRROR = 50.0              # of a square metre of smooth surface seen square on
+_FLOOR = 1.5
+_SPOTS = 12                 # rough spots on a face
+_WHEEL_SPREAD = 0.7         # points on a tyre go this much slower to faster than its axle, seen along the car
+
+
+@dataclass(frozen=True)
+class Echoes:
+    """Points in `map`: position_m (N, 3), amplitude (N,) at 1 m, velocity_mps (N, 3)."""
+
+    position_m: Floats
+    amplitude: Floats
+    velocity_mps: Floats
+
+    @classmethod
+    def still(cls, position_m: Floats, amplitude: Floats) -> Echoes:
+        """Points that do not move."""
+        return cls(position_m, amplitude, np.zeros_like(position_m))
+
+
+def car_echoes(car: CarState, velocity_mps: Floats, eye_m: Floats, rng: np.random.Generator) -> Echoes:
+    """The car as one radar sees it: a middle, four corners, four wheels.
+
+    Args:
+        car: position_m (2,), heading_rad (); metres and radians in `map`.
+        velocity_mps: (2,) in `map`.
+        eye_m: the radar's place in `map` (3,).
+        rng: draws where on its turn each tyre is, and the middle's fading.
+    """
+    length, width, _ = CAR_SIZE_M
+    turn = rotation_z(float(car.heading_rad))
+    middle = np.array([*np.asarray(car.position_m, np.float64), CAR_CENTRE_Z_M])
+    towards = turn.T @ (eye_m - middle)
+    towards /= np.linalg.norm(towards)
+    # asin: how far from square on to the long side the radar looks, the same from left and right.
+    askew = np.arcsin(np.clip(abs(towards[0]), 0.0, 1.0))
+    centre_gain = 1 + _BROADSIDE * np.exp(-(askew / _BROADSIDE_RAD) ** 2)
+    corners = np.array([[x, y, 0.0] for x in (length / 2, -length / 2) for y in (width / 2, -width / 2)])
+    outward = corners / np.linalg.norm(corners, axis=1, keepdims=True)
+    facing = np.clip(outward @ towards, 0.0, None)
+    wheels = np.array([[x, y, -0.03] for x in (0.11, -0.11) for y in (width / 2 - 0.012, 0.012 - width / 2)])
+    local = np.vstack([np.zeros((1, 3)), corners, wheels])
+    centre_gain *= np.exp(_FADING * rng.standard_normal())
+    amplitude = CAR_ECHO * np.concatenate([[centre_gain], _CORNER * (0.2 + facing), np.full(4, _WHEEL)])
+    velocity = np.tile([*velocity_mps, 0.0], (9, 1))
+    velocity[5:] *= 1 + _WHEEL_SPREAD * np.sin(rng.uniform(0, 2 * np.pi, (4, 1)))
+    return Echoes(local @ turn.T + middle, amplitude, velocity)
+
+
+def clutter_echoes(scene: Scene, node: SensorNode) -> Echoes:
+    """All that stands still as one node's radar sees it: furniture, other nodes' tripods, walls, floor.
+
+    What a box hides is left out. The same scene and node give the same points.
+    """
+    eye = node.sensor("radar").translation_m
+    rng = np.random.default_rng([scene.seed, 77, *node.name.encode()])
+    boxes = [*scene.clutter, *tripods(scene.nodes, without=node.name)]
+    points, amplitudes = [], []
+    for face in [f for box in boxes for f in _faces(box)] + _walls(scene):
+        spots, echo = face.echoes(eye, rng)
+        points.append(spots)
+        amplitudes.append(echo)
+    half = np.array(scene.room_half_m)
+    floor = np.column_stack([rng.uniform(-half, half, (80, 2)), np.zeros(80)])
+    points.append(floor)
+    amplitudes.append(rng.rayleigh(_FLOOR, 80))
+    position, amplitude = np.vstack(points), np.concatenate(amplitudes)
+    seen = (amplitude > 0) & ~hidden(boxes, eye, position)
+    return Echoes.still(position[seen], amplitude[seen])
+
+
+def tripods(nodes: Sequence[SensorNode], without: str) -> list[Box]:
+    """Housing and pole of each node but one."""
+    boxes = []
+    for node in nodes:
+        if node.name == without:
+            continue
+        x, y, z = node.base.translation_m.tolist()
+        yaw = float(np.arctan2(node.base.rotation[1, 0], node.base.rotation[0, 0]))
+        boxes.append(Box((x, y, z), (0.09, 0.14, 0.09), (0.5,) * 3, yaw))
+        boxes.append(Box((x, y, (z - 0.09) / 2), (0.02, 0.02, max(z - 0.09, 0.02) / 2), (0.1,) * 3, yaw))
+    return boxes
+
+
+def hidden(boxes: Sequence[Box], eye_m: Floats, points_m: Floats) -> npt.NDArray[np.bool_]:
+    """Which points (N, 3) a box hides from an eye (3,)."""
+    covered = np.zeros(len(points_m), np.bool_)
+    for box in boxes:
+        # Off the axes by a hair: a box divides by each component of a ray.
+        enter, _ = box.hit(eye_m, points_m - eye_m + 1e-7)
+        covered |= enter < 1 - 1e-6
+    return covered
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A rectangle: centre (3,), two half edges (3,), outward normal (3,)."""
+
+    centre: Floats
+    edges: tuple[Floats, Floats]
+    normal: Floats
+
+    def echoes(self, eye: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Rough spots (_SPOTS + 1, 3), the last where the face mirrors the radar to itself; amplitudes, 0 if none."""
+        spread = rng.uniform(-1, 1, (_SPOTS, 2))
+        # Heavier in the tail than Rayleigh: edges, screws and handles stand out of plain surfaces.
+        strength = rng.weibull(1.1, _SPOTS + 1)
+        a, b = self.edges
+        height = float((eye - self.centre) @ self.normal)
+        foot = eye - height * self.normal - self.centre
+        along = np.array([foot @ a / (a @ a), foot @ b / (b @ b)])
+        spots = self.centre + np.vstack([spread, np.clip(along, -1, 1)]) @ np.stack([a, b])
+        area = 4 * float(np.linalg.norm(a) * np.linalg.norm(b))
+        away = eye - spots
+        cosine = np.clip(away @ self.normal / np.linalg.norm(away, axis=1), 0, 1)
+        echo = strength * _ROUGH * np.sqrt(area / _SPOTS) * cosine
+        # A mirror is at most a few square metres: what is off the axis by more returns out of phase.
+        echo[-1] = _MIRROR * np.sqrt(min(area, 2.0)) * strength[-1] if np.all(np.abs(along) <= 1) else 0.0
+        return spots, echo if height > 0 else np.zeros(_SPOTS + 1)
+
+
+def _faces(box: Box) -> list[_Face]:
+    """Four sides and the top."""
+    turn = rotation_z(box.yaw_rad)
+    centre, half = np.array(box.centre_m), np.array(box.half_m)
+    axes = [turn[:, k] * half[k] for k in range(3)]
+    faces = []
+    for k, sign in ((0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0), (2, 1.0)):
+        a, b = (axes[j] for j in range(3) if j != k)
+        faces.append(_Face(centre + sign * axes[k], (a, b), sign * turn[:, k]))
+    return faces
+
+
+def _walls(scene: Scene) -> list[_Face]:
+    """The room's four walls, seen from inside."""
+    half = np.array([*scene.room_half_m, scene.ceiling_m / 2])
+    middle = np.array([0.0, 0.0, half[2]])
+    axes = np.diag(half)
+    return [_Face(middle + sign * axes[k], (axes[1 - k], axes[2]), -sign * np.eye(3)[k])
+            for k in (0, 1) for sign in (1.0, -1.0)]

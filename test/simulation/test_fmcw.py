@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated radar measures range, azimuth and radial velocity where the geometry says they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from admn_ros.errors import InputError
+from admn_ros.simulation.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading, to_cartesian
+from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Box, CarState
+from admn_ros.simulation.radar_echoes import clutter_echoes, hidden
+from admn_ros.simulation.radar_points import Cfar
+from admn_ros.simulation.scene import Scene
+
+SCENE = Scene.plain()
+C = FmcwConfig()
+BARE = FmcwConfig(clutter=False, leakage=0)   # the car and receiver noise, nothing else
+CELL = 2 / ANTENNAS                           # azimuth resolution, in sine
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A reading with what it should show: range, sine of azimuth, radial velocity."""
+
+    reading: RadarReading
+    empty: RadarReading   # the same radar without the car
+    range_m: float
+    sine: float
+    velocity_mps: float
+
+    @property
+    def row(self) -> int:
+        return round(self.range_m / C.range_step_m)
+
+    @property
+    def column(self) -> float:
+        return self.velocity_mps / C.velocity_step_mps + C.loops / 2
+
+
+def car(x: float, y: float, heading: float = 0.0, speed: float = 0.0) -> CarState:
+    return CarState(np.array([x, y]), np.float64(heading), np.float64(speed))
+
+
+def truth(node: int, state: CarState) -> tuple[float, float, float]:
+    pose = SCENE.nodes[node].sensor("radar")
+    place = np.array([*state.position_m, CAR_CENTRE_Z_M])
+    away = place - pose.translation_m
+    reach = float(np.linalg.norm(away))
+    heading = np.array([np.cos(state.heading_rad), np.sin(state.heading_rad), 0])
+    return reach, float(pose.into(place)[1]) / reach, float(state.speed_mps * heading @ away) / reach
+
+
+def draws(config: FmcwConfig, count: int) -> list[Draw]:
+    rng = np.random.default_rng(20)
+    radars = [FmcwRadar(SCENE, node, config) for node in SCENE.nodes]
+    made = []
+    for k in range(count):
+        state = car(*rng.uniform(-1.35, 1.35, 2), rng.uniform(-np.pi, np.pi), rng.uniform(0, 1.9))
+        radar = radars[k % 3]
+        made.append(Draw(radar.measure(state, None, rng), radar.measure(None, None, rng), *truth(k % 3, state)))
+    return made
+
+
+@pytest.fixture(scope="module")
+def bare() -> list[Draw]:
+    return draws(BARE, 60)
+
+
+@pytest.fixture(scope="module")
+def cluttered() -> list[Draw]:
+    return draws(C, 60)
+
+
+def test_axes_are_the_stated_ones():
+    assert C.range_step_m == pytest.approx(0.0435, abs=1e-4)
+    assert C.range_of_row()[[0, -1]] == pytest.approx([0, 255 * C.range_step_m])
+    assert C.velocity_step_mps == pytest.approx(0.29, abs=0.005)
+    velocity = C.velocity_of_column()
+    assert velocity[8] == 0 and velocity[0] < -2.2 and velocity[-1] > 2.0, "a car at 2 m/s must not fold"
+    assert np.all(np.diff(C.azimuth_of_column()) < 0), "left is column 0"
+    assert np.sin(C.azimuth_of_column()) == pytest.approx(-np.sin(C.azimuth_of_column())[::-1])
+
+
+def test_range_doppler_peaks_at_the_car(bare: list[Draw]):
+    peaks = [np.unravel_index(d.reading.range_doppler.argmax(), (256, 16)) for d in bare]
+    rows = np.array([p[0] - d.range_m / C.range_step_m for p, d in zip(peaks, bare, strict=True)])
+    columns = np.array([p[1] - d.column for p, d in zip(peaks, bare, strict=True)])
+    assert np.abs(rows).max() <= 1 and abs(rows.mean()) < 0.15
+    assert np.abs(columns).max() <= 1 and abs(columns.mean()) < 0.15
+
+
+def test_range_azimuth_peaks_at_the_car(bare: list[Draw]):
+    rows, sines = [], []
+    for d in bare:
+        row, column = np.unravel_index(d.reading.range_azimuth.argmax(), d.reading.range_azimuth.shape)
+        rows.append(row - d.range_m / C.range_step_m)
+        sines.append(C.sine_of_column()[column] - d.sine)
+    assert np.abs(rows).max() <= 1 and abs(np.mean(rows)) < 0.15
+    # A peak is found much finer than two targets are resolved. Without undoing the transmitters' turns the
+    # fast ones would be off by half a cell.
+    assert np.abs(sines).max() < CELL / 4 and abs(np.mean(sines)) < 0.01
+
+
+def test_a_moving_car_stands_out_of_clutter_in_doppler(cluttered: list[Draw]):
+    moving = [d for d in cluttered if abs(d.velocity_mps) > 2.2 * C.velocity_step_mps]
+    assert len(moving) > 15
+    rows = []
+    for d in moving:
+        side = d.reading.range_doppler[10:].copy()
+        side[:, 6:11] = 0
+        row, column = np.unravel_index(side.argmax(), side.shape)
+        rows.append(row + 10 - d.range_m / C.range_step_m)
+        assert (column - 8) * d.velocity_mps > 0, "going away is positive"
+    assert np.abs(rows).max() <= 1.5 and abs(np.mean(rows)) < 0.2
+
+
+def test_the_car_stands_out_of_clutter_after_subtraction(cluttered: list[Draw]):
+    # Power, for the car's echo and the clutter's add as complex numbers, or cancel.
+    found = 0
+    for d in cluttered:
+        change = np.abs(d.reading.range_azimuth[10:] ** 2 - d.empty.range_azimuth[10:] ** 2)
+        row, column = np.unravel_index(change.argmax(), change.shape)
+        near = abs(row + 10 - d.range_m / C.range_step_m) <= 2.5
+        found += bool(near and abs(C.sine_of_column()[column] - d.sine) < CELL)
+    assert found >= 0.9 * len(cluttered)
+
+
+@pytest.mark.parametrize("speed", [-1.8, -0.9, 0.9, 1.8])
+def test_doppler_is_positive_going_away(speed: float):
+    radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)  # at (0, -2.5), looking along +y
+    reading = radar.measure(car(0, 0.5), np.array([0, speed]), np.random.default_rng(1))
+    column = int(reading.range_doppler.argmax()) % 16
+    reach, _, _ = truth(0, car(0, 0.5))
+    assert C.velocity_of_column()[column] == pytest.approx(speed * 2.95 / reach, abs=C.velocity_step_mps)
+
+
+def test_velocity_given_beats_speed_along_heading():
+    radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
+    ahead = radar.measure(car(0, 0.5, np.pi / 2, 1.2), None, np.random.default_rng(1))
+    given_ = radar.measure(car(0, 0.5, np.pi / 2, 0.0), np.array([0, 1.2]), np.random.default_rng(1))
+    assert np.allclose(ahead.range_doppler, given_.range_doppler, rtol=1e-4)
+
+
+def test_amplitude_falls_with_the_square_of_range_and_the_pattern():
+    radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
+    rng = np.random.default_rng(3)
+
+    def level_db(y: float) -> float:
+        return float(np.mean([20 * np.log10(radar.measure(car(0, y, np.pi / 2, 1.15), None, rng).range_doppler.max())
+                              for _ in range(30)]))
+
+    def expected_db(y: float) -> float:
+        reach, _, _ = truth(0, car(0, y))
+        down = np.arcsin((0.75 - CAR_CENTRE_Z_M) / reach)
+        return float(-40 * np.log10(reach) - 12.04 * (down / np.deg2rad(40)) ** 2)
+    assert level_db(-1.0) - level_db(1.3) == pytest.approx(expected_db(-1.0) - expected_db(1.3), abs=1.0)
+
+
+def test_a_car_behind_the_radar_is_not_seen():
+    radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
+    reading = radar.measure(car(0, -3.2), None, np.random.default_rng(1))
+    assert reading.range_doppler.max() < 4
+
+
+def test_receiver_noise_is_one_and_the_filters_edge_is_dark():
+    radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
+    readings = [radar.measure(None, None, np.random.default_rng(k)) for k in range(10)]
+    for name in ("range_azimuth", "range_doppler"):
+        power = np.mean([getattr(r, name)[:235] ** 2 for r in readings])
+        assert power == pytest.approx(1, rel=0.03), name
+        assert np.mean([getattr(r, name)[-4:] ** 2 for r in readings]) < 0.3
+    assert np.mean([len(r.points) for r in readings]) <= 0.5, "false alarms"
+
+
+def test_without_a_car_nothing_moves(cluttered: list[Draw]):
+    for d in cluttered[:12]:
+        ridge, beside = d.empty.range_doppler[10:, 7:10].max(), d.empty.range_doppler[10:, :6].max()
+        assert ridge > 30, "clutter is there"
+        assert beside < max(ridge / 20, 4), "and stands still"
+
+
+def test_static_heatmap_leaves_the_mover_out():
+    node = SCENE.nodes[0]
+    state, seed = car(0, 0.5, np.pi / 2, 1.5), 5
+    reach, _, _ = truth(0, state)
+    row = round(reach / C.range_step_m)
+    peak = {}
+    for static in (False, True):
+        config = FmcwConfig(clutter=False, leakage=0, static_only=static)
+        peak[static] = FmcwRadar(SCENE, node, config).measure(state, None, np.random.default_rng(seed))
+    assert peak[False].range_azimuth[row].max() > 10
+    assert peak[True].range_azimuth[row].max() < 0.4 * peak[False].range_azimuth[row].max()
+    still = car(0, 0.5, np.pi / 2, 0.0)
+    config = FmcwConfig(clutter=False, leakage=0, static_only=True)
+    reading = FmcwRadar(SCENE, node, config).measure(still, None, np.random.default_rng(seed))
+    assert reading.range_azimuth[row].max() > 10
+
+
+def test_points_hold_the_car(cluttered: list[Draw]):
+    found = 0
+    for d in cluttered:
+        points = d.reading.points
+        assert points.dtype == np.float32 and points.shape[1] == 5 and len(points) < 60
+        place = d.range_m * np.array([np.sqrt(1 - d.sine**2), d.sine])
+        near = np.hypot(*(points[:, :2] - place).T) < 0.3
+        right = np.abs(points[:, 3] - d.velocity_mps) <= 1.5 * C.velocity_step_mps
+        found += bool(np.any(near & right))
+        assert np.all(np.diff(points[:, 4]) <= 0), "strongest first"
+    assert found >= 0.9 * len(cluttered)
+
+
+def test_a_reading_follows_from_its_seed():
+    radar = FmcwRadar(SCENE, SCENE.nodes[1])
+    a, b, other = (radar.measure(car(0.4, 0.2, 1, 1), None, np.random.default_rng(s)) for s in (4, 4, 5))
+    again = FmcwRadar(SCENE, SCENE.nodes[1]).measure(car(0.4, 0.2, 1, 1), None, np.random.default_rng(4))
+    for name in ("range_azimuth", "range_doppler", "points"):
+        assert np.array_equal(getattr(a, name), getattr(b, name))
+        assert np.array_equal(getattr(a, name), getattr(again, name))
+    assert not np.array_equal(a.range_azimuth, other.range_azimuth)
+    assert a.range_azimuth.shape == (256, 64) and a.range_doppler.shape == (256, 16)
+    assert a.range_azimuth.dtype == a.range_doppler.dtype == np.float32
+
+
+def test_rooms_and_nodes_differ_in_clutter():
+    other = Scene(1, SCENE.room_half_m, SCENE.ceiling_m, SCENE.clutter, SCENE.nodes, "red_car")
+    here, there = clutter_echoes(SCENE, SCENE.nodes[0]), clutter_echoes(other, SCENE.nodes[0])
+    assert here.amplitude.shape != there.amplitude.shape or not np.array_equal(here.amplitude, there.amplitude)
+    inside = np.abs(here.position_m[:, :2]) <= np.array(SCENE.room_half_m) + 1e-9
+    assert np.all(inside) and not np.any(here.velocity_mps)
+
+
+def test_boxes_hide_what_is_behind_them():
+    box = Box((2, 0, 0), (0.1, 0.5, 0.5), (1, 1, 1))
+    points = np.array([[3, 0, 0], [1, 0, 0], [3, 3, 0], [1.9, 0, 0]])
+    assert hidden([box], np.zeros(3), points).tolist() == [True, False, False, False]
+
+
+@given(row=st.integers(20, 250), column=st.integers(1, 62))
+@settings(max_examples=40, deadline=None)
+def test_cartesian_picture_keeps_places(row: int, column: int):
+    heatmap = np.zeros((256, 64), np.float32)
+    heatmap[row, column] = 1
+    picture = to_cartesian(heatmap, (399, 399))
+    sine = C.sine_of_column()[column]
+    x, y = row * np.sqrt(1 - sine**2), row * sine
+    if abs(y) > 255 / 2 - 2:
+        return  # beyond the picture's sides, as GDTM's
+    place = np.unravel_index(np.nanargmax(picture), picture.shape)
+    # A column is wide far out: the pixel is right within half of one, and a pixel.
+    wide = row * np.pi / 64 / np.sqrt(1 - sine**2) * 399 / 255
+    assert np.hypot(place[0] - 398 * (1 - x / 255), place[1] - 398 * (0.5 - y / 255)) < wide + 2
+
+
+def test_cartesian_picture_is_blank_outside_the_view():
+    picture = to_cartesian(np.ones((256, 64), np.float32), (399, 399))
+    assert picture.shape == (399, 399) and picture.dtype == np.float32
+    assert np.isnan(picture[398, [0, 398]]).all() and np.isnan(picture[0, [0, 398]]).all()
+    assert np.all(picture[~np.isnan(picture)] == 1) and 0.7 < np.mean(~np.isnan(picture)) < 0.95
+
+
+def test_wrong_arguments_are_named():
+    for error, make in (("samples", lambda: FmcwConfig(samples=7)), ("chirp_s", lambda: FmcwConfig(chirp_s=1e-5)),
+                        ("window", lambda: Cfar(window=0)), ("size", lambda: to_cartesian(np.ones((4, 4)), (1, 5))),
+                        ("range_azimuth", lambda: to_cartesian(np.ones(4)))):
+        with pytest.raises(InputError, match=f"^{error}:"):
+            make()
