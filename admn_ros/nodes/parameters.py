@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -27,11 +27,14 @@ class Spec:
     def descriptor(self) -> ParameterDescriptor:
         """As ROS shows it."""
         when = "Can change at any time." if self.live else "Can change while unconfigured."
-        ranges = []
+        floats, integers = [], []
         if self.low is not None and self.high is not None:
-            ranges = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
+            if isinstance(self.default, int):
+                integers = [IntegerRange(from_value=int(self.low), to_value=int(self.high), step=0)]
+            else:
+                floats = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
         return ParameterDescriptor(
-            description=f"{self.description} {when}", floating_point_range=ranges,
+            description=f"{self.description} {when}", floating_point_range=floats, integer_range=integers,
             additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "")
 
 
@@ -39,6 +42,7 @@ PARAMETERS = (
     Spec("model", "", "Model folder, name of a shipped model, or untrained:PRESET for random weights."),
     Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
     Spec("device", "auto", "Where the network runs.", choices=("auto", "cpu", "cuda")),
+    Spec("threads", 0, "CPU threads of the network; 0: half the cores, at most four.", low=0, high=256),
     Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager."),
     Spec("budget_limit", -1.0, "Budget while nobody publishes one on ~/budget; -1 takes the deployment file's.",
          live=True, low=-1.0, high=1e9),

@@ -145,13 +145,14 @@ class PerceptionNode(RobustLifecycleNode):
 
     def _load(self, name: str, deployment: DeploymentConfig) -> Pipeline:
         """The model of a folder, or one with random weights for `untrained:PRESET`."""
+        hardware = (self._value("device"), self._value("threads"))
         kind, _, preset_name = name.partition(":")
         if kind != "untrained":
-            return Pipeline(resolve(name, "models"), deployment, self._value("device"))
+            return Pipeline(resolve(name, "models"), deployment, *hardware)
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / preset_name
             create_random_model(preset(preset_name), folder, seed=0)
-            return Pipeline(folder, deployment, self._value("device"))
+            return Pipeline(folder, deployment, *hardware)
 
     def _stop_sensing(self) -> None:
         if self._worker is None:
