@@ -3,9 +3,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from admn_ros.simulation.moving_target import CEILING_M, ROOM_HALF_M, Box, SensorNode, furniture, sensor_nodes
+import numpy as np
+
+from admn_ros.errors import InputError
+from admn_ros.simulation.furnishing import furnish
+from admn_ros.simulation.moving_target import (
+    CEILING_M,
+    MAX_NODES,
+    ROOM_HALF_M,
+    Box,
+    Pose,
+    SensorNode,
+    furniture,
+    rotation_z,
+    sensor_nodes,
+)
+
+TARGETS = ("red_car", "green_car", "none")
+TARGET_SHARES = (0.45, 0.45, 0.10)
+
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Viewpoints:
+    """From where a set of nodes may look.
+
+    azimuth_deg: one range for each node, seen from the middle of the track, counter-clockwise from x.
+    height_m, distance_m: ranges above the floor and from the middle of the track.
+    """
+
+    azimuth_deg: tuple[tuple[float, float], ...]
+    height_m: tuple[float, float]
+    distance_m: tuple[float, float]
+
+
+# Train and held_out share no azimuth and no height, so that a test on held_out is one of new viewpoints.
+VIEWPOINTS = {
+    "train": Viewpoints(((-120, -45), (0, 75), (120, 195)), (0.62, 0.90), (1.95, 2.45)),
+    "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), (0.95, 1.20), (1.95, 2.45)),
+}
+# Azimuth, distance, height and turn away from the middle of the default nodes, about as GDTM's figures show them.
+_DEFAULT_NODES = ((-83.0, 2.20, 0.82, 4.0), (37.0, 2.30, 0.78, -6.0), (158.0, 2.10, 0.86, 5.0))
+
+
+@dataclass(frozen=True)
+class Lamp:
+    """A ceiling light: position_m in `map`, intensity 1.0 lights white paper below it to white."""
+
+    position_m: tuple[float, float, float]
+    intensity: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the room looks. Colours are what a well exposed picture shows, 0 to 1 per channel (gamma-encoded).
+
+    wall_rgb, floor_rgb, mat_rgb: base colours.
+    floor: "tiles" or "carpet".
+    walls: what hangs on the walls at +y, -x, -y and +x, left to right, from furnishing.WALL_ITEMS.
+    lamps: ceiling lights; the first throws the shadows.
+    ambient: light from everywhere, as share of full light.
+    white_balance: gains of the red, green and blue channel (the lamps' colour, as the camera leaves it).
+    clutter_materials: one material for each box of Scene.clutter, from furnishing.MATERIALS; with fewer
+        entries than boxes the rest are plainly painted in the box's albedo.
+    """
+
+    wall_rgb: Colour = (0.82, 0.81, 0.78)
+    floor_rgb: Colour = (0.66, 0.64, 0.59)
+    mat_rgb: Colour = (0.245, 0.25, 0.255)
+    floor: str = "tiles"
+    walls: tuple[tuple[str, ...], ...] = (("whiteboard",), ("door", "screen"), ("whiteboard", "whiteboard"), ("door",))
+    lamps: tuple[Lamp, ...] = (Lamp((0.4, -0.3, 2.6), 0.55),)
+    ambient: float = 0.42
+    white_balance: Colour = (1.0, 1.0, 1.0)
+    clutter_materials: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -20,6 +94,7 @@ class Scene:
     clutter: boxes that stand still, without the tripods.
     nodes: the sensor nodes.
     target: "red_car", "green_car" or "none".
+    look: what only a renderer needs.
     """
 
     seed: int
@@ -28,8 +103,91 @@ class Scene:
     clutter: tuple[Box, ...]
     nodes: tuple[SensorNode, ...]
     target: str
+    look: Look = field(default_factory=Look)
 
     @classmethod
     def plain(cls, target: str = "red_car", nodes: int = 3) -> Scene:
         """The fixed room of the demo recording."""
         return cls(0, ROOM_HALF_M, CEILING_M, tuple(furniture()[:7]), tuple(sensor_nodes(nodes)), target)
+
+    @classmethod
+    def seeded(cls, seed: int, target: str | None = None, viewpoints: str = "default", nodes: int = 3) -> Scene:
+        """A room drawn from a seed, in the manner of GDTM's.
+
+        Walls, colours, light, clutter and, for "train" and "held_out", the nodes' poses follow from the
+        seed. No clutter stands between a node and the dashed line.
+
+        Args:
+            seed: 0 to 2^63 - 1.
+            target: "red_car", "green_car", "none", or None to draw it (45, 45 and 10 percent).
+            viewpoints: "default" for one fixed set of poses, or "train" or "held_out" (`VIEWPOINTS`).
+            nodes: sensor nodes, 1 to 3.
+
+        Raises:
+            InputError: an argument is out of range.
+        """
+        if not 0 <= seed < 2**63:
+            raise InputError("seed", seed, "[0, 2^63)")
+        if target is not None and target not in TARGETS:
+            raise InputError("target", repr(target), f"{', '.join(TARGETS)}, or None")
+        if viewpoints not in ("default", *VIEWPOINTS):
+            raise InputError("viewpoints", repr(viewpoints), "default, " + ", ".join(VIEWPOINTS))
+        if not 1 <= nodes <= MAX_NODES:
+            raise InputError("nodes", nodes, f"1 to {MAX_NODES}")
+        # Each part of the room has a generator of its own, so that one choice does not shift the others.
+        drawn = str(np.random.default_rng([seed, 21]).choice(TARGETS, p=TARGET_SHARES))
+        stations = _stations(np.random.default_rng([seed, 22]), viewpoints, nodes)
+        rng = np.random.default_rng([seed, 23])
+        half = (float(rng.uniform(3.1, 4.0)), float(rng.uniform(3.4, 4.3)))
+        pieces = furnish(np.random.default_rng([seed, 24]), half, stations)
+        look = _look(np.random.default_rng([seed, 25]), half, tuple(material for _, material in pieces))
+        return cls(seed, half, float(rng.uniform(2.5, 3.0)), tuple(box for box, _ in pieces), stations,
+                   drawn if target is None else target, look)
+
+
+def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[SensorNode, ...]:
+    """The sensor nodes of a set of viewpoints."""
+    stations = []
+    for k in range(MAX_NODES):
+        if viewpoints == "default":
+            azimuth, distance, height, aside = _DEFAULT_NODES[k]
+            beyond = 0.55
+        else:
+            allowed = VIEWPOINTS[viewpoints]
+            azimuth, distance = float(rng.uniform(*allowed.azimuth_deg[k])), float(rng.uniform(*allowed.distance_m))
+            height, aside = float(rng.uniform(*allowed.height_m)), float(rng.uniform(-10, 10))
+            beyond = float(rng.uniform(0.2, 0.9))
+        # The optical axis meets the floor beyond the middle, so that far and near parts of the track are in sight.
+        stations.append(_station(f"node{k + 1}", azimuth, distance, height, aside, beyond))
+    return tuple(stations[:count])
+
+
+def _station(name: str, azimuth_deg: float, distance_m: float, height_m: float, aside_deg: float,
+             beyond_m: float) -> SensorNode:
+    angle = np.deg2rad(azimuth_deg)
+    position = np.array([distance_m * np.cos(angle), distance_m * np.sin(angle), height_m])
+    tilt = float(np.arctan2(height_m, distance_m + beyond_m))
+    return SensorNode(name, Pose(rotation_z(float(angle + np.pi + np.deg2rad(aside_deg))), position), tilt)
+
+
+def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tuple[str, ...]) -> Look:
+    """Colours, wall items and light."""
+    wall, floor, mat = rng.uniform(0.72, 0.88), rng.uniform(0.52, 0.72), rng.uniform(0.20, 0.29)
+    walls = [["whiteboard"], ["door", "screen"], ["whiteboard", "whiteboard"], ["door", "poster"], ["pinboard"],
+             ["screen"], ["window"], ["poster", "whiteboard"], []]
+    chosen = rng.permutation(len(walls))[:4]
+    lamps = [Lamp((float(rng.uniform(-1.2, 1.2)), float(rng.uniform(-1.2, 1.2)), 2.5), float(rng.uniform(0.4, 0.6)))]
+    side = float(rng.choice([-1.0, 1.0]))
+    lamps.append(Lamp((side * half_m[0], float(rng.uniform(-2, 2)), 1.8), float(rng.uniform(0.05, 0.2))))
+    warm = float(rng.normal(0, 0.035))
+    return Look(
+        wall_rgb=_near(rng, wall, 0.02), floor_rgb=_near(rng, floor, 0.025, warm=0.03), mat_rgb=_near(rng, mat, 0.008),
+        floor="tiles" if rng.random() < 0.75 else "carpet", walls=tuple(tuple(walls[i]) for i in chosen),
+        lamps=tuple(lamps), ambient=float(rng.uniform(0.36, 0.48)),
+        white_balance=(1 + warm, 1 + float(rng.normal(0, 0.012)), 1 - warm), clutter_materials=materials)
+
+
+def _near(rng: np.random.Generator, grey: float, spread: float, warm: float = 0.0) -> Colour:
+    """A colour close to a grey."""
+    r, g, b = (float(v) for v in np.clip(grey + rng.normal(0, spread, 3) + (warm, 0, -warm), 0.03, 0.95))
+    return r, g, b

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures and depth of a scene from its sensor nodes, rendered by MuJoCo without a display.
+
+The room stands still and only the car moves, so each camera's empty room is rendered once, finely. For a
+frame, only the window of pixels that the car and its shadow can touch is rendered and put into it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.simulation.moving_target import CAR_SIZE_M, CarState, Floats, Pose, rotation_z
+from admn_ros.simulation.room_model import FAR_M, NEAR_M, RIG_GROUP, build, light_direction
+from admn_ros.simulation.scene import Scene
+
+Single = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+# Horizontal and vertical field of view. ZED 2 in its 16:9 modes, as GDTM's frames show it beside the L515's
+# colour camera (70 degrees wide); L515 by its data sheet.
+RGB_FOV_DEG, DEPTH_FOV_DEG = (84.0, 53.7), (70.0, 55.0)
+KINDS = ("rgb", "depth", "reflectance")
+ALLOWED = ("MuJoCo (pip install mujoco) with EGL (Debian: libegl1, libgl1-mesa-dri), "
+           "or MUJOCO_GL=osmesa (Debian: libosmesa6)")
+MAX_SIZE, MAX_SUPERSAMPLE = 2048, 4
+_DEPTH_SAMPLES = 3
+_NEAR_CAR_M = 0.25   # nearer than this, the projection of the car's corners means nothing
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A camera without distortion at a pose in `map` (optical frame, REP-103: z forward, x right, y down).
+
+    Its field of view does not depend on the picture's size, so pixels need not be square: a picture of
+    another size is the same picture resized.
+    """
+
+    pose: Pose
+    width: int
+    height: int
+    fov_deg: tuple[float, float]
+
+    @property
+    def matrix(self) -> Floats:
+        """Camera matrix K (3, 3) in pixels; integer coordinates are pixel centres."""
+        fx, fy = (n / 2 / np.tan(np.deg2rad(a) / 2) for n, a in zip((self.width, self.height), self.fov_deg,
+                                                                    strict=True))
+        return np.array([[fx, 0, (self.width - 1) / 2], [0, fy, (self.height - 1) / 2], [0, 0, 1.0]])
+
+    def project(self, points_m: Floats) -> tuple[Floats, Floats]:
+        """Pixels (..., 2) and depth (...,) in metres of points (..., 3) in `map`."""
+        local = self.pose.into(points_m)
+        pixels = (local @ self.matrix.T)[..., :2] / local[..., 2:]
+        return pixels, local[..., 2]
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One view: rgb (H, W, 3) averaged over samples, depth (H, W) metres."""
+
+    rgb: Bytes
+    depth: Single
+
+
+class Renderer:
+    """Renders one scene. A context manager; holds an OpenGL context until `close`.
+
+    Use it in the thread that made it.
+    """
+
+    def __init__(self, scene: Scene, rgb: tuple[int, int] = (480, 270), depth: tuple[int, int] = (160, 120), *,
+                 supersample: int = 3, rgb_fov_deg: tuple[float, float] = RGB_FOV_DEG,
+                 depth_fov_deg: tuple[float, float] = DEPTH_FOV_DEG, shadow_size: int = 1024) -> None:
+        """Build the room.
+
+        Args:
+            scene: what to render. Its seed draws the textures.
+            rgb: width and height of the pictures of "rgb", pixels.
+            depth: width and height of "depth" and "reflectance", pixels.
+            supersample: samples of each rgb pixel in each axis, 1 to 4.
+            rgb_fov_deg: horizontal and vertical field of view of the rgb cameras, whatever the size.
+            depth_fov_deg: the same for the depth cameras.
+            shadow_size: side of the shadow map in pixels; 0 for no shadows.
+
+        Raises:
+            InputError: a size is out of range, or MuJoCo or its OpenGL library is missing.
+        """
+        for name, (width, height) in (("rgb", rgb), ("depth", depth)):
+            if not (8 <= width <= MAX_SIZE and 8 <= height <= MAX_SIZE):
+                raise InputError(name, f"{width}x{height}", f"8 to {MAX_SIZE} pixels each")
+        if not 1 <= supersample <= MAX_SUPERSAMPLE:
+            raise InputError("supersample", supersample, f"1 to {MAX_SUPERSAMPLE}")
+        self.scene, self.supersample = scene, supersample
+        self._sizes = {"rgb": (rgb, rgb_fov_deg), "depth": (depth, depth_fov_deg)}
+        largest = [max(r * supersample, d * _DEPTH_SAMPLES) for r, d in zip(rgb, depth, strict=True)]
+        room = build(scene, shadow_size, (largest[0], largest[1]))
+        self._gl: _OffScreen | None = _OffScreen(room.xml, room.pictures)
+        balance = np.array(scene.look.white_balance)
+        self._balance = np.clip(np.rint(np.arange(256)[:, None] * balance), 0, 255).astype(np.uint8)
+        self._empty: dict[tuple[int, str], _Shot] = {}
+
+    def __enter__(self) -> Renderer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the OpenGL context back. The renderer is of no use afterwards."""
+        if self._gl is not None:
+            self._gl.close()
+            self._gl = None
+
+    def camera(self, node_index: int, which: str = "rgb") -> PinholeCamera:
+        """The camera of a node; "reflectance" is seen by the depth camera.
+
+        Raises:
+            InputError: no such node or kind.
+        """
+        if which not in KINDS:
+            raise InputError("which", repr(which), ", ".join(KINDS))
+        if not 0 <= node_index < len(self.scene.nodes):
+            raise InputError("node_index", node_index, f"0 to {len(self.scene.nodes) - 1}")
+        lens = "rgb" if which == "rgb" else "depth"
+        (width, height), fov = self._sizes[lens]
+        return PinholeCamera(self.scene.nodes[node_index].sensor(f"{lens}_optical"), width, height, fov)
+
+    def render(self, node_index: int, car: CarState | None, which: str = "rgb") -> npt.NDArray[Any]:
+        """What a node sees at one instant.
+
+        Args:
+            node_index: number of the node in scene.nodes.
+            car: one state (position_m (2,)), or None for the empty room. Without effect if the target is "none".
+            which: "rgb": uint8 (H, W, 3), gamma-encoded, well exposed, without noise.
+                "depth": float32 (H, W), true metres along the optical axis, every pixel finite.
+                "reflectance": float32 (H, W), 0 to 1, linear, what comes back of the depth camera's own light
+                from a surface that faces it.
+
+        Raises:
+            InputError: no such node or kind, or the renderer is closed.
+        """
+        camera = self.camera(node_index, which)
+        lens = "rgb" if which == "rgb" else "depth"
+        shot = self._shot(node_index, camera, car, lens)
+        if which == "rgb":
+            return shot.rgb
+        return shot.depth if which == "depth" else _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
+
+    def depth_and_reflectance(self, node_index: int, car: CarState | None) -> tuple[Single, Single]:
+        """Both at the cost of one: see `render`."""
+        shot = self._shot(node_index, self.camera(node_index, "depth"), car, "depth")
+        return shot.depth, _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
+
+    def car_mask(self, node_index: int, car: CarState, which: str = "rgb") -> npt.NDArray[np.bool_]:
+        """Pixels (H, W) whose centre shows the car."""
+        camera = self.camera(node_index, which)
+        lens = "rgb" if which == "rgb" else "depth"
+        with_car, empty = (self._shot(node_index, camera, state, lens).depth for state in (car, None))
+        mask: npt.NDArray[np.bool_] = with_car < empty - 1e-4
+        return mask
+
+    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str) -> _Shot:
+        empty = self._empty.get((node, lens))
+        if empty is None:
+            everything = (0, 0, camera.width, camera.height)
+            empty = self._empty[node, lens] = self._window(node, camera, everything, None, lens)
+        window = None
+        if car is not None and self.scene.target != "none":
+            window = car_window(camera, car, light_direction(self.scene.look.lamps[0]))
+        if window is None:
+            return _Shot(empty.rgb.copy(), empty.depth.copy())
+        left, top, right, bottom = window
+        part, rgb, depth = self._window(node, camera, window, car, lens), empty.rgb.copy(), empty.depth.copy()
+        rgb[top:bottom, left:right], depth[top:bottom, left:right] = part.rgb, part.depth
+        return _Shot(rgb, depth)
+
+    def _window(self, node: int, camera: PinholeCamera, window: tuple[int, int, int, int], car: CarState | None,
+                lens: str) -> _Shot:
+        """Render the pixels left, top, right, bottom of a camera."""
+        if self._gl is None:
+            raise InputError("renderer", "closed", "an open one")
+        left, top, right, bottom = window
+        # Depth is never an average: it is the middle one of an odd number of samples.
+        fine = self.supersample if lens == "rgb" else _DEPTH_SAMPLES
+        self._gl.place(car, RIG_GROUP + node, own_light=lens == "depth")
+        rgb, depth = self._gl.draw(camera, window, fine)
+        rgb = rgb.reshape(bottom - top, fine, right - left, fine, 3).mean(axis=(1, 3), dtype=np.float32)
+        shown = np.rint(rgb).astype(np.uint8)
+        if lens == "rgb":
+            shown = np.stack([self._balance[shown[..., c], c] for c in range(3)], axis=-1)
+        middle = depth[fine // 2::fine, fine // 2::fine]
+        return _Shot(shown, middle)
+
+
+def car_window(camera: PinholeCamera, car: CarState, light: tuple[float, float, float],
+               ) -> tuple[int, int, int, int] | None:
+    """Pixels left, top, right, bottom that the car and its shadow can touch; None when out of sight.
+
+    Args:
+        camera: the camera.
+        car: one state.
+        light: direction of the light that throws the shadow.
+    """
+    length, width, height = CAR_SIZE_M
+    x, y = length / 2 + 0.03, width / 2 + 0.03
+    corners = np.array([[a, b, c] for a in (-x, x) for b in (-y, y) for c in (-0.02, height + 0.01)])
+    corners = corners @ rotation_z(float(car.heading_rad)).T + np.array([*car.position_m, 0.0])
+    fall = corners + np.array(light) * ((height + 0.03) / max(-light[2], 0.2))
+    fall[:, 2] = -0.02
+    pixels, depth = camera.project(np.concatenate([corners, fall]))
+    if depth.max() < _NEAR_CAR_M:
+        return None
+    if depth.min() < _NEAR_CAR_M:
+        return 0, 0, camera.width, camera.height
+    left, top = np.floor(pixels.min(axis=0)).astype(int) - 1
+    right, bottom = np.ceil(pixels.max(axis=0)).astype(int) + 2
+    left, right = max(0, int(left)), min(camera.width, int(right))
+    top, bottom = max(0, int(top)), min(camera.height, int(bottom))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+_REFLECTANCE = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
+
+
+class _OffScreen:
+    """A MuJoCo model with a picture to draw into. All that touches MuJoCo is here."""
+
+    def __init__(self, xml: str, pictures: dict[str, Bytes]) -> None:
+        self._mj: Any = _load_mujoco()
+        self._model = self._mj.MjModel.from_xml_string(xml)
+        self._paint(pictures)
+        self._data = self._mj.MjData(self._model)
+        try:
+            self._context = self._mj.GLContext(self._model.vis.global_.offwidth,
+                                             self._model.vis.global_.offheight)
+            self._context.make_current()
+            self._render = self._mj.MjrContext(self._model, self._mj.mjtFontScale.mjFONTSCALE_100.value)
+        except Exception as error:  # whatever the OpenGL libraries raise
+            raise InputError("renderer", f"no OpenGL context ({error})", ALLOWED) from error
+        self._mj.mjr_setBuffer(self._mj.mjtFramebuffer.mjFB_OFFSCREEN.value, self._render)
+        self._render.readDepthMap = self._mj.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._scene = self._mj.MjvScene(self._model, maxgeom=1000)
+        self._scene.flags[self._mj.mjtRndFlag.mjRND_SHADOW] = self._model.vis.quality.shadowsize > 0
+        for flag in ("mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_HAZE"):
+            self._scene.flags[getattr(self._mj.mjtRndFlag, flag)] = False
+        self._free_camera = self._mj.MjvCamera()
+
+    def close(self) -> None:
+        self._context.make_current()
+        self._render.free()
+        self._context.free()
+
+    def place(self, car: CarState | None, hidden_group: int, own_light: bool) -> None:
+        """Set up what is to be seen: the car, all rigs but one, and the room's light or the camera's own."""
+        if self._model.nmocap:
+            x, y, z, half = 0.0, 0.0, -9.0, 0.0
+            if car is not None:
+                x, y, z, half = float(car.position_m[0]), float(car.position_m[1]), 0.0, float(car.heading_rad) / 2
+            self._data.mocap_pos[0] = (x, y, z)
+            self._data.mocap_quat[0] = (np.cos(half), 0, 0, np.sin(half))
+        self._mj.mj_kinematics(self._model, self._data)
+        self._mj.mj_camlight(self._model, self._data)
+        options = self._mj.MjvOption()
+        options.geomgroup[:] = 1
+        options.geomgroup[hidden_group] = 0
+        self._mj.mjv_updateScene(self._model, self._data, options, None, self._free_camera,
+                                 self._mj.mjtCatBit.mjCAT_ALL, self._scene)
+        if own_light:  # even light from the camera: what comes back is the surface's own
+            self._scene.nlight = 1
+            self._scene.lights[0].ambient[:] = 1.0
+
+    def draw(self, camera: PinholeCamera, window: tuple[int, int, int, int], fine: int) -> tuple[Bytes, Single]:
+        """Colours (rows, columns, 3) and depth (rows, columns) of a window of a camera, fine x fine per pixel."""
+        left, top, right, bottom = window
+        k, rotation = camera.matrix, camera.pose.rotation
+        for eye in self._scene.camera:  # the two are averaged
+            eye.pos[:], eye.forward[:], eye.up[:] = camera.pose.translation_m, rotation[:, 2], -rotation[:, 1]
+            eye.frustum_near, eye.frustum_far = NEAR_M, FAR_M
+            # Sides of the window in metres on the near plane; pixel centres are integers.
+            low, high = ((edge - 0.5 - k[0, 2]) / k[0, 0] * NEAR_M for edge in (left, right))
+            eye.frustum_center, eye.frustum_width = (low + high) / 2, (high - low) / 2
+            eye.frustum_top, eye.frustum_bottom = (-(edge - 0.5 - k[1, 2]) / k[1, 1] * NEAR_M for edge in (top, bottom))
+        self._context.make_current()
+        viewport = self._mj.MjrRect(0, 0, (right - left) * fine, (bottom - top) * fine)
+        rgb = np.empty((viewport.height, viewport.width, 3), np.uint8)
+        depth = np.empty((viewport.height, viewport.width), np.float32)
+        self._mj.mjr_render(viewport, self._scene, self._render)
+        self._mj.mjr_readPixels(rgb, depth, viewport, self._render)
+        # Reversed z, 1 at the near plane and 0 at the far one.
+        metres = NEAR_M * FAR_M / (NEAR_M + depth[::-1].astype(np.float64) * (FAR_M - NEAR_M))
+        return rgb[::-1], metres.astype(np.float32)
+
+    def _paint(self, pictures: dict[str, Bytes]) -> None:
+        model = self._model
+        for name, picture in pictures.items():
+            texture = model.texture(name).id
+            start = int(model.tex_adr[texture])
+            model.tex_data[start:start + picture.size] = picture[::-1].reshape(-1)  # OpenGL's row 0 is the lowest
+
+
+def _load_mujoco() -> Any:
+    os.environ.setdefault("MUJOCO_GL", "egl")
+    try:
+        return importlib.import_module("mujoco")
+    except Exception as error:  # not installed, or the OpenGL library it loads is not
+        raise InputError("renderer", f"MuJoCo cannot be loaded ({error})", ALLOWED) from error
