@@ -18,6 +18,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
@@ -74,6 +75,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._budgets = BudgetBook(Budget(float("inf"), "layers"))
         self._log = FrameLog()
         self._logged_failures: set[str] = set()
+        self._last_budget: tuple[object, ...] = ()
         self._last_arrival_s = 0.0
         self._reset_count = 0
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
@@ -98,8 +100,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._classification = self.create_lifecycle_publisher(Classification, "~/classification", qos.RESULT_OUT)
         self._allocation = self.create_lifecycle_publisher(LayerAllocation, "~/allocation", qos.RESULT_OUT)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
-        self._budget_inputs = [self.create_subscription(ComputeBudget, "~/budget", self._on_budget, profile)
-                               for profile in (qos.COMMAND_IN,)]
+        self._budget_inputs = [self.create_subscription(ComputeBudget, "~/budget", self._on_budget, qos.COMMAND_IN)]
         self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
@@ -180,6 +181,19 @@ class PerceptionNode(RobustLifecycleNode):
             kind, entry.topic, partial(self._on_reading, key), qos.SENSOR_IN,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
+    def _follow_latched_budgets(self) -> None:
+        """Once a power manager latches its budget, subscribe so that what it said before arrives too.
+
+        Its later messages then come twice, and are taken once. Not from the start: other publishers
+        would warn of a subscription that they do not match.
+        """
+        if len(self._budget_inputs) > 1:
+            return
+        publishers = self.get_publishers_info_by_topic(self._budget_inputs[0].topic_name)
+        if any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+            self._budget_inputs.append(self.create_subscription(
+                ComputeBudget, "~/budget", self._on_budget, qos.LATCHED_COMMAND_IN))
+
     # --- parameters --------------------------------------------------------------------------------
 
     def _value(self, name: str) -> object:
@@ -205,7 +219,11 @@ class PerceptionNode(RobustLifecycleNode):
 
     # --- executor thread: messages and timers ------------------------------------------------------
 
-    def _on_budget(self, message: ComputeBudget) -> None:
+    def _on_budget(self, message: ComputeBudget, info: dict[str, int]) -> None:
+        sent = (info["source_timestamp"], message.source)
+        if sent == self._last_budget:
+            return
+        self._last_budget = sent
         try:
             budget, valid_for_s = budget_from_message(message)
             assert self._pipeline is not None
@@ -280,6 +298,7 @@ class PerceptionNode(RobustLifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         if self._pipeline is not None:
+            self._follow_latched_budgets()
             self._diagnostics.publish(diagnostics_message(
                 self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline,
                 self._log, self._worker, time.monotonic()))

@@ -17,5 +17,8 @@ RESULT_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """For commands such as budgets, from publishers of any durability."""
 
+LATCHED_COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""For commands that a publisher keeps for late joiners; volatile publishers do not match it."""
+
 STATE = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """For state that late joiners must see."""

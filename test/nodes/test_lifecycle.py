@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 
 import pytest
 import yaml
 from rclpy.parameter import Parameter
 
-from admn_ros.nodes import parameters
+from admn_ros.msg import ComputeBudget
+from admn_ros.nodes import parameters, qos
 
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
 
@@ -122,6 +124,24 @@ def test_the_default_budget_can_change_while_running(rig):
     assert allocation.requested_limit == 3.0 and allocation.source == "parameter"
     assert rig.node.set_parameters([Parameter("budget_limit", value=-1.0)])[0].successful
     assert rig.frame().source == "deployment file"
+
+
+@pytest.mark.parametrize("profile", [qos.STATE, qos.RESULT_OUT], ids=["latched", "volatile"])
+def test_a_budget_counts_once_from_any_publisher_and_a_latched_one_from_before(
+        make_rig, model_folder, sensors_file, profile):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    publisher = rig.driver.create_publisher(ComputeBudget, "/admn/budget", profile)
+    latched = profile is qos.STATE
+    if latched:
+        publisher.publish(ComputeBudget(limit=3.0, source="early"))
+    assert rig.transition(CONFIGURE) and rig.transition(ACTIVATE) and rig.connected()
+    assert rig.wait(publisher.get_subscription_count)
+    if latched:
+        assert rig.wait(lambda: rig.frame().requested_limit == 3.0)
+    publisher.publish(ComputeBudget(limit=-1.0))
+    assert rig.wait(lambda: rig.node._log.budgets_refused)
+    time.sleep(0.3)
+    assert rig.node._log.budgets_refused == 1
 
 
 def test_an_untrained_model_says_so_loudly(make_rig, capfd, tmp_path):
