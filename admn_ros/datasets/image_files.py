@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files with pictures, read with the same care as messages: whole, of a sane size, of the right kind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.sensing.decode import MAX_PIXELS, decode_compressed_rgb
+from admn_ros.sensing.image_header import read_image_header
+
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    data: Bytes
+    format: str = "a picture"
+
+
+def read_file(path: Path, allowed: str) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        InputError: it cannot be read; `allowed` says what it should be.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "unreadable", allowed) from error
+
+
+def rgb_of(data: bytes | Bytes, place: str) -> Bytes:
+    """JPEG or PNG file to uint8 (H, W, 3), RGB order.
+
+    Raises:
+        InputError: broken, cut off or too large; the field begins with `place`.
+    """
+    try:
+        return decode_compressed_rgb(_Encoded(np.frombuffer(data, np.uint8)))
+    except InputError as error:
+        raise error.within(place) from error
+
+
+def grey_of(data: bytes | Bytes, place: str) -> npt.NDArray[np.float32]:
+    """JPEG or PNG file to its brightness, float32 (H, W) in [0, 1].
+
+    Raises:
+        InputError: as `rgb_of`.
+    """
+    grey = cv2.cvtColor(rgb_of(data, place), cv2.COLOR_RGB2GRAY)
+    return np.asarray(grey / 255, dtype=np.float32)
+
+
+def depth_png_of(data: bytes, place: str, metres_per_unit: float = 0.001) -> npt.NDArray[np.float32]:
+    """16-bit grey PNG to depth float32 (H, W) in metres; 0 is invalid and becomes NaN.
+
+    Raises:
+        InputError: no such PNG, broken, or too large.
+    """
+    header = read_image_header(data[:1 << 20])
+    if header is None or header.kind != "png" or header.bits != 16 or header.width * header.height > MAX_PIXELS:
+        raise InputError(place, f"{len(data)} bytes that are no 16-bit PNG", "a 16-bit grey PNG")
+    try:
+        units = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        units = None
+    if units is None or units.ndim != 2 or units.dtype != np.uint16:
+        raise InputError(place, "a broken PNG" if units is None else f"{units.dtype} {units.shape}",
+                         "a 16-bit grey PNG")
+    return metres_of(units, metres_per_unit)
+
+
+def metres_of(units: npt.NDArray[np.generic], metres_per_unit: float) -> npt.NDArray[np.float32]:
+    """Depth in whole units (H, W) to float32 metres; 0 is invalid and becomes NaN."""
+    metres: npt.NDArray[np.float32] = (units.astype(np.float64) * metres_per_unit).astype(np.float32)
+    metres[units == 0] = np.nan
+    return metres
