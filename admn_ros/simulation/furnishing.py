@@ -46,7 +46,7 @@ def furnish(rng: np.random.Generator, half_m: tuple[float, float], nodes: Sequen
         x = -along + float(rng.uniform(0.1, 0.6))
         while True:
             width, depth, boxes = _MAKERS[int(rng.choice(len(_MAKERS), p=_SHARES))](rng)
-            gap, off = float(rng.uniform(0.05, 0.7)), float(rng.uniform(0.02, 0.12))
+            gap, off = float(rng.uniform(0.02, 0.45)), float(rng.uniform(0.02, 0.12))
             if x + width > along - 0.2:
                 break
             group = [_moved(piece, x + width / 2, away - off - depth / 2, turn) for piece in boxes]
@@ -95,7 +95,7 @@ def _box(x: float, y: float, bottom: float, size: tuple[float, float, float], al
 
 
 def _shelf(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
-    width, height = float(rng.uniform(0.8, 1.6)), float(rng.uniform(0.9, 1.9))
+    width, height = float(rng.uniform(0.8, 1.6)), float(rng.uniform(1.0, 2.0))
     return width, 0.32, [_box(0, 0, 0, (width, 0.3, height), _pick(rng, _WOODS), "books")]
 
 

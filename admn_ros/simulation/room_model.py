@@ -24,7 +24,7 @@ FLOOR_Z_M = -0.008
 WALL_HEIGHT_M = 4.0   # above the ceiling, so that every ray ends somewhere; the ceiling itself would shade the room
 RIG_GROUP = 1         # geoms of node k are in group RIG_GROUP + k, so that a node need not see itself
 
-_WALL_GLOW = 0.36     # walls face the room, not the lamps above: without it they would be too dark
+_WALL_GLOW = 0.46     # walls face the room, not the lamps above: without it they would be too dark
 _FACES = {            # corners of each side of a unit box, counter-clockwise from the lower left as seen from outside
     "front": ((-1, -1, -1), (1, -1, -1), (1, -1, 1), (-1, -1, 1)),
     "right": ((1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)),

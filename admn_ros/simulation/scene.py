@@ -32,21 +32,24 @@ class Viewpoints:
     """From where a set of nodes may look.
 
     azimuth_deg: one range for each node, seen from the middle of the track, counter-clockwise from x.
-    height_m, distance_m: ranges above the floor and from the middle of the track.
+    height_m: range above the floor.
+    beyond_m: range of the distance from where the car can drive (`REACH_HALF_M`).
     """
 
     azimuth_deg: tuple[tuple[float, float], ...]
     height_m: tuple[float, float]
-    distance_m: tuple[float, float]
+    beyond_m: tuple[float, float]
 
 
 # Train and held_out share no azimuth and no height, so that a test on held_out is one of new viewpoints.
 VIEWPOINTS = {
-    "train": Viewpoints(((-120, -45), (0, 75), (120, 195)), (0.62, 0.90), (1.95, 2.45)),
-    "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), (0.95, 1.20), (1.95, 2.45)),
+    "train": Viewpoints(((-120, -45), (0, 75), (120, 195)), (0.62, 0.90), (0.0, 0.45)),
+    "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), (0.95, 1.20), (0.0, 0.45)),
 }
-# Azimuth, distance, height and turn away from the middle of the default nodes, about as GDTM's figures show them.
-_DEFAULT_NODES = ((-83.0, 2.20, 0.82, 4.0), (37.0, 2.30, 0.78, -6.0), (158.0, 2.10, 0.86, 5.0))
+# Tripods stand outside this half size, so that the car drives past their legs.
+REACH_HALF_M = (1.75, 2.05)
+# Azimuth, way beyond, height and turn away from the middle of the default nodes, about as GDTM's figures show them.
+_DEFAULT_NODES = ((-83.0, 0.02, 0.76, 5.0), (37.0, 0.05, 0.72, -7.0), (158.0, 0.04, 0.80, 6.0))
 
 
 @dataclass(frozen=True)
@@ -150,24 +153,26 @@ def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[Se
     stations = []
     for k in range(MAX_NODES):
         if viewpoints == "default":
-            azimuth, distance, height, aside = _DEFAULT_NODES[k]
-            beyond = 0.55
+            azimuth, beyond, height, aside = _DEFAULT_NODES[k]
+            ahead = 0.75
         else:
             allowed = VIEWPOINTS[viewpoints]
-            azimuth, distance = float(rng.uniform(*allowed.azimuth_deg[k])), float(rng.uniform(*allowed.distance_m))
+            azimuth, beyond = float(rng.uniform(*allowed.azimuth_deg[k])), float(rng.uniform(*allowed.beyond_m))
             height, aside = float(rng.uniform(*allowed.height_m)), float(rng.uniform(-10, 10))
-            beyond = float(rng.uniform(0.2, 0.9))
-        # The optical axis meets the floor beyond the middle, so that far and near parts of the track are in sight.
-        stations.append(_station(f"node{k + 1}", azimuth, distance, height, aside, beyond))
+            ahead = float(rng.uniform(0.3, 1.0))
+        stations.append(_station(f"node{k + 1}", azimuth, beyond, height, aside, ahead))
     return tuple(stations[:count])
 
 
-def _station(name: str, azimuth_deg: float, distance_m: float, height_m: float, aside_deg: float,
-             beyond_m: float) -> SensorNode:
+def _station(name: str, azimuth_deg: float, beyond_m: float, height_m: float, aside_deg: float,
+             ahead_m: float) -> SensorNode:
+    """A node whose optical axes meet the floor ahead_m behind the middle: far and near parts are in sight."""
     angle = np.deg2rad(azimuth_deg)
-    position = np.array([distance_m * np.cos(angle), distance_m * np.sin(angle), height_m])
-    tilt = float(np.arctan2(height_m, distance_m + beyond_m))
-    return SensorNode(name, Pose(rotation_z(float(angle + np.pi + np.deg2rad(aside_deg))), position), tilt)
+    way = np.array([np.cos(angle), np.sin(angle)])
+    distance = float(np.min(np.array(REACH_HALF_M) / np.maximum(np.abs(way), 1e-9))) + beyond_m
+    tilt = float(np.arctan2(height_m, distance + ahead_m))
+    turn = rotation_z(float(angle + np.pi + np.deg2rad(aside_deg)))
+    return SensorNode(name, Pose(turn, np.array([*(distance * way), height_m])), tilt)
 
 
 def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tuple[str, ...]) -> Look:
@@ -181,7 +186,7 @@ def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tupl
     lamps.append(Lamp((side * half_m[0], float(rng.uniform(-2, 2)), 1.8), float(rng.uniform(0.05, 0.2))))
     warm = float(rng.normal(0, 0.035))
     return Look(
-        wall_rgb=_near(rng, wall, 0.02), floor_rgb=_near(rng, floor, 0.025, warm=0.03), mat_rgb=_near(rng, mat, 0.008),
+        wall_rgb=_near(rng, wall, 0.02), floor_rgb=_near(rng, floor, 0.014, warm=0.03), mat_rgb=_near(rng, mat, 0.008),
         floor="tiles" if rng.random() < 0.75 else "carpet", walls=tuple(tuple(walls[i]) for i in chosen),
         lamps=tuple(lamps), ambient=float(rng.uniform(0.36, 0.48)),
         white_balance=(1 + warm, 1 + float(rng.normal(0, 0.012)), 1 - warm), clutter_materials=materials)

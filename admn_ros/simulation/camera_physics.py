@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From rendered truth to what the cameras of GDTM deliver: the ZED's pictures and the L515's depth.
+
+Every function takes the generator of its noise, so that the same generator state gives the same frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+
+Single = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+
+DEPTH_RANGE_M = (0.25, 9.0)
+DEPTH_STEP_M = 0.0025
+COLORMAP_STEP_M = 0.05     # estimated from GDTM's decoded frames: 255 steps are 12.75 m
+_FULL_WELL = 9000.0        # electrons of white at ISO 100
+_READ_NOISE = 6.0          # electrons, at the sensor
+_CURVE = 2.2               # of the picture's gamma encoding
+# Return strength: reflectance x cosine / range^2. Half of the pixels answer at this strength.
+_HALF_RETURN = 0.0060
+_SHARPNESS = 3.2           # of the change from answer to none, per factor e of strength
+
+
+def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = None, iso: float = 200.0,
+           colour_cast: Sequence[float] | None = None, vignetting: float = 0.12, blur_px: float = 0.45) -> Bytes:
+    """A camera's picture of a rendered one.
+
+    Args:
+        rgb: uint8 (H, W, 3), gamma-encoded, well exposed.
+        rng: of the noise and of what is not given.
+        exposure: factor on the light; None for an automatic exposure that errs by a few percent.
+        iso: sensitivity, 25 to 25600: more means fewer electrons, hence more noise.
+        colour_cast: gains of red, green and blue; None for a small random cast.
+        vignetting: share of light lost in the corners, 0 to 0.9.
+        blur_px: standard deviation of the lens' blur in pixels of a 480 pixel wide picture; scales with width.
+
+    Returns:
+        uint8 (H, W, 3), gamma-encoded.
+
+    Raises:
+        InputError: an argument is out of range.
+    """
+    _check_picture(rgb)
+    if not 25 <= iso <= 25600:
+        raise InputError("iso", iso, "25 to 25600")
+    if not 0 <= vignetting <= 0.9:
+        raise InputError("vignetting", vignetting, "0 to 0.9")
+    if blur_px < 0:
+        raise InputError("blur_px", blur_px, "at least 0")
+    # A fixed number of draws, whatever is given, so that one choice does not change the noise of another.
+    error, drawn = float(np.exp(rng.normal(0, 0.05))), np.exp(rng.normal(0, 0.02, 3))
+    factor = automatic_exposure(rgb) * error if exposure is None else exposure
+    if not 0 < factor < 1000:
+        raise InputError("exposure", factor, "above 0, below 1000")
+    cast = np.asarray(drawn if colour_cast is None else colour_cast, np.float64)
+    if cast.shape != (3,) or not (cast >= 0).all():
+        raise InputError("colour_cast", colour_cast, "three gains of at least 0")
+    light: Single = _LINEAR[rgb]
+    sigma = blur_px * rgb.shape[1] / 480
+    if sigma > 0.2:   # narrower kernels change nothing
+        light = cv2.GaussianBlur(light, (0, 0), sigma).astype(np.float32)
+    gains = (factor * cast).astype(np.float32)
+    light = light * _vignette(rgb.shape[0], rgb.shape[1], vignetting)[..., None] * gains
+    return _encode(_with_noise(light, rng, iso))
+
+
+def automatic_exposure(rgb: Bytes) -> float:
+    """Factor on the light that brings a picture (H, W, 3) to middle grey, within a stop of none."""
+    mean = float(_LINEAR[rgb[::4, ::4]].mean())
+    return float(np.clip(0.24 / max(mean, 1e-4), 0.6, 1.7))
+
+
+def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: Single | None = None,
+                  normal_cosine: Single | None = None, matrix: Floats | None = None,
+                  stripes: Sequence[float] | None = None, gain: float = 1.0) -> Single:
+    """What an L515 makes of true depth: noise, steps, and pixels without an answer.
+
+    Pixels give up where too little light comes back (dark, far, grazing), at edges, and in upright stripes
+    where the infrared light of GDTM's motion capture disturbs the scan.
+
+    Args:
+        true_depth: float32 (H, W), metres along the optical axis.
+        rng: of all that is random.
+        reflectance: (H, W), 0 to 1; None for 0.5 everywhere.
+        normal_cosine: (H, W), cosine between ray and surface normal; None to derive it from the depth.
+        matrix: camera matrix K (3, 3) for that; None for the L515's field of view (70 by 55 degrees).
+        stripes: columns of the stripes as shares of the width; None for three to five at random places.
+        gain: factor on what comes back, above 0: below 1 for a weaker laser.
+
+    Returns:
+        float32 (H, W), metres in steps of 2.5 mm, NaN where nothing was measured.
+
+    Raises:
+        InputError: shapes do not fit, or gain is out of range.
+    """
+    if true_depth.ndim != 2:
+        raise InputError("true_depth", f"shape {true_depth.shape}", "(H, W)")
+    for name, given in (("reflectance", reflectance), ("normal_cosine", normal_cosine)):
+        if given is not None and given.shape != true_depth.shape:
+            raise InputError(name, f"shape {given.shape}", f"{true_depth.shape}")
+    if not gain > 0:
+        raise InputError("gain", gain, "above 0")
+    cosine = depth_cosine(true_depth, matrix) if normal_cosine is None else normal_cosine
+    albedo = np.float32(0.5) if reflectance is None else reflectance
+    strength = np.maximum(gain * albedo * cosine / np.maximum(true_depth, 0.1)**2, 1e-7).astype(np.float32)
+    shape = true_depth.shape
+    # The laser's speckle: the strength of neighbouring pixels differs, in small clumps.
+    clumps = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.6)
+    strength *= np.exp(1.0 * clumps)
+    answer = 1 / (1 + (_HALF_RETURN / strength)**_SHARPNESS)
+    answer *= np.where(_edges(true_depth), 0.45, 0.998)
+    columns = rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) if stripes is None else np.asarray(stripes)
+    answer *= 1 - _striped(shape, columns, rng)
+    sigma = (0.0015 + 0.0008 * true_depth + 0.00003 / np.sqrt(strength)).astype(np.float32)
+    measured = _flying(true_depth, rng) + sigma * rng.standard_normal(shape, dtype=np.float32)
+    measured = np.round(measured / np.float32(DEPTH_STEP_M)) * np.float32(DEPTH_STEP_M)
+    low, high = DEPTH_RANGE_M
+    lost = (rng.random(shape, dtype=np.float32) >= answer) | ~((measured >= low) & (measured <= high))
+    answered: Single = np.where(lost, np.float32(np.nan), measured).astype(np.float32)
+    return answered
+
+
+def depth_cosine(depth: Single, matrix: Floats | None = None) -> Single:
+    """Cosine (H, W) between each pixel's ray and the surface, from depth (H, W) metres and K (3, 3)."""
+    rows, columns = depth.shape
+    k = _l515_matrix(columns, rows) if matrix is None else matrix
+    x = ((np.arange(columns) - k[0, 2]) / k[0, 0]).astype(np.float32)[None, :]
+    y = ((np.arange(rows) - k[1, 2]) / k[1, 1]).astype(np.float32)[:, None]
+    # With inverse depth w(x, y) of a plane, its normal is (dw/dx, dw/dy, w - x dw/dx - y dw/dy).
+    inverse: Single = (1 / np.maximum(depth, 1e-3)).astype(np.float32)
+    wx, wy = _smaller_slope(inverse, 1) * np.float32(k[0, 0]), _smaller_slope(inverse, 0) * np.float32(k[1, 1])
+    normal = np.sqrt(wx**2 + wy**2 + (inverse - x * wx - y * wy)**2)
+    cosine: Single = np.clip(inverse / (normal * np.sqrt(1 + x**2 + y**2)), 0, 1).astype(np.float32)
+    return cosine
+
+
+def l515_colormap(depth: Single) -> Bytes:
+    """Depth in metres (H, W) as GDTM stores it: 8 bits, colour-mapped (H, W, 3), RGB.
+
+    The map is Turbo from its red end, 50 mm to a step (estimated from GDTM's figures); NaN, as zero depth,
+    is its darkest red.
+    """
+    steps = np.clip(np.nan_to_num(depth, nan=0.0) / COLORMAP_STEP_M, 0, 255).astype(np.uint8)
+    picture: Bytes = _TURBO_FROM_RED[steps]
+    return picture
+
+
+_LINEAR = ((np.arange(256) / 255) ** _CURVE).astype(np.float32)
+_ENCODED = np.round(255 * (np.arange(4096) / 4095) ** (1 / _CURVE)).astype(np.uint8)
+_TURBO_FROM_RED = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[::-1, 0, ::-1].astype(
+    np.uint8)
+
+
+def _check_picture(rgb: Bytes) -> None:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise InputError("rgb", f"{rgb.dtype} {rgb.shape}", "uint8 (H, W, 3)")
+
+
+def _with_noise(light: Single, rng: np.random.Generator, iso: float) -> Single:
+    """Light (H, W, 3), white is 1, with photon noise and the amplifier's."""
+    well = _FULL_WELL * 100 / iso
+    variance = np.maximum(light, 0) / np.float32(well) + np.float32((_READ_NOISE / well) ** 2)
+    noise = rng.standard_normal(light.shape, dtype=np.float32)
+    noisy: Single = light + noise * np.sqrt(variance)
+    return noisy
+
+
+def _encode(light: Single) -> Bytes:
+    # The highlights roll off, as cameras' tone curves do, from 0.8 on.
+    rolled = np.where(light > 0.8, 1 - 0.2 * np.exp((0.8 - light) / 0.2), light)
+    picture: Bytes = _ENCODED[(np.clip(rolled, 0, 1) * 4095).astype(np.uint16)]
+    return picture
+
+
+def _vignette(rows: int, columns: int, lost: float) -> Single:
+    y, x = np.linspace(-1, 1, rows, dtype=np.float32), np.linspace(-1, 1, columns, dtype=np.float32)
+    share: Single = 1 - np.float32(lost) * ((x[None, :]**2 + y[:, None]**2) / 2)**2
+    return share
+
+
+def _smaller_slope(image: Single, axis: int) -> Single:
+    """Difference to the neighbour on the flatter side, so that edges do not pass for slopes."""
+    step = np.diff(image, axis=axis)
+    before = np.concatenate([np.take(step, [0], axis), step], axis=axis)
+    after = np.concatenate([step, np.take(step, [-1], axis)], axis=axis)
+    slope: Single = np.where(np.abs(before) < np.abs(after), before, after)
+    return slope
+
+
+def _edges(depth: Single) -> npt.NDArray[np.bool_]:
+    """Pixels beside a jump in depth."""
+    low, high = cv2.erode(depth, np.ones((3, 3))), cv2.dilate(depth, np.ones((3, 3)))
+    # Second differences: slanted floors are steep at small sizes, but straight.
+    bent = np.maximum(high - depth, depth - low) - np.minimum(high - depth, depth - low)
+    edges: npt.NDArray[np.bool_] = bent > np.maximum(0.06, 0.05 * depth)
+    return edges
+
+
+def _flying(depth: Single, rng: np.random.Generator) -> Single:
+    """Depth with some pixels at edges somewhere between near and far."""
+    between = cv2.blur(depth, (3, 3)).astype(np.float32)
+    mixed: Single = np.where(_edges(depth) & (rng.random(depth.shape, dtype=np.float32) < 0.4), between, depth)
+    return mixed
+
+
+def _striped(shape: tuple[int, ...], columns: Floats, rng: np.random.Generator) -> Single:
+    """Share (H, W) of answers lost in upright stripes, one or two pixels of 160 wide, that waver a little."""
+    rows, width = shape
+    lost = np.zeros((rows, width), np.float32)
+    place = np.arange(width, dtype=np.float32)[None, :] / width
+    height = np.linspace(0, 1, rows, dtype=np.float32)[:, None]
+    for column in columns:
+        lean, wide = float(rng.normal(0, 0.012)), float(rng.uniform(0.003, 0.006))
+        middle = np.float32(column) + lean * (height - 0.5) + rng.normal(0, 0.0015, (rows, 1)).astype(np.float32)
+        lost = np.maximum(lost, np.where(np.abs(place - middle) < wide, np.float32(0.93), np.float32(0)))
+    return lost
+
+
+def _l515_matrix(width: int, height: int) -> Floats:
+    return np.array([[width / 2 / np.tan(np.deg2rad(35)), 0, (width - 1) / 2],
+                     [0, height / 2 / np.tan(np.deg2rad(27.5)), (height - 1) / 2], [0, 0, 1.0]])
