@@ -14,7 +14,7 @@ from admn_ros.errors import InputError
 from admn_ros.simulation.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading, to_cartesian
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Box, CarState
 from admn_ros.simulation.radar_echoes import clutter_echoes, hidden
-from admn_ros.simulation.radar_points import Cfar
+from admn_ros.simulation.radar_points import Cfar, detect
 from admn_ros.simulation.scene import Scene
 
 SCENE = Scene.plain()
@@ -106,6 +106,14 @@ def test_range_azimuth_peaks_at_the_car(bare: list[Draw]):
     assert np.abs(sines).max() < CELL / 4 and abs(np.mean(sines)) < 0.01
 
 
+def test_both_maps_tell_of_the_same_power(bare: list[Draw]):
+    # At the peak eight antennas add up: eight times the mean power of one, and the mean over all velocities.
+    for d in bare:
+        row = int(d.reading.range_azimuth.argmax()) // C.azimuth_bins
+        of_doppler = ANTENNAS * np.mean(d.reading.range_doppler[row] ** 2)
+        assert d.reading.range_azimuth[row].max() ** 2 == pytest.approx(of_doppler, rel=0.15)
+
+
 def test_a_moving_car_stands_out_of_clutter_in_doppler(cluttered: list[Draw]):
     moving = [d for d in cluttered if abs(d.velocity_mps) > 2.2 * C.velocity_step_mps]
     assert len(moving) > 15
@@ -163,8 +171,9 @@ def test_amplitude_falls_with_the_square_of_range_and_the_pattern():
 
 def test_a_car_behind_the_radar_is_not_seen():
     radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
-    reading = radar.measure(car(0, -3.2), None, np.random.default_rng(1))
-    assert reading.range_doppler.max() < 4
+    for x, y in ((0, -3.2), (1.2, -2.6)):
+        reading = radar.measure(car(x, y), None, np.random.default_rng(1))
+        assert reading.range_doppler.max() < 4
 
 
 def test_receiver_noise_is_one_and_the_filters_edge_is_dark():
@@ -212,6 +221,14 @@ def test_points_hold_the_car(cluttered: list[Draw]):
         found += bool(np.any(near & right))
         assert np.all(np.diff(points[:, 4]) <= 0), "strongest first"
     assert found >= 0.9 * len(cluttered)
+
+
+def test_cfar_averages_both_sides():
+    power = np.ones((200, 16))
+    power[120:] = 10
+    power[[60, 117], 5] = 12   # alike, but the second is beside a bright region
+    points = detect(power, np.ones((200, 16, ANTENNAS), np.complex64), Cfar(), 0.1, 0.5)
+    assert points == pytest.approx(np.array([[6.0, 0, 0, -1.5, 10 * np.log10(12)]]))
 
 
 def test_a_reading_follows_from_its_seed():

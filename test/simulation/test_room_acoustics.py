@@ -216,7 +216,7 @@ def test_held_sound_is_the_same_sound():
 
 
 @pytest.mark.parametrize("target", list(VOICES))
-@pytest.mark.parametrize("speed", [0.4, 1.0, 1.9])
+@pytest.mark.parametrize("speed", [0.4, 1.0, 1.9, 2.4])
 def test_pitch_and_level_follow_speed(target: str, speed: float):
     sound = driving(speed, target)(1 + np.arange(DENSE_RATE_HZ) / DENSE_RATE_HZ)
     power = np.abs(np.fft.rfft(sound * np.hanning(len(sound)))) ** 2
@@ -250,7 +250,10 @@ def test_background_has_its_level_and_its_seeds():
     again = Microphones(SCENE, node, AcousticsConfig(noise=0.002, hiss=0)).chunk(3.5, 2000, None, None, rng(1))
     assert np.array_equal(noise[8000:10000], again), "a function of time and scene"
     other = Scene(1, SCENE.room_half_m, SCENE.ceiling_m, SCENE.clutter, SCENE.nodes, "none")
-    assert not np.array_equal(Microphones(other, node, array.config).chunk(3.0, 2000, None, None, rng(0)), noise[:2000])
+    elsewhere = Microphones(other, node, array.config).chunk(3.0, 32000, None, None, rng(0))
+    # Differences leave the fans and take out the hum, which is every node's own.
+    fans = [np.diff(x[:, 0], 2) for x in (noise, elsewhere)]
+    assert abs(np.corrcoef(*fans)[0, 1]) < 0.2, "another room, other fans"
     hissing = Microphones(SCENE, node, AcousticsConfig(noise=0, hiss=0.001))
     a, b, c = (hissing.chunk(0, 9000, None, None, rng(s)) for s in (1, 1, 2))
     assert np.array_equal(a, b) and not np.array_equal(a, c) and a.std() == pytest.approx(0.001, rel=0.05)
