@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a training dataset of simulated rooms: one shard for each room, in parallel, resumable.
+
+Splits, so that no test frame neighbours a training frame:
+    train      rooms with viewpoints drawn for training, and, every fourth, the default viewpoints
+    val        other rooms, drawn alike
+    test_time  the training rooms later in the same drive, after a pause
+    test_view  other rooms seen from viewpoints that training never has
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from admn_ros.errors import InputError
+from admn_ros.recordings import shards
+from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
+from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats
+from admn_ros.simulation.scene import TARGETS
+from admn_ros.simulation.world import QUALITIES, World, as_arrays
+
+FRAMES_PER_ROOM = 100
+SPACING_S = 0.5     # the car drives some 0.5 m meanwhile, so neighbours differ
+PAUSE_S = 5.0       # between the training and the test part of a drive
+SHARES = {"train": 0.70, "val": 0.10, "test_time": 0.10, "test_view": 0.10}
+_NUMBER = {"train": 0, "val": 1, "test_time": 0, "test_view": 2}
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Room:
+    """One shard: `frames` samples from `start_s` on in the room of a seed."""
+
+    split: str
+    name: str
+    seed: int
+    viewpoints: str
+    drive: str
+    start_s: float
+    frames: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a dataset is asked to be.
+
+    frames: samples of all splits together.
+    audio_s: length of the sound that ends at each sample.
+    """
+
+    frames: int
+    seed: int
+    quality: str = "small"
+    nodes: int = 3
+    audio_s: float = 0.512
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise InputError("frames", self.frames, "1 or more")
+        if not 0 <= self.seed < 2**31:
+            raise InputError("seed", self.seed, "[0, 2^31)")
+        if self.quality not in QUALITIES:
+            raise InputError("quality", repr(self.quality), " or ".join(QUALITIES))
+        if not 0.05 <= self.audio_s <= 4:
+            raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
+
+    def rooms(self) -> list[Room]:
+        """Every shard of the dataset, in order."""
+        rooms: list[Room] = []
+        for split in SHARES:
+            for number, frames in enumerate(_split_up(self._count(split))):
+                rooms.append(self._room(split, number, frames))
+        return rooms
+
+    def _count(self, split: str) -> int:
+        """Samples of a split; what rounding leaves over goes to training."""
+        others = {s: int(share * self.frames) for s, share in SHARES.items() if s != "train"}
+        return others[split] if split in others else self.frames - sum(others.values())
+
+    def _room(self, split: str, number: int, frames: int) -> Room:
+        default = split in ("train", "val", "test_time") and number % 4 == 3
+        viewpoints = "held_out" if split == "test_view" else "default" if default else "train"
+        start_s = self.audio_s + 0.5
+        if split == "test_time":
+            start_s += FRAMES_PER_ROOM * SPACING_S + PAUSE_S
+        # Kinds of rooms draw from disjoint seeds; "test_time" shares the rooms of "train".
+        seed = int(np.random.SeedSequence([self.seed, _NUMBER[split], number]).generate_state(1, np.uint32)[0])
+        return Room(split, f"shard-{number:05d}", seed, viewpoints, "laps" if number % 2 else "random", start_s, frames)
+
+
+def make_dataset(folder: Path, plan: Plan, jobs: int = 1, progress: Progress | None = None) -> dict[str, int]:
+    """Write the dataset; returns the samples of each split. A run that was interrupted is continued.
+
+    Args:
+        folder: new or empty, or one begun with the same plan.
+        plan: what to make.
+        jobs: processes, each with a renderer of its own.
+        progress: called with (samples done, samples in all) after each room.
+
+    Raises:
+        InputError: the folder cannot be used, or no renderer is installed.
+    """
+    if jobs < 1:
+        raise InputError("jobs", jobs, "1 or more")
+    rooms = plan.rooms()
+    shards.begin(folder, {**asdict(plan), "targets": list(TARGETS), "audio_rate_hz": SAMPLE_RATE_HZ,
+                          "sensor_nodes": [f"node{k + 1}" for k in range(plan.nodes)]})
+    todo = [room for room in rooms if not shards.is_written(folder, room.split, room.name)]
+    done, total = sum(r.frames for r in rooms) - sum(r.frames for r in todo), plan.frames
+    if progress is not None:
+        progress(done, total)
+    for room in _run(folder, plan, todo, jobs):
+        done += room.frames
+        if progress is not None:
+            progress(done, total)
+    shards.finish(folder, {split: [r.name for r in rooms if r.split == split] for split in SHARES})
+    return {split: sum(r.frames for r in rooms if r.split == split) for split in SHARES}
+
+
+def make_room(folder: Path, plan: Plan, room: Room) -> Room:
+    """Simulate and write one shard."""
+    with World(room.seed, viewpoints=room.viewpoints, drive=room.drive, nodes=plan.nodes,
+               quality=plan.quality) as world:
+        times = room.start_s + SPACING_S * np.arange(room.frames)
+        # Frames are not on a beat that the drive or the sensors could share.
+        times = times + np.random.default_rng([room.seed, 43]).uniform(0, 0.3 * SPACING_S, room.frames)
+        samples = [world.readings(float(t), round(1000 * float(t)), plan.audio_s) for t in times]
+        arrays = as_arrays(samples, [node.name for node in world.scene.nodes])
+        arrays["time"] = times
+        arrays["position"] = _positions(world, times)
+        arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)
+        stations = {n.name: n.base.translation_m.tolist() for n in world.scene.nodes}
+    shards.write(folder, room.split, room.name, arrays, {**asdict(room), "stations_m": stations})
+    return room
+
+
+def _positions(world: World, times: Floats) -> Floats:
+    """Ground truth (frames, 3) in `map`; NaN where there is no car."""
+    if world.scene.target == "none":
+        return np.full((len(times), 3), np.nan)
+    flat = world.drive.at(times).position_m
+    return np.column_stack([flat, np.full(len(times), CAR_CENTRE_Z_M)])
+
+
+def _run(folder: Path, plan: Plan, todo: list[Room], jobs: int) -> Iterator[Room]:
+    if jobs == 1 or len(todo) < 2:
+        for room in todo:
+            yield make_room(folder, plan, room)
+        return
+    # OpenGL contexts do not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        waiting = [pool.submit(make_room, folder, plan, room) for room in todo]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _split_up(frames: int) -> list[int]:
+    """Samples of each room: as even as possible, at most FRAMES_PER_ROOM."""
+    rooms = -(-frames // FRAMES_PER_ROOM)
+    return [frames // rooms + (number < frames % rooms) for number in range(rooms)]

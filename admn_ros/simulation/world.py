@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One room, one drive and every sensor in it: what a moment looks, sounds and echoes like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.sample import Array, Modality, SensorKey
+from admn_ros.simulation.camera_physics import expose, measure_depth
+from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
+from admn_ros.simulation.driving import Drive
+from admn_ros.simulation.fmcw import FmcwConfig, FmcwRadar, RadarReading
+from admn_ros.simulation.moving_target import CarState, Floats
+from admn_ros.simulation.render import Renderer
+from admn_ros.simulation.room_acoustics import AcousticsConfig, Microphones
+from admn_ros.simulation.scene import Scene
+
+_ECHO_S = 0.15   # longest way of sound that is simulated
+_MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How finely a world is simulated.
+
+    rgb, depth: width and height in pixels.
+    supersample: samples of each rgb pixel in each axis.
+    order: how many walls an echo of sound can meet.
+    radar_rows: range bins that are kept, of 256; 128 reach 5.6 m, beyond the far side of the track.
+    """
+
+    rgb: tuple[int, int]
+    depth: tuple[int, int]
+    supersample: int
+    order: int
+    radar_rows: int
+
+
+QUALITIES = {
+    "real": Quality((480, 270), (160, 120), 3, 3, 256),   # as GDTM stores it
+    "small": Quality((128, 72), (80, 60), 2, 1, 128),     # for training
+}
+
+
+class World:
+    """A scene, a drive in it, and the sensors of its nodes. A context manager; holds a renderer.
+
+    Every measurement has a noise generator of its own, drawn from the seed, the sensor and `index`, so
+    that it does not depend on what else is measured.
+    """
+
+    def __init__(self, seed: int, *, target: str | None = None, viewpoints: str = "default", drive: str = "laps",
+                 nodes: int = 3, quality: str = "real") -> None:
+        """Build everything from the seed.
+
+        Args:
+            seed: of the room, the drive and all noise.
+            target: "red_car", "green_car", "none", or None to draw it.
+            viewpoints: "default", "train" or "held_out" (`Scene.seeded`).
+            drive: "laps" or "random" (`Drive.seeded`).
+            nodes: sensor nodes, 1 to 3.
+            quality: name of one of `QUALITIES`.
+
+        Raises:
+            InputError: an argument is out of range, or no renderer is installed.
+        """
+        if quality not in QUALITIES:
+            raise InputError("quality", repr(quality), " or ".join(QUALITIES))
+        self.quality = QUALITIES[quality]
+        self.scene = Scene.seeded(seed, target, viewpoints, nodes)
+        self.drive = Drive.seeded(seed, drive)
+        self.seed = seed
+        self.renderer = Renderer(self.scene, self.quality.rgb, self.quality.depth,
+                                 supersample=self.quality.supersample)
+        self._radars = [FmcwRadar(self.scene, node, FmcwConfig()) for node in self.scene.nodes]
+        acoustics = AcousticsConfig(order=self.quality.order)
+        self._microphones = [Microphones(self.scene, node, acoustics) for node in self.scene.nodes]
+        self._sound = CarSound(self.drive.distance_m, self.scene.target, seed)
+        # The stripes come from the motion capture's lamps, which stand still.
+        rng = np.random.default_rng([seed, 41])
+        self._stripes = [rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) for _ in self.scene.nodes]
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the renderer back."""
+        self.renderer.close()
+
+    @property
+    def keys(self) -> list[SensorKey]:
+        """Every input, node by node."""
+        return [SensorKey(node.name, m) for node in self.scene.nodes for m in _MODALITIES]
+
+    def car(self, t_s: float) -> CarState | None:
+        """Where the car is; None in a room without one."""
+        return None if self.scene.target == "none" else self.drive.at(t_s)
+
+    def rgb(self, node: int, t_s: float, index: int) -> npt.NDArray[np.uint8]:
+        """Picture of the camera: uint8 (H, W, 3)."""
+        return expose(self.renderer.render(node, self.car(t_s)), self._rng(node, Modality.RGB, index))
+
+    def depth(self, node: int, t_s: float, index: int) -> npt.NDArray[np.float32]:
+        """Depth camera: float32 (H, W), metres, NaN where nothing was measured."""
+        truth, reflectance = self.renderer.depth_and_reflectance(node, self.car(t_s))
+        return measure_depth(truth, self._rng(node, Modality.DEPTH, index), reflectance=reflectance,
+                             matrix=self.renderer.camera(node, "depth").matrix, stripes=self._stripes[node].tolist())
+
+    def radar(self, node: int, t_s: float, index: int) -> RadarReading:
+        """One radar frame."""
+        car = self.car(t_s)
+        velocity = None if car is None else self.drive.velocity_mps(t_s)
+        return self._radars[node].measure(car, velocity, self._rng(node, Modality.RADAR, index))
+
+    def audio(self, node: int, start_s: float, samples: int, index: int,
+              source: Callable[[Floats], Floats] | None = None) -> npt.NDArray[np.float32]:
+        """Sound: float32 (samples, 4) from start_s on, at 16 kHz; `source` is what the car emits, if at hand."""
+        if self.scene.target == "none":
+            return self._microphones[node].chunk(start_s, samples, None, None, self._rng(node, Modality.AUDIO, index))
+        return self._microphones[node].chunk(start_s, samples, source or self._sound, self._path,
+                                             self._rng(node, Modality.AUDIO, index))
+
+    def _path(self, t_s: Floats) -> Floats:
+        return self.drive.at(np.maximum(t_s, 0.0)).position_m
+
+    def readings(self, t_s: float, index: int, audio_s: float) -> dict[SensorKey, Array]:
+        """All inputs at one instant, as `admn_ros.sample.Reading` describes them; audio ends then."""
+        samples = round(audio_s * SAMPLE_RATE_HZ)
+        start_s = t_s - (samples - 1) / SAMPLE_RATE_HZ
+        # What the car emits is the same for every node. Echoes ask for a little of what was before.
+        source = HeldSound(self._sound, start_s - _ECHO_S, t_s + 0.001)
+        found: dict[SensorKey, Array] = {}
+        for number, node in enumerate(self.scene.nodes):
+            maps: dict[Modality, Array] = {
+                Modality.RGB: self.rgb(number, t_s, index),
+                Modality.DEPTH: self.depth(number, t_s, index),
+                Modality.RADAR: self.radar(number, t_s, index).range_azimuth[:self.quality.radar_rows],
+                Modality.AUDIO: self.audio(number, start_s, samples, index, source),
+            }
+            found |= {SensorKey(node.name, m): x for m, x in maps.items()}
+        return found
+
+    def _rng(self, node: int, modality: Modality, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 42, node, _MODALITIES.index(modality), index])
+
+
+def as_arrays(samples: list[dict[SensorKey, Array]], nodes: list[str]) -> dict[str, npt.NDArray[Any]]:
+    """Readings of many instants as they are stored: (samples, nodes, ...) per modality.
+
+    rgb uint8, depth uint16 millimetres (0 invalid), radar float16, audio int16.
+    """
+    stacked: dict[Modality, npt.NDArray[Any]] = {
+        m: np.stack([np.stack([s[SensorKey(n, m)] for n in nodes]) for s in samples]) for m in _MODALITIES}
+    millimetres = np.nan_to_num(stacked[Modality.DEPTH] * 1000.0, nan=0.0)
+    return {
+        "rgb": stacked[Modality.RGB],
+        "depth": np.clip(np.rint(millimetres), 0, 65534).astype(np.uint16),
+        "radar": stacked[Modality.RADAR].astype(np.float16),
+        "audio": np.clip(np.rint(stacked[Modality.AUDIO] * 32767.0), -32768, 32767).astype(np.int16),
+    }
