@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""AVE, 28 audio-visual events in clips of 10 s: annotations, folders of frames and sound, and ADMN's caches.
+
+The eight frames of a clip stand in the places of sensor nodes `frame1` to `frame8`; its sound is at
+`frame1` (preset `ave`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import wave
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.caches import load_cache
+from admn_ros.datasets.image_files import read_file, rgb_of
+from admn_ros.datasets.source import LabeledReadings, check_index
+from admn_ros.errors import InputError
+from admn_ros.model.presets import AVE_CLASSES
+from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey, Target
+
+FRAMES = 8
+MAX_SOUND_VALUES = 64 * 1024 * 1024
+_NAMES = (
+    "Church bell", "Male speech, man speaking", "Bark", "Fixed-wing aircraft, airplane", "Race car, auto racing",
+    "Female speech, woman speaking", "Helicopter", "Violin, fiddle", "Flute", "Ukulele", "Frying (food)", "Truck",
+    "Shofar", "Motorcycle", "Acoustic guitar", "Train horn", "Clock", "Banjo", "Goat", "Baby cry, infant cry", "Bus",
+    "Chainsaw", "Cat", "Horse", "Toilet flush", "Rodents, rats, mice", "Accordion", "Mandolin")
+LABELS = {name: index for index, name in enumerate(_NAMES)}
+"""The dataset's names of the classes, in the order of `model.presets.AVE_CLASSES`."""
+OUTDOOR = frozenset(("church_bell", "bark", "airplane", "race_car", "helicopter", "truck", "motorcycle", "train_horn",
+                     "goat", "bus", "chainsaw", "horse"))
+"""Classes whose corruptions are those of the outdoors. The paper has such a list but does not give it; this is ours."""
+_ID = re.compile(r"[\w-]+")
+_NOWHERE = (math.nan, math.nan, math.nan)
+_MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class AveClip:
+    """A line of the annotations. The event lasts from `start_s` to `end_s` of the 10 s."""
+
+    label: int
+    video: str
+    quality: str
+    start_s: float
+    end_s: float
+
+
+def read_annotations(path: str | Path) -> list[AveClip]:
+    """Read `Annotations.txt` (or a split's list of the same form): class&video&quality&start&end.
+
+    A first line of headings (`Category&...`) is passed over.
+
+    Raises:
+        InputError: unreadable, or a line that does not fit; its number is named.
+    """
+    path = Path(path)
+    try:
+        lines = read_file(path, "annotations").decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(str(path), "bytes that are not UTF-8", "text") from error
+    body = [(number, line) for number, line in enumerate(lines, start=1)
+            if line.strip() and not (number == 1 and line.startswith("Category&"))]
+    clips = [_annotation(line, f"{path}:{number}") for number, line in body]
+    if not clips:
+        raise InputError(str(path), "no lines", "class&video&quality&start&end")
+    return clips
+
+
+def _annotation(line: str, place: str) -> AveClip:
+    parts = [part.strip() for part in line.split("&")]
+    if len(parts) != 5:
+        raise InputError(place, f"{len(parts)} fields", "class&video&quality&start&end")
+    name, video, quality, start, end = parts
+    if name not in LABELS:
+        raise InputError(f"{place}: class", repr(name), ", ".join(LABELS))
+    if not _ID.fullmatch(video):  # it becomes part of a path
+        raise InputError(f"{place}: video", repr(video), "letters, digits, _ and -")
+    try:
+        start_s, end_s = float(start), float(end)
+    except ValueError as error:
+        raise InputError(f"{place}: start, end", f"{start}, {end}", "seconds") from error
+    if not 0 <= start_s < end_s <= 10:
+        raise InputError(f"{place}: start, end", f"{start}, {end}", "0 <= start < end <= 10")
+    return AveClip(LABELS[name], video, quality, start_s, end_s)
+
+
+class AveFolder:
+    """ADMN's folder: `New_Data/<video>/1.png` to `8.png` and `New_Data/<video>.wav`. What is absent is missing."""
+
+    def __init__(self, root: str | Path, annotations: Sequence[AveClip] | None = None,
+                 data: str = "New_Data") -> None:
+        """List the clips of which anything is there.
+
+        Args:
+            root: with `Annotations.txt`.
+            annotations: clips wanted; None for all of `Annotations.txt`.
+            data: folder of frames and sound below the root.
+
+        Raises:
+            InputError: no annotations, or none of the clips is there.
+        """
+        self._data = Path(root) / data
+        wanted = read_annotations(Path(root) / "Annotations.txt") if annotations is None else annotations
+        self.clips = tuple(c for c in wanted if (self._data / c.video).is_dir() or self._sound(c).is_file())
+        if not self.clips:
+            raise InputError(str(self._data), "none of the clips", "<video>/1.png to 8.png and <video>.wav")
+
+    def _sound(self, clip: AveClip) -> Path:
+        return self._data / f"{clip.video}.wav"
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        """Read one clip; its sound at its own rate.
+
+        Raises:
+            InputError: a broken file.
+            IndexError: no such clip.
+        """
+        clip = self.clips[check_index(index, len(self))]
+        readings: dict[SensorKey, Array] = {}
+        for i in range(1, FRAMES + 1):
+            path = self._data / clip.video / f"{i}.png"
+            if path.is_file():
+                readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_file(path, "a frame"), str(path))
+        rate_hz = None
+        if self._sound(clip).is_file():
+            readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_wav(self._sound(clip))
+        scene: Literal["indoor", "outdoor"] = "outdoor" if AVE_CLASSES[clip.label] in OUTDOOR else "indoor"
+        return LabeledReadings(readings, Target(_NOWHERE, clip.label), audio_rate_hz=rate_hz, scene=scene)
+
+
+def read_wav(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
+    """PCM file of 8, 16, 24 or 32 bits to float32 (samples, channels), full scale 1.0, and its rate in Hz.
+
+    Raises:
+        InputError: unreadable, no PCM, cut off, empty, or larger than `MAX_SOUND_VALUES`.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as opened, wave.open(opened) as file:
+            channels, width, rate_hz, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), \
+                file.getnframes()
+            if width not in (1, 2, 3, 4) or channels < 1 or rate_hz < 1 or not 0 < count * channels <= MAX_SOUND_VALUES:
+                raise InputError(str(path), f"{count} samples of {width} bytes in {channels} channels at {rate_hz} Hz",
+                                 f"1 to {MAX_SOUND_VALUES} values of 1 to 4 bytes")
+            raw = file.readframes(count)
+    except (OSError, EOFError, wave.Error, ValueError, RuntimeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(str(path), " ".join(str(error).split()) or "an early end", "a PCM WAV file") from error
+    if len(raw) != count * channels * width:
+        raise InputError(str(path), f"{len(raw)} of {count * channels * width} bytes", "a complete WAV file")
+    return _unit(np.frombuffer(raw, np.uint8), width).reshape(-1, channels), rate_hz
+
+
+def _unit(raw: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.float32]:
+    if width == 1:  # the only unsigned width
+        return np.asarray((raw.astype(np.float32) - 128) / 128, dtype=np.float32)
+    padded = np.zeros((len(raw) // width, 4), np.uint8)  # the bytes at the upper end of 32 bits
+    padded[:, 4 - width:] = raw.reshape(-1, width)
+    return np.asarray(padded.reshape(-1).view("<i4") / 2.0 ** 31, dtype=np.float32)
+
+
+class AveCache:
+    """ADMN's caches: `<n>.pickle` = ((fbank (1, 128, 1024), images (8, 3, 224, 224), label), noise type).
+
+    The images are normalized by ImageNet's mean and standard deviation; they are turned back into pictures.
+    Of the sound there is only the normalized spectrogram: it is no reading, so `[i]` has the pictures alone,
+    and `sample` puts the spectrogram straight into the model's input. Noise type: 0 clean, 1 sound, 2 images,
+    3 both; it fills the target's corruption.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """List a folder (`train`, `val` or `test`).
+
+        Raises:
+            InputError: no such files in it.
+        """
+        files = [p for p in Path(folder).glob("*.pickle") if p.stem.isdecimal()]
+        self._files = sorted(files, key=lambda p: int(p.stem))
+        if not self._files:
+            raise InputError(str(folder), "no caches", "a folder with <number>.pickle files")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        """The pictures of one clip.
+
+        Raises:
+            InputError: a pickle that is broken, not of this layout, or holds more than data.
+            IndexError: no such clip.
+        """
+        return self._load(index)[0]
+
+    def sample(self, config: ModelConfig, index: int) -> MultimodalSample:
+        """The sample of one clip for a model whose audio is (1, 128, 1024), as of the preset `ave`.
+
+        Raises:
+            InputError: as `[i]`, or a model whose audio has another shape.
+        """
+        readings, fbank = self._load(index)
+        audio = config.modalities.get(Modality.AUDIO)
+        shape = None if audio is None else audio.input.shape
+        if shape != fbank.shape:
+            raise InputError("audio input", shape, f"{fbank.shape}, that of the cache")
+        sample = readings.sample(config)
+        sample.inputs[Modality.AUDIO][0] = torch.from_numpy(fbank)
+        sample.present[Modality.AUDIO][0] = True
+        return sample
+
+    def _load(self, index: int) -> tuple[LabeledReadings, npt.NDArray[np.float32]]:
+        path = self._files[check_index(index, len(self))]
+        fbank, images, label, noise = _cached(load_cache(path), str(path))
+        pixels = images.transpose(0, 2, 3, 1).astype(np.float64) * _STD + _MEAN
+        pictures = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+        corruption = {Modality.RGB: float(noise in (2, 3)), Modality.AUDIO: float(noise in (1, 3))}
+        readings = {SensorKey(f"frame{i + 1}", Modality.RGB): picture for i, picture in enumerate(pictures)}
+        scene: Literal["indoor", "outdoor"] = "outdoor" if AVE_CLASSES[label] in OUTDOOR else "indoor"
+        return (LabeledReadings(readings, Target(_NOWHERE, label, corruption), scene=scene),
+                fbank.astype(np.float32))
+
+
+def _cached(item: Any, path: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int, int]:
+    allowed = "((float (1, 128, 1024), float (8, 3, H, W), label 0 to 27), noise type 0 to 3)"
+    try:
+        (fbank, images, label), noise = item
+        label, noise = int(label), int(noise)
+    except (TypeError, ValueError) as error:
+        raise InputError(path, f"{type(item).__name__} of another layout", allowed) from error
+    shapes = [x.shape if isinstance(x, np.ndarray) and x.dtype.kind == "f" else None for x in (fbank, images)]
+    fits = shapes[0] == (1, 128, 1024) and shapes[1] is not None and len(shapes[1]) == 4
+    if not fits or images.shape[:2] != (FRAMES, 3) or not 0 <= label < len(LABELS) or not 0 <= noise <= 3:
+        raise InputError(path, f"shapes {shapes}, label {label}, noise type {noise}", allowed)
+    return fbank, images, label, noise

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MM-Fi, 27 activities of 40 people: the official folders, ADMN's pickles, and the official splits.
+
+Folders: `ROOT/E01/S01/A01/{rgb,depth,mmwave}/frame001.*`, 297 frames at 10 Hz. Depth is 16-bit PNG in millimetres.
+`rgb` holds 2-D keypoints (.npy) in the official download, which are no readings; the pictures come as an
+archive of their own, in the same folders (give it as `rgb_root`). mmwave frames are points
+(x, y, z, Doppler, intensity), made into a range-azimuth map here.
+
+A clip is a sample: its frames stand in the places of sensor nodes `frame01`, `frame02`, ... (preset `mmfi`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.datasets.caches import load_cache
+from admn_ros.datasets.image_files import depth_png_of, read_file, rgb_of
+from admn_ros.datasets.source import LabeledReadings, check_index
+from admn_ros.errors import InputError
+from admn_ros.sample import Array, Modality, SensorKey, Target
+from admn_ros.sensing.corruption import DEPTH_MAX_M
+
+SUBJECTS = tuple(f"S{i:02d}" for i in range(1, 41))
+ACTIONS = tuple(f"A{i:02d}" for i in range(1, 28))
+DAILY = tuple(f"A{i:02d}" for i in (2, 3, 4, 5, 13, 14, 17, 18, 19, 20, 21, 22, 23, 27))
+REHABILITATION = tuple(a for a in ACTIONS if a not in DAILY)
+Protocol = Literal[1, 2, 3]
+Split = Literal["random", "cross_scene", "cross_subject", "admn"]
+_FRAME = re.compile(r"\D*(\d+)\.\w+")
+_NOWHERE = (math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording. `folder`: its place below the root."""
+
+    subject: str
+    action: str
+
+    @property
+    def scene(self) -> str:
+        """Environment: ten subjects each."""
+        return f"E{(int(self.subject[1:]) - 1) // 10 + 1:02d}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder below the root."""
+        return Path(self.scene, self.subject, self.action)
+
+    @property
+    def target(self) -> Target:
+        """The activity's class; there is no position."""
+        return Target(_NOWHERE, ACTIONS.index(self.action))
+
+
+def mmfi_split(protocol: Protocol, split: Split, part: str) -> list[Clip]:
+    """The clips of one part of a split, by subject and action.
+
+    Args:
+        protocol: 1 daily activities, 2 rehabilitation, 3 all.
+        split: the official "random" (0.8, seeds 0, 1, ... per action), "cross_scene" (E04 is the test),
+            "cross_subject" (every fifth subject is the test); or "admn", the official code's by subject.
+        part: "train" or "test"; "admn" has "val" too.
+
+    Raises:
+        InputError: no such protocol, split or part.
+    """
+    actions = {1: DAILY, 2: REHABILITATION, 3: ACTIONS}.get(protocol)
+    if actions is None:
+        raise InputError("protocol", protocol, "1, 2 or 3")
+    parts = ("train", "val", "test") if split == "admn" else ("train", "test")
+    if part not in parts:
+        raise InputError("part", part, ", ".join(parts))
+    if split == "random":
+        chosen = [_random_subjects(seed, part) for seed in range(len(actions))]
+        return [Clip(s, a) for s in SUBJECTS for a, subjects in zip(actions, chosen, strict=True) if s in subjects]
+    if split not in _TEST:
+        raise InputError("split", split, "random, cross_scene, cross_subject or admn")
+    subjects = [s for s in SUBJECTS if _TEST[split](int(s[1:])) == part]
+    return [Clip(s, a) for s in subjects for a in actions]
+
+
+_TEST: dict[str, Callable[[int], str]] = {
+    "cross_scene": lambda n: "test" if n > 30 else "train",
+    "cross_subject": lambda n: "test" if n % 5 == 0 else "train",
+    # of each environment's ten subjects: six, one, three
+    "admn": lambda n: "train" if (n - 1) % 10 < 6 else "val" if (n - 1) % 10 == 6 else "test",
+}
+
+
+def _random_subjects(seed: int, part: str) -> set[str]:
+    # The old generator: the published split is what it gives.
+    order = np.random.RandomState(seed).permutation(len(SUBJECTS))
+    cut = math.floor(0.8 * len(SUBJECTS))
+    return {SUBJECTS[i] for i in (order[:cut] if part == "train" else order[cut:])}
+
+
+class _Clips:
+    """What both readers share: clips that exist, and frames of a window."""
+
+    def __init__(self, clips: Sequence[Clip], frames: int, stride: int, root: Path) -> None:
+        if frames < 1 or stride < 1:
+            raise InputError("frames, stride", (frames, stride), "at least 1 each")
+        if not clips:
+            raise InputError(str(root), "no clips", "E01..E04/S01..S40/A01..A27, of which at least one is asked for")
+        self.clips, self._frames, self._stride = tuple(clips), frames, stride
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def _window(self, start: int) -> list[tuple[str, int]]:
+        """Sensor node and number of the frame (from 0) for each frame."""
+        if start < 0:
+            raise InputError("start", start, "not negative")
+        return [(f"frame{i + 1:02d}", start + i * self._stride) for i in range(self._frames)]
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        """The clip's first window."""
+        return self.clip(index)
+
+    def clip(self, index: int, start: int = 0) -> LabeledReadings:
+        """The window of a clip that begins with frame `start` (0 is the first)."""
+        raise NotImplementedError
+
+
+class MmfiFolder(_Clips):
+    """Clips of the official folders. Frames whose file is absent or empty are missing."""
+
+    def __init__(self, root: str | Path, clips: Sequence[Clip] | None = None, *, rgb_root: str | Path | None = None,
+                 modalities: Sequence[Modality] = (Modality.RGB, Modality.DEPTH), frames: int = 15,
+                 stride: int = 2) -> None:
+        """List the clips that are there.
+
+        Args:
+            root: with E01 to E04.
+            clips: those wanted, for instance of `mmfi_split`; None for all.
+            rgb_root: where the pictures are, in `E01/S01/A01/rgb/`; None for the same root.
+            modalities: rgb, depth or radar (mmwave).
+            frames: frames per sample.
+            stride: every which frame.
+
+        Raises:
+            InputError: none of the clips is there.
+        """
+        self._root, self._rgb_root = Path(root), Path(rgb_root or root)
+        self._modalities = tuple(modalities)
+        wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
+        super().__init__([c for c in wanted if (self._root / c.folder).is_dir()], frames, stride, self._root)
+
+    def clip(self, index: int, start: int = 0) -> LabeledReadings:
+        """The window of a clip that begins with frame `start` (0 is the first).
+
+        Raises:
+            InputError: a broken file, or no frame at all in the window.
+            IndexError: no such clip.
+        """
+        clip = self.clips[check_index(index, len(self))]
+        readings: dict[SensorKey, Array] = {}
+        for modality in self._modalities:
+            files = self._files(clip, modality)
+            for node, number in self._window(start):
+                data = read_file(files[number], "a frame") if number in files else b""
+                if data:
+                    readings[SensorKey(node, modality)] = _decode(modality, data, str(files[number]))
+        if not readings:
+            raise InputError(str(self._root / clip.folder), f"no frames from {start}",
+                             f"frames of {', '.join(map(str, self._modalities))}")
+        return LabeledReadings(readings, clip.target)
+
+    def _files(self, clip: Clip, modality: Modality) -> dict[int, Path]:
+        """Files by number of the frame, from 0."""
+        names = {Modality.RGB: ("rgb", (".png", ".jpg", ".jpeg")), Modality.DEPTH: ("depth", (".png",)),
+                 Modality.RADAR: ("mmwave", (".bin",))}
+        if modality not in names:
+            raise InputError("modality", modality, ", ".join(map(str, names)))
+        name, endings = names[modality]
+        folder = (self._rgb_root if modality is Modality.RGB else self._root) / clip.folder / name
+        found = {}
+        for path in folder.iterdir() if folder.is_dir() else ():
+            match = _FRAME.fullmatch(path.name)
+            if match and path.suffix.lower() in endings:
+                found[int(match[1]) - 1] = path
+        return found
+
+
+class MmfiCache(_Clips):
+    """ADMN's pickles: `ROOT/E01/S01/A01/data.pickle`, uint8 (T, 3, 224, 224) 'rgb' and colour-mapped 'depth'.
+
+    The colour map of depth is unpublished; its brightness times `depth_scale_m` stands in for metres, as in `gdtm`.
+    """
+
+    def __init__(self, root: str | Path, clips: Sequence[Clip] | None = None, *, frames: int = 15, stride: int = 2,
+                 depth_scale_m: float = DEPTH_MAX_M) -> None:
+        """List the clips that are there; arguments as of `MmfiFolder`.
+
+        Raises:
+            InputError: none of the clips is there.
+        """
+        self._root, self._scale_m = Path(root), depth_scale_m
+        wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
+        super().__init__([c for c in wanted if self._path(c).is_file()], frames, stride, self._root)
+
+    def _path(self, clip: Clip) -> Path:
+        return self._root / clip.folder / "data.pickle"
+
+    def clip(self, index: int, start: int = 0) -> LabeledReadings:
+        """The window of a clip that begins with frame `start`; frames beyond the end are missing.
+
+        Raises:
+            InputError: a pickle that is broken, not of this layout, or holds more than data.
+            IndexError: no such clip.
+        """
+        clip = self.clips[check_index(index, len(self))]
+        path = self._path(clip)
+        item = load_cache(path)
+        readings: dict[SensorKey, Array] = {}
+        for name, modality in (("rgb", Modality.RGB), ("depth", Modality.DEPTH)):
+            video = item.get(name) if isinstance(item, dict) else None
+            if not isinstance(video, np.ndarray) or video.dtype != np.uint8 or video.ndim != 4 or video.shape[1] != 3:
+                found = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
+                raise InputError(f"{path}:{name}", found, "uint8 (T, 3, H, W)")
+            for node, number in self._window(start):
+                if number < len(video):
+                    image = np.ascontiguousarray(video[number].transpose(1, 2, 0))
+                    readings[SensorKey(node, modality)] = image if modality is Modality.RGB else self._metres(image)
+        return LabeledReadings(readings, clip.target)
+
+    def _metres(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.float32)
+        return np.asarray(np.where(grey > 0, grey / 255 * self._scale_m, np.nan), dtype=np.float32)
+
+
+def points_heatmap(points: npt.NDArray[np.float64], rows: int = 64, columns: int = 64,
+                   range_m: float = 6.0) -> npt.NDArray[np.float32]:
+    """Radar points (n, 5) of x, y, z, Doppler, intensity to magnitudes (rows, columns) over range and azimuth.
+
+    Row 0 is nearest, column 0 is left, columns are even in the sine of the azimuth over +-1, as in the
+    simulated radar. MM-Fi's y points away from the radar, x to the right. Intensities in a cell add; points
+    beyond `range_m` are left out. This map is ours; the official code feeds points.
+    """
+    xyz = points[:, :3]
+    distance = np.linalg.norm(xyz, axis=1)
+    inside = (distance > 0) & (distance < range_m) & np.isfinite(points).all(1)
+    sine = xyz[inside, 0] / distance[inside]
+    row = (distance[inside] / range_m * rows).astype(int)
+    column = np.minimum(((sine + 1) / 2 * columns).astype(int), columns - 1)
+    heatmap = np.zeros((rows, columns), np.float32)
+    np.add.at(heatmap, (row, column), np.maximum(points[inside, 4], 0).astype(np.float32))
+    return heatmap
+
+
+def _decode(modality: Modality, data: bytes, place: str) -> Array:
+    if modality is Modality.RGB:
+        return rgb_of(data, place)
+    if modality is Modality.DEPTH:
+        return depth_png_of(data, place)
+    if len(data) % 40:
+        raise InputError(place, f"{len(data)} bytes", "float64 (n, 5): a multiple of 40 bytes")
+    return points_heatmap(np.frombuffer(data, "<f8").reshape(-1, 5))
