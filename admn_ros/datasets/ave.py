@@ -46,7 +46,7 @@ _MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class AveClip:
-    """A line of the annotations. The event lasts from `start_s` to `end_s` of the 10 s."""
+    """A line of the annotations. The event lasts from `start_s` to `end_s` of the 10 s; one is published as 0 to 0."""
 
     label: int
     video: str
@@ -89,8 +89,8 @@ def _annotation(line: str, place: str) -> AveClip:
         start_s, end_s = float(start), float(end)
     except ValueError as error:
         raise InputError(f"{place}: start, end", f"{start}, {end}", "seconds") from error
-    if not 0 <= start_s < end_s <= 10:
-        raise InputError(f"{place}: start, end", f"{start}, {end}", "0 <= start < end <= 10")
+    if not 0 <= start_s <= end_s <= 10:
+        raise InputError(f"{place}: start, end", f"{start}, {end}", "0 <= start <= end <= 10")
     return AveClip(LABELS[name], video, quality, start_s, end_s)
 
 
