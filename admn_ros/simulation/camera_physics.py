@@ -114,7 +114,7 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
     shape = true_depth.shape
     # The laser's speckle: the strength of neighbouring pixels differs, in small clumps.
     clumps = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.6)
-    strength *= np.exp(1.0 * clumps)
+    strength *= np.exp(0.8 * clumps)
     answer = 1 / (1 + (_HALF_RETURN / strength)**_SHARPNESS)
     answer *= np.where(_edges(true_depth), 0.45, 0.998)
     columns = rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) if stripes is None else np.asarray(stripes)

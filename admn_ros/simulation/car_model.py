@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from admn_ros.simulation.moving_target import CAR_SIZE_M
 
@@ -59,6 +60,16 @@ def car_geoms(target: str) -> str:
     add("box", (0.004, 0.042, 0.008), (0.177, 0, 0.020), "0.05 0.05 0.05 1")
     add("box", (0.003, 0.060, 0.010), (-0.177, 0, 0.040), "0.06 0.06 0.06 1")
     return "".join(geoms)
+
+
+def car_points() -> npt.NDArray[np.float64]:
+    """Points (N, 3) whose convex hull is that of the car, in its frame, metres."""
+    points = [corner for sections in (_BODY, _CABIN, _ROOF) for corner in _loft(sections)[0]]
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    points += [(x + 0.030 * float(np.cos(a)), side * _HALF_WIDTH, 0.030 + 0.030 * float(np.sin(a)))
+               for x in (-0.112, 0.112) for side in (-1, 1) for a in turn]
+    points += [(x, y, z) for x in (-0.179, -0.147) for y in (-0.070, 0.070) for z in (0.093, 0.099)]
+    return np.array(points)
 
 
 def _loft(sections: Sequence[Sequence[float]]) -> tuple[list[tuple[float, float, float]], list[tuple[int, int, int]]]:

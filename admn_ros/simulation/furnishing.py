@@ -149,7 +149,7 @@ def _chair(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
               _box(0, 0, 0.03, (0.52, 0.06, 0.05), dark, "plain", yaw),
               _box(0, 0, 0.03, (0.06, 0.52, 0.05), dark, "plain", yaw),
               _box(0, 0.22, 0.55, (0.42, 0.07, 0.5), dark, "leather", yaw)]
-    if rng.random() < 0.35:
+    if rng.random() < 0.5:
         shirt, skin, trousers = _pick(rng, _SHIRTS), (0.5, 0.28, 0.18), (0.05, 0.05, 0.065)
         pieces += [_box(0, 0.05, 0.48, (0.42, 0.28, 0.62), shirt, "round"),
                    _box(0, 0.02, 1.1, (0.17, 0.2, 0.24), skin, "round"),

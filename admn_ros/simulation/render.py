@@ -7,8 +7,6 @@ frame, only the window of pixels that the car and its shadow can touch is render
 
 from __future__ import annotations
 
-import importlib
-import os
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -17,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import CAR_SIZE_M, CarState, Floats, Pose, rotation_z
-from admn_ros.simulation.room_model import FAR_M, NEAR_M, RIG_GROUP, build, light_direction
+from admn_ros.simulation.moving_target import CAR_SIZE_M, CarState, rotation_z
+from admn_ros.simulation.offscreen import OffScreen, PinholeCamera
+from admn_ros.simulation.room_model import RIG_GROUP, build, light_direction
 from admn_ros.simulation.scene import Scene
 
 Single = npt.NDArray[np.float32]
@@ -28,38 +27,9 @@ Bytes = npt.NDArray[np.uint8]
 # colour camera (70 degrees wide); L515 by its data sheet.
 RGB_FOV_DEG, DEPTH_FOV_DEG = (84.0, 53.7), (70.0, 55.0)
 KINDS = ("rgb", "depth", "reflectance")
-ALLOWED = ("MuJoCo (pip install mujoco) with EGL (Debian: libegl1, libgl1-mesa-dri), "
-           "or MUJOCO_GL=osmesa (Debian: libosmesa6)")
 MAX_SIZE, MAX_SUPERSAMPLE = 2048, 4
 _DEPTH_SAMPLES = 3
 _NEAR_CAR_M = 0.25   # nearer than this, the projection of the car's corners means nothing
-
-
-@dataclass(frozen=True)
-class PinholeCamera:
-    """A camera without distortion at a pose in `map` (optical frame, REP-103: z forward, x right, y down).
-
-    Its field of view does not depend on the picture's size, so pixels need not be square: a picture of
-    another size is the same picture resized.
-    """
-
-    pose: Pose
-    width: int
-    height: int
-    fov_deg: tuple[float, float]
-
-    @property
-    def matrix(self) -> Floats:
-        """Camera matrix K (3, 3) in pixels; integer coordinates are pixel centres."""
-        fx, fy = (n / 2 / np.tan(np.deg2rad(a) / 2) for n, a in zip((self.width, self.height), self.fov_deg,
-                                                                    strict=True))
-        return np.array([[fx, 0, (self.width - 1) / 2], [0, fy, (self.height - 1) / 2], [0, 0, 1.0]])
-
-    def project(self, points_m: Floats) -> tuple[Floats, Floats]:
-        """Pixels (..., 2) and depth (...,) in metres of points (..., 3) in `map`."""
-        local = self.pose.into(points_m)
-        pixels = (local @ self.matrix.T)[..., :2] / local[..., 2:]
-        return pixels, local[..., 2]
 
 
 @dataclass(frozen=True)
@@ -102,7 +72,7 @@ class Renderer:
         self._sizes = {"rgb": (rgb, rgb_fov_deg), "depth": (depth, depth_fov_deg)}
         largest = [max(r * supersample, d * _DEPTH_SAMPLES) for r, d in zip(rgb, depth, strict=True)]
         room = build(scene, shadow_size, (largest[0], largest[1]))
-        self._gl: _OffScreen | None = _OffScreen(room.xml, room.pictures)
+        self._gl: OffScreen | None = OffScreen(room.xml, room.pictures)
         balance = np.array(scene.look.white_balance)
         self._balance = np.clip(np.rint(np.arange(256)[:, None] * balance), 0, 255).astype(np.uint8)
         self._empty: dict[tuple[int, str], _Shot] = {}
@@ -164,8 +134,13 @@ class Renderer:
         """Pixels (H, W) whose centre shows the car."""
         camera = self.camera(node_index, which)
         lens = "rgb" if which == "rgb" else "depth"
-        with_car, empty = (self._shot(node_index, camera, state, lens).depth for state in (car, None))
-        mask: npt.NDArray[np.bool_] = with_car < empty - 1e-4
+        mask = np.zeros((camera.height, camera.width), np.bool_)
+        window = self._car_window(camera, car)
+        if window is not None:
+            left, top, right, bottom = window
+            # Both in the same window: in another one, edges of the room would be rounded to other pixels.
+            there, empty = (self._window(node_index, camera, window, state, lens).depth for state in (car, None))
+            mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
 
     def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str) -> _Shot:
@@ -173,15 +148,18 @@ class Renderer:
         if empty is None:
             everything = (0, 0, camera.width, camera.height)
             empty = self._empty[node, lens] = self._window(node, camera, everything, None, lens)
-        window = None
-        if car is not None and self.scene.target != "none":
-            window = car_window(camera, car, light_direction(self.scene.look.lamps[0]))
+        window = self._car_window(camera, car)
         if window is None:
             return _Shot(empty.rgb.copy(), empty.depth.copy())
         left, top, right, bottom = window
         part, rgb, depth = self._window(node, camera, window, car, lens), empty.rgb.copy(), empty.depth.copy()
         rgb[top:bottom, left:right], depth[top:bottom, left:right] = part.rgb, part.depth
         return _Shot(rgb, depth)
+
+    def _car_window(self, camera: PinholeCamera, car: CarState | None) -> tuple[int, int, int, int] | None:
+        if car is None or self.scene.target == "none":
+            return None
+        return car_window(camera, car, light_direction(self.scene.look.lamps[0]))
 
     def _window(self, node: int, camera: PinholeCamera, window: tuple[int, int, int, int], car: CarState | None,
                 lens: str) -> _Shot:
@@ -229,87 +207,3 @@ def car_window(camera: PinholeCamera, car: CarState, light: tuple[float, float, 
 
 
 _REFLECTANCE = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
-
-
-class _OffScreen:
-    """A MuJoCo model with a picture to draw into. All that touches MuJoCo is here."""
-
-    def __init__(self, xml: str, pictures: dict[str, Bytes]) -> None:
-        self._mj: Any = _load_mujoco()
-        self._model = self._mj.MjModel.from_xml_string(xml)
-        self._paint(pictures)
-        self._data = self._mj.MjData(self._model)
-        try:
-            self._context = self._mj.GLContext(self._model.vis.global_.offwidth,
-                                             self._model.vis.global_.offheight)
-            self._context.make_current()
-            self._render = self._mj.MjrContext(self._model, self._mj.mjtFontScale.mjFONTSCALE_100.value)
-        except Exception as error:  # whatever the OpenGL libraries raise
-            raise InputError("renderer", f"no OpenGL context ({error})", ALLOWED) from error
-        self._mj.mjr_setBuffer(self._mj.mjtFramebuffer.mjFB_OFFSCREEN.value, self._render)
-        self._render.readDepthMap = self._mj.mjtDepthMap.mjDEPTH_ZEROFAR
-        self._scene = self._mj.MjvScene(self._model, maxgeom=1000)
-        self._scene.flags[self._mj.mjtRndFlag.mjRND_SHADOW] = self._model.vis.quality.shadowsize > 0
-        for flag in ("mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_HAZE"):
-            self._scene.flags[getattr(self._mj.mjtRndFlag, flag)] = False
-        self._free_camera = self._mj.MjvCamera()
-
-    def close(self) -> None:
-        self._context.make_current()
-        self._render.free()
-        self._context.free()
-
-    def place(self, car: CarState | None, hidden_group: int, own_light: bool) -> None:
-        """Set up what is to be seen: the car, all rigs but one, and the room's light or the camera's own."""
-        if self._model.nmocap:
-            x, y, z, half = 0.0, 0.0, -9.0, 0.0
-            if car is not None:
-                x, y, z, half = float(car.position_m[0]), float(car.position_m[1]), 0.0, float(car.heading_rad) / 2
-            self._data.mocap_pos[0] = (x, y, z)
-            self._data.mocap_quat[0] = (np.cos(half), 0, 0, np.sin(half))
-        self._mj.mj_kinematics(self._model, self._data)
-        self._mj.mj_camlight(self._model, self._data)
-        options = self._mj.MjvOption()
-        options.geomgroup[:] = 1
-        options.geomgroup[hidden_group] = 0
-        self._mj.mjv_updateScene(self._model, self._data, options, None, self._free_camera,
-                                 self._mj.mjtCatBit.mjCAT_ALL, self._scene)
-        if own_light:  # even light from the camera: what comes back is the surface's own
-            self._scene.nlight = 1
-            self._scene.lights[0].ambient[:] = 1.0
-
-    def draw(self, camera: PinholeCamera, window: tuple[int, int, int, int], fine: int) -> tuple[Bytes, Single]:
-        """Colours (rows, columns, 3) and depth (rows, columns) of a window of a camera, fine x fine per pixel."""
-        left, top, right, bottom = window
-        k, rotation = camera.matrix, camera.pose.rotation
-        for eye in self._scene.camera:  # the two are averaged
-            eye.pos[:], eye.forward[:], eye.up[:] = camera.pose.translation_m, rotation[:, 2], -rotation[:, 1]
-            eye.frustum_near, eye.frustum_far = NEAR_M, FAR_M
-            # Sides of the window in metres on the near plane; pixel centres are integers.
-            low, high = ((edge - 0.5 - k[0, 2]) / k[0, 0] * NEAR_M for edge in (left, right))
-            eye.frustum_center, eye.frustum_width = (low + high) / 2, (high - low) / 2
-            eye.frustum_top, eye.frustum_bottom = (-(edge - 0.5 - k[1, 2]) / k[1, 1] * NEAR_M for edge in (top, bottom))
-        self._context.make_current()
-        viewport = self._mj.MjrRect(0, 0, (right - left) * fine, (bottom - top) * fine)
-        rgb = np.empty((viewport.height, viewport.width, 3), np.uint8)
-        depth = np.empty((viewport.height, viewport.width), np.float32)
-        self._mj.mjr_render(viewport, self._scene, self._render)
-        self._mj.mjr_readPixels(rgb, depth, viewport, self._render)
-        # Reversed z, 1 at the near plane and 0 at the far one.
-        metres = NEAR_M * FAR_M / (NEAR_M + depth[::-1].astype(np.float64) * (FAR_M - NEAR_M))
-        return rgb[::-1], metres.astype(np.float32)
-
-    def _paint(self, pictures: dict[str, Bytes]) -> None:
-        model = self._model
-        for name, picture in pictures.items():
-            texture = model.texture(name).id
-            start = int(model.tex_adr[texture])
-            model.tex_data[start:start + picture.size] = picture[::-1].reshape(-1)  # OpenGL's row 0 is the lowest
-
-
-def _load_mujoco() -> Any:
-    os.environ.setdefault("MUJOCO_GL", "egl")
-    try:
-        return importlib.import_module("mujoco")
-    except Exception as error:  # not installed, or the OpenGL library it loads is not
-        raise InputError("renderer", f"MuJoCo cannot be loaded ({error})", ALLOWED) from error

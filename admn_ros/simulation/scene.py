@@ -186,10 +186,10 @@ def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tupl
     lamps.append(Lamp((side * half_m[0], float(rng.uniform(-2, 2)), 1.8), float(rng.uniform(0.05, 0.2))))
     warm = float(rng.normal(0, 0.035))
     return Look(
-        wall_rgb=_near(rng, wall, 0.02), floor_rgb=_near(rng, floor, 0.014, warm=0.03), mat_rgb=_near(rng, mat, 0.008),
+        wall_rgb=_near(rng, wall, 0.011), floor_rgb=_near(rng, floor, 0.014, warm=0.03), mat_rgb=_near(rng, mat, 0.008),
         floor="tiles" if rng.random() < 0.75 else "carpet", walls=tuple(tuple(walls[i]) for i in chosen),
         lamps=tuple(lamps), ambient=float(rng.uniform(0.36, 0.48)),
-        white_balance=(1 + warm, 1 + float(rng.normal(0, 0.012)), 1 - warm), clutter_materials=materials)
+        white_balance=(1 + warm, 1 + float(rng.normal(0, 0.008)), 1 - warm), clutter_materials=materials)
 
 
 def _near(rng: np.random.Generator, grey: float, spread: float, warm: float = 0.0) -> Colour:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MuJoCo's renderer without a window: a model in, colours and metric depth of any window of a camera out.
+
+All that touches MuJoCo and OpenGL is here. Both are imported when a renderer is made, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.simulation.moving_target import CarState, Floats, Pose
+from admn_ros.simulation.room_model import FAR_M, NEAR_M
+
+Single = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+ALLOWED = ("MuJoCo (pip install mujoco) with EGL (Debian: libegl1, libgl1-mesa-dri), "
+           "or MUJOCO_GL=osmesa (Debian: libosmesa6)")
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A camera without distortion at a pose in `map` (optical frame, REP-103: z forward, x right, y down).
+
+    Its field of view does not depend on the picture's size, so pixels need not be square: a picture of
+    another size is the same picture resized.
+    """
+
+    pose: Pose
+    width: int
+    height: int
+    fov_deg: tuple[float, float]
+
+    @property
+    def matrix(self) -> Floats:
+        """Camera matrix K (3, 3) in pixels; integer coordinates are pixel centres."""
+        fx, fy = (n / 2 / np.tan(np.deg2rad(a) / 2) for n, a in zip((self.width, self.height), self.fov_deg,
+                                                                    strict=True))
+        return np.array([[fx, 0, (self.width - 1) / 2], [0, fy, (self.height - 1) / 2], [0, 0, 1.0]])
+
+    def project(self, points_m: Floats) -> tuple[Floats, Floats]:
+        """Pixels (..., 2) and depth (...,) in metres of points (..., 3) in `map`."""
+        local = self.pose.into(points_m)
+        pixels = (local @ self.matrix.T)[..., :2] / local[..., 2:]
+        return pixels, local[..., 2]
+
+
+class OffScreen:
+    """A MuJoCo model with a picture to draw into."""
+
+    def __init__(self, xml: str, pictures: dict[str, Bytes]) -> None:
+        """Compile a model (MJCF) and fill its textures with pictures (H, W, 3), row 0 at the top.
+
+        Raises:
+            InputError: MuJoCo or its OpenGL library is missing.
+        """
+        self._closed = True
+        self._mj, context = _load_mujoco()
+        self._model = self._mj.MjModel.from_xml_string(xml)
+        self._paint(pictures)
+        self._data = self._mj.MjData(self._model)
+        size = self._model.vis.global_
+        try:
+            self._context = context(size.offwidth, size.offheight)
+            self._context.make_current()
+            self._render = self._mj.MjrContext(self._model, self._mj.mjtFontScale.mjFONTSCALE_100.value)
+        except Exception as error:  # whatever the OpenGL libraries raise
+            raise InputError("renderer", f"no OpenGL context ({error})", ALLOWED) from error
+        self._closed = False
+        self._mj.mjr_setBuffer(self._mj.mjtFramebuffer.mjFB_OFFSCREEN.value, self._render)
+        self._render.readDepthMap = self._mj.mjtDepthMap.mjDEPTH_ZEROFAR
+        self._scene = self._mj.MjvScene(self._model, maxgeom=1000)
+        self._scene.flags[self._mj.mjtRndFlag.mjRND_SHADOW] = self._model.vis.quality.shadowsize > 0
+        for flag in ("mjRND_REFLECTION", "mjRND_SKYBOX", "mjRND_HAZE"):
+            self._scene.flags[getattr(self._mj.mjtRndFlag, flag)] = False
+        self._free_camera = self._mj.MjvCamera()
+
+    def close(self) -> None:
+        """Give the OpenGL context back."""
+        if not self._closed:
+            self._closed = True
+            self._context.make_current()
+            self._render.free()
+            self._context.free()
+
+    def __del__(self) -> None:
+        # Left to MuJoCo, the textures would be deleted in whatever context is current: perhaps another renderer's.
+        with contextlib.suppress(Exception):  # the interpreter may be half gone
+            self.close()
+
+    def place(self, car: CarState | None, hidden_group: int, own_light: bool) -> None:
+        """Set up what is to be seen: the car, all rigs but one, and the room's light or the camera's own."""
+        if self._model.nmocap:
+            x, y, z, half = 0.0, 0.0, -9.0, 0.0
+            if car is not None:
+                x, y, z, half = float(car.position_m[0]), float(car.position_m[1]), 0.0, float(car.heading_rad) / 2
+            self._data.mocap_pos[0] = (x, y, z)
+            self._data.mocap_quat[0] = (np.cos(half), 0, 0, np.sin(half))
+        self._mj.mj_kinematics(self._model, self._data)
+        self._mj.mj_camlight(self._model, self._data)
+        options = self._mj.MjvOption()
+        options.geomgroup[:] = 1
+        options.geomgroup[hidden_group] = 0
+        self._mj.mjv_updateScene(self._model, self._data, options, None, self._free_camera,
+                                 self._mj.mjtCatBit.mjCAT_ALL, self._scene)
+        if own_light:  # even light from the camera: what comes back is the surface's own
+            self._scene.nlight = 1
+            self._scene.lights[0].ambient[:] = 1.0
+
+    def draw(self, camera: PinholeCamera, window: tuple[int, int, int, int], fine: int) -> tuple[Bytes, Single]:
+        """Colours (rows, columns, 3) and depth (rows, columns) of a window of a camera, fine x fine per pixel."""
+        left, top, right, bottom = window
+        k, rotation = camera.matrix, camera.pose.rotation
+        for eye in self._scene.camera:  # the two are averaged
+            eye.pos[:], eye.forward[:], eye.up[:] = camera.pose.translation_m, rotation[:, 2], -rotation[:, 1]
+            eye.frustum_near, eye.frustum_far = NEAR_M, FAR_M
+            # Sides of the window in metres on the near plane; pixel centres are integers.
+            low, high = ((edge - 0.5 - k[0, 2]) / k[0, 0] * NEAR_M for edge in (left, right))
+            eye.frustum_center, eye.frustum_width = (low + high) / 2, (high - low) / 2
+            eye.frustum_top, eye.frustum_bottom = (-(edge - 0.5 - k[1, 2]) / k[1, 1] * NEAR_M for edge in (top, bottom))
+        self._context.make_current()
+        viewport = self._mj.MjrRect(0, 0, (right - left) * fine, (bottom - top) * fine)
+        rgb = np.empty((viewport.height, viewport.width, 3), np.uint8)
+        depth = np.empty((viewport.height, viewport.width), np.float32)
+        self._mj.mjr_render(viewport, self._scene, self._render)
+        self._mj.mjr_readPixels(rgb, depth, viewport, self._render)
+        # Reversed z, 1 at the near plane and 0 at the far one.
+        metres = NEAR_M * FAR_M / (NEAR_M + depth[::-1].astype(np.float64) * (FAR_M - NEAR_M))
+        return rgb[::-1], metres.astype(np.float32)
+
+    def _paint(self, pictures: dict[str, Bytes]) -> None:
+        model = self._model
+        for name, picture in pictures.items():
+            texture = model.texture(name).id
+            start = int(model.tex_adr[texture])
+            model.tex_data[start:start + picture.size] = picture[::-1].reshape(-1)  # OpenGL's row 0 is the lowest
+
+
+def _load_mujoco() -> tuple[Any, Any]:
+    """The module `mujoco`, and the class of an OpenGL context without a window."""
+    backend = os.environ.setdefault("MUJOCO_GL", "egl").lower()
+    if backend not in ("egl", "osmesa"):
+        raise InputError("MUJOCO_GL", repr(backend), "egl or osmesa")
+    try:
+        # By name, not mujoco.GLContext: that is another one if somebody imported mujoco before the variable was set.
+        return importlib.import_module("mujoco"), importlib.import_module(f"mujoco.{backend}").GLContext
+    except Exception as error:  # not installed, or the OpenGL library it loads is not
+        raise InputError("renderer", f"MuJoCo cannot be loaded with {backend} ({error})", ALLOWED) from error
