@@ -25,8 +25,8 @@ _FULL_WELL = 9000.0        # electrons of white at ISO 100
 _READ_NOISE = 6.0          # electrons, at the sensor
 _CURVE = 2.2               # of the picture's gamma encoding
 # Return strength: reflectance x cosine / range^2. Half of the pixels answer at this strength.
-_HALF_RETURN = 0.0060
-_SHARPNESS = 3.2           # of the change from answer to none, per factor e of strength
+_HALF_RETURN = 0.0065
+_SHARPNESS = 4.0           # of the change from answer to none, per factor e of strength
 
 
 def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = None, iso: float = 200.0,
@@ -113,8 +113,8 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
     strength = np.maximum(gain * albedo * cosine / np.maximum(true_depth, 0.1)**2, 1e-7).astype(np.float32)
     shape = true_depth.shape
     # The laser's speckle: the strength of neighbouring pixels differs, in small clumps.
-    clumps = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.6)
-    strength *= np.exp(0.8 * clumps)
+    clumps = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.9)
+    strength *= np.exp(1.5 * clumps)  # clumps' standard deviation is 0.32
     answer = 1 / (1 + (_HALF_RETURN / strength)**_SHARPNESS)
     answer *= np.where(_edges(true_depth), 0.45, 0.998)
     columns = rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) if stripes is None else np.asarray(stripes)

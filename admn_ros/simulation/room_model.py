@@ -21,7 +21,7 @@ from admn_ros.simulation.scene import Lamp, Scene
 EXTENT_M = 4.0        # MuJoCo's unit for clipping planes and the shadow map
 NEAR_M, FAR_M = 0.10, 24.0
 FLOOR_Z_M = -0.008
-WALL_HEIGHT_M = 4.0   # above the ceiling, so that every ray ends somewhere; the ceiling itself would shade the room
+WALL_HEIGHT_M = 3.3   # above the ceiling, so that every ray ends somewhere; the ceiling itself would shade the room
 RIG_GROUP = 1         # geoms of node k are in group RIG_GROUP + k, so that a node need not see itself
 
 _WALL_GLOW = 0.46     # walls face the room, not the lamps above: without it they would be too dark
@@ -65,7 +65,7 @@ class _Parts:
                            f'specular="{shine:.3g}" shininess="0.4"/>')
 
     def mesh_box(self, name: str, half_m: Sequence[float], material: str, position: Sequence[float], yaw: float,
-                 front_differs: bool) -> None:
+                 front_differs: bool = False) -> None:
         """A textured box; with front_differs the front shows the left half of the picture, all else the right."""
         corners, places, faces = [], [], []
         for number, (side, square) in enumerate(_FACES.items()):
@@ -113,7 +113,7 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
 <visual>
   <global offwidth="{width}" offheight="{height}"/>
   <quality shadowsize="{shadow_size}" offsamples="0" numslices="14" numstacks="8" numquads="1"/>
-  <map znear="{NEAR_M / EXTENT_M}" zfar="{FAR_M / EXTENT_M}" shadowclip="1"/>
+  <map znear="{NEAR_M / EXTENT_M}" zfar="{FAR_M / EXTENT_M}" shadowclip="1.2"/>
   <headlight ambient="{_numbers([look.ambient] * 3)}" diffuse="0 0 0" specular="0 0 0"/>
 </visual>
 <default><geom contype="0" conaffinity="0"/></default>
@@ -124,8 +124,11 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
 
 
 def light_direction(lamp: Lamp) -> tuple[float, float, float]:
-    """Unit vector of the light of a lamp, that of its beam to the middle of the track."""
-    way = -np.array(lamp.position_m)
+    """Unit vector of the light of a lamp: from about its place to the middle of the track."""
+    x, y, z = lamp.position_m
+    # Ceiling lights shine almost straight down: parallel light from the side would throw the walls' own shadows.
+    sideways = 0.3 if z > 2 else 1.0
+    way = -np.array((sideways * x, sideways * y, z))
     x, y, z = (way / np.linalg.norm(way)).tolist()
     return x, y, z
 
@@ -143,7 +146,7 @@ def _ground(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
     parts.texture("mat", printed_mat.mat(rng, look.mat_rgb, look.floor_rgb))
     parts.material("mat", (1, 1, 1), "mat", shine=0.08)
     half = (*MAT_HALF_M, -FLOOR_Z_M / 2)
-    parts.mesh_box("mat", half, "mat", (0, 0, FLOOR_Z_M / 2), 0, False)
+    parts.mesh_box("mat", half, "mat", (0, 0, FLOOR_Z_M / 2), 0)
     parts.texture("floor", textures.floor(rng, look.floor_rgb, look.floor))
     parts.material("floor", (1, 1, 1), "floor", repeat=1 / 1.2, shine=0.1)
     x, y = scene.room_half_m
@@ -161,7 +164,7 @@ def _walls(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
         turn = np.pi / 2 * number
         out = (away + 0.05) * np.array([-np.sin(turn), np.cos(turn)])
         parts.mesh_box(f"wall{number}", (along, 0.05, WALL_HEIGHT_M / 2), f"wall{number}",
-                       (*out.tolist(), WALL_HEIGHT_M / 2 + FLOOR_Z_M), turn, False)
+                       (*out.tolist(), WALL_HEIGHT_M / 2 + FLOOR_Z_M), turn)
 
 
 def _clutter(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:

@@ -20,6 +20,7 @@ from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Box, CarState, rot
 from admn_ros.simulation.offscreen import PinholeCamera
 from admn_ros.simulation.render import Renderer
 from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.surfaces import MARKERS
 
 SMALL = {"rgb": (128, 72), "depth": (80, 60), "supersample": 2}
 SCENE = Scene.seeded(3, "red_car")
@@ -225,6 +226,20 @@ def test_reflectance_of_tape_and_mat(full: Renderer) -> None:
     assert 0 <= reflectance.min() <= reflectance.max() <= 1
     assert reflectance.dtype == np.float32
     assert full.render(0, CARS[0], "reflectance").shape == (120, 160)
+
+
+@pytest.mark.parametrize("node", range(3))
+def test_markers_lie_where_they_are_printed(full: Renderer, node: int) -> None:
+    """White sheet beside each code, dark mat at the mirrored places."""
+    picture, camera = full.render(node, None).mean(axis=2), full.camera(node)
+
+    def at(x: float, y: float) -> float:
+        (u, v), _ = camera.project(np.array([x, y, 0.0]))
+        return float(picture[round(v), round(u)])
+
+    for x, y, side in MARKERS:
+        assert at(x, y + 0.42 * side) > at(x, -y + 0.42 * side) + 40
+        assert at(x - 0.42 * side, y) > at(x - 0.42 * side, y - 1.5 * side) + 40
 
 
 def test_the_car_throws_a_shadow(full: Renderer) -> None:
