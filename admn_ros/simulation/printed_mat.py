@@ -26,7 +26,8 @@ def mat(rng: np.random.Generator, ground: Colour, floor: Colour) -> Image:
     canvas = speckle(rng, plain(height, width, ground), 0.012, 0.012)
     _tiles(rng, canvas)
     _scuffs(rng, canvas)
-    white = 0.93 + 0.05 * speckle(rng, np.zeros((height, width, 3), np.float32), 0.25, 0.6)
+    worn = 0.93 + 0.03 * speckle(rng, np.zeros((height // 8, width // 8, 3), np.float32), 0.25, 1.0)
+    white = cv2.resize(worn, (width, height))
     tape = np.zeros((height, width), np.uint8)
     for line in (OUTER_LINE, INNER_LINE):
         _stroke(tape, line, 0.0, line.length_m)
@@ -73,11 +74,12 @@ def _scuffs(rng: np.random.Generator, canvas: Canvas) -> None:
     for _ in range(40):
         x, y = (int(rng.integers(n)) for n in canvas.shape[1::-1])
         dx, dy = (int(v) for v in rng.normal(0, 120, 2))
-        mark = np.zeros(canvas.shape[:2], np.uint8)[max(0, y - 400):y + 400, max(0, x - 400):x + 400]
-        part = canvas[max(0, y - 400):y + 400, max(0, x - 400):x + 400]
-        at = (x - max(0, x - 400), y - max(0, y - 400))
-        cv2.line(mark, at, (at[0] + dx, at[1] + dy), 255, int(rng.integers(3, 26)), cv2.LINE_AA)
-        part += (mark.astype(np.float32) / 255 * np.float32(rng.normal(0.008, 0.015)))[..., None]
+        left, top = max(0, min(x, x + dx) - 20), max(0, min(y, y + dy) - 20)
+        part = canvas[top:max(y, y + dy) + 20, left:max(x, x + dx) + 20]
+        mark = np.zeros(part.shape[:2], np.float32)
+        at = (x - left, y - top)
+        cv2.line(mark, at, (at[0] + dx, at[1] + dy), 1.0, int(rng.integers(3, 26)))
+        part += (mark * np.float32(rng.normal(0.008, 0.015)))[..., None]
 
 
 def _paste_marker(rng: np.random.Generator, canvas: Canvas, x: float, y: float, side: float) -> None:
