@@ -3,6 +3,7 @@
 
     ros2 launch admn_ros gdtm.launch.py model:=/path/to/model
     ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
+    ros2 launch admn_ros gdtm.launch.py sim:=true
     ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
 A launch argument beats the value in the sensors file.
@@ -35,9 +36,11 @@ ARGUMENTS = (
     ("budget_unit", "layers", "Unit of budget."),
     ("device", "auto", "Where the network runs."),
     ("bag", "", "Recording to replay; the launch ends with it. Empty: live sensors."),
+    ("sim", "false", "Simulate the room instead: needs MuJoCo (pip install mujoco) and EGL."),
+    ("seed", "7", "Seed of the simulated room."),
     ("rate", "1.0", "Speed of the replay, recorded seconds per second."),
     ("rviz", "false", "Open RViz with the package's view."),
-    ("use_sim_time", "auto", "Follow /clock. auto: when a bag is replayed."),
+    ("use_sim_time", "auto", "Follow /clock. auto: with bag or sim."),
     ("namespace", "", "Namespace of the nodes."),
     ("name", "admn", "Name of the perception node; its topics are below it."),
     ("log_level", "info", "Least severe log messages shown."),
@@ -46,6 +49,7 @@ CHOICES = {
     "budget_unit": ["layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["auto", "cpu", "cuda"],
     "rviz": ["true", "false"],
+    "sim": ["true", "false"],
     "use_sim_time": ["auto", "true", "false"],
     "log_level": ["debug", "info", "warn", "error", "fatal"],
 }
@@ -54,7 +58,8 @@ CHOICES = {
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Make the nodes once the arguments are known."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    sim_time = value["use_sim_time"] == "true" or (value["use_sim_time"] == "auto" and value["bag"] != "")
+    clocked = value["bag"] != "" or value["sim"] == "true"
+    sim_time = value["use_sim_time"] == "true" or (value["use_sim_time"] == "auto" and clocked)
     logging = ["--ros-args", "--log-level", value["log_level"]]
     perception = LifecycleNode(
         package="admn_ros", executable="perception", name=value["name"], namespace=value["namespace"],
@@ -68,14 +73,25 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         replay = Node(
             package="admn_ros", executable="replay", name="replay", namespace=value["namespace"], output="screen",
             arguments=logging, parameters=[{"bag": value["bag"], "rate": float(value["rate"])}])
-        actions += [replay, RegisterEventHandler(OnProcessExit(
-            target_action=replay, on_exit=[EmitEvent(event=Shutdown(reason="the recording ended"))]))]
+        actions += [replay, shut_down_after(replay)]
+    elif value["sim"] == "true":
+        simulator = Node(
+            package="admn_ros", executable="simulator", name="simulator", namespace=value["namespace"],
+            output="screen", arguments=logging,
+            parameters=[{"seed": int(value["seed"]), "rate": float(value["rate"])}])
+        actions += [simulator, shut_down_after(simulator)]
     if value["rviz"] == "true":
         actions.append(Node(
             package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
             arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])],
             parameters=[{"use_sim_time": sim_time}]))
     return actions
+
+
+def shut_down_after(source: Node) -> RegisterEventHandler:
+    """End the launch with its source of data."""
+    return RegisterEventHandler(OnProcessExit(
+        target_action=source, on_exit=[EmitEvent(event=Shutdown(reason="the source of data ended"))]))
 
 
 def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -159,6 +160,7 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
         "frames_dropped": records[-1].dropped,
         "budget_violations": sum(r.spent > r.granted for r in records),
         "frames_without_estimate": sum(r.reason not in ("allocated", "degraded") for r in records),
+        "frames_with_ground_truth": sum(not math.isnan(r.truth_m[0]) for r in records),
         "latency_p50_ms": round(statistics.median(latencies), 2),
         "latency_p95_ms": round(latencies[min(len(latencies) - 1, int(0.95 * len(latencies)))], 2),
         "seconds": round((records[-1].stamp_ns - records[0].stamp_ns) * 1e-9, 2),

@@ -28,6 +28,8 @@ IMAGE = "sensor_msgs/msg/Image"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POSE = "geometry_msgs/msg/PoseStamped"
 POSE_WITH_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+TEMPERATURE = "sensor_msgs/msg/Temperature"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 TF = "tf2_msgs/msg/TFMessage"
 AUDIO_FRAME = "admn_ros/msg/AudioFrame"
 COMPUTE_BUDGET = "admn_ros/msg/ComputeBudget"
@@ -135,6 +137,23 @@ def compute_budget(limit: float, unit: BudgetUnit, stamp_ns: int, *, source: str
     return typestore().types[COMPUTE_BUDGET](
         header=header(stamp_ns, ""), unit=BUDGET_UNITS.index(unit), limit=float(limit), priority=priority,
         source=source, valid_for=valid)
+
+
+def temperature(celsius: float, stamp_ns: int, frame_id: str, *, variance: float = 0.0) -> Message:
+    """sensor_msgs/Temperature; variance in square degrees, 0: unknown."""
+    return ros.sensor_msgs__msg__Temperature(header(stamp_ns, frame_id), celsius, variance)
+
+
+def point_cloud(points: npt.NDArray[np.float32], fields: Sequence[str], stamp_ns: int, frame_id: str) -> Message:
+    """sensor_msgs/PointCloud2, unordered, from float32 (P, len(fields)); metres for x, y, z."""
+    _check(points, "points", np.float32, 2)
+    if points.shape[1] != len(fields):
+        raise InputError("points", f"{points.shape[1]} columns", f"{len(fields)}: {', '.join(fields)}")
+    described = [ros.sensor_msgs__msg__PointField(name, 4 * k, 7, 1) for k, name in enumerate(fields)]  # 7: FLOAT32
+    data = np.frombuffer(np.ascontiguousarray(points, "<f4").tobytes(), np.uint8)
+    return ros.sensor_msgs__msg__PointCloud2(
+        header(stamp_ns, frame_id), 1, len(points), described, False, 4 * len(fields), 4 * len(fields) * len(points),
+        data, True)
 
 
 def static_transforms(transforms: Sequence[Transform], stamp_ns: int) -> Message:

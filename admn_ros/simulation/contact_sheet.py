@@ -17,12 +17,14 @@ from matplotlib.figure import Figure
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bags import BagReader
+from admn_ros.simulation.fmcw import FmcwConfig
 from admn_ros.simulation.moving_target import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
-from admn_ros.simulation.radar import RANGE_STEP_M, azimuth_sine_of_column, range_of_row
+from admn_ros.simulation.radar import AZIMUTH_BINS, RANGE_BINS, RANGE_STEP_M
 
 COLUMNS = ("rgb", "depth", "radar", "audio")
 DEPTH_RANGE_M = (0.0, 7.0)
 SOUND_S = 1.0
+SHOWN_M = 6.4   # of the radar; beyond are walls
 _TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw|(radar)/range_azimuth|(audio))")
 
 
@@ -144,11 +146,14 @@ def _draw_depth(axes: Axes, image: Message) -> None:
 def _draw_radar(axes: Axes, image: Message) -> None:
     """The heatmap bent into the sector that it measures, seen from above: forward is up."""
     magnitude = pixels(image)
-    if magnitude.shape != (len(range_of_row()), len(azimuth_sine_of_column())):
+    steps_m = {(RANGE_BINS, AZIMUTH_BINS): RANGE_STEP_M, (256, AZIMUTH_BINS): FmcwConfig().range_step_m}
+    if magnitude.shape not in steps_m:
         axes.imshow(np.log1p(magnitude), aspect="auto")
         return
+    step_m = steps_m[magnitude.shape]
+    magnitude = magnitude[:int(SHOWN_M / step_m)]
     sine = np.linspace(1, -1, magnitude.shape[1] + 1)
-    reach = np.arange(magnitude.shape[0] + 1)[:, None] * RANGE_STEP_M
+    reach = np.arange(magnitude.shape[0] + 1)[:, None] * step_m
     decibel = 20 * np.log10(magnitude + 0.1)
     left = -reach * sine
     shown = axes.pcolormesh(left, reach * np.sqrt(1 - sine**2), decibel, cmap="turbo", vmin=0, vmax=38,

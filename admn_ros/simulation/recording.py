@@ -20,7 +20,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagWriter
 from admn_ros.simulation.events import SILENCING, Event, demo_events
 from admn_ros.simulation.moving_target import CAR_COLOURS, Motion, sensor_nodes
-from admn_ros.simulation.streams import Budgets, Transforms, sensor_streams
+from admn_ros.simulation.streams import Budgets, Stream, Transforms, sensor_streams
 
 __all__ = ["Event", "Recording", "demo_events", "record"]
 
@@ -99,14 +99,21 @@ def record(out: str | Path, *, seconds: float = 12.0, seed: int = 7, storage: st
                                     "events": [asdict(e) for e in mishaps]})})
         streams = sensor_streams(stations, Motion.seeded(seed), car, seed, seconds, mishaps)
         streams += [Transforms(stations), Budgets(budgets)]
-        schedule = sorted((tick for stream in streams for tick in stream.ticks(seconds)), key=lambda tick: tick.order)
-        for done, tick in enumerate(schedule, start=1):
-            for topic, kind, message in tick.stream.measure(tick, start_ns):
-                if any(e.kind in SILENCING and e.holds(topic, tick.t_s) for e in mishaps):
-                    continue
-                bag.write(topic, kind, message, start_ns + tick.record_ns)
-                result.messages[topic] = result.messages.get(topic, 0) + 1
-            if progress is not None and (done % 50 == 0 or done == len(schedule)):
-                progress(done, len(schedule))
+        write_streams(bag, streams, result, start_ns, progress)
     result.size_bytes = sum(p.stat().st_size for p in result.path.iterdir())
     return result
+
+
+def write_streams(bag: BagWriter, streams: list[Stream], result: Recording, start_ns: int,
+                  progress: Progress | None) -> None:
+    """Measure and write every tick of the streams in the order of arrival; messages are counted in `result`."""
+    ticks = (tick for stream in streams for tick in stream.ticks(result.seconds))
+    schedule = sorted(ticks, key=lambda tick: tick.order)
+    for done, tick in enumerate(schedule, start=1):
+        for topic, kind, message in tick.stream.measure(tick, start_ns):
+            if any(e.kind in SILENCING and e.holds(topic, tick.t_s) for e in result.events):
+                continue
+            bag.write(topic, kind, message, start_ns + tick.record_ns)
+            result.messages[topic] = result.messages.get(topic, 0) + 1
+        if progress is not None and (done % 50 == 0 or done == len(schedule)):
+            progress(done, len(schedule))

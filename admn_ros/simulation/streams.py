@@ -12,6 +12,7 @@ import numpy.typing as npt
 from admn_ros.recordings import bag_messages as make
 from admn_ros.simulation import acoustics
 from admn_ros.simulation.cameras import Camera, View, expose, grazing_cosine, measure_depth
+from admn_ros.simulation.driving import Drive
 from admn_ros.simulation.events import SILENCING, Event
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Motion, SensorNode, rotation_z
 from admn_ros.simulation.radar import Radar
@@ -136,7 +137,7 @@ class Sound(Stream):
 class Truth(Stream):
     """Motion capture of the car."""
 
-    def __init__(self, number: int, seed: int, motion: Motion) -> None:
+    def __init__(self, number: int, seed: int, motion: Motion | Drive) -> None:
         super().__init__("truth", number, seed, TRUTH_HZ, 0.0002, 0.003)
         self._motion = motion
 

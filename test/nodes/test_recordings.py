@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+from admn_ros.errors import InputError
 from admn_ros.simulation.recording import record
+from admn_ros.simulation.room_recording import record_room
+from admn_ros.simulation.world import World
 
 
 def run(module: str, *arguments: object, timeout_s: float = 110.0) -> subprocess.CompletedProcess[str]:
@@ -61,6 +64,36 @@ def test_a_real_rgbd_recording_goes_through_the_node(shared_data, tmp_path, reco
     reported = figures["frames_processed"] + figures["frames_dropped"]
     assert abs(reported - figures["inputs"]["camera/rgb"]["received"]) <= 3
     assert figures["frames_watched"] >= 0.8 * 250
+
+
+def test_a_bag_of_the_simulated_room_plays_through_the_node_with_its_truth(tmp_path):
+    bag = tmp_path / "room"
+    try:
+        with World(3, target="red_car", quality="small") as world:
+            record_room(bag, world, 3.0, events=False)
+    except InputError as error:
+        if "MuJoCo" in str(error.allowed):
+            pytest.skip(f"no renderer: {error}")
+        raise
+    done = run("demo", "--bag", bag, "--model", "untrained:gdtm-tiny", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads((tmp_path / "demo.json").read_text())
+    assert figures["budget_violations"] == 0 and figures["frames_watched"] > 0
+    assert figures["frames_with_ground_truth"] >= 0.8 * figures["frames_watched"]
+    assert all(counts["received"] > 0 for counts in figures["inputs"].values())
+
+
+def test_the_simulator_plays_its_room_and_ends():
+    done = run("simulator", "--ros-args", "-p", "seconds:=1.5", "-p", "nodes:=1", "-p", "wait_for_subscribers_s:=0.0")
+    if "MuJoCo" in done.stderr:
+        pytest.skip(f"no renderer: {done.stderr}")
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert "/node1/rgb/image_raw 2" in done.stderr and "/ground_truth/pose" in done.stderr
+
+
+def test_a_simulator_with_a_bad_argument_says_so_in_one_line():
+    done = run("simulator", "--ros-args", "-p", "drive:=sideways", "-p", "wait_for_subscribers_s:=0.0")
+    assert "drive" in done.stderr and "allowed: laps" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

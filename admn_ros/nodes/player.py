@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What replay and simulator share: messages published on their topics at their times, with /clock."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from collections.abc import Iterator
+
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from admn_ros.errors import AdmnError
+from admn_ros.nodes import qos
+from admn_ros.nodes.conversions import header
+
+CLOCK_PERIOD_NS = 10_000_000
+LATE_S = 0.1
+SETTLED_S = 1.5
+SENSOR_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "admn_ros/msg/AudioFrame")
+
+Item = tuple[str, int, bytes]
+
+
+class Player(Node):
+    """Publishes serialized messages in a thread of its own and then ends the process.
+
+    A subclass gives `items` and says with `hurry` whether a source that falls behind catches up (a
+    recording) or makes time go slower (a simulation).
+    """
+
+    hurry = True
+
+    def __init__(self, name: str, **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+        self._rate = self._declare("rate", 1.0, "Recorded seconds per second.", 0.01, 100.0)
+        self._wait_s = self._declare("wait_for_subscribers_s", 10.0,
+                                     "Wait so long at most for listeners on the sensor topics.", 0.0, 600.0)
+        publish_clock = self._declare("clock", True, "Publish /clock from the record stamps.")
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if publish_clock else None
+        self._publishers_of: dict[str, Publisher] = {}
+        self._sensors: list[Publisher] = []
+        self.published: dict[str, int] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def items(self) -> Iterator[Item]:
+        """(topic, record stamp ns, CDR bytes) of one pass, in time order."""
+        raise NotImplementedError
+
+    def passes(self) -> Iterator[Iterator[Item]]:
+        """One pass, or several."""
+        yield self.items()
+
+    def start(self) -> None:
+        """Begin to publish."""
+        self._thread.start()
+
+    def destroy_node(self) -> None:
+        """Stop playing first."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+        super().destroy_node()
+
+    def add_topic(self, topic: str, kind: str, latched: bool) -> bool:
+        """Make the publisher of a topic; False when its message package is not installed."""
+        try:
+            package, _, name = kind.split("/")
+            message_type = getattr(importlib.import_module(f"{package}.msg"), name)
+        except (ImportError, AttributeError, ValueError):
+            return False
+        publisher = self.create_publisher(message_type, topic, qos.STATE if latched else qos.RESULT_OUT)
+        self._publishers_of[topic] = publisher
+        self.published[topic] = 0
+        if kind in SENSOR_TYPES:
+            self._sensors.append(publisher)
+        return True
+
+    def _declare(self, name: str, default: object, description: str, low: float | None = None,
+                 high: float | None = None) -> object:
+        limits = [] if low is None else [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        descriptor = ParameterDescriptor(description=description, read_only=True, floating_point_range=limits)
+        return self.declare_parameter(name, default, descriptor).value
+
+    def _run(self) -> None:
+        try:
+            self._wait_for_subscribers()
+            for one in self.passes():
+                if not self._play(one):
+                    break
+            counts = ", ".join(f"{topic} {n}" for topic, n in self.published.items())
+            self.get_logger().info(f"the end; published {counts}")
+        except AdmnError as error:
+            self.get_logger().error(str(error))
+        except RCLError:
+            if self.context.ok():  # otherwise Ctrl-C came while publishing
+                raise
+        finally:
+            if not self._stopping.is_set():
+                time.sleep(0.5)  # reliable readers fetch the last messages
+                self.context.try_shutdown()
+
+    def _wait_for_subscribers(self) -> None:
+        """Until every sensor topic has a listener, or those that have one have been the same for a while."""
+        deadline_s = time.monotonic() + self._wait_s
+        heard, since_s = 0, time.monotonic()
+        while time.monotonic() < deadline_s and not self._stopping.is_set():
+            now = sum(p.get_subscription_count() > 0 for p in self._sensors)
+            if now != heard:
+                heard, since_s = now, time.monotonic()
+            if now == len(self._sensors) or (now and time.monotonic() - since_s > SETTLED_S):
+                return
+            time.sleep(0.05)
+        if not heard and self._wait_s > 0:
+            self.get_logger().warning("nobody listens to any sensor topic; playing anyway")
+
+    def _play(self, items: Iterator[Item]) -> bool:
+        """Publish one pass; False when the node is stopping."""
+        start_ns, begun_s, clock_ns = None, time.monotonic(), 0
+        for topic, stamp_ns, raw in items:
+            if start_ns is None:
+                start_ns, begun_s, clock_ns = stamp_ns, time.monotonic(), stamp_ns
+            while clock_ns + CLOCK_PERIOD_NS < stamp_ns:
+                clock_ns += CLOCK_PERIOD_NS
+                begun_s = self._sleep_until(begun_s, clock_ns - start_ns)
+                self._tick(clock_ns)
+            clock_ns = stamp_ns
+            begun_s = self._sleep_until(begun_s, stamp_ns - start_ns)
+            if self._stopping.is_set():
+                return False
+            self._tick(stamp_ns)
+            if topic in self._publishers_of:
+                self._publishers_of[topic].publish(raw)
+                self.published[topic] += 1
+        return True
+
+    def _sleep_until(self, begun_s: float, elapsed_ns: int) -> float:
+        """Sleep until an instant is due. Returns the start of time, later if time is made to go slower."""
+        pause_s = begun_s + elapsed_ns * 1e-9 / self._rate - time.monotonic()
+        if pause_s > 0:
+            self._stopping.wait(pause_s)
+        elif not self.hurry and pause_s < -LATE_S:
+            return begun_s - pause_s
+        return begun_s
+
+    def _tick(self, stamp_ns: int) -> None:
+        if self._clock_publisher is not None and not self._stopping.is_set():
+            self._clock_publisher.publish(ClockMessage(clock=header(stamp_ns, "").stamp))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The simulated GDTM room, live: every sensor topic, calibration, ground truth and /clock.
+
+Where the machine is too slow for real time, simulated time goes slower and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Iterator
+
+from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
+
+from admn_ros.errors import AdmnError
+from admn_ros.nodes.middleware import run_node
+from admn_ros.nodes.player import Item, Player
+from admn_ros.recordings.bag_types import typestore
+from admn_ros.simulation.events import SILENCING, demo_events
+from admn_ros.simulation.room_recording import START_NS, Calibration, room_streams, room_topics
+from admn_ros.simulation.world import World
+
+
+class SimulatorNode(Player):
+    """Simulates `seconds` of a room and then ends the process."""
+
+    hurry = False
+
+    def __init__(self, name: str = "simulator", **kwargs: object) -> None:
+        super().__init__(name, **kwargs)
+        self._seed = self.declare_parameter("seed", 7, ParameterDescriptor(
+            description="Seed of room, drive and noise.", read_only=True,
+            integer_range=[IntegerRange(from_value=0, to_value=2**31 - 1, step=0)])).value
+        self._nodes = self.declare_parameter("nodes", 3, ParameterDescriptor(
+            description="Sensor nodes.", read_only=True,
+            integer_range=[IntegerRange(from_value=1, to_value=3, step=0)])).value
+        self._target = self._declare("target", "", "red_car, green_car or none; empty: by the seed.") or None
+        self._viewpoints = self._declare("viewpoints", "default", "default, train or held_out.")
+        self._drive = self._declare("drive", "laps", "laps or random.")
+        self._quality = self._declare("quality", "small", "small, or real: the sizes of GDTM.")
+        self._seconds = self._declare("seconds", 600.0, "Length; the process ends then.", 1.0, 3600.0)
+        self._events = self._declare("events", True, "Darkness, saturation and dead topics in the first seconds.")
+        for topic, kind in room_topics(self._nodes).items():
+            self.add_topic(topic, kind, latched=topic == "/tf_static")
+        self.start()
+
+    def items(self) -> Iterator[Item]:
+        """Measure as time goes by. The world is made here: its renderer belongs to this thread."""
+        store = typestore()
+        with World(self._seed, target=self._target, viewpoints=self._viewpoints, drive=self._drive,
+                   nodes=self._nodes, quality=self._quality) as world:
+            events = demo_events(self._seconds, [n.name for n in world.scene.nodes]) if self._events else ()
+            streams = [*room_streams(world, events), Calibration(list(world.scene.nodes))]
+            self.get_logger().info(f"room {self._seed}, target {world.scene.target}, {len(world.scene.nodes)} nodes")
+            ticks = heapq.merge(*(s.ticks(self._seconds) for s in streams), key=lambda tick: tick.order)
+            for tick in ticks:
+                for topic, kind, message in tick.stream.measure(tick, START_NS):
+                    if not any(e.kind in SILENCING and e.holds(topic, tick.t_s) for e in events):
+                        yield topic, START_NS + tick.record_ns, bytes(store.serialize_cdr(message, kind))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run admn_ros simulator`."""
+    try:
+        return run_node(SimulatorNode, args)
+    except AdmnError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
