@@ -122,14 +122,10 @@ class _Name:
     __slots__ = ("_function",)
 
     def __init__(self, function: Callable[..., Item]) -> None:
-        object.__setattr__(self, "_function", function)
+        self._function = function
 
     def __call__(self, *arguments: object) -> Item:
-        function: Callable[..., Item] = object.__getattribute__(self, "_function")
-        return function(*arguments)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise InputError("pickle", f"a change of {name}", _ALLOWED)
+        return self._function(*arguments)
 
     def __setstate__(self, state: object) -> None:
         raise InputError("pickle", "a state for a function", _ALLOWED)

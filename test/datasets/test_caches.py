@@ -193,6 +193,18 @@ def test_shared_parts_do_not_multiply(tmp_path: Path) -> None:
     assert found[0] is found[1]
 
 
+@pytest.mark.parametrize(("offset", "size", "stride"), [
+    (0, (2, 3), (300, 1)), (5, (2, 3), (3, 1)), (0, (600, 3), (0, 0)), (-1, (2,), (1,)), (0, (2,), (-1,)),
+    (0, (1 << 40, 1 << 40), (0, 0)), (0, (2,), (1, 1)), ("x", (2,), (1,))])
+def test_tensors_that_reach_beyond_their_storage(tmp_path: Path, offset: Any, size: Any, stride: Any) -> None:
+    storage = torch.TypedStorage(wrap_storage=torch.arange(6.0).untyped_storage(), dtype=torch.float32, _internal=True)
+    build = torch._utils._rebuild_tensor_v2
+    good = reread(tmp_path, Call(build, storage, 0, (2, 3), (3, 1), False, collections.OrderedDict()), 2)
+    assert np.array_equal(good, np.arange(6.0).reshape(2, 3))
+    with pytest.raises(InputError):
+        reread(tmp_path, Call(build, storage, offset, size, stride, False, collections.OrderedDict()), 2)
+
+
 def test_lies_about_sizes(tmp_path: Path) -> None:
     good = pickle.dumps(np.arange(6, dtype=np.float32), protocol=2)
     for old, new in ((b"K\x06\x85", b"K\x07\x85"), (b"K\x06\x85", b"K\x05\x85"), (b"f4", b"f8"), (b"f4", b"O8")):

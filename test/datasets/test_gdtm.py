@@ -140,6 +140,21 @@ def test_readings_grow_old(folder: Path) -> None:
     assert [key in source[i].readings for i in range(6)] == [True, True, True, True, False, False]
 
 
+def test_a_group_without_the_key_is_passed_over_but_age_counts(folder: Path) -> None:
+    key = SensorKey("node1", RADAR)
+    with h5py.File(folder / "node_1" / "mmwave.hdf5", "a") as file:
+        for i in range(1, 8):
+            file.create_group(f"{START_MS + STEP_MS * i}/node_1")
+    source = GdtmFolder(folder, hold_ms=200)
+    assert [key in source[i].readings for i in range(6)] == [True, True, True, True, False, False]
+
+
+def test_a_car_that_motion_capture_lost(folder: Path) -> None:
+    lost = json.dumps([{"id": 3, "position": [math.nan, 0, 0]}])
+    replace(folder / "mocap.hdf5", f"{START_MS}/mocap", lost)
+    assert GdtmFolder(folder)[0].target.label == 2
+
+
 def test_which_car(folder: Path) -> None:
     with h5py.File(folder / "mocap.hdf5", "a") as file:
         for i, cars in ((0, (4, 3)), (1, (4,)), (2, ())):

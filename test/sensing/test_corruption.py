@@ -302,8 +302,19 @@ def test_radar_damage_does_not_depend_on_the_unit(scale: float) -> None:
         assert np.allclose(scaled / np.float32(scale), one, rtol=1e-3, atol=1e-3 * one.max())
 
 
+def test_radar_noise_is_relative_to_the_median() -> None:
+    heatmap = np.full((200, 100), 2.0, np.float32)
+    heatmap[:20] = 2000  # an echo, which is not the floor
+    noise = RadarNoise(floor_db=40.0)
+    bad = noise.apply(heatmap, 0.5, np.random.default_rng(0))
+    assert noise.parameters(0.5) == {"noise_db": 20.0}
+    # power: the signal's and that of an amplitude of (10 - 1) floors
+    assert (bad[20:].astype(float) ** 2).mean() == pytest.approx(2.0 ** 2 + (9 * 2.0) ** 2, rel=0.03)
+
+
 def test_radar_without_a_single_echo() -> None:
     empty = np.zeros((8, 8), np.float32)
+    assert RadarNoise().apply(empty, 1.0, np.random.default_rng(0)).min() > 0
     assert np.array_equal(GaussianNoise(Modality.RADAR).apply(empty, 1, np.random.default_rng(0)) > 1e-30, empty > 0)
     for corruption in (RadarNoise(), RadarInterference()):
         assert np.isfinite(corruption.apply(empty, 1.0, np.random.default_rng(0))).all()
