@@ -27,7 +27,8 @@ Bytes = npt.NDArray[np.uint8]
 # colour camera (70 degrees wide); L515 by its data sheet.
 RGB_FOV_DEG, DEPTH_FOV_DEG = (84.0, 53.7), (70.0, 55.0)
 KINDS = ("rgb", "depth", "reflectance")
-MAX_SIZE, MAX_SUPERSAMPLE = 2048, 4
+MAX_SIZE, MAX_SUPERSAMPLE, MAX_SHADOW_SIZE = 2048, 4, 8192
+_SMALL_COLUMNS = 200
 _DEPTH_SAMPLES = 3
 _NEAR_CAR_M = 0.25   # nearer than this, the projection of the car's corners means nothing
 
@@ -48,7 +49,7 @@ class Renderer:
 
     def __init__(self, scene: Scene, rgb: tuple[int, int] = (480, 270), depth: tuple[int, int] = (160, 120), *,
                  supersample: int = 3, rgb_fov_deg: tuple[float, float] = RGB_FOV_DEG,
-                 depth_fov_deg: tuple[float, float] = DEPTH_FOV_DEG, shadow_size: int = 1024) -> None:
+                 depth_fov_deg: tuple[float, float] = DEPTH_FOV_DEG, shadow_size: int | None = None) -> None:
         """Build the room.
 
         Args:
@@ -58,7 +59,8 @@ class Renderer:
             supersample: samples of each rgb pixel in each axis, 1 to 4.
             rgb_fov_deg: horizontal and vertical field of view of the rgb cameras, whatever the size.
             depth_fov_deg: the same for the depth cameras.
-            shadow_size: side of the shadow map in pixels; 0 for no shadows.
+            shadow_size: side of the shadow map in pixels; 0 for no shadows; None for 1024, or 512 below 200
+                columns, where finer shadows do not show. Shadows are most of a frame's time.
 
         Raises:
             InputError: a size is out of range, or MuJoCo or its OpenGL library is missing.
@@ -71,6 +73,10 @@ class Renderer:
         self.scene, self.supersample = scene, supersample
         self._sizes = {"rgb": (rgb, rgb_fov_deg), "depth": (depth, depth_fov_deg)}
         largest = [max(r * supersample, d * _DEPTH_SAMPLES) for r, d in zip(rgb, depth, strict=True)]
+        if shadow_size is None:
+            shadow_size = 1024 if rgb[0] >= _SMALL_COLUMNS else 512
+        elif not 0 <= shadow_size <= MAX_SHADOW_SIZE:
+            raise InputError("shadow_size", shadow_size, f"0 to {MAX_SHADOW_SIZE}")
         room = build(scene, shadow_size, (largest[0], largest[1]))
         self._gl: OffScreen | None = OffScreen(room.xml, room.pictures)
         balance = np.array(scene.look.white_balance)

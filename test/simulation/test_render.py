@@ -256,7 +256,7 @@ def test_the_car_throws_a_shadow(full: Renderer) -> None:
 
 @pytest.mark.parametrize(("bad", "message"), [
     ({"rgb": (4, 270)}, "rgb: found 4x270"), ({"depth": (160, 9999)}, "depth: found 160x9999"),
-    ({"supersample": 0}, "supersample: found 0")])
+    ({"supersample": 0}, "supersample: found 0"), ({"shadow_size": -1}, "shadow_size: found -1")])
 def test_bad_sizes(bad: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Renderer(SCENE, **bad)
