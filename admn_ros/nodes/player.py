@@ -45,6 +45,7 @@ class Player(Node):
         self._publishers_of: dict[str, Publisher] = {}
         self._sensors: list[Publisher] = []
         self.published: dict[str, int] = {}
+        self.exit_code = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -96,6 +97,7 @@ class Player(Node):
             counts = ", ".join(f"{topic} {n}" for topic, n in self.published.items())
             self.get_logger().info(f"the end; published {counts}")
         except AdmnError as error:
+            self.exit_code = 2
             self.get_logger().error(str(error))
         except RCLError:
             if self.context.ok():  # otherwise Ctrl-C came while publishing

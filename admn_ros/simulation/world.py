@@ -15,7 +15,7 @@ from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorKey
 from admn_ros.simulation.camera_physics import expose, measure_depth
 from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
-from admn_ros.simulation.driving import Drive
+from admn_ros.simulation.driving import KINDS, Drive
 from admn_ros.simulation.fmcw import FmcwConfig, FmcwRadar, RadarReading
 from admn_ros.simulation.moving_target import CarState, Floats
 from admn_ros.simulation.render import Renderer
@@ -73,6 +73,8 @@ class World:
         """
         if quality not in QUALITIES:
             raise InputError("quality", repr(quality), " or ".join(QUALITIES))
+        if drive not in KINDS:
+            raise InputError("drive", repr(drive), " or ".join(KINDS))
         self.quality = QUALITIES[quality]
         self.scene = Scene.seeded(seed, target, viewpoints, nodes)
         self.drive = Drive.seeded(seed, drive)
