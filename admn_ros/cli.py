@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="bag: where the sensor nodes stand (default: default)")
     simulate.add_argument("--drive", default="laps", choices=("laps", "random"), help="bag: motion (default: laps)")
     simulate.add_argument("--no-events", action="store_true", help="bag: without darkness, saturation, dead topics")
-    simulate.add_argument("--quality", choices=("real", "small"),
+    simulate.add_argument("--quality", choices=("real", "medium", "small"),
                           help="size of pictures (default: real for a bag, small for a dataset)")
     simulate.add_argument("--nodes", type=int, default=3, help="sensor nodes (default: 3)")
     simulate.add_argument("--audio-s", type=float, default=0.512, help="dataset: seconds of sound (default: 0.512)")

@@ -37,7 +37,7 @@ class SimulatorNode(Player):
         self._target = self._declare("target", "", "red_car, green_car or none; empty: by the seed.") or None
         self._viewpoints = self._declare("viewpoints", "default", "default, train or held_out.")
         self._drive = self._declare("drive", "laps", "laps or random.")
-        self._quality = self._declare("quality", "small", "small, or real: the sizes of GDTM.")
+        self._quality = self._declare("quality", "small", "small, medium, or real: the sizes of GDTM.")
         self._seconds = self._declare("seconds", 600.0, "Length; the process ends then.", 1.0, 3600.0)
         self._events = self._declare("events", True, "Darkness, saturation and dead topics in the first seconds.")
         for topic, kind in room_topics(self._nodes).items():

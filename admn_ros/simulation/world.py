@@ -45,6 +45,7 @@ class Quality:
 
 QUALITIES = {
     "real": Quality((480, 270), (160, 120), 3, 3, 256),   # as GDTM stores it
+    "medium": Quality((320, 180), (160, 120), 2, 1, 256),  # for demos and live simulation
     "small": Quality((128, 72), (80, 60), 2, 1, 128),     # for training
 }
 
