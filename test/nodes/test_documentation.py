@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The README says what the nodes do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from admn_ros.cli import main
+from admn_ros.msg import ComputeBudget
+from admn_ros.nodes import parameters
+from admn_ros.nodes.conversions import UNITS
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_parameter_is_in_the_readme_with_its_default():
+    for spec in parameters.PARAMETERS:
+        rows = [line for line in README.splitlines() if line.startswith("|") and f"`{spec.name}`" in line.split("|")[1]]
+        assert len(rows) == 1, spec.name
+        row, default = rows[0], str(spec.default).lower().removesuffix(".0")
+        assert not default or f"`{default}`" in row, f"{spec.name}: default {default} is not in {row}"
+
+
+def test_units_are_the_messages_in_order():
+    assert [getattr(ComputeBudget, f"UNIT_{unit.upper()}") for unit in UNITS] == list(range(len(UNITS)))
+
+
+def test_every_command_and_file_in_the_readme_exists(capsys):
+    for command in set(re.findall(r"^admn ([a-z-]+)", README, flags=re.M)):
+        try:
+            main([command, "--help"])
+        except SystemExit as done:
+            assert done.code == 0, command
+    for path in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / path).exists(), path

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration: what is shipped is valid, what is wrong is one clear line, what is documented is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from admn_ros.config import (
+    DeploymentConfig,
+    DepthInput,
+    ModelConfig,
+    SyncConfig,
+    dump_config,
+    load_config,
+    parse_config,
+)
+from admn_ros.errors import ConfigError
+from admn_ros.model.presets import PRESETS, preset
+from admn_ros.sample import Modality
+from admn_ros.sensing.preprocess import Preprocessor
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOYMENT = {"sensors": {"node1": {"rgb": {"topic": "/a"}, "depth": {"topic": "/b"}}}}
+MODEL = {"name": "m", "trained": False, "sensor_nodes": ["node1"], "classes": ["x"],
+         "modalities": {"rgb": {"input": {"kind": "rgb"}}}}
+
+
+@pytest.mark.parametrize(("name", "fitting"), [("gdtm", "gdtm-tiny"), ("rgbd", "rgbd")])
+def test_shipped_deployments_load_and_fit_their_models(name, fitting):
+    deployment = load_config(DeploymentConfig, ROOT / "config" / f"{name}.yaml")
+    Preprocessor(preset(fitting)).check_inputs(list(deployment.inputs))
+    assert deployment.budget.limit is not None
+
+
+def test_a_deployment_that_the_model_does_not_know_is_refused():
+    deployment = load_config(DeploymentConfig, ROOT / "config" / "gdtm.yaml")
+    with pytest.raises(ConfigError, match=r"node1.*allowed.*camera"):
+        Preprocessor(preset("rgbd")).check_inputs(list(deployment.inputs))
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_presets_survive_writing_and_reading(name, tmp_path):
+    path = tmp_path / "config.yaml"
+    dump_config(preset(name), path)
+    assert load_config(ModelConfig, path) == preset(name)
+
+
+@pytest.mark.parametrize(("change", "field", "allowed"), [
+    ({"sync": {"timeout": 1}}, "sync.timeout", "silent_s"),
+    ({"sync": {"silent_s": "long"}}, "sync.silent_s", "number"),
+    ({"sync": {"silent_s": -1}}, "sync.silent_s", "greater than 0"),
+    ({"sync": {"silent_s": float("nan")}}, "sync.silent_s", "finite"),
+    ({"sync": {"modalities": {"lidar": {}}}}, "sync.modalities.lidar", "'rgb', 'depth', 'radar'"),
+    ({"sync": {"modalities": {"rgb": {"hold": 1}}}}, "sync.modalities.rgb.hold", "hold_s"),
+    ({"sensors": {}}, "sensors", "at least 1"),
+    ({"sensors": {"node 1": {"rgb": {"topic": "/a"}}}}, "sensors.node 1", "pattern"),
+    ({"sensors": {"node1": {"rgb": {"topic": "a b"}}}}, "sensors.node1.rgb.topic", "pattern"),
+    ({"sensors": {"node1": {"rgb": {"topic": 7}}}}, "sensors.node1.rgb.topic", "string"),
+    ({"sensors": {"a": {"rgb": {"topic": "/x"}}, "b": {"rgb": {"topic": "/x"}}}}, "sensors", "used by both"),
+    ({"sensors": {"a": {"depth": {"topic": "/x", "compressed": True}}}}, "sensors", "only rgb"),
+    ({"budget": {"limit": -3}}, "budget.limit", "greater than or equal to 0"),
+    ({"budget": {"unit": "furlongs"}}, "budget.unit", "'layers'"),
+    ({"sensor": {}}, "sensor", "sensors, sync, budget"),
+])
+def test_a_wrong_deployment_is_one_line_with_field_found_and_allowed(tmp_path, change, field, allowed):
+    path = tmp_path / "d.yaml"
+    path.write_text(yaml.safe_dump(DEPLOYMENT | change))
+    with pytest.raises(ConfigError) as caught:
+        load_config(DeploymentConfig, path)
+    assert f"d.yaml: {field}: found" in str(caught.value)
+    assert allowed in str(caught.value.allowed) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"modalities": {"rgb": {"input": {"kind": "depth"}}}}, "kind is 'depth', must be 'rgb'"),
+    ({"modalities": {"rgb": {"input": {"kind": "rgb", "height": 50}}}}, "not a multiple of backbone.patch"),
+    ({"modalities": {"rgb": {"input": {"kind": "rgb"}, "backbone": {"dim": 10, "heads": 3}}}}, "does not divide"),
+    ({"localization": {"min_m": [1, 1], "max_m": [0, 2]}}, "must be below"),
+    ({"classes": ["x", "x"]}, "repeats a name"),
+    ({"format": "other"}, "admn-model-1"),
+])
+def test_a_model_that_contradicts_itself_is_refused(change, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        parse_config(ModelConfig, MODEL | change, "m")
+
+
+def test_files_that_are_missing_or_no_yaml_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"nothing\.yaml: found No such file.*allowed: a readable YAML file"):
+        load_config(DeploymentConfig, tmp_path / "nothing.yaml")
+    for text, says in (("a: [1", "broken YAML"), ("- 1", "list"), ("", "NoneType")):
+        (tmp_path / "x.yaml").write_text(text)
+        with pytest.raises(ConfigError, match=says):
+            load_config(DeploymentConfig, tmp_path / "x.yaml")
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(DeploymentConfig, tmp_path / "x.yaml")
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"sensors: !!python/object/apply:os.system ['touch {tmp_path}/made']")
+    with pytest.raises(ConfigError):
+        load_config(DeploymentConfig, path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_depth_range_must_be_in_order():
+    with pytest.raises(ValueError, match="below"):
+        DepthInput(min_m=5.0, max_m=2.0)
+
+
+def test_radar_is_not_waited_for_unless_asked():
+    assert SyncConfig().of(Modality.RADAR).wait_s == 0.0 < SyncConfig().of(Modality.RGB).wait_s
+    asked = parse_config(SyncConfig, {"modalities": {"radar": {"wait_s": 0.2}}}, "s")
+    assert asked.of(Modality.RADAR).wait_s == 0.2
+
+
+def test_every_field_of_every_message_is_described():
+    for path in sorted((ROOT / "msg").glob("*.msg")):
+        described = False
+        for line in path.read_text().splitlines():
+            stripped = line.strip()
+            if not stripped:
+                described = False
+            elif stripped.startswith("#"):
+                described = True
+            else:
+                assert described, f"{path.name}: {stripped} has no comment"
