@@ -21,11 +21,12 @@ from admn_ros.simulation.fmcw import FmcwConfig
 from admn_ros.simulation.moving_target import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
 from admn_ros.simulation.radar import AZIMUTH_BINS, RANGE_BINS, RANGE_STEP_M
 
-COLUMNS = ("rgb", "depth", "radar", "audio")
+COLUMNS = ("rgb", "depth", "radar", "doppler", "audio")
+WIDTHS = {"rgb": 1.7, "depth": 1.33, "radar": 1.3, "doppler": 0.75, "audio": 1.1}
 DEPTH_RANGE_M = (0.0, 7.0)
 SOUND_S = 1.0
 SHOWN_M = 6.4   # of the radar; beyond are walls
-_TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw|(radar)/range_azimuth|(audio))")
+_TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw|(radar)/range_azimuth|radar/range_(doppler)|(audio))")
 
 
 def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) -> Path:
@@ -44,7 +45,8 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
         InputError: the bag cannot be read, has no such topic, or at_s lies outside.
     """
     with BagReader(bag) as reader:
-        panels = {(m[1], m[2] or m[3] or m[4]): topic for topic in reader.topics if (m := _TOPIC.fullmatch(topic))}
+        found = [(topic, m) for topic in reader.topics if (m := _TOPIC.fullmatch(topic))]
+        panels = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}
         if not panels or not reader.message_count:
             raise InputError(str(bag), "no sensor topics", "/<node>/rgb/image_raw, /<node>/audio and the like")
         length_s = (reader.end_ns - reader.start_ns) / 1e9
@@ -56,10 +58,12 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
         latest = _latest(reader, [*panels.values(), *others], now_ns)
         sound = {topic: _sound(reader, topic, now_ns) for (_, what), topic in panels.items() if what == "audio"}
     nodes = sorted({node for node, _ in panels})
-    figure = Figure(figsize=(17.5, 3.3 * len(nodes) + 0.6), dpi=80, layout="constrained")
-    grid = figure.add_gridspec(len(nodes), 5, width_ratios=(1.33, 1.33, 1.3, 1.2, 1.2))
+    shown = [what for what in COLUMNS if what != "doppler" or any(w == what for _, w in panels)]
+    widths = [WIDTHS[what] for what in shown] + [1.2]
+    figure = Figure(figsize=(2.75 * sum(widths), 3.1 * len(nodes) + 0.6), dpi=80, layout="constrained")
+    grid = figure.add_gridspec(len(nodes), len(shown) + 1, width_ratios=widths)
     for row, node in enumerate(nodes):
-        for column, what in enumerate(COLUMNS):
+        for column, what in enumerate(shown):
             axes = figure.add_subplot(grid[row, column])
             topic = panels.get((node, what), "")
             entry = latest.get(topic)
@@ -70,7 +74,7 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
                 _draw_sound(axes, sound[topic], int(entry[1].sample_rate))
             else:
                 _DRAW[what](axes, entry[1])
-    _draw_map(figure.add_subplot(grid[:, 4]), latest)
+    _draw_map(figure.add_subplot(grid[:, len(shown)]), latest)
     budget = latest.get("/admn/budget")
     unit = ("layers", "GFLOP", "ms", "J", "W")
     told = f", budget {budget[1].limit:g} {unit[budget[1].unit]}" if budget else ""
@@ -164,6 +168,20 @@ def _draw_radar(axes: Axes, image: Message) -> None:
     axes.set_ylabel("m ahead", fontsize=8)
 
 
+def _draw_doppler(axes: Axes, image: Message) -> None:
+    """Range up, radial velocity across: going away is to the right."""
+    config, magnitude = FmcwConfig(), pixels(image)
+    extent = None
+    if magnitude.shape == (config.samples, config.loops):
+        speed, half = config.velocity_of_column(), config.velocity_step_mps / 2
+        magnitude = magnitude[:int(SHOWN_M / config.range_step_m)]
+        extent = (speed[0] - half, speed[-1] + half, 0.0, len(magnitude) * config.range_step_m)
+    axes.imshow(20 * np.log10(magnitude + 0.1), origin="lower", aspect="auto", cmap="turbo", vmin=0, vmax=38,
+                extent=extent, interpolation="nearest")
+    axes.set_xlabel("m/s", fontsize=8)
+    axes.set_ylabel("m", fontsize=8)
+
+
 def _draw_sound(axes: Axes, samples: npt.NDArray[np.float32], rate_hz: int) -> None:
     if len(samples) < 512:
         _nothing(axes)
@@ -174,7 +192,7 @@ def _draw_sound(axes: Axes, samples: npt.NDArray[np.float32], rate_hz: int) -> N
     axes.set_ylabel(f"Hz (RMS {samples.std():.3f})", fontsize=8)
 
 
-_DRAW = {"rgb": _draw_rgb, "depth": _draw_depth, "radar": _draw_radar}
+_DRAW = {"rgb": _draw_rgb, "depth": _draw_depth, "radar": _draw_radar, "doppler": _draw_doppler}
 
 
 def _draw_map(axes: Axes, latest: dict[str, tuple[int, Message]]) -> None:
@@ -191,7 +209,7 @@ def _draw_map(axes: Axes, latest: dict[str, tuple[int, Message]]) -> None:
     if "/tf_static" in latest:
         _draw_track(axes)
         for transform in latest["/tf_static"][1].transforms:
-            if transform.header.frame_id == "map":
+            if transform.header.frame_id == "map" and transform.child_frame_id.endswith("_base"):
                 at, q = transform.transform.translation, transform.transform.rotation
                 axes.plot(at.x, at.y, "ks", markersize=9)
                 axes.text(at.x, at.y + 0.2, transform.child_frame_id.removesuffix("_base"), ha="center", fontsize=9)
