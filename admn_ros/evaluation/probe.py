@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -95,7 +95,7 @@ class Effort:
     threads: of torch.
     """
 
-    epochs: int = 16
+    epochs: int = 4
     limit_s: float = 600.0
     retrain: bool = True
     threads: int = 1
@@ -138,9 +138,9 @@ def probe(folder: str | Path, modality: Modality, corruptions: Sequence[Corrupti
         mean_m = train.position.mean(0)
         constant = {s: Errors.of(100 * (d.position - mean_m).norm(dim=1)) for s, d in tests.items()}
         clean = _errors(trained, tests)
-        del train
+        samples = {split: len(data) for split, data in ((TRAIN, train), *tests.items())}
+        del train, tests  # before the corrupted ones are read
         corrupted = [run.corrupted(trained, corruption) for corruption in corruptions]
-    samples = {TRAIN: trained.samples, **{split: len(data) for split, data in tests.items()}}
     return ProbeResult(str(modality), clean, constant, corrupted, samples, trained.epochs,
                        round(time.monotonic() - began, 1))
 
@@ -211,16 +211,6 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
     return Path(png)
 
 
-@dataclass
-class _Trained:
-    fit: Fit
-    samples: int
-
-    @property
-    def epochs(self) -> int:
-        return self.fit.epochs
-
-
 @dataclass(frozen=True)
 class _Run:
     """The arguments of one `probe`."""
@@ -230,17 +220,15 @@ class _Run:
     seed: int
     effort: Effort
     progress: Progress
-    tests: dict[str, ProbeData] = field(default_factory=dict)
 
     def load(self, split: str, corruption: Corruption | None = None) -> ProbeData:
         return load_split(self.folder, split, self.modality, corruption, self.seed, self.progress)
 
-    def fit(self, train: ProbeData, what: str) -> _Trained:
-        trained = fit(train, self.effort.epochs, self.effort.limit_s, self.seed,
-                      lambda share: self.progress(f"train {what}", share))
-        return _Trained(trained, len(train))
+    def fit(self, train: ProbeData, what: str) -> Fit:
+        return fit(train, self.effort.epochs, self.effort.limit_s, self.seed,
+                   lambda share: self.progress(f"train {what}", share))
 
-    def corrupted(self, clean: _Trained, corruption: Corruption) -> CorruptedResult:
+    def corrupted(self, clean: Fit, corruption: Corruption) -> CorruptedResult:
         kind = kind_of(corruption)
         tests = {split: self.load(split, corruption) for split in TESTS}
         again = self.fit(self.load(TRAIN, corruption), kind) if self.effort.retrain else None
@@ -248,8 +236,8 @@ class _Run:
                                None if again is None else _errors(again, tests))
 
 
-def _errors(trained: _Trained, tests: Mapping[str, ProbeData]) -> dict[str, Errors]:
-    return {split: Errors.of(errors_cm(trained.fit.net, data)) for split, data in tests.items()}
+def _errors(trained: Fit, tests: Mapping[str, ProbeData]) -> dict[str, Errors]:
+    return {split: Errors.of(errors_cm(trained.net, data)) for split, data in tests.items()}
 
 
 def _bars(result: ProbeResult, split: str) -> list[tuple[str, float, float]]:

@@ -33,8 +33,8 @@ class ProbeNet(nn.Module):
         """For images of `channels`; `prior_m` (2,) is the answer when no node knows anything."""
         super().__init__()
         self.features = nn.Sequential(
-            nn.BatchNorm2d(channels, affine=False),
-            *_layer(channels, 16, 5, 2), *_layer(16, 32, 3, 2), *_layer(32, _WIDTH, 3, 1), *_layer(_WIDTH, _WIDTH, 3, 1))
+            nn.BatchNorm2d(channels, affine=False), *_layer(channels, 16, 5, 2), *_layer(16, 32, 3, 2),
+            *_layer(32, _WIDTH, 3, 1), *_layer(_WIDTH, _WIDTH, 3, 1))
         self.points = nn.Conv2d(_WIDTH, _POINTS, 1)
         self.embedding = nn.Embedding(nodes, _EMBEDDING)
         self.head = nn.Sequential(nn.Linear(3 * _POINTS + _WIDTH + _EMBEDDING + 2, 128), nn.ReLU(), nn.Linear(128, 5))
@@ -69,11 +69,10 @@ class ProbeNet(nn.Module):
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained probe, the epochs that it got and the seconds that they took."""
+    """A trained probe, and the epochs that it got."""
 
     net: ProbeNet
     epochs: int
-    seconds: float
 
 
 def fit(data: ProbeData, epochs: int, limit_s: float, seed: int, progress: Callable[[float], None]) -> Fit:
@@ -101,13 +100,14 @@ def fit(data: ProbeData, epochs: int, limit_s: float, seed: int, progress: Calla
                 schedule.step()
                 progress((done + (number + 1) / steps) / epochs)
             done += 1
-    return Fit(net.eval(), done, time.monotonic() - began)
+    return Fit(net.eval(), done)
 
 
 @torch.inference_mode()
 def errors_cm(net: ProbeNet, data: ProbeData) -> Tensor:
     """Distance (samples,) between estimate and truth, centimetres."""
-    found = [net(data.images[rows].float(), data.stations[rows]) for rows in torch.split(torch.arange(len(data)), BATCH)]
+    batches = torch.split(torch.arange(len(data)), BATCH)
+    found = [net(data.images[rows].float(), data.stations[rows]) for rows in batches]
     away_m: Tensor = torch.linalg.vector_norm(torch.cat(found) - data.position, dim=1)
     return 100 * away_m
 

@@ -164,7 +164,7 @@ def test_contact_sheet(two_seconds: Recording, tmp_path: Path) -> None:
     """Two instants differ in the RGB panel: light, then dark."""
     sheets = [cv2.imread(str(draw_sheet(two_seconds.path, tmp_path / f"{t}.png", t))) for t in (1.5, 2.3)]
     assert sheets[0].shape == sheets[1].shape
-    assert sheets[0].shape[1] == 1400
+    assert sheets[0].shape[1] > 1000 and sheets[0].shape[0] > 250, "large enough to read"
     panel = [s[60:-30, 20:200].astype(int).mean() for s in sheets]
     assert panel[1] < panel[0] - 20
     with pytest.raises(InputError, match="at_s: found 9"):
