@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Typed training files (`config/train/*.yaml`): the data and what each stage does with them.
+
+A file may describe several stages; a run takes one of them. All numbers of the paper are those of
+Section A.1 and Table 13.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from admn_ros.config import Count, NotNegative, Positive, Strict
+from admn_ros.errors import ConfigError
+from admn_ros.sample import Modality
+from admn_ros.sensing.corruption_presets import PRESET_NAMES
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Whole = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+StageName = Literal["finetune", "autoencoder", "controller"]
+Selection = Literal["gumbel", "straight_through", "progressive"]
+Mode = Literal["supervised", "autoencoder", "task", "universal"]
+
+
+class DataConfig(Strict):
+    """Samples and what is done to them.
+
+    source: which reader; simulated: a folder of `admn simulate --dataset`; gdtm: a folder with one
+        GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`.
+    folder: of the dataset; a run can name another.
+    train, validation: names of splits.
+    corruption: preset of `admn_ros.sensing.corruption_presets`; null for the samples as they are.
+    variant: the preset as in the paper or as in the official code.
+    repeats: how often each sample comes in an epoch, each time corrupted anew.
+    clean_epochs: first epochs without corruption (5 in the official code for Gaussian noise).
+    draws: corruptions are drawn so many times and then come again in turn, which lets `cache_mb` keep
+        them; null draws anew in every epoch.
+    limit: at most so many samples of each split, evenly spread over it; null for all.
+    cache_mb: memory for preprocessed tensors. Those of repeated draws are made once, up to this size.
+    workers: processes that preprocess; 0 does it in the training process. They have no cache.
+    """
+
+    source: Literal["simulated", "gdtm", "gdtm_cache", "mmfi", "ave"] = "simulated"
+    folder: str | None = None
+    train: str = "train"
+    validation: str = "val"
+    corruption: str | None = None
+    variant: Literal["paper", "code"] = "paper"
+    repeats: Count = 1
+    clean_epochs: Whole = 0
+    draws: Count | None = None
+    limit: Count | None = None
+    cache_mb: Whole = 0
+    workers: Whole = 0
+
+    @field_validator("corruption")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in PRESET_NAMES:
+            raise ValueError(f"must be one of {', '.join(PRESET_NAMES)}")
+        return name
+
+
+class OptimizerConfig(Strict):
+    """Adam and its schedule.
+
+    learning_rate: at the top of the schedule.
+    schedule: after warm-up constant, or falling to `final` of the rate, linearly or as a cosine.
+    warm_up_epochs: the rate rises linearly from 0.
+    batch: samples per step. epochs: passes over the training split.
+    clip_norm: largest norm of the gradient; null for any.
+    precision: bfloat16 runs the network under autocast; weights and losses stay float32.
+    seed: of everything that a run draws: first weights, order, corruption, dropped layers, noise.
+    """
+
+    learning_rate: Positive = 5e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    final: Share = 0.0
+    warm_up_epochs: Whole = 0
+    batch: Count = 32
+    epochs: Count = 200
+    clip_norm: Positive | None = None
+    precision: Literal["float32", "bfloat16"] = "float32"
+    seed: Seed = 100
+
+
+class LossConfig(Strict):
+    """Weights of the task loss; 0 leaves a part out.
+
+    nll: of the position's Gaussian, natural logarithm, metres.
+    distance_per_cm: of the distance between mean and target in centimetres (0.05 in the official code,
+        which works in centimetres; the NLL differs from ours by a constant only).
+    classification: of the class cross-entropy.
+    """
+
+    nll: NotNegative = 1.0
+    distance_per_cm: NotNegative = 0.05
+    classification: NotNegative = 1.0
+
+    @model_validator(mode="after")
+    def _something(self) -> LossConfig:
+        if not self.nll + self.distance_per_cm + self.classification:
+            raise ValueError("at least one weight must be above 0")
+        return self
+
+
+class FinetuneConfig(Strict):
+    """Stage 1, LayerDrop finetuning (Section 3.3.2).
+
+    layerdrop: rate at which each layer is dropped, drawn per batch and modality.
+    ramp_epochs: the rate rises linearly from 0 to `layerdrop` over these epochs; 0: full from the start.
+    keep_first_layer: the first layer of a modality that runs is never dropped, as the allocator has it
+        (Section A.7). False drops it like any other (the official code), but never all layers.
+    full_backbone_dropout: probability that a modality is left with its first layer alone, which is the
+        least that the allocator gives (Section 3.3.2; Table 13 "modality dropout").
+    modality_dropout: probability that a modality is absent altogether: no token of it in the fusion.
+        Ours: the allocator drops whole modalities at the smallest budgets, and sensors die.
+    trainable_blocks: last layers of each backbone that are trained; the rest of the backbone is frozen,
+        embedding and norm too. "all" trains everything.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    layerdrop: Rate = 0.2
+    ramp_epochs: Whole = 0
+    keep_first_layer: bool = True
+    full_backbone_dropout: Share = 0.1
+    modality_dropout: Rate = 0.1
+    trainable_blocks: Literal["all"] | dict[Modality, Whole] = "all"
+    budgets: tuple[Count, ...] = ()
+
+
+class AutoencoderConfig(Strict):
+    """Initialisation of the controller's perceptual part without labels (Section 3.4.2).
+
+    channels: of the deconvolutions.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.001, epochs=100)
+    channels: Count = 32
+
+
+class ControllerConfig(Strict):
+    """Stage 2, the controller on the frozen network (Section 3.4.2).
+
+    mode: supervised: task and corruption loss; task: task loss alone; autoencoder: task loss alone, the
+        perceptual part of an autoencoder run stays frozen; universal: as supervised, each batch with a
+        budget drawn from `budgets` (Section A.1).
+    budgets: layers of all modalities together, first layers included; one, unless universal.
+    corruption_weight: of each modality's corruption loss |predicted - severity|; 1 where absent.
+    corruption_epochs: first epochs with the corruption loss alone.
+    selection, tau: how layers are chosen in training (`admn_ros.training.selection`).
+    tau_final: tau falls exponentially to this over the epochs; null keeps it.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
+    loss: LossConfig = LossConfig()
+    mode: Mode = "supervised"
+    budgets: tuple[Count, ...] = Field(min_length=1)
+    corruption_weight: dict[Modality, NotNegative] = Field(default={})
+    corruption_epochs: Whole = 1
+    selection: Selection = "gumbel"
+    tau: Positive = 1.0
+    tau_final: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> ControllerConfig:
+        if self.mode != "universal" and len(self.budgets) != 1:
+            raise ValueError(f"mode {self.mode} takes one budget, not {len(self.budgets)}; universal takes several")
+        return self
+
+    @property
+    def supervised(self) -> bool:
+        """Whether corruption labels are used."""
+        return self.mode in ("supervised", "universal")
+
+
+class TrainConfig(Strict):
+    """A training file.
+
+    model: preset of `admn_ros.model.presets` to begin from with random weights, when a run names no
+        model folder. Later stages begin from the model folder of an earlier one.
+    """
+
+    model: str | None = None
+    data: DataConfig
+    finetune: FinetuneConfig | None = None
+    autoencoder: AutoencoderConfig | None = None
+    controller: ControllerConfig | None = None
+
+    @model_validator(mode="after")
+    def _a_stage(self) -> TrainConfig:
+        if self.finetune is None and self.autoencoder is None and self.controller is None:
+            raise ValueError("at least one of finetune, autoencoder, controller")
+        return self
+
+    def optimizer(self, stage: StageName) -> OptimizerConfig:
+        """Optimizer of a stage.
+
+        Raises:
+            ConfigError: the file does not describe the stage.
+        """
+        part: FinetuneConfig | AutoencoderConfig | ControllerConfig | None = getattr(self, stage)
+        if part is None:
+            there = [name for name in ("finetune", "autoencoder", "controller") if getattr(self, name) is not None]
+            raise ConfigError("stage", stage, f"{', '.join(there)}, which the training file describes")
+        return part.optimizer

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of preprocessed tensors with their targets, from any sample source."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.corrupted import CorruptedSource
+from admn_ros.datasets.source import LabeledReadings, SampleSource, check_index
+from admn_ros.errors import InputError
+from admn_ros.sample import Modality, MultimodalSample, SampleBatch, Target
+from admn_ros.sensing.corruption_presets import CorruptionPreset
+from admn_ros.training.seeding import CORRUPTION, ORDER, derive
+
+CLEAN = -1
+"""Number of the draw that corrupts nothing."""
+
+
+@dataclass(frozen=True)
+class LabeledBatch:
+    """A batch with what is known of it.
+
+    position_m: (B, 3) in the model's frame; 0 where there is none.
+    located: (B,) bool, whether there is a position; without one a sample counts for its class alone.
+    label: (B,) class index, -1 when unknown.
+    severity: per modality (B,) in [0, 1], NaN when unknown.
+    """
+
+    samples: SampleBatch
+    position_m: Tensor
+    located: Tensor
+    label: Tensor
+    severity: Mapping[Modality, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def available(self) -> dict[Modality, Tensor]:
+        """Per modality (B,) bool: whether any sensor node has it."""
+        return {m: present.any(dim=1) for m, present in self.samples.present.items()}
+
+    def to(self, device: torch.device | str) -> LabeledBatch:
+        """Copy to a device."""
+        return LabeledBatch(self.samples.to(device), self.position_m.to(device), self.located.to(device),
+                            self.label.to(device), {m: s.to(device) for m, s in self.severity.items()})
+
+    @classmethod
+    def stack(cls, samples: Sequence[MultimodalSample]) -> LabeledBatch:
+        """Stack samples of one model; a sample without target knows nothing."""
+        unknown = Target((math.nan, math.nan, math.nan))
+        targets = [s.target or unknown for s in samples]
+        position_m = torch.tensor([t.position_m for t in targets], dtype=torch.float32)
+        located = position_m.isfinite().all(dim=1)
+        severity = {m: torch.tensor([(t.corruption or {}).get(m, math.nan) for t in targets], dtype=torch.float32)
+                    for m in samples[0].inputs}
+        return cls(SampleBatch.stack(samples), torch.where(located[:, None], position_m, 0.0), located,
+                   torch.tensor([t.label for t in targets]), severity)
+
+
+class Spread:
+    """At most `limit` samples of a source, evenly spread over it."""
+
+    def __init__(self, source: SampleSource, limit: int) -> None:
+        self._source = source
+        self._index = np.linspace(0, len(source) - 1, min(limit, len(source))).round().astype(int).tolist()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        return self._source[self._index[check_index(index, len(self))]]
+
+
+class Samples:
+    """A split as a run sees it, epoch after epoch. What an epoch holds depends on seed and epoch alone."""
+
+    def __init__(self, source: SampleSource, model: ModelConfig, preset: CorruptionPreset | None = None, *,
+                 seed: int = 0, repeats: int = 1, clean_epochs: int = 0, draws: int | None = None,
+                 cache_mb: int = 0, workers: int = 0) -> None:
+        """Wrap a source; arguments as in `admn_ros.training.config.DataConfig`.
+
+        Raises:
+            InputError: the source is empty.
+        """
+        if not len(source):
+            raise InputError("samples", "none", "at least one")
+        self._source, self._model, self._preset, self._seed = source, model, preset, seed
+        self._repeats, self._clean_epochs, self._draws = repeats, clean_epochs, draws
+        self._room, self._workers = cache_mb * 2**20, workers
+        self._cache: dict[tuple[int, int], MultimodalSample] = {}
+
+    def __len__(self) -> int:
+        """Samples of an epoch."""
+        return len(self._source) * self._repeats
+
+    def steps(self, batch: int) -> int:
+        """Batches of an epoch; the last may be smaller."""
+        return -(-len(self) // batch)
+
+    def draw(self, epoch: int) -> int:
+        """Which corruption an epoch sees: `CLEAN`, or the number of a draw."""
+        if self._preset is None or epoch < self._clean_epochs:
+            return CLEAN
+        return epoch % self._draws if self._draws else epoch
+
+    def sample(self, epoch: int, index: int) -> MultimodalSample:
+        """One preprocessed sample of an epoch.
+
+        Raises:
+            InputError: as the source, or readings that do not fit the model.
+        """
+        draw = self.draw(epoch)
+        kept = self._cache.get((draw, index))
+        if kept is not None:
+            return kept
+        sample = self._readings(draw, index).sample(self._model)
+        if draw == CLEAN or self._draws:
+            size = sum(x.numel() * x.element_size() for x in sample.inputs.values())
+            if size <= self._room:
+                self._room -= size
+                self._cache[draw, index] = sample
+        return sample
+
+    def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None) -> Iterator[LabeledBatch]:
+        """Batches of an epoch.
+
+        Args:
+            epoch: from 0.
+            batch: samples in each.
+            shuffle: in an order that seed and epoch give; else as the source has them.
+            first: only so many batches.
+
+        Raises:
+            InputError: as `sample`.
+        """
+        order = np.arange(len(self))
+        if shuffle:
+            np.random.default_rng(derive(self._seed, ORDER, epoch)).shuffle(order)
+        parts = [order[i:i + batch].tolist() for i in range(0, len(order), batch)][:first]
+        if self._workers:
+            # The generator keeps the loader from drawing its workers' seeds out of the global one.
+            yield from DataLoader(_Epoch(self, epoch), batch_sampler=parts, collate_fn=LabeledBatch.stack,
+                                  num_workers=self._workers, generator=torch.Generator())
+        else:
+            for part in parts:
+                yield LabeledBatch.stack([self.sample(epoch, i) for i in part])
+
+    def _readings(self, draw: int, index: int) -> LabeledReadings:
+        if self._preset is None:
+            return self._source[index % len(self._source)]
+        if draw == CLEAN:
+            clean = self._source[index % len(self._source)]
+            target = Target(clean.target.position_m, clean.target.label, dict.fromkeys(self._preset.modalities, 0.0))
+            return LabeledReadings(clean.readings, target, clean.stamp_ns, clean.audio_rate_hz, clean.scene)
+        seed = derive(self._seed, CORRUPTION, draw)
+        return CorruptedSource(self._source, self._preset, seed, self._repeats)[index]
+
+
+class _Epoch(Dataset[MultimodalSample]):
+    """One epoch, for worker processes."""
+
+    def __init__(self, samples: Samples, epoch: int) -> None:
+        self._samples, self._epoch = samples, epoch
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> MultimodalSample:
+        return self._samples.sample(self._epoch, index)

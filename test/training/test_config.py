@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training files: strict, and the shipped ones say what the paper's Table 13 says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from admn_ros.config import load_config, parse_config
+from admn_ros.errors import ConfigError
+from admn_ros.model.presets import preset
+from admn_ros.training.config import TrainConfig
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
+# Table 13: epochs, learning rate, LayerDrop, modality dropout; fusion layers, width, heads.
+TABLE_13 = {
+    "mmfi_gaussian": (400, 1e-4, 0.2, 0.1, 6, 64, 4), "gdtm_gaussian": (400, 5e-4, 0.2, 0.1, 6, 256, 4),
+    "gdtm_lowlight": (100, 5e-4, 0.2, 0.1, 6, 256, 4), "gdtm_blur": (200, 5e-4, 0.2, 0.1, 6, 256, 4),
+    "ave_rain": (200, 5e-4, 0.4, 0.1, 6, 256, 4)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_shipped_files(path: Path) -> None:
+    config = load_config(TrainConfig, path)
+    model = preset(config.model or "")
+    assert config.finetune is not None
+    assert config.controller is not None
+    blocks = config.finetune.trainable_blocks
+    if blocks != "all":
+        assert set(blocks) == set(model.modalities)
+    assert all(len(model.modalities) <= b <= model.layers_total for b in config.controller.budgets)
+    if path.stem in TABLE_13:
+        f, fusion = config.finetune, model.fusion
+        assert (f.optimizer.epochs, f.optimizer.learning_rate, f.layerdrop, f.full_backbone_dropout,
+                fusion.depth, fusion.dim, fusion.heads) == TABLE_13[path.stem]
+        c = config.controller.optimizer  # Section A.1: 10 epochs for localization, 15 for classification
+        assert (c.epochs, c.learning_rate, c.schedule) == (10 if "gdtm" in path.stem else 15, 1e-3, "linear")
+
+
+def test_every_column_of_table_13_is_shipped() -> None:
+    assert {p.stem for p in FILES} == {*TABLE_13, "room_tiny"}
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    ({"finetune": {"layerdrop": 1.0}}, "finetune.layerdrop"),
+    ({"finetune": {"layer_drop": 0.2}}, "finetune.layer_drop"),
+    ({"finetune": {"trainable_blocks": "some"}}, "finetune.trainable_blocks"),
+    ({"finetune": {"loss": {"nll": 0, "distance_per_cm": 0, "classification": 0}}}, "finetune.loss"),
+    ({"controller": {"budgets": [6, 8]}}, "controller"),
+    ({"controller": {"budgets": [8], "selection": "topk"}}, "controller.selection"),
+    ({"data": {"corruption": "fog"}}, "data.corruption"),
+    ({"finetune": None}, "t.yaml"),
+])
+def test_mistakes_are_named(change: dict[str, object], named: str) -> None:
+    raw = {"data": {"folder": "d"}, "finetune": {}} | change
+    with pytest.raises(ConfigError, match=named):
+        parse_config(TrainConfig, raw, "t.yaml")
+
+
+def test_a_stage_that_is_not_there() -> None:
+    config = parse_config(TrainConfig, {"data": {}, "finetune": {}}, "t.yaml")
+    with pytest.raises(ConfigError, match="controller"):
+        config.optimizer("controller")
