@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
 # Each room may import what stands before it, and nothing after it.
 ROOMS = ("errors", "sample", "config", "sensing", "budget", "model", "inference", "recordings", "simulation",
-         "datasets", "training", "evaluation", "cli", "nodes")
+         "datasets", "baselines", "training", "evaluation", "cli", "nodes")
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
        "launch", "launch_ros", "lifecycle_msgs", "message_filters", "rcl_interfaces", "rosgraph_msgs",
        "sensor_msgs", "std_msgs", "tf2_msgs"}

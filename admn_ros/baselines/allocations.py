@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Allocations that do not look at the quality of the inputs (paper Section 4.1.2)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from admn_ros.baselines.orders import LayerOrder, every_other, prefix
+from admn_ros.baselines.policy import AllocationPolicy, Books
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.model.allocation import Allocation, allocate
+from admn_ros.sample import Modality
+
+
+@dataclass(frozen=True)
+class NaiveAllocation:
+    """The paper's Naive Allocation: the same number of layers for each available modality.
+
+    Layers are bought in turns in the model's order, up to the first that does not fit, so what is
+    spent never falls when the budget grows. A modality that is missing, at its full depth, or whose
+    first layer does not fit beside those before it leaves its turns to the others.
+    """
+
+    order: LayerOrder = every_other
+
+    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
+                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+                 requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. Scores and QoI are not read."""
+        books = Books.open(present_nodes, table, budget, requested)
+        return _in_turns(books, books.available, self.order)
+
+
+@dataclass(frozen=True)
+class OnlyModality:
+    """The paper's Image, Depth or Audio Only: one modality gets everything, at most its depth.
+
+    Without it nothing runs. What is spent never falls when the budget grows.
+    """
+
+    modality: Modality
+    order: LayerOrder = every_other
+
+    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
+                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+                 requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. Scores and QoI are not read."""
+        books = Books.open(present_nodes, table, budget, requested)
+        return _in_turns(books, [m for m in books.available if m is self.modality], self.order)
+
+
+@dataclass(frozen=True)
+class UpperBound:
+    """The paper's Upper Bound: every layer of every available modality.
+
+    It takes a budget like the others and keeps to it: one that does not hold all of this gets
+    nothing. Give it an infinite one to have the bound.
+    """
+
+    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
+                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+                 requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. Scores and QoI are not read."""
+        books = Books.open(present_nodes, table, budget, requested)
+        full = {m: table.modalities[m].depth for m in books.available}
+        return books.settle({m: range(k) for m, k in full.items()} if books.affords(full) else {}, books.available)
+
+
+@dataclass(frozen=True)
+class RandomAllocation:
+    """Random layers within the budget, drawn anew for each frame.
+
+    The draw is a function of the seed and the controller's scores and QoI, which differ from frame
+    to frame: the same frame gives the same layers, in any order of frames. Without scores and QoI all
+    frames get the same draw.
+    """
+
+    seed: int
+
+    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
+                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+                 requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`."""
+        # Seeded with text, Python's generator gives the same numbers in every process.
+        frame = sorted((str(m), list(x)) for m, x in scores.items()), sorted((str(m), q) for m, q in qoi.items())
+        draw = random.Random(f"{self.seed} {frame!r}")
+        noise = {m: [draw.random() for _ in range(c.depth)] for m, c in table.modalities.items()}
+        quality = {m: draw.random() for m in table.modalities}
+        return allocate(noise, quality, present_nodes, table, budget, requested=requested)
+
+
+@dataclass(frozen=True)
+class PrefixScores:
+    """A controller's decision read as depths: how many layers from `inner`, but always the first ones.
+
+    For backbones that were trained with nested depths, and to measure what the freedom to choose
+    single layers is worth.
+    """
+
+    inner: AllocationPolicy = allocate
+    order: LayerOrder = prefix
+
+    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
+                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+                 requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`."""
+        chosen = self.inner(scores, qoi, present_nodes, table, budget, requested=requested)
+        # All layers of a modality cost the same, so the books stay as they are.
+        active = {m: self.order(table.modalities[m].depth, len(layers)) for m, layers in chosen.active.items()}
+        return Allocation(active, chosen.cost, chosen.spent, chosen.requested, chosen.granted_limit,
+                          chosen.granted_unit, chosen.reason, chosen.reason_text)
+
+
+def _in_turns(books: Books, wanted: Sequence[Modality], order: LayerOrder) -> Allocation:
+    """Buy layers of the wanted modalities one after another until one does not fit."""
+    table, room, counts = books.table, books.room, dict.fromkeys(wanted, 0)
+    for m in wanted:
+        floor = table.modalities[m].floor(books.present[m])
+        if floor <= room:
+            room -= floor
+            counts[m] = 1
+    turns = [(k, m) for k in range(2, max((c.depth for c in table.modalities.values()), default=0) + 1)
+             for m in wanted if counts[m] and k <= table.modalities[m].depth]
+    for k, m in turns:
+        room -= table.modalities[m].layer[books.present[m] - 1]
+        if room < 0:
+            break
+        counts[m] = k
+    return books.settle({m: order(table.modalities[m].depth, k) for m, k in counts.items()}, wanted)
