@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which layers run in a batch of stage 1, and the naive allocation that its validation uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from admn_ros.errors import InputError
+from admn_ros.sample import Modality
+from admn_ros.training.config import FinetuneConfig
+
+Plan = dict[Modality, tuple[int, ...]]
+"""Layers of each modality that runs, ascending; a modality that is not named is absent."""
+
+
+def layerdrop_rate(config: FinetuneConfig, epoch: int) -> float:
+    """Rate of an epoch (from 0): linear from 0 in the first to the full rate after `ramp_epochs`."""
+    return config.layerdrop * min(1.0, epoch / config.ramp_epochs) if config.ramp_epochs else config.layerdrop
+
+
+def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int, draws: torch.Generator) -> Plan:
+    """Draw the layers of one batch (Section 3.3.2), for each modality on its own.
+
+    Absent with `modality_dropout` (drawn again if all would be), else only the first layer with
+    `full_backbone_dropout`, else each layer dropped at the epoch's rate. A modality that runs has at least
+    its first layer: without any it would be absent, which is another state.
+    """
+    present: list[Modality] = []
+    while not present:
+        chance = torch.rand(len(depths), generator=draws).tolist()
+        present = [m for m, x in zip(depths, chance, strict=True) if x >= config.modality_dropout]
+    rate = layerdrop_rate(config, epoch)
+    plan: Plan = {}
+    for modality, depth in depths.items():
+        # Drawn for absent ones too: each modality's draws do not depend on the others' fate.
+        alone = float(torch.rand((), generator=draws)) < config.full_backbone_dropout
+        kept = torch.rand(depth, generator=draws) >= rate
+        if config.keep_first_layer:
+            kept[0] = True
+        layers = tuple(kept.nonzero().flatten().tolist())
+        if modality in present:
+            plan[modality] = (0,) if alone or not layers else layers
+    return plan
+
+
+def naive_plan(depths: Mapping[Modality, int], budget: int) -> Plan:
+    """Layers of a budget without a controller: modalities share alike, each keeps every other layer.
+
+    What does not divide goes to the earlier modalities. A budget below the number of modalities leaves the
+    later ones out.
+
+    Raises:
+        InputError: a budget outside 1 to all layers.
+    """
+    if not 1 <= budget <= sum(depths.values()):
+        raise InputError("budget", budget, f"1 to {sum(depths.values())} layers")
+    counts = dict.fromkeys(depths, 0)
+    while budget:
+        for modality, depth in depths.items():
+            if budget and counts[modality] < depth:
+                counts[modality] += 1
+                budget -= 1
+    return {m: every_other(depths[m], n) for m, n in counts.items() if n}
+
+
+def every_other(depth: int, keep: int) -> tuple[int, ...]:
+    """Keep so many of `depth` layers: alternate ones go first, from the middle outwards, the first layer last.
+
+    For 12 layers this is the order of the paper's Table 9 (6, 8, 4, 2, 9, 7, 1, 5, 3, 10), then 11.
+    """
+    middle = depth // 2
+    order = [6, 8, 4, 2, 9, 7, 1, 5, 3, 10, 11] if depth == 12 else sorted(
+        range(1, depth), key=lambda i: ((i - middle) % 2, abs(i - middle), -i))
+    return tuple(sorted({*range(depth)} - {*order[:depth - keep]}))

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses and figures of an estimate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from admn_ros.model.network import NetworkOutput
+from admn_ros.sample import Modality
+from admn_ros.training.config import LossConfig
+from admn_ros.training.data import LabeledBatch
+
+CM_PER_M = 100.0
+
+
+def gaussian_nll(mean_m: Tensor, scale_tril_m: Tensor, position_m: Tensor) -> Tensor:
+    """Negative logarithm of the density, in 1/m^D, at each position: (B,) of (B, D), (B, D, D), (B, D)."""
+    residual = (position_m - mean_m)[..., None]
+    whitened = torch.linalg.solve_triangular(scale_tril_m, residual, upper=False)[..., 0]
+    log_volume = scale_tril_m.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    nll: Tensor = 0.5 * whitened.square().sum(dim=-1) + log_volume + 0.5 * mean_m.shape[-1] * math.log(2 * math.pi)
+    return nll
+
+
+def distances_m(output: NetworkOutput, batch: LabeledBatch) -> Tensor:
+    """Distance between mean and target over the model's axes, (B,); means nothing where not located."""
+    error = output.mean_m.float() - batch.position_m[:, :output.mean_m.shape[1]]
+    # The gradient of a norm at 0 is NaN in some versions; a hair's breadth avoids it.
+    return error.square().sum(dim=1).clamp_min(1e-12).sqrt()
+
+
+def task_losses(output: NetworkOutput, batch: LabeledBatch, config: LossConfig) -> dict[str, Tensor]:
+    """Weighted parts of the task loss, means over the samples that have a target; 0 where none has.
+
+    Localization counts the samples with a position, classification those with a label.
+    """
+    losses: dict[str, Tensor] = {}
+    if config.nll:
+        target = batch.position_m[:, :output.mean_m.shape[1]]
+        nll = gaussian_nll(output.mean_m.float(), output.scale_tril_m.float(), target)
+        losses["nll"] = config.nll * masked_mean(nll, batch.located)
+    if config.distance_per_cm:
+        distance = CM_PER_M * masked_mean(distances_m(output, batch), batch.located)
+        losses["distance"] = config.distance_per_cm * distance
+    if config.classification:
+        labelled = batch.label >= 0
+        entropy = F.cross_entropy(output.class_logits.float(), batch.label.clamp_min(0), reduction="none")
+        losses["class"] = config.classification * masked_mean(entropy, labelled)
+    return losses
+
+
+def corruption_losses(predicted: Mapping[Modality, Tensor], batch: LabeledBatch,
+                      weights: Mapping[Modality, float]) -> dict[str, Tensor]:
+    """Weighted |predicted - severity| per modality (Section 3.4.2), over samples with label and input."""
+    available = batch.available()
+    losses = {}
+    for modality, value in predicted.items():
+        if modality in batch.severity:
+            severity = batch.severity[modality]
+            known = severity.isfinite() & available[modality]
+            # Zeroed first: a masked NaN would still be NaN in the gradient.
+            error = (value.float() - torch.where(known, severity, 0.0)).abs()
+            losses[f"corruption_{modality}"] = weights.get(modality, 1.0) * masked_mean(error, known)
+    return losses
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of values (B,) where mask (B,) is true; 0 where it nowhere is, without breaking the graph."""
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
+
+
+class Figures:
+    """Figures of estimates over a split."""
+
+    def __init__(self) -> None:
+        self._distances: list[Tensor] = []
+        self._nll: list[Tensor] = []
+        self._right: list[Tensor] = []
+
+    def add(self, output: NetworkOutput, batch: LabeledBatch) -> None:
+        """Count a batch."""
+        located, labelled = batch.located, batch.label >= 0
+        target = batch.position_m[:, :output.mean_m.shape[1]]
+        nll = gaussian_nll(output.mean_m.float(), output.scale_tril_m.float(), target)
+        self._nll.append(nll[located].cpu())
+        self._distances.append(distances_m(output, batch)[located].cpu())
+        self._right.append((output.class_logits.argmax(dim=1) == batch.label)[labelled].float().cpu())
+
+    def result(self) -> dict[str, float]:
+        """Mean distance and NLL over located samples and accuracy over labelled ones, as far as there are any."""
+        parts = {"error_m": self._distances, "nll": self._nll, "accuracy": self._right}
+        joined = {name: torch.cat(values) for name, values in parts.items() if values}
+        return {name: float(values.mean()) for name, values in joined.items() if len(values)}
+
+
+def constant_error_m(batches: Iterable[tuple[Tensor, Tensor]]) -> float | None:
+    """Mean distance of positions (B, D) with masks (B,) to their own mean: what knowing nothing gives."""
+    located = [position[mask] for position, mask in batches]
+    positions = torch.cat(located) if located else torch.zeros(0, 1)
+    if not len(positions):
+        return None
+    return float((positions - positions.mean(dim=0)).norm(dim=1).mean())

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches: metres, masks, and corruption that depends on seed and epoch alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.sample import Modality
+from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.training.config import DataConfig
+from admn_ros.training.data import CLEAN, LabeledBatch, Samples, Spread
+from admn_ros.training.sources import open_samples
+
+
+def same(a: LabeledBatch, b: LabeledBatch) -> bool:
+    pairs = [(a.position_m, b.position_m), (a.label, b.label), *((a.severity[m], b.severity[m]) for m in a.severity)]
+    pairs += [(a.samples.inputs[m], b.samples.inputs[m]) for m in a.samples.inputs]
+    return all(torch.equal(x.nan_to_num(-1), y.nan_to_num(-1)) for x, y in pairs)
+
+
+def samples(dataset: Path, model: ModelConfig, **more: int | None) -> Samples:
+    preset = corruption_preset("room-all", modalities=tuple(model.modalities))
+    return Samples(SimulatedDataset(dataset, "train"), model, preset, **{"seed": 3, **more})  # type: ignore[arg-type]
+
+
+def test_targets_in_metres_and_samples_without_a_car(dataset: Path, model: ModelConfig) -> None:
+    source = SimulatedDataset(dataset, "train")
+    batch = next(Samples(source, model).batches(0, 12, shuffle=False))
+    assert batch.label.tolist() == [0, 1, 2] * 4
+    assert batch.located.tolist() == [True, True, False] * 4
+    for i in range(12):
+        wanted = source[i].target.position_m if i % 3 < 2 else (0, 0, 0)
+        assert np.allclose(batch.position_m[i], wanted)
+    assert all(s.isnan().all() for s in batch.severity.values())
+    assert {m: tuple(x.shape[1:]) for m, x in batch.samples.inputs.items()} == {
+        m: (2, *c.input.shape) for m, c in model.modalities.items()}
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch(dataset: Path, model: ModelConfig) -> None:
+    first = list(samples(dataset, model).batches(5, 4, shuffle=True))
+    again = samples(dataset, model)
+    list(again.batches(4, 4, shuffle=True))
+    assert all(same(a, b) for a, b in zip(first, again.batches(5, 4, shuffle=True), strict=True))
+    other = list(samples(dataset, model, seed=4).batches(5, 4, shuffle=True))
+    assert not all(same(a, b) for a, b in zip(first, other, strict=True))
+    in_order = [next(samples(dataset, model).batches(e, 12, shuffle=False)) for e in (5, 6)]
+    assert not same(*in_order)  # another epoch, another corruption
+    labels = [torch.cat([b.label for b in again.batches(e, 4, shuffle=True)]).tolist() for e in (5, 6)]
+    assert labels[0] != labels[1]
+    assert sorted(labels[0]) == sorted(labels[1])
+
+
+def test_worker_processes_give_the_same(dataset: Path, model: ModelConfig) -> None:
+    here = samples(dataset, model).batches(2, 4, shuffle=True)
+    there = samples(dataset, model, workers=2).batches(2, 4, shuffle=True)
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
+
+
+def test_cache_changes_nothing_and_keeps_to_its_size(dataset: Path, model: ModelConfig) -> None:
+    cached, fresh = samples(dataset, model, draws=2, cache_mb=64), samples(dataset, model, draws=2)
+    for epoch in (0, 1, 2, 3):
+        for a, b in zip(cached.batches(epoch, 5, shuffle=True), fresh.batches(epoch, 5, shuffle=True), strict=True):
+            assert same(a, b)
+    assert cached.sample(3, 7) is cached.sample(1, 7)
+    assert fresh.sample(3, 7) is not fresh.sample(3, 7)
+    small = samples(dataset, model, draws=1, cache_mb=0)
+    assert small.sample(0, 0) is not small.sample(0, 0)
+
+
+def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
+    data = samples(dataset, model, clean_epochs=2, repeats=3)
+    assert [data.draw(e) for e in range(4)] == [CLEAN, CLEAN, 2, 3]
+    assert len(data) == 36
+    assert data.steps(10) == 4
+    clean = next(data.batches(0, 36, shuffle=False))
+    assert all((s == 0).all() for s in clean.severity.values())
+    bad = next(data.batches(2, 36, shuffle=False)).severity[Modality.RGB].view(3, 12)
+    assert (bad > 0).any()
+    assert not torch.equal(bad[0], bad[1])  # each repeat has a draw of its own
+
+
+def test_a_part_of_a_split_is_spread_over_it(dataset: Path) -> None:
+    source = SimulatedDataset(dataset, "train")
+    part = Spread(source, 4)
+    assert [part[i].stamp_ns for i in range(4)] == [source[i].stamp_ns for i in (0, 4, 7, 11)]
+    assert len(Spread(source, 100)) == 12
+
+
+def test_validation_is_the_same_every_time_and_not_training(dataset: Path, model: ModelConfig) -> None:
+    config = DataConfig(folder=str(dataset), corruption="room-all", validation="train")
+    train, validation = open_samples(config, model, 0)
+    first, second = (next(validation.batches(e, 12, shuffle=False)) for e in (0, 1))
+    assert same(first, second)
+    assert not same(first, next(train.batches(0, 12, shuffle=False)))
+
+
+def test_bad_places(dataset: Path, model: ModelConfig) -> None:
+    with pytest.raises(ConfigError, match=r"data\.folder"):
+        open_samples(DataConfig(), model, 0)
+    with pytest.raises(InputError, match="split"):
+        open_samples(DataConfig(folder=str(dataset), train="training"), model, 0)

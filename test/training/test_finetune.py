@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 1: which layers are dropped how often, what is trained, and that it learns."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.sample import Modality
+from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
+from admn_ros.training.data import LabeledBatch, Samples, Spread
+from admn_ros.training.finetune import Finetune
+from admn_ros.training.layer_plans import draw_plan, every_other, layerdrop_rate, naive_plan
+from admn_ros.training.loop import fit
+from admn_ros.training.losses import gaussian_nll, task_losses
+
+DEPTHS = {Modality.RGB: 12, Modality.DEPTH: 8}
+ALL = [Modality.RGB, Modality.DEPTH]
+
+
+def share(hits: int, of: int, wanted: float) -> bool:
+    """Within five standard deviations of a binomial."""
+    return abs(hits / of - wanted) < 5 * math.sqrt(wanted * (1 - wanted) / of) + 1e-12
+
+
+@pytest.mark.parametrize("keep_first", [True, False])
+def test_layerdrop_statistics(keep_first: bool) -> None:
+    config = FinetuneConfig(layerdrop=0.3, full_backbone_dropout=0.15, modality_dropout=0.2,
+                            keep_first_layer=keep_first)
+    draws, n = torch.Generator().manual_seed(0), 6000
+    plans = [draw_plan(config, DEPTHS, 0, draws) for _ in range(n)]
+    assert all(plans)  # never nothing at all
+    absent = {m: sum(m not in p for p in plans) for m in ALL}
+    # Both absent (4 %) is drawn again.
+    for m in ALL:
+        assert share(absent[m], n, 0.2 * 0.8 / 0.96)
+        present = [p[m] for p in plans if m in p]
+        alone = sum(layers == (0,) for layers in present)
+        assert share(alone, len(present), 0.15 + 0.85 * 0.3 ** (DEPTHS[m] - 1))
+        several = [layers for layers in present if layers != (0,)]
+        for i in range(1, DEPTHS[m]):
+            assert share(sum(i in layers for layers in several), len(several), 0.7 / (1 - 0.3 ** (DEPTHS[m] - 1)))
+        assert share(sum(0 in layers for layers in several), len(several), 1.0 if keep_first else 0.7)
+    # Layers and modalities are independent of each other.
+    rgb = [p[Modality.RGB] for p in plans if len(p.get(Modality.RGB, ())) > 1]
+    assert share(sum(3 in x and 7 in x for x in rgb), len(rgb), 0.49)
+    both = [p for p in plans if len(p) == 2]
+    single = {m: sum(p[m] == (0,) for p in both) / len(both) for m in ALL}
+    assert share(sum(p[Modality.RGB] == p[Modality.DEPTH] == (0,) for p in both), len(both),
+                 single[Modality.RGB] * single[Modality.DEPTH])
+
+
+def test_ramp() -> None:
+    config = FinetuneConfig(layerdrop=0.4, ramp_epochs=4)
+    assert [layerdrop_rate(config, e) for e in range(6)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
+    assert layerdrop_rate(FinetuneConfig(layerdrop=0.4), 0) == 0.4
+
+
+def test_naive_allocation() -> None:
+    assert every_other(12, 8) == (0, 1, 3, 5, 7, 9, 10, 11)  # Table 9: 6, 8, 4, 2 removed
+    assert every_other(12, 3) == (0, 10, 11)                 # the official code's
+    assert every_other(6, 3) == (0, 2, 4)
+    for depth in (1, 4, 7, 12):
+        for keep in range(1, depth + 1):
+            layers = every_other(depth, keep)
+            assert len(layers) == keep
+            assert layers[0] == 0
+    for budget in range(1, 21):
+        plan = naive_plan(DEPTHS, budget)
+        assert sum(map(len, plan.values())) == budget
+    assert naive_plan(DEPTHS, 1) == {Modality.RGB: (0,)}
+    with pytest.raises(InputError, match="budget"):
+        naive_plan(DEPTHS, 21)
+
+
+def test_nll_is_the_gaussian() -> None:
+    generator = torch.Generator().manual_seed(1)
+    mean, target = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
+    std = torch.rand(5, 3, generator=generator) + 0.1
+    tril = torch.randn(5, 3, 3, generator=generator).tril(-1) + torch.diag_embed(std)
+    wanted = -torch.distributions.MultivariateNormal(mean, scale_tril=tril).log_prob(target)
+    assert torch.allclose(gaussian_nll(mean, tril, target), wanted, rtol=1e-4)
+
+
+def test_samples_without_a_car_count_for_their_class_alone(dataset: Path, model: ModelConfig) -> None:
+    batch = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 3, shuffle=False))
+    mean = torch.tensor([[0.5, 0.5], [0.5, 0.5], [9.0, 9.0]], requires_grad=True)
+    logits = torch.zeros(3, 3, requires_grad=True)
+    output = NetworkOutput(mean, torch.eye(2).expand(3, 2, 2), logits)
+    losses = task_losses(output, batch, LossConfig())
+    # 0.05 per centimetre of mean distance, over the two that have a car.
+    far = (batch.position_m[:2, :2] - 0.5).norm(dim=1).mean()
+    assert losses["distance"].item() == pytest.approx(0.05 * 100 * float(far), rel=1e-5)
+    assert losses["class"].item() == pytest.approx(math.log(3))
+    sum(losses.values(), torch.zeros(())).backward()
+    assert mean.grad is not None and logits.grad is not None
+    assert not mean.grad[2].any()
+    assert mean.grad[:2].all()
+    assert logits.grad[2].any()
+    nowhere = LabeledBatch(batch.samples, batch.position_m, torch.zeros(3, dtype=torch.bool), batch.label,
+                           batch.severity)
+    assert task_losses(output, nowhere, LossConfig())["nll"].item() == 0
+
+
+def test_it_learns_a_tiny_set(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_path: Path) -> None:
+    config = FinetuneConfig(
+        optimizer=OptimizerConfig(learning_rate=2e-3, schedule="cosine", warm_up_epochs=1, batch=4, epochs=6,
+                                  clip_norm=1.0),
+        layerdrop=0.1, full_backbone_dropout=0.05, modality_dropout=0.0, budgets=(3, 6))
+    few = Spread(SimulatedDataset(dataset, "train"), 4)
+    train = Samples(few, model, cache_mb=64, repeats=30)
+    rows = fit(Finetune(network, config), train, Samples(few, model), config.optimizer, tmp_path)
+    assert rows[-1]["val/full/error_m"] < 0.2 * rows[-1]["val/constant/error_m"] < rows[0]["val/full/error_m"]
+    assert rows[-1]["val/full/nll"] < rows[0]["val/full/nll"] - 2
+    assert rows[-1]["train/loss"] < 0.3 * rows[0]["train/loss"]
+    # Sub-networks were trained along.
+    assert rows[-1]["val/naive_6/error_m"] < 0.3 * rows[-1]["val/constant/error_m"]
+
+
+def test_frozen_blocks_stay(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_path: Path) -> None:
+    config = FinetuneConfig(optimizer=OptimizerConfig(batch=4, epochs=2), layerdrop=0.0,
+                            trainable_blocks={Modality.RGB: 1, Modality.DEPTH: 2, Modality.AUDIO: 0})
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fit(Finetune(network, config), Samples(SimulatedDataset(dataset, "train"), model), None, config.optimizer, tmp_path)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    allowed = ("backbones.rgb.blocks.2.", "backbones.depth.blocks.1.", "backbones.depth.blocks.2.", "adapters.",
+               "fusion.", "localization.", "classification.")
+    assert all(name.startswith(allowed) for name in changed)
+    assert all(any(name.startswith(part) for name in changed) for part in allowed)
+
+
+def test_choices_that_do_not_fit_the_model(network: AdmnNetwork) -> None:
+    with pytest.raises(ConfigError, match=r"trainable_blocks\.rgb"):
+        Finetune(network, FinetuneConfig(trainable_blocks={Modality.RGB: 5, Modality.DEPTH: 1, Modality.AUDIO: 1}))
+    with pytest.raises(ConfigError, match="trainable_blocks"):
+        Finetune(network, FinetuneConfig(trainable_blocks={Modality.RGB: 1}))
+    with pytest.raises(ConfigError, match="budgets"):
+        Finetune(network, FinetuneConfig(budgets=(10,)))

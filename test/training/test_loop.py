@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: interrupted and resumed is bit for bit the same; what goes wrong is said early."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import resource
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import Tensor
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.errors import AdmnError, ConfigError, InputError
+from admn_ros.model.checkpoint import initialize
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.training.config import FinetuneConfig, OptimizerConfig, StageName
+from admn_ros.training.data import LabeledBatch, Samples
+from admn_ros.training.finetune import Finetune
+from admn_ros.training.loop import Report, fit, learning_rate
+from admn_ros.training.stage import Stage, Step
+
+CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=5, epochs=4, seed=7)
+
+
+class InterruptError(Exception):
+    """As if the machine went down."""
+
+
+def samples(dataset: Path, model: ModelConfig) -> Samples:
+    preset = corruption_preset("room-all", modalities=tuple(model.modalities))
+    return Samples(SimulatedDataset(dataset, "train"), model, preset, seed=7)
+
+
+def run(dataset: Path, model: ModelConfig, folder: Path, config: OptimizerConfig = CONFIG, *, resume: bool = False,
+        stop: tuple[int, int] | None = None, weights: int = 0, seen: list[Report] | None = None) -> dict[str, Tensor]:
+    """Finetune the micro model; `stop`: the epoch and step after which it goes down."""
+    network = AdmnNetwork(model)
+    initialize(network, weights)
+
+    def progress(report: Report) -> None:
+        if seen is not None:
+            seen.append(report)
+        if stop == (report.epoch, report.step) and report.figures is None:
+            raise InterruptError
+
+    stage = Finetune(network, FinetuneConfig(trainable_blocks=dict.fromkeys(model.modalities, 2)))
+    fit(stage, samples(dataset, model), samples(dataset, model), config, folder, resume=resume, progress=progress)
+    return network.state_dict()
+
+
+def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.mark.parametrize("stop", [(0, 1), (2, 0), (3, 2)])
+def test_interrupted_and_resumed_is_the_same(dataset: Path, model: ModelConfig, tmp_path: Path,
+                                             stop: tuple[int, int]) -> None:
+    whole = run(dataset, model, tmp_path / "whole")
+    with pytest.raises(InterruptError):
+        run(dataset, model, tmp_path / "parts", stop=stop)
+    torch.rand(17)  # whatever the process did in between
+    assert equal(run(dataset, model, tmp_path / "parts", resume=True), whole)
+    for name in ("metrics.jsonl", "metrics.csv"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    # A run that is done stays as it is.
+    assert equal(run(dataset, model, tmp_path / "parts", resume=True), whole)
+
+
+def test_the_seed_decides(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = run(dataset, model, tmp_path / "a")
+    torch.manual_seed(2)
+    assert equal(first, run(dataset, model, tmp_path / "b"))
+    assert not equal(first, run(dataset, model, tmp_path / "c", CONFIG.model_copy(update={"seed": 8})))
+
+
+def test_figures(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    seen: list[Report] = []
+    run(dataset, model, tmp_path, seen=seen)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    with (tmp_path / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4] == [int(row["epoch"]) for row in table]
+    assert [float(row["val/full/error_m"]) for row in table] == [line["val/full/error_m"] for line in lines]
+    first = [r for r in seen if r.epoch == 0 and r.figures is None]
+    assert [(r.step, r.steps) for r in first] == [(0, 3), (1, 3), (2, 3)]
+    mean = sum(r.losses["nll"] * n for r, n in zip(first, (5, 5, 2), strict=True)) / 12
+    assert lines[0]["train/nll"] == pytest.approx(mean)
+    assert [p.name for p in tmp_path.glob("checkpoint-*")] == ["checkpoint-00004"]
+    assert not list(tmp_path.glob(".partial*"))
+
+
+def test_dry_run(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_path: Path) -> None:
+    seen: list[Report] = []
+    data = samples(dataset, model)
+    rows = fit(Finetune(network, FinetuneConfig()), data, data, CONFIG.model_copy(update={"batch": 3}), tmp_path,
+               dry_run=True, progress=seen.append)
+    assert [(r.step, r.steps, r.figures is None) for r in seen] == [(0, 2, True), (1, 2, True), (1, 2, False)]
+    assert len(rows) == 1
+
+
+def test_another_configuration_is_refused(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    run(dataset, model, tmp_path)
+    with pytest.raises(InputError, match="resume"):
+        run(dataset, model, tmp_path)
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: found 0.01"):
+        run(dataset, model, tmp_path, CONFIG.model_copy(update={"learning_rate": 0.01}), resume=True)
+    with pytest.raises(ConfigError, match="frozen weights"):
+        run(dataset, model, tmp_path, weights=1, resume=True)
+
+
+def test_a_broken_checkpoint_is_named(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    run(dataset, model, tmp_path)
+    for name in ("weights.safetensors", "optimizer.pt", "run.json"):
+        file = tmp_path / "checkpoint-00004" / name
+        whole = file.read_bytes()
+        file.write_bytes(whole[:len(whole) // 2])
+        with pytest.raises(InputError, match="checkpoint-00004"):
+            run(dataset, model, tmp_path, resume=True)
+        file.write_bytes(whole)
+    run(dataset, model, tmp_path, resume=True)
+
+
+class Going(Stage):
+    """A parabola whose loss or gradient turns NaN in the second epoch's first step."""
+
+    name: ClassVar[StageName] = "finetune"
+
+    def __init__(self, how: str) -> None:
+        super().__init__(torch.nn.Linear(1, 1))
+        self.how, self.calls = how, 0
+
+    def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
+        self.calls += 1
+        good = sum((p.square().sum() for p in self.module.parameters()), torch.zeros(()))
+        bad = good
+        if step.epoch == 1:
+            # The root of nothing is finite, its slope is not.
+            bad = good * math.nan if self.how == "loss" else (good * 0).sqrt()
+        return {"good": good, "bad": bad}
+
+    def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
+        return {}
+
+
+@pytest.mark.parametrize(("how", "said"), [("loss", "epoch 2, step 1: the loss 'bad' is nan"),
+                                           ("gradient", "epoch 2, step 1: the gradient of good \\+ bad")])
+def test_nan_stops_at_once(dataset: Path, model: ModelConfig, tmp_path: Path, how: str, said: str) -> None:
+    stage = Going(how)
+    with pytest.raises(AdmnError, match=said):
+        fit(stage, samples(dataset, model), None, CONFIG, tmp_path)
+    assert stage.calls == 4  # three steps of the first epoch, one of the second
+    assert all(p.isfinite().all() for p in stage.module.parameters())
+    assert (tmp_path / "checkpoint-00001" / "run.json").is_file()
+
+
+def test_a_folder_that_cannot_be_written(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    stage = Going("loss")
+    with pytest.raises(InputError, match="writable folder"):
+        fit(stage, samples(dataset, model), None, CONFIG, tmp_path / "file" / "run")
+    assert not stage.calls  # before any work
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(dataset: Path, model: ModelConfig,
+                                                                       tmp_path: Path) -> None:
+    def progress(report: Report) -> None:
+        if report.epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # as a disk with 8 KiB left for each file
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    network = AdmnNetwork(model)
+    initialize(network, 0)
+    try:
+        with pytest.raises(InputError, match="writable folder with space"):
+            fit(Finetune(network, FinetuneConfig()), samples(dataset, model), None, CONFIG, tmp_path, progress=progress)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.glob("*checkpoint*")] == ["checkpoint-00001"]
+
+
+def test_schedules() -> None:
+    def rates(**settings: object) -> list[float]:
+        config = OptimizerConfig.model_validate({"learning_rate": 1.0, "epochs": 4} | settings)
+        return [learning_rate(config, s, 2) for s in range(8)]
+
+    assert rates() == [1.0] * 8
+    assert rates(schedule="linear") == pytest.approx([1 - s / 8 for s in range(8)])
+    assert rates(schedule="linear", final=0.2)[4] == pytest.approx(0.6)
+    assert rates(schedule="cosine")[4] == pytest.approx(0.5)
+    assert rates(warm_up_epochs=2)[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates(warm_up_epochs=1, schedule="cosine")[2] == 1.0
