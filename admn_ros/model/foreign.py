@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoint files of others, read as plain tensors and nothing more."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from admn_ros.errors import ModelError
+
+PICKLED, SAFE = (".pt", ".pth", ".bin"), ".safetensors"
+WRAPPERS = ("model", "state_dict", "model_state_dict")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What became of a foreign checkpoint. Prints as a few lines.
+
+    loaded: our weights that took a tensor as it was, or with other channels.
+    interpolated: our weights that took a resampled tensor.
+    ignored: foreign tensors without a place here.
+    missing: our weights that got nothing and stay as they were.
+    notes: what to know before use, one sentence each.
+    """
+
+    loaded: tuple[str, ...]
+    interpolated: tuple[str, ...]
+    ignored: tuple[str, ...]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        parts = (("loaded", self.loaded), ("interpolated", self.interpolated), ("ignored", self.ignored),
+                 ("missing", self.missing))
+        lines = [f"{what}: {len(names)} ({_roots(names)})" if names else f"{what}: none" for what, names in parts]
+        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+
+
+def read_foreign(path: str | Path) -> dict[str, Tensor]:
+    """Read the weights of a foreign checkpoint, on the CPU.
+
+    PyTorch's files are read with `weights_only`, so that no code in them runs. Around the weights may
+    be 'model', 'state_dict' or 'model_state_dict'; before their names may be 'module.'.
+
+    Args:
+        path: .pt, .pth, .bin or .safetensors.
+
+    Raises:
+        ModelError: the file is missing, of another kind, broken, holds no weights, or holds objects
+            that only code could rebuild.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelError(str(path), "nothing" if not path.exists() else "no file", "a checkpoint file")
+    if path.suffix == SAFE:
+        try:
+            held: object = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete safetensors file") from error
+    elif path.suffix in PICKLED:
+        held = _read_pickled(path)
+    else:
+        raise ModelError(str(path), f"a {path.suffix or 'nameless'} file", ", ".join((*PICKLED, SAFE)))
+    for wrapper in _chain(held):
+        held = wrapper
+    weights = {str(name).removeprefix("module."): value for name, value in held.items()
+               if isinstance(value, Tensor)} if isinstance(held, dict) else {}
+    if not weights:
+        raise ModelError(str(path), f"a {type(held).__name__} without weights", "a dict of tensors")
+    return weights
+
+
+def _read_pickled(path: Path) -> object:
+    # Training scripts store their command line beside the weights. A Namespace is a bare record, which
+    # weights_only rebuilds without running anything; PyTorch before 2.5 cannot be told so.
+    allow = getattr(torch.serialization, "safe_globals", None)
+    context: AbstractContextManager[object] = allow([argparse.Namespace]) if allow else contextlib.nullcontext()
+    try:
+        with context:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # PyTorch has several types for this, among them that of a module which no file here may import.
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            raise ModelError(str(path), "objects that only code could rebuild, or a broken file",
+                             "plain tensors; save the state dict alone") from error
+        raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
+
+
+def _chain(held: object) -> Iterable[object]:
+    """What stands inside the wrappers, from outside to inside."""
+    while isinstance(held, dict):
+        inner = next((held[w] for w in WRAPPERS if isinstance(held.get(w), dict)), None)
+        if inner is None:
+            return
+        held = inner
+        yield held
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _roots(names: Iterable[str]) -> str:
+    counts = Counter(name.split(".")[0] for name in names)
+    return ", ".join(f"{root} x{n}" if n > 1 else root for root, n in counts.items())

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pretrained ViT backbones of others: MAE, AudioMAE, DeiT and timm. Their names are ours."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from admn_ros.errors import InputError, ModelError
+from admn_ros.model.foreign import ImportReport, read_foreign
+from admn_ros.model.importing_admn import import_admn
+from admn_ros.model.vit import AdaptiveViT
+
+__all__ = ["ImportReport", "Kind", "import_admn", "load_backbone", "read_foreign"]
+
+Kind = Literal["auto", "mae", "timm", "deit", "audiomae"]
+
+AUDIOMAE_ROWS = 8
+"""AudioMAE's spectrograms are this many times longer in time than in mels: 1024 x 128."""
+
+# Decoders, heads and tokens that a class-token backbone has no use for.
+SPARE = re.compile(r"(decoder_\w+|mask_token|head|head_dist|fc_norm|dist_token|pre_logits)(\.|$)")
+BLOCK = re.compile(r"blocks\.(\d+)\.")
+POSITION, PATCH = "pos_embed", "patch_embed.proj.weight"
+
+
+def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "auto", *,
+                  source_grid: tuple[int, int] | None = None) -> ImportReport:
+    """Put a pretrained backbone into one of ours, in place (paper Section 3.2 starts from MAE).
+
+    Channels of the patch embedding: its response to equal channels is kept, so 3 to 1 is the sum and
+    1 to 3 a third each. Kernels of another size are pooled so that a coarser picture gets the same
+    response. Position embeddings are interpolated
+    bicubically over the grid of patches; those of the class token are kept and those of a distillation
+    token dropped. AudioMAE's spectrograms have time along the rows and ours along the columns, so
+    its kernels and grid are transposed. LayerNorm's epsilon, which no file holds, is 1e-6 here, as in
+    MAE, AudioMAE, DeiT and timm.
+
+    Args:
+        vit: changed only if everything fits.
+        state: weights as `read_foreign` gives them; a deeper backbone leaves its last layers unused.
+        kind: where they come from; "auto" tells from the names and shapes.
+        source_grid: rows and columns of the patches, where they are not square (AudioMAE: 8 to 1).
+
+    Raises:
+        InputError: no such kind.
+        ModelError: not a ViT with these names, another width, weights that are not finite, or parts
+            that ours does not have and that change what it computes.
+    """
+    if PATCH not in state:
+        raise ModelError("checkpoint", f"names such as {', '.join(list(state)[:3]) or 'none'}",
+                         f"the names of timm's ViT, with {PATCH}")
+    if kind not in get_args(Kind):
+        raise InputError("kind", kind, ", ".join(get_args(Kind)))
+    source = _Source(state, _guess(state) if kind == "auto" else kind, source_grid)
+    own = vit.state_dict()
+    ignored = _spare(state, own, vit.depth)
+    values: dict[str, Tensor] = {}
+    interpolated = []
+    for name, target in own.items():
+        if name not in state:
+            continue
+        value, resampled = source.adapt(name, vit)
+        if value.shape != target.shape:
+            raise ModelError(name, tuple(state[name].shape), f"what makes {tuple(target.shape)}")
+        if not bool(torch.isfinite(value).all()):
+            raise ModelError(name, "NaN or infinite weights", "finite weights")
+        values[name] = value
+        if resampled:
+            interpolated.append(name)
+    vit.load_state_dict(values, strict=False)
+    missing = tuple(name for name in own if name not in values)
+    return ImportReport(tuple(n for n in values if n not in interpolated), tuple(interpolated), ignored, missing,
+                        tuple(source.notes(vit, ignored, missing)))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A foreign backbone: its weights, where they come from, and its grid if someone gave it."""
+
+    state: Mapping[str, Tensor]
+    kind: str
+    given_grid: tuple[int, int] | None
+
+    @property
+    def prefix(self) -> int:
+        """Tokens before the patches."""
+        return 2 if "dist_token" in self.state else 1
+
+    def adapt(self, name: str, vit: AdaptiveViT) -> tuple[Tensor, bool]:
+        """A foreign tensor as ours needs it, and whether it was resampled."""
+        value = self.state[name].float()
+        if name == POSITION:
+            return self._positions(value, vit)
+        return self._kernel(value, vit) if name == PATCH else (value, False)
+
+    def _kernel(self, value: Tensor, vit: AdaptiveViT) -> tuple[Tensor, bool]:
+        if value.ndim != 4:
+            raise ModelError(PATCH, tuple(value.shape), "(width, channels, rows, columns)")
+        if self.kind == "audiomae":
+            value = value.transpose(2, 3)
+        channels, patch = vit.shape[0], _patch(vit)
+        if value.shape[1] != channels:
+            value = value.sum(dim=1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        size = (value.shape[2], value.shape[3])
+        if size == patch:
+            return value, False
+        # Pixels that a larger kernel would see repeated are summed up: the smaller one answers the same.
+        return F.interpolate(value, patch, mode="area") * (math.prod(size) / math.prod(patch)), True
+
+    def _positions(self, value: Tensor, vit: AdaptiveViT) -> tuple[Tensor, bool]:
+        if value.ndim != 3 or value.shape[1] <= self.prefix:
+            raise ModelError(POSITION, tuple(value.shape), f"(1, {self.prefix} + patches, width)")
+        target, grid = target_grid(vit), self.grid(value.shape[1] - self.prefix)
+        patches = value[:, self.prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
+        if self.kind == "audiomae":
+            patches = patches.transpose(2, 3)
+        resampled = tuple(patches.shape[2:]) != target
+        if resampled:
+            patches = F.interpolate(patches, target, mode="bicubic", align_corners=False, antialias=True)
+        return torch.cat([value[:, :1], patches.flatten(2).transpose(1, 2)], dim=1), resampled
+
+    def grid(self, patches: int) -> tuple[int, int]:
+        """Rows and columns of the foreign grid."""
+        if self.given_grid is not None:
+            if math.prod(self.given_grid) != patches:
+                raise InputError("source_grid", self.given_grid, f"rows and columns of {patches} patches")
+            return self.given_grid
+        tall = AUDIOMAE_ROWS if self.kind == "audiomae" else 1
+        columns = math.isqrt(patches // tall)
+        if tall * columns * columns != patches:
+            raise ModelError(POSITION, f"{patches} patches", f"a grid of {tall} to 1; else give source_grid")
+        return tall * columns, columns
+
+    def notes(self, vit: AdaptiveViT, ignored: tuple[str, ...], missing: tuple[str, ...]) -> list[str]:
+        """What to know of this import."""
+        notes = [f"read as {self.kind}; LayerNorm epsilon 1e-6"]
+        if POSITION in self.state:
+            grid = self.grid(self.state[POSITION].shape[1] - self.prefix)
+            notes.append(f"positions of {grid[0]} x {grid[1]} patches to {target_grid(vit)[0]} x {target_grid(vit)[1]}"
+                         + (", transposed" if self.kind == "audiomae" else ""))
+        if self.state[PATCH].shape[1] != vit.shape[0]:
+            notes.append(f"patch embedding from {self.state[PATCH].shape[1]} channels to {vit.shape[0]}")
+        if any(n.startswith("fc_norm.") for n in ignored) and "norm.weight" in missing:
+            notes.append("its last norm was trained on the mean of the patches, not on the class token; ours stays as "
+                         "it was and needs training")
+        unused = {n.split(".")[1] for n in ignored if n.startswith("blocks.")}
+        if unused:
+            notes.append(f"the last {len(unused)} of its layers are not used")
+        return notes
+
+
+def target_grid(vit: AdaptiveViT) -> tuple[int, int]:
+    """Rows and columns of our patches."""
+    rows, columns = _patch(vit)
+    return vit.shape[1] // rows, vit.shape[2] // columns
+
+
+def _patch(vit: AdaptiveViT) -> tuple[int, int]:
+    rows, columns = vit.patch_embed.proj.kernel_size
+    return rows, columns
+
+
+def _guess(state: Mapping[str, Tensor]) -> str:
+    """Where weights come from. Only AudioMAE is treated in another way than the rest."""
+    tokens = state[POSITION].shape[1] - 1 if POSITION in state else 0
+    columns = math.isqrt(max(tokens, 0) // AUDIOMAE_ROWS)
+    if state[PATCH].shape[1] == 1 and tokens and tokens == AUDIOMAE_ROWS * columns * columns:
+        return "audiomae"
+    if "dist_token" in state:
+        return "deit"
+    return "mae" if any(name.startswith("decoder_") for name in state) else "timm"
+
+
+def _spare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], depth: int) -> tuple[str, ...]:
+    """Foreign tensors without a place here.
+
+    Raises:
+        ModelError: one of them changes what the backbone computes (layer scale, register tokens, ...).
+    """
+    spare = []
+    for name in state:
+        if name in own:
+            continue
+        block = BLOCK.match(name)
+        if not SPARE.match(name) and not (block and int(block[1]) >= depth):
+            raise ModelError(name, "a part that our backbone does not have", "the plain ViT of MAE, DeiT and timm")
+        spare.append(name)
+    return tuple(spare)

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints of the official ADMN release (Stage 1 and Stage 2) to model folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, get_args
+
+import torch
+from torch import Tensor
+
+from admn_ros.config import (
+    AudioInput,
+    BackboneConfig,
+    DepthInput,
+    FusionConfig,
+    InputConfig,
+    LocalizationConfig,
+    ModalityConfig,
+    ModelConfig,
+    QoiConfig,
+    RgbInput,
+)
+from admn_ros.errors import InputError, ModelError
+from admn_ros.model.checkpoint import CONFIG, COSTS, WEIGHTS, initialize
+from admn_ros.model.foreign import ImportReport, read_foreign
+from admn_ros.model.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
+from admn_ros.model.legacy_network import Layout, LegacyConfig, LegacyNetwork, save_legacy
+from admn_ros.model.presets import AVE_CLASSES, GDTM_NODES
+from admn_ros.sample import Modality
+
+HEAD_WIDTH: Final = 64
+"""Width of an attention head of the official backbones; a state dict does not tell it."""
+TRANSFORMER_HEADS: Final = 4
+SPECTROGRAM_ASPECT: Final = 8
+BATCH_NORM_EPS: Final = 1e-5
+STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True: (1, 4, 8, 12)}
+"""Where convolutions and projection stand in the official stems, without and with batch norms."""
+OUR_STEM: Final = (0, 2, 5, 8)
+FROZEN_HEADS: Final = ("head.weight", "head.bias")
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What an official layout calls its parts: per modality the backbone, the adapter and the stem."""
+
+    parts: Mapping[Modality, tuple[str, str, str]]
+    adapter: tuple[str, str]
+    nodes: tuple[str, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+LAYOUTS: Final[dict[Layout, _Names]] = {
+    "gdtm": _Names(
+        {Modality.RGB: ("vision", "vision_adapter", "zed_camera_left"),
+         Modality.DEPTH: ("depth", "depth_adapter", "realsense_camera_depth")},
+        ("fc1", "fc2"), GDTM_NODES, ("car",),
+        ("it was trained on pictures and depth stretched to [0, 1] frame by frame; our depth input is metric",
+         "OptiTrack's (x, z) in cm is given out as (x, -z) in m; every standard deviation is at least 1 cm",
+         "it does not classify: the one class has probability 1")),
+    "mmfi": _Names(
+        {Modality.RGB: ("vision", "vision_adapter", "rgb"), Modality.DEPTH: ("depth", "depth_adapter", "depth")},
+        ("0", "2"), tuple(f"frame{i:02d}" for i in range(1, 16)), tuple(f"A{i:02d}" for i in range(1, 28)),
+        ("it was trained on coloured depth pictures, not on metric depth", "it does not localize")),
+    "ave": _Names(
+        {Modality.RGB: ("vision", "vision_adapter", "image"), Modality.AUDIO: ("audio", "audio_adapter", "audio")},
+        ("fc1", "fc2"), tuple(f"frame{i}" for i in range(1, 9)), AVE_CLASSES,
+        ("it was trained on Kaldi filter banks; our log-mel spectrogram is close and not the same",
+         "the spectrogram stands at the first frame",
+         "GFLOPs of the look at the spectrogram are counted too low; profile before a budget in GFLOPs",
+         "it does not localize")),
+}
+
+
+def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
+                force: bool = False) -> ImportReport:
+    """Turn an official checkpoint into a model folder that `load_legacy` reads.
+
+    The network keeps the quirks of the release (`admn_ros.model.legacy_head`), so that its outputs
+    are the official ones. A Stage 1 checkpoint has no controller: its layer scores are random.
+
+    Args:
+        path: the official state dict, .pt.
+        layout: whose network it is; widths and depths are read from the weights.
+        out_folder: created if needed.
+        nodes: sensor nodes or frames, which no weight tells; None takes the paper's 3, 15 or 8.
+        force: write over a model folder that is there, and remove its measured costs.
+
+    Returns:
+        What was loaded and what not, by the official names where ours have none.
+
+    Raises:
+        InputError: no such layout.
+        ModelError: the file cannot be used or is of another layout, or the folder holds a model.
+    """
+    if layout not in get_args(Layout):
+        raise InputError("layout", layout, ", ".join(get_args(Layout)))
+    out = Path(out_folder)
+    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (out / name).exists()]
+    if held and not force:
+        raise ModelError(str(out), f"a model folder ({', '.join(held)})", "a new folder, or force")
+    source = _Reader(str(path), read_foreign(path), LAYOUTS[layout])
+    legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
+    network = LegacyNetwork(source.config(layout, nodes), legacy)
+    initialize(network, 0)
+    weights = source.weights(legacy)
+    missing = source.fill(network, weights)
+    notes = [f"layer norms have epsilon 1e-5, as released; read the folder with load_legacy ({layout})",
+             *LAYOUTS[layout].notes]
+    if not legacy.controller:
+        notes.append("no controller in the file (Stage 1): the scores of the layers are random")
+    report = ImportReport(tuple(weights), (), source.unused(), missing, tuple(notes))
+    (out / COSTS).unlink(missing_ok=True)
+    save_legacy(network.eval(), out, _card(network, report))
+    return report
+
+
+@dataclass
+class _Reader:
+    """Takes an official state dict apart and remembers what nobody asked for."""
+
+    place: str
+    state: Mapping[str, Tensor]
+    names: _Names
+
+    def __post_init__(self) -> None:
+        self._taken: set[str] = set()
+
+    @property
+    def has_controller(self) -> bool:
+        return any(name.startswith("controller.") for name in self.state)
+
+    def take(self, name: str) -> Tensor:
+        """A tensor by its official name, as finite float32."""
+        if name not in self.state:
+            raise ModelError(f"{self.place}: {name}", "nothing", "a checkpoint of this layout")
+        self._taken.add(name)
+        value = self.state[name].float()
+        if not bool(torch.isfinite(value).all()):
+            raise ModelError(f"{self.place}: {name}", "NaN or infinite weights", "finite weights")
+        return value
+
+    def unused(self) -> tuple[str, ...]:
+        """Official tensors without a place here.
+
+        Raises:
+            ModelError: one of them is more than a known leftover, so this is another network.
+        """
+        left = [name for name in self.state if name not in self._taken]
+        backbones = [backbone for backbone, _, _ in self.names.parts.values()]
+        known = {f"{b}.{head}" for b in backbones for head in FROZEN_HEADS} | {"encoder_cls"}
+        for name in left:
+            if name not in known and not name.endswith("num_batches_tracked"):
+                raise ModelError(f"{self.place}: {name}", "a weight that this layout does not have",
+                                 f"a checkpoint with {' and '.join(backbones)}")
+        return tuple(left)
+
+    # --- the configuration, from names and shapes ---------------------------------------------------
+
+    def corruption(self, layout: Layout) -> CorruptionHead:
+        """What the controller was taught to name, by the number of its outputs."""
+        if not self.has_controller or layout == "mmfi":
+            return "severity"
+        if layout == "ave":
+            return "ave"
+        outputs = len(self.take("controller.noise_output.2.bias"))
+        for kind, count in CORRUPTION_OUTPUTS.items():
+            if count == outputs and kind != "ave":
+                return kind
+        raise ModelError(f"{self.place}: controller.noise_output.2.bias", outputs, "2, 4 or 8")
+
+    def config(self, layout: Layout, nodes: int | None) -> ModelConfig:
+        """The model's description."""
+        names = self.names.nodes if nodes in {None, len(self.names.nodes)} else tuple(
+            f"node{i}" for i in range(1, (nodes or 0) + 1))
+        if not names:
+            raise InputError("nodes", nodes, "at least 1")
+        adapter_in, adapter_out = self.names.adapter
+        modalities = {}
+        for m, (backbone, adapter, _) in self.names.parts.items():
+            hidden = len(self.take(f"{adapter}.{adapter_in}.bias"))
+            modalities[m] = ModalityConfig(input=self._input(m, backbone), backbone=self._backbone(backbone),
+                                           adapter_hidden=hidden)
+        fusion_dim = len(self.take("encoder.norm.bias"))
+        first = next(iter(self.names.parts.values()))[1]
+        if len(self.take(f"{first}.{adapter_out}.bias")) != fusion_dim:
+            raise ModelError(f"{self.place}: {first}", "another width than the fusion's", fusion_dim)
+        classes = self.names.classes
+        if layout != "gdtm" and len(self.take("output_head.bias")) != len(classes):
+            classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias"))))
+        return ModelConfig(
+            name=f"admn-{layout}", trained=True, sensor_nodes=names, modalities=modalities, classes=classes,
+            fusion=FusionConfig(dim=fusion_dim, depth=self._depth("encoder.layers."), heads=TRANSFORMER_HEADS,
+                                mlp_ratio=self._ratio("encoder.layers.0.1.net.1.bias", fusion_dim)),
+            qoi=self._qoi(), localization=LocalizationConfig(std_floor_m=0.01))
+
+    def _qoi(self) -> QoiConfig:
+        if not self.has_controller:
+            return QoiConfig()
+        dim = len(self.take("controller.combiner_encoder.norm.bias"))
+        return QoiConfig(
+            dim=dim, depth=self._depth("controller.combiner_encoder.layers."), heads=TRANSFORMER_HEADS,
+            mlp_ratio=self._ratio("controller.combiner_encoder.layers.0.1.net.1.bias", dim),
+            layer_hidden=len(self.take("controller.output_head.0.weight")),
+            corruption_hidden=len(self.take("controller.noise_output.0.bias")))
+
+    def _backbone(self, name: str) -> BackboneConfig:
+        width, _, *patch = self.take(f"{name}.patch_embed.proj.weight").shape
+        return BackboneConfig(dim=width, depth=self._depth(f"{name}.blocks."), heads=max(1, width // HEAD_WIDTH),
+                              mlp_ratio=self._ratio(f"{name}.blocks.0.mlp.fc1.bias", width), patch=(patch[0], patch[1]))
+
+    def _input(self, modality: Modality, backbone: str) -> InputConfig:
+        _, channels, rows, columns = self.take(f"{backbone}.patch_embed.proj.weight").shape
+        patches = self.take(f"{backbone}.pos_embed").shape[1] - 1
+        aspect = SPECTROGRAM_ASPECT if modality is Modality.AUDIO else 1
+        side = math.isqrt(patches // aspect)
+        if aspect * side * side != patches:
+            raise ModelError(f"{self.place}: {backbone}.pos_embed", f"{patches} patches", f"a grid of {aspect} to 1")
+        height, width = side * rows, aspect * side * columns
+        if modality is Modality.AUDIO:
+            # The release built its grid for time by mels and then fed mels by time; so do we.
+            return AudioInput(channels=channels, window_s=10.24, fft=512, hop=160, mels=height, frames=width,
+                              mean=-4.2677393, std=2 * 4.5689974)
+        if modality is Modality.DEPTH:
+            return DepthInput(height=height, width=width, channels=channels)
+        return RgbInput(height=height, width=width)
+
+    def _depth(self, prefix: str) -> int:
+        found = {name[len(prefix):].split(".")[0] for name in self.state if name.startswith(prefix)}
+        if not found:
+            raise ModelError(f"{self.place}: {prefix}0", "nothing", "a checkpoint of this layout")
+        return len(found)
+
+    def _ratio(self, hidden: str, dim: int) -> float:
+        return len(self.take(hidden)) / dim
+
+    # --- the weights, under our names ---------------------------------------------------------------
+
+    def weights(self, legacy: LegacyConfig) -> dict[str, Tensor]:
+        """Everything the file has, under our names."""
+        found = dict(self._common())
+        if legacy.layout == "gdtm":
+            found |= self._localization()
+        else:
+            found |= self._linear("output_head", "classification")
+        if legacy.controller:
+            found |= self._controller()
+        return found
+
+    def _common(self) -> Iterator[tuple[str, Tensor]]:
+        for m, (backbone, adapter, _) in self.names.parts.items():
+            for name in self.state:
+                root, _, rest = name.partition(".")
+                if root == backbone and rest not in FROZEN_HEADS:
+                    yield f"backbones.{m}.{rest}", self.take(name)
+            for official, ours in zip(self.names.adapter, ("0", "2"), strict=True):
+                yield from self._linear(f"{adapter}.{official}", f"adapters.{m}.{ours}").items()
+        yield from self._encoder("encoder", "fusion.encoder")
+
+    def _linear(self, official: str, ours: str) -> dict[str, Tensor]:
+        return {f"{ours}.{part}": self.take(f"{official}.{part}") for part in ("weight", "bias")}
+
+    def _encoder(self, official: str, ours: str) -> Iterator[tuple[str, Tensor]]:
+        yield from self._linear(f"{official}.norm", f"{ours}.norm").items()
+        for i in range(self._depth(f"{official}.layers.")):
+            attention, mlp, block = f"{official}.layers.{i}.0", f"{official}.layers.{i}.1", f"{ours}.blocks.{i}"
+            qkv = self.take(f"{attention}.to_qkv.weight")
+            yield f"{block}.attn.qkv.weight", qkv
+            yield f"{block}.attn.qkv.bias", torch.zeros(len(qkv))  # the official one has none
+            for theirs, mine in ((f"{attention}.norm", "norm1"), (f"{attention}.to_out.0", "attn.proj"),
+                                 (f"{mlp}.condln", "norm2"), (f"{mlp}.net.1", "mlp.fc1"), (f"{mlp}.net.4", "mlp.fc2")):
+                yield from self._linear(theirs, f"{block}.{mine}").items()
+
+    def _localization(self) -> dict[str, Tensor]:
+        shared, again = (self._linear(f"output_head.mlp.{i}", "localization.shared") for i in (0, 2))
+        if any(not torch.equal(shared[name], again[name]) for name in shared):
+            raise ModelError(f"{self.place}: output_head.mlp.2", "other weights than mlp.0", "one layer applied twice")
+        return shared | self._linear("output_head.mean_head", "localization.mean") \
+            | self._linear("output_head.cov_head", "localization.covariance")
+
+    def _controller(self) -> dict[str, Tensor]:
+        found = {"qoi.cls_token": self.take("controller.cls").reshape(1, 1, -1)}
+        found |= dict(self._encoder("controller.combiner_encoder", "qoi.encoder"))
+        for part in (0, 2):
+            weight = self.take(f"controller.output_head.{part}.weight")
+            found[f"qoi.mlp_layers.{part}.weight"] = weight
+            found[f"qoi.mlp_layers.{part}.bias"] = torch.zeros(len(weight))  # the official one has none
+            found |= self._linear(f"controller.noise_output.{part}", f"qoi.mlp_corruption.{part}")
+        for m, (_, _, stem) in self.names.parts.items():
+            found |= self._stem(f"controller.encoder_dict.{stem}", f"qoi.look.{m}.layers")
+        return found
+
+    def _stem(self, official: str, ours: str) -> dict[str, Tensor]:
+        normed = f"{official}.2.running_mean" in self.state
+        found: dict[str, Tensor] = {}
+        for i, (theirs, mine) in enumerate(zip(STEMS[normed], OUR_STEM, strict=True)):
+            part = self._linear(f"{official}.{theirs}", f"{ours}.{mine}")
+            if normed and i < len(OUR_STEM) - 1:
+                part = self._folded(part, f"{ours}.{mine}", f"{official}.{theirs + 1}")
+            found |= part
+        return found
+
+    def _folded(self, conv: Mapping[str, Tensor], name: str, norm: str) -> dict[str, Tensor]:
+        """A convolution and the batch norm behind it, as it is at test time, in one."""
+        gain = self.take(f"{norm}.weight") / torch.sqrt(self.take(f"{norm}.running_var") + BATCH_NORM_EPS)
+        shift = self.take(f"{norm}.bias") - self.take(f"{norm}.running_mean") * gain
+        return {f"{name}.weight": conv[f"{name}.weight"] * gain[:, None, None, None],
+                f"{name}.bias": conv[f"{name}.bias"] * gain + shift}
+
+    def fill(self, network: LegacyNetwork, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Load the weights; what the file does not have stays as it is, and only a controller may lack.
+
+        Raises:
+            ModelError: names or shapes do not fit.
+        """
+        own = network.state_dict()
+        for name, value in weights.items():
+            if name not in own or own[name].shape != value.shape:
+                expected = tuple(own[name].shape) if name in own else "no such weight in this layout"
+                raise ModelError(f"{self.place}: {name}", tuple(value.shape), expected)
+        missing = tuple(name for name in own if name not in weights)
+        lacking = [name for name in missing if not name.startswith("qoi.") or network.legacy.controller]
+        if lacking:
+            raise ModelError(f"{self.place}: {lacking[0]}", "nothing", "a checkpoint of this layout")
+        network.load_state_dict(dict(weights), strict=False)
+        return missing
+
+
+def _card(network: LegacyNetwork, report: ImportReport) -> str:
+    return "\n".join([f"# {network.config.name}", "", "Imported from a checkpoint of the official ADMN release (BSD-3-"
+                      "Clause, UCLA Networked & Embedded Systems Laboratory).", "", "```", str(report), "```", ""])

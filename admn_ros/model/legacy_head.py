@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heads and controller of the official ADMN release, rebuilt from their description, quirks included.
+
+For its published checkpoints only. Our own are in `heads.py` and `qoi.py`; nothing here is trained.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from admn_ros.budget.flops import QOI_CHANNELS
+from admn_ros.config import LocalizationConfig, ModelConfig
+from admn_ros.model.qoi import ControllerOutput, QoiEncoder
+from admn_ros.model.rows import present_rows
+from admn_ros.model.transformer import Encoder
+from admn_ros.sample import Modality, SampleBatch
+
+CorruptionHead = Literal["severity", "lowlight", "blur", "ave"]
+"""What the official controller was taught to name: two noise levels, or classes of a dataset."""
+
+HALF_RANGE_CM = 200.0
+CM_PER_M = 100.0
+MAX_SEVERITY = 5.0
+# Severity of each modality in each class, in the order of the modalities. Lowlight: normal light with a
+# saturated depth sensor, dim, dark. AVE: clean, audio, image, both.
+LOWLIGHT = ((0.0, 1.0), (1.0, 0.0), (2.0, 0.0), (0.0, 0.0))
+AVE_NOISE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
+BLUR_CLASSES = 4
+CORRUPTION_OUTPUTS: dict[CorruptionHead, int] = {"severity": 2, "lowlight": 4, "blur": 8, "ave": 4}
+
+
+class LegacyLocalizationHead(nn.Module):
+    """The official Gaussian head over OptiTrack's x and z in centimetres, given out in our map and metres.
+
+    Its quirks: one hidden layer is applied twice. Of the four covariance outputs the first is never
+    read. The covariance is C C^T + I in cm^2, so no standard deviation is below 1 cm. The mean is
+    (2 sigmoid - 1) * 200 cm. Our y is OptiTrack's -z.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.shared = nn.Linear(dim, dim)
+        self.mean = nn.Linear(dim, 2)
+        self.covariance = nn.Linear(dim, 4)
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """Fused embedding (B, dim) to mean_m (B, 2) and scale_tril_m (B, 2, 2). See `LocalizationHead`."""
+        hidden = F.gelu(self.shared(F.gelu(self.shared(fused))))
+        mean_cm = (2 * torch.sigmoid(self.mean(hidden)) - 1) * HALF_RANGE_CM
+        _, a, b, c = self.covariance(hidden).unbind(dim=1)
+        a, b = F.softplus(a), F.softplus(b)
+        # Cholesky factor of C C^T + I for C = [[a, 0], [c, b]], written out. With y mirrored the
+        # off-diagonal changes sign and the diagonal does not.
+        first = torch.sqrt(a * a + 1)
+        off = a * c / first
+        second = torch.sqrt(c * c + b * b + 1 - off * off)
+        tril_cm = torch.stack([torch.stack([first, torch.zeros_like(first)], dim=1),
+                               torch.stack([-off, second], dim=1)], dim=1)
+        mirror = torch.tensor([1.0, -1.0], dtype=mean_cm.dtype, device=mean_cm.device)
+        return mean_cm * mirror / CM_PER_M, tril_cm / CM_PER_M
+
+
+class NoLocalization(nn.Module):
+    """For official networks that do not localize: the middle of the range, and a deviation as wide as its half."""
+
+    centre_m: Tensor
+    half_range_m: Tensor
+
+    def __init__(self, config: LocalizationConfig) -> None:
+        super().__init__()
+        low, high = torch.tensor(config.min_m), torch.tensor(config.max_m)
+        self.register_buffer("centre_m", (low + high) / 2, persistent=False)
+        self.register_buffer("half_range_m", (high - low) / 2, persistent=False)
+
+    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, dim) to constants (B, D) and (B, D, D)."""
+        size, axes = len(fused), len(self.centre_m)
+        spread = torch.diag(self.half_range_m).expand(size, axes, axes)
+        return self.centre_m.expand(size, axes), spread
+
+
+class NoClassification(nn.Module):
+    """For official networks that do not classify: equal logits."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.classes = classes
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """(B, dim) to zeros (B, classes)."""
+        return fused.new_zeros(len(fused), self.classes)
+
+
+class SpectrogramLook(nn.Module):
+    """The official AVE controller's look at a spectrogram; its batch norms are folded into the convolutions."""
+
+    SIZE, POOL, FEATURES = (128, 512), (3, 6), 7488
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        c1, c2, c3 = QOI_CHANNELS
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, c1, 10), nn.ReLU(), nn.Conv2d(c1, c2, 10), nn.ReLU(), nn.MaxPool2d(self.POOL),
+            nn.Conv2d(c2, c3, 5), nn.ReLU(), nn.Flatten(), nn.Linear(self.FEATURES, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, C, H, W) to (R, dim)."""
+        out: Tensor = self.layers(F.interpolate(x, self.SIZE, mode="bilinear", align_corners=False, antialias=True))
+        return out
+
+
+class LegacyController(QoiEncoder):
+    """The official controller: scores as ours, corruption from a sigmoid or from classes.
+
+    Args:
+        config: the model.
+        corruption: what its corruption head names.
+    """
+
+    def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
+        super().__init__(config)
+        self.corruption = corruption
+        self.mlp_corruption = nn.Sequential(
+            nn.Linear(self.dim, config.qoi.corruption_hidden), nn.ReLU(),
+            nn.Linear(config.qoi.corruption_hidden, CORRUPTION_OUTPUTS[corruption]))
+        if Modality.AUDIO in config.modalities:
+            channels = config.modalities[Modality.AUDIO].input.shape[0]
+            self.look[str(Modality.AUDIO)] = SpectrogramLook(channels, self.dim)
+
+    def forward(self, batch: SampleBatch) -> ControllerOutput:
+        """Score the layers of every modality and judge its corruption."""
+        e_corr = self.perceive(batch)
+        logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
+        severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
+        return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
+                                dict(zip(self.depths, severity, strict=True)), e_corr)
+
+    def severity(self, raw: Tensor) -> Tensor:
+        """Corruption head (B, outputs) to severities (B, 2).
+
+        A noise level is 5 * sigmoid, as released. Classes become the expected severity; that is our
+        reading, and it only decides which modality is dropped when a budget cannot hold both.
+        """
+        if self.corruption == "severity":
+            return MAX_SEVERITY * torch.sigmoid(raw)
+        if self.corruption == "blur":
+            steps = torch.arange(BLUR_CLASSES, dtype=raw.dtype, device=raw.device)
+            return (raw.view(-1, 2, BLUR_CLASSES).softmax(dim=2) * steps).sum(dim=2)
+        table = LOWLIGHT if self.corruption == "lowlight" else AVE_NOISE
+        return raw.softmax(dim=1) @ torch.tensor(table, dtype=raw.dtype, device=raw.device)
+
+
+class LegacyFrameController(LegacyController):
+    """The official MM-Fi controller: looks at the first three frames, no class token, mean of the tokens."""
+
+    FRAMES = 3
+
+    def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
+        super().__init__(config, corruption)
+        q = config.qoi
+        self.frames = min(self.FRAMES, self.nodes)
+        self.encoder = Encoder(len(self.depths) * self.frames, q.dim, q.depth, q.heads, q.mlp_ratio)
+
+    def perceive(self, batch: SampleBatch) -> Tensor:
+        """Embed the quality of the first frames: (B, dim). Without any of them it is zero."""
+        size = len(next(iter(batch.present.values())))
+        tokens, keep = [], []
+        for modality in self.depths:
+            token = self.cls_token.new_zeros(size, self.frames, self.dim)
+            present = torch.zeros(size, self.frames, dtype=torch.bool, device=token.device)
+            if modality in batch.inputs:
+                present = batch.present[modality][:, :self.frames]
+                rows, index = present_rows(batch.inputs[modality][:, :self.frames], present)
+                if len(index):
+                    token = token.view(-1, self.dim).index_copy(0, index, self.look[str(modality)](rows))
+                    token = token.view(size, self.frames, self.dim)
+            tokens.append(token)
+            keep.append(present)
+        present = torch.cat(keep, dim=1)
+        encoded = self.encoder(torch.cat(tokens, dim=1), present | ~present.any(dim=1, keepdim=True))
+        weight = present[..., None].to(encoded.dtype)
+        pooled: Tensor = (encoded * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+        return pooled
