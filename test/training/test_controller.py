@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 2 and the autoencoder: what learns, what stays frozen, and that budgets hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import layer_costs
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.errors import ConfigError
+from admn_ros.inference.engine import Engine
+from admn_ros.model.checkpoint import save_model
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.sample import Modality
+from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.training.autoencoder import Autoencoder
+from admn_ros.training.config import AutoencoderConfig, ControllerConfig, OptimizerConfig
+from admn_ros.training.controller import Controller, allocated
+from admn_ros.training.data import LabeledBatch, Samples
+from admn_ros.training.loop import fit
+from admn_ros.training.seeding import generator
+from admn_ros.training.stage import Step
+
+FAST = OptimizerConfig(learning_rate=3e-3, schedule="cosine", batch=6, epochs=3, seed=5)
+MODES = {"supervised": "qoi.", "universal": "qoi.", "task": "qoi.", "autoencoder": "qoi.mlp_layers."}
+
+
+def step(epoch: int = 3, number: int = 0) -> Step:
+    return Step(epoch, 10, generator(0, 1, number), generator(0, 2, number))
+
+
+def descend(stage: Controller, optimizer: torch.optim.Optimizer, batch: LabeledBatch, steps: int,
+            epoch: int) -> list[float]:
+    """Losses of so many steps on one batch."""
+    losses = []
+    for number in range(steps):
+        loss = torch.stack(list(stage.losses(batch, step(epoch, number)).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+@pytest.fixture
+def train(dataset: Path, model: ModelConfig) -> Samples:
+    preset = corruption_preset("room-all", modalities=tuple(model.modalities))
+    return Samples(SimulatedDataset(dataset, "train"), model, preset, seed=2, draws=1, cache_mb=64)
+
+
+@pytest.fixture
+def batch(train: Samples) -> LabeledBatch:
+    return next(train.batches(0, 12, shuffle=False))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_frozen_means_frozen(mode: str, network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+    budgets = (4, 6) if mode == "universal" else (5,)
+    config = ControllerConfig.model_validate({"mode": mode, "budgets": budgets, "optimizer": FAST})
+    stage = Controller(network, config)
+    before = {name: value.clone() for name, value in [*network.state_dict().items(), *network.named_buffers()]}
+    rows = fit(stage, train, train, FAST, tmp_path)
+    after = dict([*network.state_dict().items(), *network.named_buffers()])
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert all(name.startswith(MODES[mode]) for name in changed)
+    assert any(name.startswith("qoi.mlp_layers.") for name in changed)
+    # The corruption head learns from labels alone, and the eyes unless they are the autoencoder's.
+    assert any(name.startswith("qoi.mlp_corruption.") for name in changed) == (mode in ("supervised", "universal"))
+    assert any(name.startswith("qoi.look.rgb.layers.0") for name in changed) == (mode != "autoencoder")
+    assert all(f"val/budget_{b}/error_m" in rows[-1] for b in budgets)
+    if mode in ("supervised", "universal"):
+        assert "train/nll" not in rows[0]  # corruption alone in the first epoch
+    assert "train/nll" in rows[1]
+
+
+def test_task_gradient_reaches_the_eyes(network: AdmnNetwork, batch: LabeledBatch) -> None:
+    stage = Controller(network, ControllerConfig(mode="task", budgets=(5,)))
+    losses = stage.losses(batch, step())
+    assert set(losses) == {"nll", "distance", "class"}
+    torch.stack(list(losses.values())).sum().backward()
+    for modality in network.config.modalities:
+        first = network.qoi.look[str(modality)].layers[0].weight
+        assert first.grad is not None
+        assert first.grad.abs().sum() > 0
+    assert network.qoi.cls_token.grad is not None
+    assert all(p.grad is None for name, p in network.named_parameters() if not name.startswith("qoi."))
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 5, 9])
+def test_budgets_hold_in_training_and_validation(network: AdmnNetwork, batch: LabeledBatch, budget: int) -> None:
+    stage = Controller(network, ControllerConfig(budgets=(budget,)))
+    output = network.controller(batch.samples)
+    held = sum(3 * available for available in batch.available().values())
+    wanted = torch.as_tensor(held).clamp(max=budget)
+    for number in range(10):
+        masks = stage.choose(output, batch, budget, step(number=number))
+        assert torch.equal(torch.cat(list(masks.values()), dim=1).sum(dim=1), wanted.float())
+    masks = allocated(output, batch, layer_costs(network.config), budget)
+    assert torch.equal(torch.cat(list(masks.values()), dim=1).sum(dim=1), wanted.float())
+
+
+def test_validation_allocates_as_the_engine(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+    save_model(network, tmp_path)
+    engine = Engine(tmp_path, "cpu")
+    samples = [train.sample(0, i) for i in range(12)]
+    batch = LabeledBatch.stack(samples)
+    masks = allocated(network.controller(batch.samples), batch, layer_costs(network.config), 5)
+    for i, sample in enumerate(samples):
+        active = engine.infer(sample, Budget(5, "layers")).allocation.active
+        assert {m: tuple(mask[i].nonzero().flatten().tolist()) for m, mask in masks.items()} == dict(active)
+
+
+def test_it_learns_the_corruption(network: AdmnNetwork, batch: LabeledBatch) -> None:
+    stage = Controller(network, ControllerConfig(budgets=(5,), corruption_epochs=1))
+    optimizer = torch.optim.Adam(stage.trainable().values(), lr=4e-3)
+    wrong = descend(stage, optimizer, batch, 100, epoch=0)
+    assert sum(wrong[-5:]) < 0.35 * sum(wrong[:5])
+
+
+def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
+    """Layers of depth above the first are made to hurt: the controller gives them to the others."""
+    batch = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
+    with torch.no_grad():
+        network.localization.mean.weight.mul_(3)
+        least = {m: (0,) if m is Modality.DEPTH else (0, 1, 2) for m in network.config.modalities}
+        truth = network.estimate(batch.samples, least)
+        for block in list(network.backbone(Modality.DEPTH).blocks)[1:]:
+            block.mlp.fc2.bias.add_(3 * torch.randn(32, generator=torch.Generator().manual_seed(0)))
+    position = torch.cat([truth.mean_m, torch.zeros(12, 1)], dim=1)
+    taught = LabeledBatch(batch.samples, position, torch.ones(12, dtype=torch.bool), batch.label, batch.severity)
+    stage = Controller(network, ControllerConfig.model_validate({
+        "mode": "task", "budgets": (7,), "loss": {"nll": 0, "distance_per_cm": 0.1, "classification": 0}}))
+
+    def depth_layers() -> float:
+        masks = allocated(network.controller(taught.samples), taught, stage.costs, 7)
+        return float(masks[Modality.DEPTH].sum(dim=1).mean())
+
+    before = depth_layers()
+    losses = descend(stage, torch.optim.Adam(stage.trainable().values(), lr=1e-2), taught, 60, epoch=3)
+    assert before > 1.5
+    assert depth_layers() == 1
+    assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
+
+
+def test_labels_are_needed_where_they_are_used(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
+    clean = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
+    with pytest.raises(ConfigError, match="corruption labels"):
+        Controller(network, ControllerConfig(budgets=(5,))).losses(clean, step())
+    Controller(network, ControllerConfig(mode="task", budgets=(5,))).losses(clean, step())
+    with pytest.raises(ConfigError, match="budgets"):
+        Controller(network, ControllerConfig(budgets=(10,)))
+
+
+def test_universal_trains_with_every_budget(network: AdmnNetwork, batch: LabeledBatch) -> None:
+    """The same noise and another draw of the budget: as many different losses as there are budgets."""
+    stage = Controller(network, ControllerConfig(mode="universal", budgets=(3, 5, 8)))
+    losses = {stage.losses(batch, Step(3, 10, generator(0, 1, number), generator(0, 2)))["nll"].item()
+              for number in range(20)}
+    assert len(losses) == 3
+
+
+def test_autoencoder_learns_and_trains_the_eyes_alone(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+    optimizer = OptimizerConfig(learning_rate=5e-3, schedule="cosine", batch=12, epochs=25, clip_norm=1.0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    rows = fit(Autoencoder(network, AutoencoderConfig(optimizer=optimizer, channels=16)), train, train, optimizer,
+               tmp_path)
+    first, last = ({k: v for k, v in row.items() if k.startswith("val/picture_")} for row in (rows[0], rows[-1]))
+    assert set(last) == {f"val/picture_{m}" for m in network.config.modalities}
+    assert sum(last.values()) < 0.5 * sum(first.values())
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert all(name.startswith(("qoi.look.", "qoi.encoder.", "qoi.cls_token")) for name in changed)
+    assert {f"qoi.look.{m}.layers.0.weight" for m in network.config.modalities} <= changed
+
+
+def test_autoencoder_restores_its_decoders(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+    """Decoders are made by the seed, and belong to the checkpoint."""
+    torch.manual_seed(1)
+    first = Autoencoder(network, AutoencoderConfig(optimizer=FAST))
+    torch.manual_seed(2)
+    second = Autoencoder(network, AutoencoderConfig(optimizer=FAST))
+    pairs = zip(first.decoders.state_dict().values(), second.decoders.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    fit(first, train, None, FAST, tmp_path)
+    fit(second, train, None, FAST, tmp_path, resume=True)
+    pairs = zip(first.module.state_dict().values(), second.module.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

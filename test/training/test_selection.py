@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choosing layers in training: exactly the budget, with a gradient, and best where the scores are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from admn_ros.errors import InputError
+from admn_ros.model.qoi import ControllerOutput
+from admn_ros.sample import Modality
+from admn_ros.training.config import Selection
+from admn_ros.training.selection import affordable, select
+
+RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
+HARD: list[Selection] = ["gumbel", "straight_through"]
+EVERY: list[Selection] = [*HARD, "progressive"]
+
+
+def scores(batch: int = 40, seed: int = 0) -> dict[Modality, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {m: (2 * torch.randn(batch, d, generator=generator)).requires_grad_()
+            for m, d in ((RGB, 5), (DEPTH, 3), (AUDIO, 4))}
+
+
+def presence(batch: int = 40) -> dict[Modality, Tensor]:
+    """All eight combinations in turn."""
+    number = torch.arange(batch)
+    return {m: (number >> i & 1).bool() for i, m in enumerate((RGB, DEPTH, AUDIO))}
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("layers", [3, 5, 8, 12])
+def test_exactly_the_budget(kind: Selection, layers: int) -> None:
+    logits, available = scores(), presence()
+    masks = select(kind, logits, available, layers, noise=torch.Generator().manual_seed(1))
+    held = sum(available[m] * logits[m].shape[1] for m in logits)
+    total = torch.cat([masks[m] for m in logits], dim=1).sum(dim=1)
+    assert torch.allclose(total, torch.clamp(torch.as_tensor(held), max=layers).float(), atol=1e-4)
+    for m, mask in masks.items():
+        assert not mask[~available[m]].any()
+        assert (mask[available[m]][:, 0] == 1).all()
+        assert mask.requires_grad
+        if kind != "progressive" or layers == 12:
+            assert ((mask == 0) | (mask == 1)).all()
+        assert (mask >= 0).all()
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_gradients_reach_the_free_layers_alone(kind: Selection) -> None:
+    logits, available = scores(), presence()
+    masks = select(kind, logits, available, 5, noise=torch.Generator().manual_seed(1))
+    weights = torch.Generator().manual_seed(2)
+    sum(((m * torch.randn(m.shape, generator=weights)).sum() for m in masks.values()), torch.zeros(())).backward()
+    everything = torch.stack(list(available.values())).all(dim=0)
+    for m, x in logits.items():
+        assert x.grad is not None
+        assert x.grad.isfinite().all()
+        assert not x.grad[:, 0].any()
+        assert not x.grad[~available[m]].any()
+        assert x.grad[everything][:, 1:].abs().sum() > 0
+
+
+def test_straight_through_takes_the_best_and_copies_the_gradient() -> None:
+    logits = {RGB: torch.tensor([[9.0, 1.0, 3.0]], requires_grad=True), DEPTH: torch.tensor([[0.0, 2.0]])}
+    yes = dict.fromkeys(logits, torch.tensor([True]))
+    masks = select("straight_through", logits, yes, 4)
+    assert masks[RGB].tolist() == [[1, 0, 1]]
+    assert masks[DEPTH].tolist() == [[1, 1]]
+    (masks[RGB] * torch.tensor([[5.0, 7.0, 11.0]])).sum().backward()
+    assert logits[RGB].grad is not None
+    assert logits[RGB].grad.tolist() == [[0, 7, 11]]
+
+
+def test_progressive_becomes_hard_as_tau_falls() -> None:
+    logits, available = scores(), {m: torch.ones(40, dtype=torch.bool) for m in (RGB, DEPTH, AUDIO)}
+    spread = []
+    for tau in (1.0, 0.1, 0.01):
+        mask = torch.cat(list(select("progressive", logits, available, 6, tau,
+                                     torch.Generator().manual_seed(3)).values()), dim=1)
+        spread.append(float((mask * (1 - mask)).detach().abs().mean()))
+    assert spread[0] > 4 * spread[1] > 8 * spread[2]
+    gumbel = torch.cat(list(select("gumbel", logits, available, 6,
+                                   noise=torch.Generator().manual_seed(3)).values()), dim=1)
+    assert ((mask > 0.5) == (gumbel == 1)).float().mean() > 0.98  # the same noise, so nearly the same choice
+
+
+def test_whole_modalities_go_below_their_number() -> None:
+    corruption = {RGB: torch.tensor([0.1, 0.9, 0.5]), DEPTH: torch.tensor([0.5, 0.1, 0.1]),
+                  AUDIO: torch.tensor([0.2, 0.2, 0.9])}
+    output = ControllerOutput({m: torch.zeros(3, 4) for m in corruption}, corruption, torch.zeros(3, 8))
+    available = {RGB: torch.tensor([True, True, True]), DEPTH: torch.tensor([True, True, False]),
+                 AUDIO: torch.tensor([True, True, True])}
+    two = affordable(output, available, 2)
+    assert two[RGB].tolist() == [True, False, True]
+    assert two[DEPTH].tolist() == [False, True, False]
+    assert two[AUDIO].tolist() == [True, True, True]
+    one = affordable(output, available, 1)
+    assert {m: x.tolist() for m, x in one.items()} == {
+        RGB: [True, False, True], DEPTH: [False, True, False], AUDIO: [False, False, False]}
+    assert affordable(output, available, 3) == available
+
+
+def test_what_cannot_be() -> None:
+    logits, available = scores(), presence()
+    with pytest.raises(InputError, match="layers"):
+        select("straight_through", logits, available, 2)
+    for kind in ("gumbel", "progressive"):
+        with pytest.raises(InputError, match="tau"):
+            select(kind, logits, available, 5, tau=0.0)  # type: ignore[arg-type]
