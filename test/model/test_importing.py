@@ -40,6 +40,15 @@ def random_input(vit, rows=2, seed=2):
     return torch.randn(rows, *vit.shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """These networks are so small that threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # --- files ------------------------------------------------------------------------------------------
 
 STATE = {"cls_token": torch.ones(1, 1, 2), "norm.bias": torch.arange(2.0)}

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rivals that choose one whole network per sample: MNS (paper Section 4.1.2) and modality-level DynMM.
+
+Both train several experts and a gate. Unlike the released code of either, only the chosen expert runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from admn_ros.baselines.policy import Counts
+from admn_ros.budget.costs import flop_costs
+from admn_ros.config import ModelConfig
+from admn_ros.errors import InputError
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.model.qoi import QoiEncoder
+from admn_ros.sample import SampleBatch
+
+GATE_HIDDEN = 128
+MNS_TAU = 5.0
+
+
+def mns_experts(config: ModelConfig, layers: int) -> list[Counts]:
+    """The experts of MNS: each modality alone with all the layers, and all modalities with equal shares.
+
+    Args:
+        config: the model they are compared with; its depths do not bound them.
+        layers: budget of one frame; what does not divide goes to the first modalities.
+
+    Raises:
+        InputError: fewer layers than modalities.
+    """
+    modalities = list(config.modalities)
+    if layers < len(modalities):
+        raise InputError("layers", layers, f"at least {len(modalities)}, one for each modality")
+    share, rest = divmod(layers, len(modalities))
+    together = {m: share + (i < rest) for i, m in enumerate(modalities)}
+    alone: list[Counts] = [{m: layers} for m in modalities]
+    return [*alone, together] if len(modalities) > 1 else alone
+
+
+def expert_config(config: ModelConfig, layers: Counts) -> ModelConfig:
+    """A model of some of the modalities, with backbones of other depths.
+
+    Raises:
+        InputError: a modality that the model does not have, or not one layer.
+    """
+    used = {m: k for m, k in layers.items() if k}
+    if not used or min(used.values()) < 0 or not set(used) <= set(config.modalities):
+        raise InputError("expert", {str(m): k for m, k in layers.items()},
+                         f"layers of {', '.join(map(str, config.modalities))}")
+    modalities = {m: c.model_copy(update={"backbone": c.backbone.model_copy(update={"depth": used[m]})})
+                  for m, c in config.modalities.items() if m in used}
+    return config.model_copy(update={"modalities": modalities, "trained": False})
+
+
+class ExpertSelection(nn.Module):
+    """Experts and a gate that picks one of them for each sample.
+
+    The gate sees what ADMN's controller sees (down-sampled inputs, small convolutions, transformer).
+    An expert of which no modality is present is not picked if another can be. A sample without any
+    input gets the first expert's answer to nothing.
+
+    Args:
+        config: the model they are compared with: inputs, widths, fusion, heads, gate.
+        experts: layers of each modality of each expert.
+    """
+
+    def __init__(self, config: ModelConfig, experts: Sequence[Counts]) -> None:
+        super().__init__()
+        if not experts:
+            raise InputError("experts", "none", "at least one")
+        self.config = config
+        configs = [expert_config(config, layers) for layers in experts]
+        self.experts = nn.ModuleList(_without_controller(AdmnNetwork(c)) for c in configs)
+        self.costs = tuple(_backbone_gflops(c) for c in configs)
+        self.layers = tuple(c.layers_total for c in configs)
+        self.look = QoiEncoder(config)
+        del self.look.mlp_layers, self.look.mlp_corruption
+        self.gate = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
+                                  nn.Linear(GATE_HIDDEN, len(experts)))
+
+    def expert(self, index: int) -> AdmnNetwork:
+        """One expert. Train it alone before the gate."""
+        return cast(AdmnNetwork, self.experts[index])
+
+    def freeze_experts(self) -> None:
+        """Leave only the gate to be trained, as the paper does for MNS."""
+        self.experts.requires_grad_(False)
+
+    def gate_logits(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
+        """Preference for each expert (B, E); those that must not be picked have the lowest number there is.
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            max_layers: experts with more layers are out. DynMM itself bounds only the mean cost; with
+                this bound it is our strict variant.
+
+        Raises:
+            InputError: no expert is small enough.
+        """
+        fits = torch.tensor([max_layers is None or k <= max_layers for k in self.layers])
+        if not bool(fits.any()):
+            raise InputError("max_layers", max_layers, f"at least {min(self.layers)}, the smallest expert's")
+        logits: Tensor = self.gate(self.look.perceive(batch))
+        fits = fits.to(logits.device).expand_as(logits)
+        usable = fits & self._has_input(batch)
+        # Not -inf: the softmax of nothing but that is NaN.
+        lowest = torch.finfo(logits.dtype).min / 2
+        return logits.masked_fill(~torch.where(usable.any(dim=1, keepdim=True), usable, fits), lowest)
+
+    def choose(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
+        """Index of each sample's expert (B,)."""
+        return self.gate_logits(batch, max_layers).argmax(dim=1)
+
+    def forward(self, batch: SampleBatch, max_layers: int | None = None) -> NetworkOutput:
+        """Run each sample through its own expert and no other."""
+        choice = self.choose(batch, max_layers)
+        parts, rows = [], []
+        for index in sorted(set(choice.tolist())):
+            row = (choice == index).nonzero().squeeze(1)
+            parts.append(self._run(index, batch, row))
+            rows.append(row)
+        back = torch.cat(rows).argsort()
+        return NetworkOutput(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+
+    def forward_train(self, batch: SampleBatch, generator: torch.Generator | None = None,
+                      ) -> tuple[NetworkOutput, Tensor]:
+        """Run all experts and mix them by the gate, differentiable in both.
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            generator: source of the gate's noise, if it has any.
+
+        Returns:
+            The mixture (means, covariances and logits weighted) and the weights (B, E): exactly 0 and
+            1 in value, with the gradient of a softmax.
+        """
+        weights = self.weights(self.gate_logits(batch), generator)
+        outputs = [self._run(i, batch) for i in range(len(self.experts))]
+        mean_m, class_logits = (sum_weighted(weights, [o[part] for o in outputs]) for part in (0, 2))
+        covariance = sum_weighted(weights, [o.scale_tril_m @ o.scale_tril_m.mT for o in outputs])
+        return NetworkOutput(mean_m, torch.linalg.cholesky(covariance), class_logits), weights
+
+    def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Gate logits (B, E) to one-hot weights (B, E) with gradients."""
+        raise NotImplementedError
+
+    def _has_input(self, batch: SampleBatch) -> Tensor:
+        size = len(next(iter(batch.present.values())))
+        here = {m: batch.present[m].any(dim=1) for m in batch.present}
+        nothing = torch.zeros(size, dtype=torch.bool, device=next(iter(here.values())).device)
+        return torch.stack([torch.stack([here.get(m, nothing) for m in self.expert(i).config.modalities]).any(dim=0)
+                            for i in range(len(self.experts))], dim=1)
+
+    def _run(self, index: int, batch: SampleBatch, rows: Tensor | None = None) -> NetworkOutput:
+        """An expert with all its layers, on some samples or all."""
+        expert = self.expert(index)
+        names = [m for m in expert.config.modalities if m in batch.inputs]
+        part = SampleBatch(*({m: values[m] if rows is None else values[m][rows] for m in names}
+                             for values in (batch.inputs, batch.present)))
+        return expert.estimate(part, {m: range(k) for m, k in expert.config.depths.items()})
+
+
+class Mns(ExpertSelection):
+    """Modality Network Selection, the paper's baseline: Gumbel softmax at temperature 5, task loss alone."""
+
+    def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One-hot by Gumbel-perturbed preference, gradient of its softmax."""
+        noise = torch.empty_like(logits).exponential_(generator=generator)
+        noise = -noise.clamp_min(torch.finfo(logits.dtype).tiny).log()
+        return _straight_through((logits + noise) / MNS_TAU)
+
+
+class DynMM(ExpertSelection):
+    """Modality-level DynMM (Xue and Marculescu 2023, Equation 1): a gate without noise and a price on cost.
+
+    Args:
+        config: see `ExpertSelection`.
+        experts: see `ExpertSelection`.
+        price: lambda, what one run of the first expert costs in units of the task's loss.
+        tau: temperature of the softmax.
+    """
+
+    def __init__(self, config: ModelConfig, experts: Sequence[Counts], price: float, tau: float = 1.0) -> None:
+        super().__init__(config, experts)
+        if not (math.isfinite(price) and price >= 0):
+            raise InputError("price", price, "a number of at least 0")
+        if not tau > 0:
+            raise InputError("tau", tau, "a number above 0")
+        self.price, self.tau = price, tau
+
+    def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One-hot by preference, gradient of the softmax."""
+        return _straight_through(logits / self.tau)
+
+    def resource_loss(self, weights: Tensor) -> Tensor:
+        """lambda * mean cost of the weighted experts, relative to the first one's. To be added to the task's loss."""
+        relative = torch.tensor(self.costs, dtype=weights.dtype, device=weights.device) / self.costs[0]
+        return self.price * (weights @ relative).mean()
+
+
+def sum_weighted(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Sum of values (E times (B, ...)) by weights (B, E)."""
+    stacked = torch.stack(list(values), dim=1)
+    return (weights.view(*weights.shape, *(1,) * (stacked.ndim - 2)) * stacked).sum(dim=1)
+
+
+def _straight_through(logits: Tensor) -> Tensor:
+    soft = logits.softmax(dim=1)
+    hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=1, keepdim=True), 1.0)
+    # In this order the difference is exactly zero.
+    return hard + (soft - soft.detach())
+
+
+def _backbone_gflops(config: ModelConfig) -> float:
+    """Backbones and adapters with all sensor nodes; fusion and heads are the same small rest for each expert."""
+    table = flop_costs(config)
+    return table.amount(sum(c.entry[-1] + c.depth * c.layer[-1] for c in table.modalities.values()))
+
+
+class _NoController(nn.Module):
+    """Stands where an expert's own controller would be."""
+
+    cls_token: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cls_token", torch.zeros(1, 1, 1), persistent=False)
+
+
+def _without_controller(network: AdmnNetwork) -> AdmnNetwork:
+    # The network asks its controller only for a device and a type, as long as nobody calls it.
+    network._modules["qoi"] = _NoController()
+    return network
