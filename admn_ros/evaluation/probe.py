@@ -196,13 +196,14 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
                 axes.bar(place, height, 0.85, color=COLOURS[result.modality] if shade else "#b2babb",
                          alpha=shade or 1.0, edgecolor="#566573", linewidth=0.5)
                 axes.text(place, height, f"{height:.0f}", ha="center", va="bottom", fontsize=8)
-                ticks.append((place, label))
+                ticks.append((place, label.replace("+", "+\n").replace(", ", ",\n")))
                 place += 1
             axes.text(place - 0.5 - len(bars) / 2, 1.0, result.modality, ha="center", va="bottom", fontsize=11,
                       color=COLOURS[result.modality], transform=axes.get_xaxis_transform(), weight="bold")
             place += 0.8
         axes.set_xticks([t for t, _ in ticks], [label for _, label in ticks], fontsize=8, rotation=50, ha="right",
                         rotation_mode="anchor")
+        axes.margins(y=0.12)
         axes.set_ylabel(f"{split}\nmedian error, cm")
         axes.spines[["top", "right"]].set_visible(False)
     FigureCanvasAgg(figure)
