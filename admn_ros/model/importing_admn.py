@@ -29,7 +29,7 @@ from admn_ros.model.checkpoint import CONFIG, COSTS, WEIGHTS, initialize
 from admn_ros.model.foreign import ImportReport, read_foreign
 from admn_ros.model.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.legacy_network import Layout, LegacyConfig, LegacyNetwork, save_legacy
-from admn_ros.model.presets import AVE_CLASSES, GDTM_NODES
+from admn_ros.model.official_layouts import LAYOUTS, Names
 from admn_ros.sample import Modality
 
 HEAD_WIDTH: Final = 64
@@ -41,39 +41,6 @@ STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True
 """Where convolutions and projection stand in the official stems, without and with batch norms."""
 OUR_STEM: Final = (0, 2, 5, 8)
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
-
-
-@dataclass(frozen=True)
-class _Names:
-    """What an official layout calls its parts: per modality the backbone, the adapter and the stem."""
-
-    parts: Mapping[Modality, tuple[str, str, str]]
-    adapter: tuple[str, str]
-    nodes: tuple[str, ...]
-    classes: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-LAYOUTS: Final[dict[Layout, _Names]] = {
-    "gdtm": _Names(
-        {Modality.RGB: ("vision", "vision_adapter", "zed_camera_left"),
-         Modality.DEPTH: ("depth", "depth_adapter", "realsense_camera_depth")},
-        ("fc1", "fc2"), GDTM_NODES, ("car",),
-        ("it was trained on pictures and depth stretched to [0, 1] frame by frame; our depth input is metric",
-         "OptiTrack's (x, z) in cm is given out as (x, -z) in m; every standard deviation is at least 1 cm",
-         "it does not classify: the one class has probability 1")),
-    "mmfi": _Names(
-        {Modality.RGB: ("vision", "vision_adapter", "rgb"), Modality.DEPTH: ("depth", "depth_adapter", "depth")},
-        ("0", "2"), tuple(f"frame{i:02d}" for i in range(1, 16)), tuple(f"A{i:02d}" for i in range(1, 28)),
-        ("it was trained on coloured depth pictures, not on metric depth", "it does not localize")),
-    "ave": _Names(
-        {Modality.RGB: ("vision", "vision_adapter", "image"), Modality.AUDIO: ("audio", "audio_adapter", "audio")},
-        ("fc1", "fc2"), tuple(f"frame{i}" for i in range(1, 9)), AVE_CLASSES,
-        ("it was trained on Kaldi filter banks; our log-mel spectrogram is close and not the same",
-         "the spectrogram stands at the first frame",
-         "GFLOPs of the look at the spectrogram are counted too low; profile before a budget in GFLOPs",
-         "it does not localize")),
-}
 
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
@@ -125,7 +92,7 @@ class _Reader:
 
     place: str
     state: Mapping[str, Tensor]
-    names: _Names
+    names: Names
 
     def __post_init__(self) -> None:
         self._taken: set[str] = set()
