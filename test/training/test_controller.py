@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +15,18 @@ from admn_ros.config import ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.inference.engine import Engine
-from admn_ros.model.checkpoint import save_model
+from admn_ros.model.checkpoint import initialize, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import corruption_preset
 from admn_ros.training.autoencoder import Autoencoder
-from admn_ros.training.config import AutoencoderConfig, ControllerConfig, OptimizerConfig
+from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
 from admn_ros.training.controller import Controller, allocated
 from admn_ros.training.data import LabeledBatch, Samples
+from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import fit
 from admn_ros.training.seeding import generator
-from admn_ros.training.stage import Step
+from admn_ros.training.stage import Stage, Step
 
 FAST = OptimizerConfig(learning_rate=3e-3, schedule="cosine", batch=6, epochs=3, seed=5)
 MODES = {"supervised": "qoi.", "universal": "qoi.", "task": "qoi.", "autoencoder": "qoi.mlp_layers."}
@@ -190,3 +192,24 @@ def test_autoencoder_restores_its_decoders(network: AdmnNetwork, train: Samples,
     fit(second, train, None, FAST, tmp_path, resume=True)
     pairs = zip(first.module.state_dict().values(), second.module.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("make", [
+    lambda n, o: Finetune(n, FinetuneConfig(optimizer=o, budgets=(4,))),
+    lambda n, o: Autoencoder(n, AutoencoderConfig(optimizer=o, channels=8)),
+    lambda n, o: Controller(n, ControllerConfig(optimizer=o, budgets=(5,), corruption_epochs=0)),
+    lambda n, o: Controller(n, ControllerConfig(optimizer=o, mode="universal", budgets=(2, 6), corruption_epochs=0,
+                                                selection="progressive", tau=2.0, tau_final=0.1)),
+], ids=["finetune", "autoencoder", "controller", "progressive"])
+def test_bfloat16_is_close(make: Callable[[AdmnNetwork, OptimizerConfig], Stage], model: ModelConfig, train: Samples,
+                           tmp_path: Path) -> None:
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        network = AdmnNetwork(model)
+        initialize(network, 0)
+        optimizer = OptimizerConfig(learning_rate=1e-4, batch=6, epochs=1, precision=precision)  # type: ignore[arg-type]
+        rows += fit(make(network, optimizer), train, train, optimizer, tmp_path / precision)
+        assert all(p.dtype == torch.float32 for p in network.parameters())
+    assert rows[0]["train/loss"] != rows[1]["train/loss"]
+    # Rounded scores may choose other layers, so the losses are near each other and no more.
+    assert rows[1]["train/loss"] == pytest.approx(rows[0]["train/loss"], rel=0.1)
