@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("model", type=Path, help="model folder; costs.yaml is written into it")
     profile.add_argument("--repeats", type=int, default=30, help="runs per figure (default: 30)")
     profile.add_argument("--watts", type=float, help="power drawn while computing; adds joules to the table")
+    profile.add_argument("--threads", type=int, default=0, help="CPU threads, as the node's parameter (default: 0)")
     profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
     convert = _add(commands, "convert", "turn an RGB-D image folder (7-Scenes layout) into a rosbag2", _convert)
@@ -154,7 +155,7 @@ def _profile(options: argparse.Namespace) -> None:
 
     if options.repeats < 1:
         raise ModelError("--repeats", options.repeats, "1 or more")
-    engine = Engine(options.model, options.device)
+    engine = Engine(options.model, options.device, options.threads)
     with CONSOLE.status("measuring"):
         costs = measure_costs(engine, options.repeats, date.today().isoformat(), options.watts)
     print(f"{write_costs(engine, costs)}: measured on {costs.device}; budgets in milliseconds"

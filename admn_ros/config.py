@@ -242,7 +242,7 @@ class ModelConfig(Strict):
 class InputTopic(Strict):
     """One sensor topic. `compressed`: a CompressedImage (RGB only) in place of an Image."""
 
-    topic: Annotated[str, Field(pattern=r"^[~/A-Za-z][A-Za-z0-9_/]*$")]
+    topic: Annotated[str, Field(pattern=r"^(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
     compressed: bool = False
 
 

@@ -17,6 +17,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts, ModelCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import AdmnError, InputError
+from admn_ros.inference.hardware import mismatch, pick_device, use_threads
 from admn_ros.model.allocation import Allocation, allocate, runnable
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.network import NetworkOutput
@@ -68,10 +69,9 @@ class Engine:
         ConfigError: config.yaml or costs.yaml is malformed.
     """
 
-    def __init__(self, folder: str | Path, device: str = "auto") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.folder, self.device = Path(folder), torch.device(device)
+    def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0) -> None:
+        use_threads(threads)
+        self.folder, self.device = Path(folder), pick_device(device)
         self.network = load_model(folder, self.device)
         self.costs = ModelCosts.load(self.config, folder)
 
@@ -79,6 +79,17 @@ class Engine:
     def config(self) -> ModelConfig:
         """The model's own description."""
         return self.network.config
+
+    @property
+    def costs_warning(self) -> str:
+        """Why budgets in milliseconds or joules may not mean much here; empty when they do."""
+        return mismatch(self.costs.measured, self.device)
+
+    def close(self) -> None:
+        """Free the network's memory. The engine is of no use afterwards."""
+        del self.network
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @property
     def trained(self) -> bool:
@@ -143,7 +154,7 @@ class Engine:
         mean_m, covariance_m2, scores = None, None, None
         if output is not None:
             if not all(bool(torch.isfinite(x).all()) for x in output):
-                raise AdmnError(f"frame {sample.stamp_ns}: the network gave NaN or infinity; no estimate. "
+                raise AdmnError("the network gave NaN or infinity; no estimate. "
                                 "Check the inputs for values that are not finite")
             mean_m, covariance_m2 = self._in_space(output)
             scores = output.class_logits.softmax(0).numpy()

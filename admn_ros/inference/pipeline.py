@@ -7,13 +7,10 @@ Messages are taken as they come from rclpy or from a bag reader: only their fiel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import AudioInput, DeploymentConfig, InputTopic
@@ -61,24 +58,26 @@ class Pipeline:
     def __init__(self, model: Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0) -> None:
         """Load the model and check that it knows every configured input.
 
-        threads: CPU threads of this process's network; 0 takes half the cores, at most four. On a machine
-            that does other work too, more threads wait for one another: with two busy cores, one thread
-            dropped half as many frames of the demo as two.
+        threads: CPU threads of the network; see `hardware.use_threads`.
 
         Raises:
             ModelError: the model folder cannot be used.
             ConfigError: the deployment has an input that the model does not know.
         """
-        torch.set_num_threads(threads or max(1, min(4, (os.cpu_count() or 1) // 2)))
-        self.engine = Engine(model, device)
+        self.engine = Engine(model, device, threads)
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
         self.silent_s = deployment.sync.silent_s
         self._preprocess = Preprocessor(self.engine.config)
         self._preprocess.check_inputs(list(self.inputs))
-        self.synchronizer = Synchronizer(deployment.sync, list(self.inputs))
+        self._sync = deployment.sync
         audio = self.engine.config.modalities.get(Modality.AUDIO)
         self._listens = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget every reading. What was gathered before a pause belongs to no frame after it."""
+        self.synchronizer = Synchronizer(self._sync, list(self.inputs))
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self._listens.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable
 from admn_ros.config import dump_config
 from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, blank_sample
+from admn_ros.inference.hardware import device_name
 from admn_ros.model.checkpoint import COSTS
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
@@ -59,7 +59,7 @@ def measure_costs(engine: Engine, repeats: int, date: str, power_w: float | None
     fixed_ms = max(_fixed(engine, clock), whole_ms - parts_ms)
     milliseconds = MeasuredTable(fixed=fixed_ms, modalities=modalities)
     return MeasuredCosts(
-        device=_device_name(engine.device), torch=torch.__version__, threads=torch.get_num_threads(), date=date,
+        device=device_name(engine.device), torch=torch.__version__, threads=torch.get_num_threads(), date=date,
         repeats=repeats, milliseconds=milliseconds, power_w=power_w,
         joules=None if power_w is None else _scaled(milliseconds, power_w / 1000))
 
@@ -142,17 +142,3 @@ def _scaled(table: MeasuredTable, factor: float) -> MeasuredTable:
         m: MeasuredModality(look=tuple(v * factor for v in c.look), entry=tuple(v * factor for v in c.entry),
                             layer=tuple(v * factor for v in c.layer))
         for m, c in table.modalities.items()})
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {_cpu_model() or platform.machine()}"
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

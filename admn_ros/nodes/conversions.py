@@ -11,6 +11,7 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
 from admn_ros.budget.budget import Budget
+from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.msg import Classification, ComputeBudget, LayerAllocation, ModalityAllocation
 from admn_ros.sample import Availability, Modality, SensorFrame
@@ -79,6 +80,20 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
         reason=getattr(LayerAllocation, f"REASON_{a.reason.name}"), reason_text=a.reason_text,
         latency_ms=latency_ms, frames_dropped=frames_dropped,
         modalities=[_modality_message(frame, estimate, m, depth) for m, depth in depths.items()])
+
+
+def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, why: str, latency_ms: float,
+                   frames_dropped: int) -> LayerAllocation:
+    """The message of a frame on which the network failed."""
+    unit = UNITS.index(budget.unit)
+    return LayerAllocation(
+        header=header(frame.stamp_ns, config.frame_id), requested_limit=budget.limit, requested_unit=unit,
+        source=budget.source, granted_limit=budget.limit, granted_unit=unit, spent=0.0,
+        reason=LayerAllocation.REASON_FAILED, reason_text=why, latency_ms=latency_ms, frames_dropped=frames_dropped,
+        modalities=[ModalityAllocation(
+            modality=m.value, layers_total=depth, qoi=math.nan, availability=AVAILABILITY[frame.availability(m)],
+            held_nodes=frame.nodes(m, Availability.HELD), missing_nodes=frame.nodes(m, Availability.MISSING))
+            for m, depth in config.depths.items()])
 
 
 def _modality_message(frame: SensorFrame, estimate: Estimate, modality: Modality, depth: int) -> ModalityAllocation:

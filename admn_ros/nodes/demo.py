@@ -22,14 +22,16 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from admn_ros.config import DeploymentConfig, load_config
-from admn_ros.errors import AdmnError
+from admn_ros import __version__
+from admn_ros.config import DeploymentConfig, ModelConfig, load_config
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.watch import Display, WatchNode
 from admn_ros.recordings.bags import BagReader
+from admn_ros.sensing.preprocess import Preprocessor
 from admn_ros.simulation.recording import record
 
 DOMAIN = "87"  # away from the default, so that a demo does not talk to a robot
@@ -55,6 +57,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         bag = options.bag or _recording(options.cache)
         model = resolve(options.model, "models") if options.model else _model(options.cache)
+        _check(options, model)
         with BagReader(bag) as reader:
             print(f"recording: {bag} ({reader.message_count} messages, "
                   f"{(reader.end_ns - reader.start_ns) * 1e-9:.1f} s)")
@@ -68,8 +71,24 @@ def main(args: list[str] | None = None) -> int:
     return _report(watched, _inputs(bag, options.sensors, watched.accepted), options.out)
 
 
+def _check(options: argparse.Namespace, model: str | Path) -> None:
+    """Find out now what the perception node would only tell its log."""
+    deployment = load_config(DeploymentConfig, resolve(options.sensors, "config", ".yaml"))
+    kind, _, name = str(model).partition(":")
+    config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(model) / "config.yaml")
+    Preprocessor(config).check_inputs(list(deployment.inputs))
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(error.filename), error.strerror, "a folder that can be written") from error
+
+
 def _recording(cache: Path) -> Path:
-    folder = cache / "demo_recording"
+    folder = cache / f"demo_recording_{__version__}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(str(cache), error.strerror, "a folder that can be written") from error
     if not (folder / "metadata.yaml").is_file():
         print("making a recording (a car that four modalities see from three sensor nodes), once ...", flush=True)
         started_s = time.monotonic()
@@ -87,7 +106,7 @@ def _recording(cache: Path) -> Path:
 
 
 def _model(cache: Path) -> Path:
-    folder = cache / "gdtm-tiny-random"
+    folder = cache / f"gdtm-tiny-random_{__version__}"
     if not (folder / "weights.safetensors").is_file():
         print("making a model with random weights, once; its estimates mean nothing")
         create_random_model(preset("gdtm-tiny"), folder, seed=0)
@@ -177,7 +196,6 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
 
 
 def _report(watched: WatchNode, inputs: dict[str, dict[str, int]], out: Path) -> int:
-    out.mkdir(parents=True, exist_ok=True)
     records = list(watched.records)
     figures = {"frames_processed": watched.processed, **summarize(records)}
     (out / "demo.json").write_text(json.dumps({**figures, "inputs": inputs}, indent=2) + "\n", encoding="utf-8")

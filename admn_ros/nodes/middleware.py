@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +13,13 @@ from pathlib import Path
 import rclpy
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
 from rclpy._rclpy_pybind11 import RCLError
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 # mallopt(3) parameters: keep image-sized blocks on the heap, so that each message does not fault in
 # fresh pages. Measured: half the CPU time of receiving images.
+NEEDED_SHARED_MEMORY_MIB = 100  # segments of three participants
 _MALLOC = {-3: 32 << 20, -1: 512 << 20, -2: 64 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
 
 
@@ -47,14 +50,26 @@ def prepare_middleware() -> None:
     DDS's own settings, two thirds of best-effort images are lost between processes.
     """
     profile = share_directory() / "config" / "fastdds_large_images.xml"
-    if profile.is_file():
-        os.environ.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(profile))
+    if profile.is_file() and "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+        if _shared_memory_mib() >= NEEDED_SHARED_MEMORY_MIB:
+            os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(profile)
+        else:
+            print(f"/dev/shm: found {_shared_memory_mib()} MiB free; {NEEDED_SHARED_MEMORY_MIB} are needed to pass "
+                  "images without loss (docker: --shm-size=256m). Going on with small segments.", file=sys.stderr)
     try:
         libc = ctypes.CDLL(None)
         for parameter, value in _MALLOC.items():
             libc.mallopt(parameter, value)
     except (OSError, AttributeError):  # another C library: only speed is lost
         pass
+
+
+def _shared_memory_mib() -> int:
+    try:
+        space = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    return space.f_bavail * space.f_frsize >> 20
 
 
 def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
@@ -69,11 +84,16 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        print(f"parameter: {error}. (A number with a point is a double, one without is an integer.)", file=sys.stderr)
+        return 2
     except RCLError:
         # A SIGTERM in the middle of a publishing callback invalidates the context under it.
         if rclpy.ok():
             raise
     finally:
+        # A second Ctrl-C, as launch and shells send it, must not interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         executor.shutdown(timeout_sec=1.0)
         if node is not None:
             node.destroy_node()

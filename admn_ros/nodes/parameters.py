@@ -47,7 +47,7 @@ PARAMETERS = (
     Spec("budget_limit", -1.0, "Budget while nobody publishes one on ~/budget; -1 takes the deployment file's.",
          live=True, low=-1.0, high=1e9),
     Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=UNITS),
-    Spec("frame_rate_hz", 15.0, "Frames per second that a budget in watts is divided by.",
+    Spec("frame_rate_hz", 15.0, "Frames per second that watts are divided by, or the measured rate if higher.",
          live=True, low=0.1, high=1000.0),
     Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
     Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
@@ -64,15 +64,15 @@ def declare(node: Node) -> None:
         node.declare_parameter(spec.name, spec.default, spec.descriptor())
 
 
-def problem(parameter: Parameter, unconfigured: bool) -> str:
-    """Why a new value cannot be taken now; empty when it can."""
+def problem(parameter: Parameter, unconfigured: bool) -> tuple[str, object, str] | None:
+    """Why a value cannot be taken now: the parameter, what was found, what is allowed. None when it can."""
     spec = _BY_NAME.get(parameter.name)
     if spec is None:
-        return ""
+        return None
     if not spec.live and not unconfigured:
-        return f"{spec.name}: found a change while configured; allowed: only while unconfigured (run cleanup first)"
+        return spec.name, "a change while configured", "only while unconfigured (run cleanup first)"
     if spec.choices and parameter.value not in spec.choices:
-        return f"{spec.name}: found {parameter.value!r}; allowed: {', '.join(spec.choices)}"
+        return spec.name, repr(parameter.value), ", ".join(spec.choices)
     if spec.name == "budget_limit" and -1.0 < parameter.value < 0.0:
-        return f"{spec.name}: found {parameter.value}; allowed: 0 or more, or -1 for the deployment file's"
-    return ""
+        return spec.name, parameter.value, "0 or more, or -1 for the deployment file's"
+    return None

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,11 @@ from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
-from admn_ros.budget.budget import Budget, BudgetBook
+from admn_ros.budget.budget import MAX_SOURCES, Budget, BudgetBook
 from admn_ros.config import DeploymentConfig, InputTopic, load_config
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.mailbox import Mailbox
@@ -32,10 +34,12 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes import parameters, qos
+from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.conversions import (
     allocation_message,
     budget_from_message,
     classification_message,
+    failed_message,
     pose_message,
 )
 from admn_ros.nodes.diagnostics import FrameLog, diagnostics_message
@@ -75,7 +79,11 @@ class PerceptionNode(RobustLifecycleNode):
         self._budgets = BudgetBook(Budget(float("inf"), "layers"))
         self._log = FrameLog()
         self._logged_failures: set[str] = set()
-        self._last_budget: tuple[object, ...] = ()
+        self._sensor_inputs: list[Subscription] = []
+        self._poll_timer: Timer | None = None
+        self._frame_stamps: deque[int] = deque(maxlen=16)
+        self._arrival = ArrivalClock(self)
+        self._last_budgets: dict[str, int] = {}
         self._last_arrival_s = 0.0
         self._reset_count = 0
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
@@ -89,11 +97,18 @@ class PerceptionNode(RobustLifecycleNode):
         if not self._value("model"):
             raise ConfigError("model", "nothing", "a model folder, or untrained:gdtm-tiny to try topics and budgets")
         self._deployment = load_config(DeploymentConfig, resolve(self._value("sensors"), "config", ".yaml"))
+        wrong = [text for text in (parameters.problem(p, True) for p in self._all_parameters()) if text]
+        if wrong:
+            raise ConfigError(*wrong[0])
         budgets = BudgetBook(self._default_budget())
         pipeline = self._load(self._value("model"), self._deployment)
+        pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
+        self._last_budgets, self._reset_count = {}, 0
         config = pipeline.engine.config
+        if pipeline.engine.costs_warning:
+            self.get_logger().warning(pipeline.engine.costs_warning)
         if not config.trained:
             self.get_logger().warning(f"model '{config.name}' is UNTRAINED (random weights): estimates mean nothing")
         self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
@@ -111,10 +126,18 @@ class PerceptionNode(RobustLifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker, then the sensor subscriptions."""
         assert self._pipeline is not None
+        self._pipeline.restart()
+        self._reset_count = 0
+        self._frame_stamps.clear()
         self._worker = Mailbox(self._process, self._failed)
-        self._sensor_inputs = [self._subscribe(key, entry) for key, entry in self._pipeline.inputs.items()]
-        self._poll_timer = self._create_steady_timer("poll_period_s", self._poll)
-        return super().on_activate(state)
+        try:
+            for key, entry in self._pipeline.inputs.items():
+                self._sensor_inputs.append(self._subscribe(key, entry))
+            self._poll_timer = self._create_steady_timer("poll_period_s", self._poll)
+            return super().on_activate(state)
+        except Exception:
+            self._stop_sensing()
+            raise
 
     @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -156,13 +179,14 @@ class PerceptionNode(RobustLifecycleNode):
             return Pipeline(folder, deployment, *hardware)
 
     def _stop_sensing(self) -> None:
-        if self._worker is None:
-            return
-        self.destroy_timer(self._poll_timer)
-        for subscription in self._sensor_inputs:
-            self.destroy_subscription(subscription)
-        self._worker.stop()
-        self._worker = None
+        if self._poll_timer is not None:
+            self.destroy_timer(self._poll_timer)
+            self._poll_timer = None
+        while self._sensor_inputs:
+            self.destroy_subscription(self._sensor_inputs.pop())
+        worker, self._worker = self._worker, None
+        if worker is not None and not worker.stop():
+            self.get_logger().warning("the network is still busy with its last frame, which will not be published")
 
     def _release(self) -> None:
         if self._pipeline is None:
@@ -173,6 +197,7 @@ class PerceptionNode(RobustLifecycleNode):
         for publisher in (self._pose, self._classification, self._allocation):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_publisher(self._diagnostics)
+        self._pipeline.engine.close()
         self._pipeline = None
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> object:
@@ -201,8 +226,25 @@ class PerceptionNode(RobustLifecycleNode):
 
     def _check_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         unconfigured = self.state_label == "unconfigured"
-        found = [text for text in (parameters.problem(p, unconfigured) for p in changes) if text]
+        found = [": found ".join((w[0], f"{w[1]}; allowed: {w[2]}")) for w in
+                 (parameters.problem(p, unconfigured) for p in changes) if w]
+        if not found and self._pipeline is not None:
+            found = self._unaffordable({p.name: p.value for p in changes})
         return SetParametersResult(successful=not found, reason="; ".join(found))
+
+    def _unaffordable(self, changes: dict[str, object]) -> list[str]:
+        """Why a changed default budget cannot be used with the loaded model."""
+        limit = changes.get("budget_limit", self._value("budget_limit"))
+        unit = changes.get("budget_unit", self._value("budget_unit"))
+        try:
+            if limit >= 0:
+                self._pipeline.check_budget(Budget(limit, unit), self._value("frame_rate_hz"))
+        except InputError as error:
+            return [str(error)]
+        return []
+
+    def _all_parameters(self) -> list[Parameter]:
+        return [self.get_parameter(spec.name) for spec in parameters.PARAMETERS]
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
         if self._deployment is not None and {p.name for p in changes} & {"budget_limit", "budget_unit"}:
@@ -220,16 +262,17 @@ class PerceptionNode(RobustLifecycleNode):
     # --- executor thread: messages and timers ------------------------------------------------------
 
     def _on_budget(self, message: ComputeBudget, info: dict[str, int]) -> None:
-        sent = (info["source_timestamp"], message.source)
-        if sent == self._last_budget:
+        # A latching publisher reaches two subscriptions; of each source only what is newer counts.
+        if info["source_timestamp"] <= self._last_budgets.get(message.source, -1):
             return
-        self._last_budget = sent
+        if len(self._last_budgets) < MAX_SOURCES or message.source in self._last_budgets:
+            self._last_budgets[message.source] = info["source_timestamp"]
         try:
             budget, valid_for_s = budget_from_message(message)
             assert self._pipeline is not None
-            self._pipeline.check_budget(budget, self._value("frame_rate_hz"))
+            self._pipeline.check_budget(budget, self._frame_rate_hz())
             with self._budget_lock:
-                self._budgets.submit(budget, message.priority, valid_for_s, time.monotonic())
+                self._budgets.submit(budget, message.priority, valid_for_s, self._arrival.now_s())
         except InputError as error:
             self._log.budgets_refused += 1
             self._log.last_error = str(error)
@@ -238,20 +281,20 @@ class PerceptionNode(RobustLifecycleNode):
     def _on_reading(self, key: SensorKey, message: object) -> None:
         if self._pipeline is None or self._worker is None:
             return
-        now_s = time.monotonic()
+        arrived_s = time.monotonic()
         try:
-            frames = self._pipeline.receive(key, message, now_s)
+            frames = self._pipeline.receive(key, message, self._arrival.now_s())
         except InputError as error:
             if self._pipeline.health[key].refuse(error):
                 self.get_logger().warning(f"message refused (further ones of this kind are only counted): {error}")
             return
-        self._last_arrival_s = now_s
+        self._last_arrival_s = arrived_s
         self._note_resets()
         self._hand_over(frames)
 
     def _poll(self) -> None:
         if self._pipeline is not None:
-            self._hand_over(self._pipeline.poll(time.monotonic()))
+            self._hand_over(self._pipeline.poll(self._arrival.now_s()))
 
     def _hand_over(self, frames: list[SensorFrame]) -> None:
         for frame in frames:
@@ -263,24 +306,41 @@ class PerceptionNode(RobustLifecycleNode):
         count = self._pipeline.synchronizer.stats().resets
         if count != self._reset_count:
             self._reset_count = count
-            self.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh")
+            self.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh",
+                                      throttle_duration_sec=10.0)
 
     # --- worker thread -----------------------------------------------------------------------------
 
     def _process(self, work: Work) -> None:
-        assert self._pipeline is not None and self._worker is not None
+        pipeline, worker = self._pipeline, self._worker
+        if pipeline is None or worker is None:
+            return  # deactivated meanwhile
+        self._frame_stamps.append(work.frame.stamp_ns)
         with self._budget_lock:
-            budget = self._budgets.current(time.monotonic())
+            budget = self._budgets.current(self._arrival.now_s())
         started_s = time.monotonic()
-        estimate = self._pipeline.process(work.frame, budget, self._value("frame_rate_hz"))
+        try:
+            estimate = pipeline.process(work.frame, budget, self._frame_rate_hz())
+        except Exception as error:
+            self._allocation.publish(failed_message(
+                work.frame, pipeline.engine.config, budget, str(error), 1e3 * (time.monotonic() - work.arrived_s),
+                worker.dropped))
+            raise
         ended_s = time.monotonic()
         latency_ms = 1e3 * (ended_s - work.arrived_s)
         if estimate.mean_m is not None:
             self._pose.publish(pose_message(estimate))
             self._classification.publish(classification_message(estimate))
         self._allocation.publish(allocation_message(
-            work.frame, estimate, self._pipeline.engine.config.depths, latency_ms, self._worker.dropped))
+            work.frame, estimate, pipeline.engine.config.depths, latency_ms, worker.dropped))
         self._log.add(estimate.allocation, latency_ms, 1e3 * (ended_s - started_s))
+
+    def _frame_rate_hz(self) -> float:
+        """What watts are divided by: the parameter, or the rate of the last frames where that is higher."""
+        stamps = list(self._frame_stamps)
+        spanned_s = (stamps[-1] - stamps[0]) * 1e-9 if len(stamps) > 1 else 0.0
+        measured = (len(stamps) - 1) / spanned_s if spanned_s > 0 else 0.0
+        return max(self._value("frame_rate_hz"), measured)
 
     def _failed(self, error: Exception) -> None:
         if not self.context.ok():
@@ -288,12 +348,14 @@ class PerceptionNode(RobustLifecycleNode):
         self._log.failures += 1
         self._log.last_error = f"{type(error).__name__}: {error}"
         expected = isinstance(error, AdmnError)
+        kind = f"{type(error).__name__} {getattr(error, 'field', '')}"
         self._warn_once(f"frame lost (further ones of this kind are only counted): "
-                        f"{error if expected else self._log.last_error}")
+                        f"{error if expected else self._log.last_error}", kind)
 
-    def _warn_once(self, text: str) -> None:
-        if text not in self._logged_failures and len(self._logged_failures) < 100:
-            self._logged_failures.add(text)
+    def _warn_once(self, text: str, kind: str = "") -> None:
+        kind = kind or text
+        if kind not in self._logged_failures and len(self._logged_failures) < 100:
+            self._logged_failures.add(kind)
             self.get_logger().error(text)
 
     def _publish_diagnostics(self) -> None:
@@ -301,7 +363,7 @@ class PerceptionNode(RobustLifecycleNode):
             self._follow_latched_budgets()
             self._diagnostics.publish(diagnostics_message(
                 self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline,
-                self._log, self._worker, time.monotonic()))
+                self._log, self._worker, self._arrival.now_s()))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -46,6 +46,7 @@ class Player(Node):
         self._sensors: list[Publisher] = []
         self.published: dict[str, int] = {}
         self.exit_code = 0
+        self._clock_ns = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -94,6 +95,7 @@ class Player(Node):
             for one in self.passes():
                 if not self._play(one):
                     break
+            self._run_out()
             counts = ", ".join(f"{topic} {n}" for topic, n in self.published.items())
             self.get_logger().info(f"the end; published {counts}")
         except AdmnError as error:
@@ -101,7 +103,11 @@ class Player(Node):
             self.get_logger().error(str(error))
         except RCLError:
             if self.context.ok():  # otherwise Ctrl-C came while publishing
+                self.exit_code = 1
                 raise
+        except Exception:
+            self.exit_code = 1
+            raise
         finally:
             if not self._stopping.is_set():
                 time.sleep(0.5)  # reliable readers fetch the last messages
@@ -141,6 +147,15 @@ class Player(Node):
                 self.published[topic] += 1
         return True
 
+    def _run_out(self) -> None:
+        """Let /clock go on a little, so that who waits for the last readings stops waiting."""
+        begun_s, last_ns = time.monotonic(), self._clock_ns
+        for step in range(1, 51):
+            if self._stopping.is_set() or not last_ns:
+                return
+            self._sleep_until(begun_s, step * CLOCK_PERIOD_NS)
+            self._tick(last_ns + step * CLOCK_PERIOD_NS)
+
     def _sleep_until(self, begun_s: float, elapsed_ns: int) -> float:
         """Sleep until an instant is due. Returns the start of time, later if time is made to go slower."""
         pause_s = begun_s + elapsed_ns * 1e-9 / self._rate - time.monotonic()
@@ -151,5 +166,6 @@ class Player(Node):
         return begun_s
 
     def _tick(self, stamp_ns: int) -> None:
+        self._clock_ns = stamp_ns
         if self._clock_publisher is not None and not self._stopping.is_set():
             self._clock_publisher.publish(ClockMessage(clock=header(stamp_ns, "").stamp))

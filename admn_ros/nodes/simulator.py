@@ -41,7 +41,8 @@ class SimulatorNode(Player):
         self._seconds = self._declare("seconds", 600.0, "Length; the process ends then.", 1.0, 3600.0)
         self._events = self._declare("events", True, "Darkness, saturation and dead topics in the first seconds.")
         for topic, kind in room_topics(self._nodes).items():
-            self.add_topic(topic, kind, latched=topic == "/tf_static")
+            if not self.add_topic(topic, kind, latched=topic == "/tf_static"):
+                self.get_logger().warning(f"not published, its message package is not installed: {topic} ({kind})")
         self.start()
 
     def items(self) -> Iterator[Item]:

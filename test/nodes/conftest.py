@@ -22,6 +22,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
@@ -127,7 +128,11 @@ class Rig:
 
     def _spin(self) -> None:
         with contextlib.suppress(rclpy.executors.ExternalShutdownException):
-            self._executor.spin()
+            try:
+                self._executor.spin()
+            except RCLError:  # shut down in the middle of a callback
+                if self.context.ok():
+                    raise
 
     def close(self) -> None:
         self._executor.shutdown()

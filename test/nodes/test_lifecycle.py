@@ -144,6 +144,61 @@ def test_a_budget_counts_once_from_any_publisher_and_a_latched_one_from_before(
     assert rig.node._log.budgets_refused == 1
 
 
+def test_a_latched_budget_survives_cleanup_and_configure(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), diagnostics_period_s=0.2)
+    publisher = rig.driver.create_publisher(ComputeBudget, "/admn/budget", qos.STATE)
+    publisher.publish(ComputeBudget(limit=2.0, source="battery"))
+    for _ in range(2):
+        assert rig.transition(CONFIGURE) and rig.transition(ACTIVATE) and rig.connected()
+        assert rig.wait(lambda: rig.frame().requested_limit == 2.0)
+        assert rig.transition(DEACTIVATE) and rig.transition(CLEANUP)
+
+
+def test_a_default_budget_in_a_unit_without_costs_is_refused(make_rig, model_folder, sensors_file, capfd):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), budget_unit="joules", budget_limit=5.0)
+    assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
+    assert "found joules" in capfd.readouterr().err
+    rig.node.set_parameters([Parameter("budget_unit", value="layers")])
+    assert rig.transition(CONFIGURE)
+    refused = rig.node.set_parameters([Parameter("budget_unit", value="milliseconds")])[0]
+    assert not refused.successful and "found milliseconds" in refused.reason
+
+
+def test_choices_are_checked_at_start_up_too(make_rig, model_folder, sensors_file, capfd):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), budget_unit="furlongs")
+    assert not rig.transition(CONFIGURE)
+    assert "budget_unit: found 'furlongs'; allowed: layers, gflops" in capfd.readouterr().err
+
+
+def test_nothing_from_before_a_pause_comes_out_after_it(rig):
+    rig.frame()
+    rig.send(skip=("left/depth", "right/audio"))   # a frame that waits for these
+    assert rig.transition(DEACTIVATE)
+    time.sleep(0.3)
+    rig.allocations.clear()
+    assert rig.transition(ACTIVATE)
+    time.sleep(0.5)
+    assert not rig.allocations
+
+
+def test_an_activation_that_fails_leaves_nothing_behind(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    assert rig.transition(CONFIGURE)
+    blocker = rig.node._create_steady_timer
+
+    def broken(parameter, callback):
+        raise ValueError("no timer to be had")
+
+    rig.node._create_steady_timer = broken
+    before = len(list(rig.node.subscriptions)), threading.active_count()
+    for _ in range(2):
+        assert not rig.transition(ACTIVATE)
+        assert (len(list(rig.node.subscriptions)), threading.active_count()) == before
+    rig.node._create_steady_timer = blocker
+    assert rig.transition(ACTIVATE) and rig.connected()
+    rig.frame()
+
+
 def test_an_untrained_model_says_so_loudly(make_rig, capfd, tmp_path):
     rig = make_rig(model="untrained:rgbd", sensors="rgbd")
     assert rig.transition(CONFIGURE)
