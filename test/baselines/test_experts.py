@@ -151,6 +151,15 @@ def test_mns_draws_by_gumbel_and_dynmm_does_not():
     assert torch.equal(make(DynMM, 0.1).weights(logits).mean(0), torch.tensor([1.0, 0.0, 0.0]))
 
 
+@pytest.mark.parametrize(("model", "tau"), [(lambda: make(Mns), 5.0), (lambda: make(DynMM, 0.1, 2.0), 2.0)])
+def test_the_temperature_softens_the_gradient(model, tau):
+    logits = torch.zeros(500, 2, requires_grad=True)
+    weights = model().weights(logits, torch.Generator().manual_seed(0))
+    weights[:, 0].sum().backward()
+    slope = logits.grad[:, 0]  # p (1 - p) / tau, of which p = 1/2 gives the most
+    assert 0.9 * 0.25 / tau < slope.max() <= 0.25 / tau + 1e-6
+
+
 def test_dynmm_pays_for_cost_relative_to_the_first_expert():
     model = DynMM(CONFIG, [{RGB: 1}, {RGB: 4, DEPTH: 4}], price=0.5)
     cheap, dear = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])

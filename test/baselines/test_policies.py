@@ -143,6 +143,14 @@ def test_naive_gives_the_share_of_the_missing_to_the_others():
     assert "depth" in one.reason_text
 
 
+@pytest.mark.parametrize(("limit", "layers"), [(12, 3), (13, 3), (16, 4), (24, 6), (32, 8)])
+def test_naive_keeps_equal_counts_with_the_papers_unequal_costs(limit, layers):
+    """Table 4 of the paper: an image layer costs three audio layers; what is left over stays unspent."""
+    costs = {RGB: ModalityCosts(12, (0,), (0,), (3,)), AUDIO: ModalityCosts(12, (0,), (0,), (1,))}
+    result = NaiveAllocation()({}, {}, {RGB: 1, AUDIO: 1}, LayerCosts("layers", 0, costs), Budget(limit, "layers"))
+    assert {m: len(x) for m, x in result.active.items()} == {RGB: layers, AUDIO: layers}
+
+
 def test_only_modality():
     only = OnlyModality(DEPTH)
     assert only({}, {}, BOTH, GDTM, Budget(3, "layers")).active == {RGB: (), DEPTH: (0, 10, 11)}
@@ -223,9 +231,9 @@ def test_static_search_is_the_best_by_enumeration(problem, seed):
 
 
 def test_static_takes_the_cheaper_of_equals_and_only_what_is_listed():
-    losses = {(3, 3): 1.0, (1, 2): 1.0, (6, 0): 2.0}
+    losses = {(1, 3): 1.0, (3, 3): 1.0, (2, 1): 1.0, (6, 0): 2.0}
     static = StaticAllocation((RGB, DEPTH), losses)
-    assert {m: len(x) for m, x in static({}, {}, BOTH, GDTM, Budget(9, "layers")).active.items()} == {RGB: 1, DEPTH: 2}
+    assert {m: len(x) for m, x in static({}, {}, BOTH, GDTM, Budget(9, "layers")).active.items()} == {RGB: 2, DEPTH: 1}
     assert static({}, {}, {RGB: 2}, GDTM, Budget(9, "layers")).active == {RGB: every_other(12, 6), DEPTH: ()}
     assert static({}, {}, BOTH, GDTM, Budget(2, "layers")).reason is Reason.BELOW_FLOOR
 
