@@ -73,7 +73,7 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
         identity: what else a resumed run must have in common with its checkpoint, as JSON values.
         device: where to train.
         resume: go on from the folder's newest checkpoint, or begin if there is none.
-        dry_run: one epoch of `DRY_STEPS` batches, to see that everything fits.
+        dry_run: one epoch, as the last one would be, of `DRY_STEPS` batches, to see that everything fits.
         progress: called after every step and epoch.
 
     Returns:
@@ -106,17 +106,19 @@ class _Loop:
                  optimizer: optim.Optimizer, device: torch.device, dry_run: bool, progress: Progress | None) -> None:
         self.stage, self.train, self.validation, self.config = stage, train, validation, config
         self.optimizer, self.device, self.progress = optimizer, device, progress
-        self.first = DRY_STEPS if dry_run else None
+        self.first, self.dry_run = DRY_STEPS if dry_run else None, dry_run
         self.steps = min(train.steps(config.batch), self.first or train.steps(config.batch))
 
     def epoch(self, epoch: int, epochs: int) -> Row:
         """Train one epoch and validate; its figures."""
         seed = self.config.seed
         torch.manual_seed(derive(seed, GLOBAL, epoch))
-        step = Step(epoch, epochs, generator(seed, LAYERS, epoch), generator(seed, NOISE, epoch, self.device))
+        # A dry run looks at the last epoch, in which ramps and warm-ups are over and every part of the loss counts.
+        at = self.config.epochs - 1 if self.dry_run else epoch
+        step = Step(at, self.config.epochs, generator(seed, LAYERS, epoch), generator(seed, NOISE, epoch, self.device))
         sums: dict[str, float] = {}
         count = 0
-        for number, batch in enumerate(self.train.batches(epoch, self.config.batch, shuffle=True, first=self.first)):
+        for number, batch in enumerate(self.train.batches(at, self.config.batch, shuffle=True, first=self.first)):
             rate = learning_rate(self.config, epoch * self.steps + number, self.steps)
             with self._autocast():
                 losses = self.stage.losses(batch.to(self.device), step)

@@ -60,7 +60,7 @@ def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@pytest.mark.parametrize("stop", [(0, 1), (2, 0), (3, 2)])
+@pytest.mark.parametrize("stop", [(0, 1), (3, 2)])
 def test_interrupted_and_resumed_is_the_same(dataset: Path, model: ModelConfig, tmp_path: Path,
                                              stop: tuple[int, int]) -> None:
     whole = run(dataset, model, tmp_path / "whole")
