@@ -62,7 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
     convert.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"), help="encoding (default: 16UC1)")
     convert.add_argument("--limit", type=int, help="at most so many frames")
+    _add_recording_commands(commands)
+    return parser
 
+
+def _add_recording_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Simulate, probe and look at recordings and datasets."""
     demo = _add(commands, "demo-recording", "make the demo's recording: a car seen by four modalities", _demo_recording)
     demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
     demo.add_argument("--seconds", type=float, default=12.0, help="length (default: 12)")
@@ -87,11 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--audio-s", type=float, default=0.512, help="dataset: seconds of sound (default: 0.512)")
     simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="dataset: processes (default: cores)")
 
+    probe = _add(commands, "probe", "measure what each modality of a dataset alone says about the position", _probe)
+    probe.add_argument("dataset", type=Path, help="folder of `admn simulate --dataset`")
+    probe.add_argument("--out", type=Path, required=True, help="JSON to write; a picture is put beside it")
+    probe.add_argument("--epochs", type=int, default=4, help="of each probe (default: 4)")
+    probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted readings")
+    probe.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+
     sheet = _add(commands, "sheet", "draw what every sensor of a recording sees at one instant", _sheet)
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
     sheet.add_argument("png", type=Path, help="picture to write")
     sheet.add_argument("--at", type=float, help="seconds after the start (default: the middle)")
-    return parser
 
 
 def _add(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str,
@@ -230,6 +241,19 @@ def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from admn_ros.evaluation.probe import Effort, draw_probe, probe_all
+
+    command = f"admn probe DATASET --epochs {options.epochs} --seed {options.seed}{' --retrain' * options.retrain}"
+    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
+        task = bar.add_task("probe", total=1.0)
+        results = probe_all(
+            options.dataset, options.out, seed=options.seed, command=command,
+            effort=Effort(epochs=options.epochs, retrain=options.retrain, limit_s=3600.0),
+            progress=lambda what, share: bar.update(task, description=what, completed=share))
+    print(f"{options.out}\n{draw_probe(results, options.out.with_suffix('.png'))}")
 
 
 def _sheet(options: argparse.Namespace) -> None:

@@ -52,7 +52,7 @@ def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:
     command += ["--symlink-install"] if mode == "symlinked" else []
     built = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    # A symlinked install points into build/ for what was generated, by design; a copied one does not.
+    # A symlinked install links to what is generated in build/: colcon's design. A copied one stands alone.
     if mode == "copied":
         shutil.rmtree(tmp_path / "build")
     prefix = tmp_path / "install" / "admn_ros"
