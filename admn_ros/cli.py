@@ -62,6 +62,17 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
     convert.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"), help="encoding (default: 16UC1)")
     convert.add_argument("--limit", type=int, help="at most so many frames")
+    train = _add(commands, "train", "train one stage of a network; under construction", _train)
+    train.add_argument("stage", choices=("finetune", "autoencoder", "controller"))
+    train.add_argument("file", type=Path, help="training file, such as config/train/room_tiny.yaml")
+    train.add_argument("out", type=Path, help="folder for checkpoints, figures and the model")
+    train.add_argument("--model", type=Path, help="model folder of the stage before")
+    train.add_argument("--data", type=Path, help="dataset, in place of the file's")
+    train.add_argument("--budget", type=int, help="layers that a controller is trained for, in place of the file's")
+    train.add_argument("--seed", type=int, help="seed, in place of the file's")
+    train.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    train.add_argument("--dry-run", action="store_true", help="two batches, to see that everything fits")
+
     _add_recording_commands(commands)
     return parser
 
@@ -173,6 +184,14 @@ def _profile(options: argparse.Namespace) -> None:
           f"{' and joules' if options.watts else ''} are now accepted")
 
 
+def _train(options: argparse.Namespace) -> None:
+    from admn_ros.training.run import main as run
+
+    with CONSOLE.status(options.stage):
+        print(run(options.file, options.stage, options.out, model=options.model, data=options.data,
+                  budget=options.budget, seed=options.seed, resume=options.resume, dry_run=options.dry_run))
+
+
 def _convert(options: argparse.Namespace) -> None:
     from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 
@@ -229,7 +248,8 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
             nodes=options.nodes, quality=options.quality or "real") as world:
         result = record_room(bag, world, max(0.5, options.frames / 15), events=not options.no_events, progress=progress)
     took_s = time.monotonic() - started_s
-    print(f"{result.describe()}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")
+    told = result.describe() if options.bag else result.describe().replace(str(bag), "a recording that is not kept")
+    print(f"{told}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")
     if options.sheet is not None:
         draw_sheet(bag, options.sheet)
         print(options.sheet)

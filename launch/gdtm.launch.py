@@ -36,7 +36,7 @@ ARGUMENTS = (
     ("budget_unit", "layers", "Unit of budget."),
     ("device", "auto", "Where the network runs."),
     ("bag", "", "Recording to replay; the launch ends with it. Empty: live sensors."),
-    ("sim", "false", "Simulate the room instead: needs MuJoCo (pip install mujoco) and EGL."),
+    ("sim", "false", "Simulate the room for an hour: needs MuJoCo (pip install mujoco) and EGL. A bag wins over it."),
     ("seed", "7", "Seed of the simulated room."),
     ("rate", "1.0", "Speed of the replay, recorded seconds per second."),
     ("rviz", "false", "Open RViz with the package's view."),
@@ -78,7 +78,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         simulator = Node(
             package="admn_ros", executable="simulator", name="simulator", namespace=value["namespace"],
             output="screen", arguments=logging,
-            parameters=[{"seed": int(value["seed"]), "rate": float(value["rate"])}])
+            parameters=[{"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}])
         actions += [simulator, shut_down_after(simulator)]
     if value["rviz"] == "true":
         actions.append(Node(

@@ -255,9 +255,7 @@ class PerceptionNode(RobustLifecycleNode):
         assert self._deployment is not None
         if self._value("budget_limit") >= 0.0:
             return Budget(self._value("budget_limit"), self._value("budget_unit"), "parameter")
-        configured = self._deployment.budget
-        limit = float("inf") if configured.limit is None else configured.limit
-        return Budget(limit, configured.unit, "deployment file")
+        return Budget.of(self._deployment.budget, "deployment file")
 
     # --- executor thread: messages and timers ------------------------------------------------------
 

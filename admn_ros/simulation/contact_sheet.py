@@ -44,6 +44,8 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
     Raises:
         InputError: the bag cannot be read, has no such topic, or at_s lies outside.
     """
+    if Path(out_png).suffix.lower() != ".png":
+        raise InputError(str(out_png), repr(Path(out_png).suffix), "a file that can be written, with the ending .png")
     with BagReader(bag) as reader:
         found = [(topic, m) for topic in reader.topics if (m := _TOPIC.fullmatch(topic))]
         panels = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}

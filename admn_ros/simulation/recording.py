@@ -47,7 +47,7 @@ class Recording:
 
     def describe(self) -> str:
         """The recording in a few lines for people."""
-        lines = [f"{self.path}: {self.seconds:g} s, {self.car} car, seed {self.seed}, "
+        lines = [f"{self.path}: {self.seconds:g} s, {self.car.removesuffix('_car')} car, seed {self.seed}, "
                  f"{sum(self.messages.values())} messages, {self.size_bytes / 1e6:.0f} MB"]
         lines += [f"  {e.start_s:5.1f} to {e.end_s:4.1f} s  {e.description}" for e in self.events]
         lines.append("  budget in layers: " + ", ".join(f"{v:g} at {t:g} s" for t, v in self.budgets))
