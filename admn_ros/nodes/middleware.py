@@ -17,6 +17,8 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from admn_ros.errors import AdmnError
+
 # mallopt(3) parameters: keep image-sized blocks on the heap, so that each message does not fault in
 # fresh pages. Measured: half the CPU time of receiving images.
 NEEDED_SHARED_MEMORY_MIB = 100  # segments of three participants
@@ -73,7 +75,10 @@ def _shared_memory_mib() -> int:
 
 
 def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Init, make the node, spin until Ctrl-C, SIGTERM or shutdown; exit without a traceback."""
+    """Init, make the node, spin until Ctrl-C, SIGTERM or shutdown; exit without a traceback.
+
+    Returns the exit code: 2, after one line, where the node could not be made of its arguments.
+    """
     prepare_middleware()
     rclpy.init(args=sys.argv if args is None else args)
     node: Node | None = None
@@ -84,6 +89,9 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except AdmnError as error:
+        print(error, file=sys.stderr)
+        return 2
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         print(f"parameter: {error}. (A number with a point is a double, one without is an integer.)", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from admn_ros.errors import AdmnError, InputError
+from admn_ros.errors import InputError
 from admn_ros.nodes.middleware import run_node
 from admn_ros.nodes.player import Item, Player
 from admn_ros.recordings.bags import BagReader
@@ -55,11 +55,7 @@ class ReplayNode(Player):
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros replay`."""
-    try:
-        return run_node(ReplayNode, args)
-    except AdmnError as error:
-        print(f"replay: {error}", file=sys.stderr)
-        return 2
+    return run_node(ReplayNode, args)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 
-from admn_ros.errors import AdmnError
 from admn_ros.nodes.middleware import run_node
 from admn_ros.nodes.player import Item, Player
 from admn_ros.recordings.bag_types import typestore
@@ -62,11 +61,7 @@ class SimulatorNode(Player):
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros simulator`."""
-    try:
-        return run_node(SimulatorNode, args)
-    except AdmnError as error:
-        print(f"simulator: {error}", file=sys.stderr)
-        return 2
+    return run_node(SimulatorNode, args)
 
 
 if __name__ == "__main__":
