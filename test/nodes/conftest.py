@@ -141,7 +141,7 @@ class Rig:
         self.node.destroy_node()
         self.driver.destroy_node()
 
-    def wait(self, condition: Callable[[], object], timeout_s: float = 8.0) -> bool:
+    def wait(self, condition: Callable[[], object], timeout_s: float = 20.0) -> bool:
         """Wait for something that the other thread brings about."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -151,7 +151,8 @@ class Rig:
         return False
 
     def call(self, client, request):
-        assert client.wait_for_service(5)
+        # Discovery is slow on a busy machine; a node that died shows in the call below.
+        assert client.wait_for_service(20)
         future = client.call_async(request)
         assert self.wait(future.done), "service call timed out"
         return future.result()
@@ -178,7 +179,7 @@ class Rig:
                 publisher.publish(reading(modality, self.now_ns, seed))
         return self.now_ns
 
-    def frame(self, skip: tuple[str, ...] = (), seed: int = 0, timeout_s: float = 5.0) -> LayerAllocation:
+    def frame(self, skip: tuple[str, ...] = (), seed: int = 0, timeout_s: float = 15.0) -> LayerAllocation:
         """Send one set of readings and return the allocation of its frame."""
         stamp_ns = self.send(skip, seed=seed)
         assert self.wait(lambda: self.allocation_of(stamp_ns), timeout_s), f"no allocation for {stamp_ns}"

@@ -135,7 +135,7 @@ def test_when_a_modality_dies_output_goes_on_and_says_what_is_missing(rig, name)
         rig.send(skip=dead)
         time.sleep(0.06)
     assert rig.wait(lambda: rig.allocations and stamp_of(rig.allocations[-1]) > rig.now_ns - 200_000_000)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and (last is None or modality(last, name).availability != 2):
         rig.send(skip=dead)
         time.sleep(0.06)
@@ -146,7 +146,7 @@ def test_when_a_modality_dies_output_goes_on_and_says_what_is_missing(rig, name)
     assert layers(last) == 8 and last.spent <= 8.0, "its layers went to the others"
     assert rig.wait(lambda: stamp_of(rig.poses[-1]) >= stamp_of(last))
     back = None
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and (back is None or modality(back, name).availability != 0):
         back = rig.frame()
     assert modality(back, name).availability == ModalityAllocation.FRESH
@@ -155,7 +155,7 @@ def test_when_a_modality_dies_output_goes_on_and_says_what_is_missing(rig, name)
 def test_when_one_topic_of_many_dies_it_is_named(rig):
     settle(rig)
     allocation = None
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline and (allocation is None or not modality(allocation, "depth").missing_nodes):
         rig.send(skip=("right/depth",))
         time.sleep(0.06)
