@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
 import time
@@ -140,6 +141,10 @@ class Rig:
         self._thread.join(5)
         self.node.destroy_node()
         self.driver.destroy_node()
+        # A lifecycle node's services live as long as its state machine, and that until it is collected.
+        # Left alone, they would stand beside those of the next test's node, under the same names.
+        del self.node, self.driver, self._executor, self.outputs, self.budget_output, self._change, self._state
+        gc.collect()
 
     def wait(self, condition: Callable[[], object], timeout_s: float = 20.0) -> bool:
         """Wait for something that the other thread brings about."""
@@ -151,7 +156,6 @@ class Rig:
         return False
 
     def call(self, client, request):
-        # Discovery is slow on a busy machine; a node that died shows in the call below.
         assert client.wait_for_service(20)
         future = client.call_async(request)
         assert self.wait(future.done), "service call timed out"
