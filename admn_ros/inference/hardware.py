@@ -30,8 +30,8 @@ def pick_device(name: str) -> torch.device:
 def use_threads(threads: int) -> int:
     """Set this process's CPU threads for networks; 0 takes half the cores, at most four. Returns the number.
 
-    On a machine that does other work too, more threads wait for one another: with two busy cores, one
-    thread dropped half as many frames of the demo as two.
+    On a machine that does other work too, more threads wait for one another, and
+    frames are dropped meanwhile.
     """
     chosen = threads or max(1, min(4, (os.cpu_count() or 1) // 2))
     torch.set_num_threads(chosen)
