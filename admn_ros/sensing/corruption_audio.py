@@ -59,7 +59,8 @@ class Wind(BackgroundNoise):
     """Turbulence at the microphones: rumble that falls off above 80 Hz, swelling in gusts.
 
     Each microphone has turbulence of its own; gusts are common to all of them. Almost nothing of it is
-    where a motor sounds, so at -10 dB the sound's direction still comes through. Severity 1 is therefore -40 dB, a storm that overloads the microphones.
+    where a motor sounds, so at -10 dB the sound's direction still comes through.
+    Severity 1 is therefore -40 dB, a storm that overloads the microphones.
     """
 
     worst_db: float = -40.0
