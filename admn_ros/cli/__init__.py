@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `admn` command: everything that needs no ROS.
+
+Each module adds the commands of one group. It imports the rooms it needs inside the functions that use
+them: torch alone takes seconds, and `--help` should not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from admn_ros.cli import models, probing, recordings, training
+from admn_ros.cli.command import Command
+from admn_ros.errors import AdmnError
+
+GROUPS = (models, training, recordings, probing)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a subcommand; one clear line and exit code 2 on bad input."""
+    options = _parser().parse_args(args)
+    run: Command = options.run
+    try:
+        run(options)
+    except AdmnError as error:
+        print(f"admn {options.command}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="admn", description="Adaptive multimodal perception within a budget.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for group in GROUPS:
+        group.add_commands(commands)
+    return parser

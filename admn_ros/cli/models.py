@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about model folders: new-model, inspect, profile."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import date
+from pathlib import Path
+
+from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.errors import ModelError
+
+
+def add_commands(commands: Commands) -> None:
+    """Make, inspect and measure models."""
+    new = add_command(commands, "new-model", "make a model folder with random weights, to try topics and budgets",
+                      _new_model)
+    new.add_argument("folder", type=Path, help="where to put it")
+    new.add_argument("--preset", default="gdtm-tiny", help="architecture (default: gdtm-tiny); `list` names them")
+    new.add_argument("--seed", type=int, default=0, help="seed of the weights (default: 0)")
+    new.add_argument("--force", action="store_true", help="replace a model folder that is already there")
+
+    inspect = add_command(commands, "inspect", "say what a model folder or a recording holds", _inspect)
+    inspect.add_argument("path", type=Path, help="model folder, rosbag2 folder, .mcap or .db3 file")
+
+    profile = add_command(commands, "profile", "measure a model's milliseconds per layer here, for budgets in time",
+                          _profile)
+    profile.add_argument("model", type=Path, help="model folder; costs.yaml is written into it")
+    profile.add_argument("--repeats", type=int, default=30, help="runs per figure (default: 30)")
+    profile.add_argument("--watts", type=float, help="power drawn while computing; adds joules to the table")
+    profile.add_argument("--threads", type=int, default=0, help="CPU threads, as the node's parameter (default: 0)")
+    profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def _new_model(options: argparse.Namespace) -> None:
+    from admn_ros.model.checkpoint import create_random_model
+    from admn_ros.model.presets import PRESETS, preset
+
+    if options.preset == "list":
+        print("\n".join(PRESETS))
+        return
+    create_random_model(preset(options.preset), options.folder, options.seed, force=options.force)
+    print(f"{options.folder}: preset {options.preset}, seed {options.seed}. "
+          "UNTRAINED: the weights are random and the estimates mean nothing.")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    if (options.path / "config.yaml").is_file():
+        _inspect_model(options.path)
+    else:
+        _inspect_bag(options.path)
+
+
+def _inspect_model(folder: Path) -> None:
+    from admn_ros.config import ModelConfig, load_config
+    from admn_ros.model.checkpoint import load_model
+
+    config = load_config(ModelConfig, folder / "config.yaml")
+    parameters = sum(p.numel() for p in load_model(folder, "cpu").parameters())
+    print(f"{config.name}: {'trained' if config.trained else 'UNTRAINED, random weights'}, "
+          f"{parameters / 1e6:.2f} M parameters, {config.layers_total} layers")
+    print(f"sensor nodes: {', '.join(config.sensor_nodes)}    classes: {', '.join(config.classes)}")
+    for modality, entry in config.modalities.items():
+        shape = "x".join(map(str, entry.input.shape))
+        print(f"  {modality}: input {shape}, {entry.backbone.depth} layers of width {entry.backbone.dim}")
+    measured = (folder / "costs.yaml").is_file()
+    print("budgets: layers, gflops" + (", and those measured in costs.yaml" if measured
+                                       else "; run `admn profile` for milliseconds"))
+
+
+def _inspect_bag(path: Path) -> None:
+    from admn_ros.recordings.bags import BagReader
+
+    with BagReader(path) as bag:
+        print(f"{path}: {bag.message_count} messages in {(bag.end_ns - bag.start_ns) * 1e-9:.2f} s")
+        for topic, info in bag.topics.items():
+            print(f"  {topic}: {info.count} x {info.type}")
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from admn_ros.inference.engine import Engine
+    from admn_ros.inference.profile import measure_costs, write_costs
+
+    if options.repeats < 1:
+        raise ModelError("--repeats", options.repeats, "1 or more")
+    engine = Engine(options.model, options.device, options.threads)
+    with CONSOLE.status("measuring"):
+        costs = measure_costs(engine, options.repeats, date.today().isoformat(), options.watts)
+    print(f"{write_costs(engine, costs)}: measured on {costs.device}; budgets in milliseconds"
+          f"{' and joules' if options.watts else ''} are now accepted")

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that measure what sensors say: probe."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.progress import Progress
+
+from admn_ros.cli.command import CONSOLE, Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    """Measure a dataset's modalities."""
+    probe = add_command(commands, "probe", "measure what each modality of a dataset alone says about the position",
+                        _probe)
+    probe.add_argument("dataset", type=Path, help="folder of `admn simulate --dataset`")
+    probe.add_argument("--out", type=Path, required=True, help="JSON to write; a picture is put beside it")
+    probe.add_argument("--epochs", type=int, default=4, help="of each probe (default: 4)")
+    probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted readings")
+    probe.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from admn_ros.evaluation.probe import Effort, draw_probe, probe_all
+
+    command = f"admn probe DATASET --epochs {options.epochs} --seed {options.seed}{' --retrain' * options.retrain}"
+    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
+        task = bar.add_task("probe", total=1.0)
+        results = probe_all(
+            options.dataset, options.out, seed=options.seed, command=command,
+            effort=Effort(epochs=options.epochs, retrain=options.retrain, limit_s=3600.0),
+            progress=lambda what, share: bar.update(task, description=what, completed=share))
+    print(f"{options.out}\n{draw_probe(results, options.out.with_suffix('.png'))}")

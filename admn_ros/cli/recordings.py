@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about recordings and datasets: convert, demo-recording, simulate, sheet."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from admn_ros.cli.command import Commands, add_command, progress_bar
+from admn_ros.errors import ConfigError
+
+
+def add_commands(commands: Commands) -> None:
+    """Convert, simulate and draw recordings."""
+    convert = add_command(commands, "convert", "turn an RGB-D image folder (7-Scenes layout) into a rosbag2", _convert)
+    convert.add_argument("folder", type=Path, help="folder with frame-NNNNNN.color.jpg, .depth.png and .pose.txt")
+    convert.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
+    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+    convert.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"), help="encoding (default: 16UC1)")
+    convert.add_argument("--limit", type=int, help="at most so many frames")
+
+    demo = add_command(commands, "demo-recording", "make the demo's recording: a car seen by four modalities",
+                       _demo_recording)
+    demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
+    demo.add_argument("--seconds", type=float, default=12.0, help="length (default: 12)")
+    demo.add_argument("--seed", type=int, default=7, help="seed (default: 7)")
+    demo.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+    demo.add_argument("--no-events", action="store_true", help="leave out darkness, saturation and dead topics")
+
+    simulate = add_command(commands, "simulate", "simulate the GDTM room: a dataset, a bag, or a picture", _simulate)
+    simulate.add_argument("--frames", type=int, default=300, help="multimodal frames (default: 300); a bag has 15/s")
+    simulate.add_argument("--seed", type=int, default=7, help="seed of room, drive and noise (default: 7)")
+    simulate.add_argument("--dataset", type=Path, help="write training samples here, split and sharded; resumable")
+    simulate.add_argument("--bag", type=Path, help="write a rosbag2 here; must not exist")
+    simulate.add_argument("--sheet", type=Path, help="draw what every sensor of the recording sees into this PNG")
+    simulate.add_argument("--target", choices=("red_car", "green_car", "none"), help="bag: class (default: by seed)")
+    simulate.add_argument("--viewpoints", default="default", choices=("default", "train", "held_out"),
+                          help="bag: where the sensor nodes stand (default: default)")
+    simulate.add_argument("--drive", default="laps", choices=("laps", "random"), help="bag: motion (default: laps)")
+    simulate.add_argument("--no-events", action="store_true", help="bag: without darkness, saturation, dead topics")
+    simulate.add_argument("--quality", choices=("real", "medium", "small"),
+                          help="size of pictures (default: real for a bag, small for a dataset)")
+    simulate.add_argument("--nodes", type=int, default=3, help="sensor nodes (default: 3)")
+    simulate.add_argument("--audio-s", type=float, default=0.512, help="dataset: seconds of sound (default: 0.512)")
+    simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="dataset: processes (default: cores)")
+
+    sheet = add_command(commands, "sheet", "draw what every sensor of a recording sees at one instant", _sheet)
+    sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
+    sheet.add_argument("png", type=Path, help="picture to write")
+    sheet.add_argument("--at", type=float, help="seconds after the start (default: the middle)")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+
+    with progress_bar("converting") as progress:
+        summary = convert_rgbd_folder(options.folder, options.bag, storage=options.storage, depth=options.depth,
+                                      limit=options.limit, progress=progress)
+    print(f"{options.bag}: {summary}")
+
+
+def _demo_recording(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.recording import record
+
+    with progress_bar("recording") as progress:
+        summary = record(options.bag, seconds=options.seconds, seed=options.seed, storage=options.storage,
+                         events=not options.no_events, progress=progress)
+    print(summary.describe())
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    if options.dataset is None and options.bag is None and options.sheet is None:
+        raise ConfigError("output", "none of them", "--dataset DIR, --bag BAG, --sheet PNG, or several")
+    if options.frames < 1:
+        raise ConfigError("--frames", options.frames, "1 or more")
+    if options.dataset is not None:
+        _simulate_dataset(options)
+    if options.bag is not None:
+        _simulate_bag(options, options.bag)
+    elif options.sheet is not None:
+        options.no_events = True   # the picture is of one instant, and of all that works
+        with tempfile.TemporaryDirectory() as folder:
+            _simulate_bag(options, Path(folder) / f"simulated_seed_{options.seed}")
+
+
+def _simulate_dataset(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.room_dataset import Plan, make_dataset
+
+    plan = Plan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s)
+    started_s = time.monotonic()
+    with progress_bar("samples") as progress:
+        counts = make_dataset(options.dataset, plan, options.jobs, progress)
+    took_s = time.monotonic() - started_s
+    print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in counts.items())
+          + f"; {took_s:.0f} s, {plan.frames / took_s:.1f} multimodal samples per second")
+
+
+def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
+    from admn_ros.simulation.contact_sheet import draw_sheet
+    from admn_ros.simulation.room_recording import record_room
+    from admn_ros.simulation.world import World
+
+    started_s = time.monotonic()
+    with progress_bar("recording") as progress, World(
+            options.seed, target=options.target, viewpoints=options.viewpoints, drive=options.drive,
+            nodes=options.nodes, quality=options.quality or "real") as world:
+        result = record_room(bag, world, max(0.5, options.frames / 15), events=not options.no_events, progress=progress)
+    took_s = time.monotonic() - started_s
+    told = result.describe() if options.bag else result.describe().replace(str(bag), "a recording that is not kept")
+    print(f"{told}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")
+    if options.sheet is not None:
+        draw_sheet(bag, options.sheet)
+        print(options.sheet)
+
+
+def _sheet(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.contact_sheet import draw_sheet
+
+    draw_sheet(options.bag, options.png, options.at)
+    print(options.png)
