@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,12 @@ from admn_ros.config import ModelConfig
 from admn_ros.datasets.caches import load_cache
 from admn_ros.datasets.image_files import read_file, rgb_of
 from admn_ros.datasets.source import LabeledReadings, check_index
+from admn_ros.datasets.wav import read_wav
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey, Target
 
 FRAMES = 8
-MAX_SOUND_VALUES = 64 * 1024 * 1024
 _NAMES = (
     "Church bell", "Male speech, man speaking", "Bark", "Fixed-wing aircraft, airplane", "Race car, auto racing",
     "Female speech, woman speaking", "Helicopter", "Violin, fiddle", "Flute", "Ukulele", "Frying (food)", "Truck",
@@ -139,38 +138,6 @@ class AveFolder:
             readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_wav(self._sound(clip))
         scene: Literal["indoor", "outdoor"] = "outdoor" if AVE_CLASSES[clip.label] in OUTDOOR else "indoor"
         return LabeledReadings(readings, Target(_NOWHERE, clip.label), audio_rate_hz=rate_hz, scene=scene)
-
-
-def read_wav(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
-    """PCM file of 8, 16, 24 or 32 bits to float32 (samples, channels), full scale 1.0, and its rate in Hz.
-
-    Raises:
-        InputError: unreadable, no PCM, cut off, empty, or larger than `MAX_SOUND_VALUES`.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as opened, wave.open(opened) as file:
-            channels, width, rate_hz, count = file.getnchannels(), file.getsampwidth(), file.getframerate(), \
-                file.getnframes()
-            if width not in (1, 2, 3, 4) or channels < 1 or rate_hz < 1 or not 0 < count * channels <= MAX_SOUND_VALUES:
-                raise InputError(str(path), f"{count} samples of {width} bytes in {channels} channels at {rate_hz} Hz",
-                                 f"1 to {MAX_SOUND_VALUES} values of 1 to 4 bytes")
-            raw = file.readframes(count)
-    except (OSError, EOFError, wave.Error, ValueError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(str(path), " ".join(str(error).split()) or "an early end", "a PCM WAV file") from error
-    if len(raw) != count * channels * width:
-        raise InputError(str(path), f"{len(raw)} of {count * channels * width} bytes", "a complete WAV file")
-    return _unit(np.frombuffer(raw, np.uint8), width).reshape(-1, channels), rate_hz
-
-
-def _unit(raw: npt.NDArray[np.uint8], width: int) -> npt.NDArray[np.float32]:
-    if width == 1:  # the only unsigned width
-        return np.asarray((raw.astype(np.float32) - 128) / 128, dtype=np.float32)
-    padded = np.zeros((len(raw) // width, 4), np.uint8)  # the bytes at the upper end of 32 bits
-    padded[:, 4 - width:] = raw.reshape(-1, width)
-    return np.asarray(padded.reshape(-1).view("<i4") / 2.0 ** 31, dtype=np.float32)
 
 
 class AveCache:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from admn_ros.datasets.ave import LABELS, OUTDOOR, AveCache, AveClip, AveFolder, read_annotations, read_wav
+from admn_ros.datasets.ave import LABELS, OUTDOOR, AveCache, AveClip, AveFolder, read_annotations
+from admn_ros.datasets.wav import read_wav
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES, preset
 from admn_ros.sample import Modality, SensorKey
