@@ -131,21 +131,24 @@ class ModelCosts:
     Args:
         config: the model.
         measured: its measured costs, if any.
+        flops: its operations, where they are not those that its configuration tells.
 
     Raises:
         InputError: the measured costs are of a model with other modalities or sensor nodes.
     """
 
-    def __init__(self, config: ModelConfig, measured: MeasuredCosts | None = None) -> None:
+    def __init__(self, config: ModelConfig, measured: MeasuredCosts | None = None,
+                 flops: LayerCosts | None = None) -> None:
         self.measured = measured
-        self._tables: dict[CostUnit, LayerCosts] = {"layers": layer_costs(config), "gflops": flop_costs(config)}
+        self._tables: dict[CostUnit, LayerCosts] = {"layers": layer_costs(config),
+                                                    "gflops": flops or flop_costs(config)}
         if measured is not None:
             self._tables["milliseconds"] = _measured(config, "milliseconds", measured.milliseconds)
             if measured.joules is not None:
                 self._tables["joules"] = _measured(config, "joules", measured.joules)
 
     @classmethod
-    def load(cls, config: ModelConfig, folder: str | Path) -> ModelCosts:
+    def load(cls, config: ModelConfig, folder: str | Path, flops: LayerCosts | None = None) -> ModelCosts:
         """Tables of a model folder; measured ones only if it has a `costs.yaml`.
 
         Raises:
@@ -154,9 +157,9 @@ class ModelCosts:
         """
         path = Path(folder) / "costs.yaml"
         if not path.exists():
-            return cls(config)
+            return cls(config, flops=flops)
         try:
-            return cls(config, load_config(MeasuredCosts, path))
+            return cls(config, load_config(MeasuredCosts, path), flops)
         except InputError as error:
             raise error if str(path) in error.field else error.within(str(path)) from error
 

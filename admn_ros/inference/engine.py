@@ -73,7 +73,7 @@ class Engine:
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device(device)
         self.network = load_model(folder, self.device)
-        self.costs = ModelCosts.load(self.config, folder)
+        self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs())
 
     @property
     def config(self) -> ModelConfig:

@@ -67,7 +67,7 @@ def measure_costs(engine: Engine, repeats: int, date: str, power_w: float | None
 def write_costs(engine: Engine, measured: MeasuredCosts) -> Path:
     """Write costs.yaml into the engine's model folder and use it from the next frame on."""
     path = engine.folder / COSTS
-    costs = ModelCosts(engine.config, measured)
+    costs = ModelCosts(engine.config, measured, engine.network.flop_costs())
     dump_config(measured, path)
     engine.costs = costs
     return path
@@ -120,11 +120,11 @@ def _layer(blocks: Iterator[nn.Module], tokens: Tensor) -> object:
 def _fixed(engine: Engine, clock: _Clock) -> float:
     """Controller without its looks, fusion and heads."""
     network, config = engine.network, engine.config
-    slots = len(config.modalities) * len(config.sensor_nodes)
+    slots, looks = len(config.modalities) * len(config.sensor_nodes), len(network.qoi.encoder.code)
     present = torch.ones(1, slots, dtype=torch.bool, device=engine.device)
-    keep = torch.ones(1, slots + 1, dtype=torch.bool, device=engine.device)
+    keep = torch.ones(1, looks, dtype=torch.bool, device=engine.device)
     tokens = torch.zeros(1, slots, config.fusion.dim, device=engine.device)
-    looked = torch.zeros(1, slots + 1, config.qoi.dim, device=engine.device)
+    looked = torch.zeros(1, looks, config.qoi.dim, device=engine.device)
 
     def work() -> None:
         e_corr = network.qoi.encoder(looked, keep)[:, 0]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model folders: config.yaml, weights.safetensors, README.md and, once profiled, costs.yaml."""
+"""Model folders: config.yaml, weights.safetensors, README.md and, once profiled, costs.yaml.
+
+A model of the official release has legacy.yaml besides, which says whose heads and controller it has.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig, dump_config, load_config
 from admn_ros.errors import ModelError
+from admn_ros.model.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import QoiEncoder
 from admn_ros.model.transformer import Block
-from admn_ros.model.vit import AdaptiveViT
+from admn_ros.model.vit import AdaptiveViT, ConvStem, Points
 
 CONFIG, WEIGHTS, COSTS, CARD = "config.yaml", "weights.safetensors", "costs.yaml", "README.md"
+LEGACY = "legacy.yaml"
 NAMED_KEYS = 3
 """How many wrong weight names an error lists before it only counts."""
 
@@ -45,24 +50,30 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
         save_file(weights, partial)
         partial.replace(folder / WEIGHTS)
         dump_config(network.config, folder / CONFIG)
-        (folder / CARD).write_text(card if card is not None else _card(network), encoding="utf-8")
+        if isinstance(network, LegacyNetwork):
+            dump_config(network.legacy, folder / LEGACY)
+        else:
+            (folder / LEGACY).unlink(missing_ok=True)
+        (folder / CARD).write_text(card if card is not None else model_card(network), encoding="utf-8")
     except OSError as error:
         raise ModelError(str(folder), error.strerror or "an error on writing", "a writable folder") from error
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:
-    """Read a model folder. The network is in evaluation mode.
+    """Read a model folder. The network is in evaluation mode; with legacy.yaml it is a `LegacyNetwork`.
 
     Raises:
         ModelError: the folder or a file is missing or broken, or the weights do not fit the
             configuration or are not finite.
-        ConfigError: config.yaml is malformed.
+        ConfigError: config.yaml or legacy.yaml is malformed.
     """
     folder = Path(folder)
     for path, what in ((folder, "a model folder"), (folder / CONFIG, "a file"), (folder / WEIGHTS, "a file")):
         if not path.exists():
             raise ModelError(str(path), "nothing", f"{what}; a model folder has {CONFIG} and {WEIGHTS}")
-    network = AdmnNetwork(load_config(ModelConfig, folder / CONFIG))
+    config = load_config(ModelConfig, folder / CONFIG)
+    legacy = folder / LEGACY
+    network = LegacyNetwork(config, load_config(LegacyConfig, legacy)) if legacy.exists() else AdmnNetwork(config)
     network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
     return network.to(device).eval()
 
@@ -80,9 +91,7 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
         ModelError: the folder holds a model and `force` is false.
     """
     folder = Path(folder)
-    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (folder / name).exists()]
-    if held and not force:
-        raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")
+    check_free(folder, force)
     network = AdmnNetwork(config.model_copy(update={"trained": False, "seed": seed}))
     initialize(network, seed)
     (folder / COSTS).unlink(missing_ok=True)
@@ -90,11 +99,24 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
     return network.eval()
 
 
+def check_free(folder: Path, force: bool = False) -> None:
+    """Make sure that no model is written over by mistake.
+
+    Raises:
+        ModelError: the folder holds a model and `force` is false.
+    """
+    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (folder / name).exists()]
+    if held and not force:
+        raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")
+
+
 def initialize(network: AdmnNetwork, seed: int) -> None:
     """Draw all weights anew: truncated normal (0.02) in the transformers, Xavier elsewhere, zero biases."""
     generator = torch.Generator().manual_seed(seed)
     transformer = {id(m) for part in network.modules() if isinstance(part, (Block, AdaptiveViT))
                    for m in part.modules()}
+    transformer -= {id(m) for part in network.modules() if isinstance(part, (ConvStem, Points))
+                    for m in part.modules()}
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
@@ -111,6 +133,25 @@ def initialize(network: AdmnNetwork, seed: int) -> None:
                 nn.init.trunc_normal_(module.pos_embed, std=0.02, generator=generator)
             elif isinstance(module, QoiEncoder):
                 nn.init.trunc_normal_(module.cls_token, std=0.02, generator=generator)
+
+
+def model_card(network: AdmnNetwork) -> str:
+    """Text of README.md from the configuration alone."""
+    config = network.config
+    if config.trained:
+        state = "Trained weights. How and on what was not written down here."
+    else:
+        state = (f"**UNTRAINED. The weights are random (seed {config.seed}). Every estimate of this model is\n"
+                 "meaningless.** It has the shapes, the cost and the latency of a trained model, so it serves to\n"
+                 "test a robot's topics, budgets and timing. Do not use its poses or labels for anything.")
+    rows = [f"| {m} | {' x '.join(map(str, c.input.shape))} | {c.backbone.depth} | {c.backbone.dim} |"
+            for m, c in config.modalities.items()]
+    parameters = sum(p.numel() for p in network.parameters())
+    return "\n".join([
+        f"# {config.name}", "", state, "",
+        f"Sensor nodes: {', '.join(config.sensor_nodes)}. Classes: {', '.join(config.classes)}. "
+        f"Parameters: {parameters}.", "",
+        "| modality | input (C x H x W) | layers | width |", "|---|---|---|---|", *rows, ""])
 
 
 def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,21 +178,3 @@ def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tenso
 def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMED_KEYS
     return ", ".join(names[:NAMED_KEYS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _card(network: AdmnNetwork) -> str:
-    config = network.config
-    if config.trained:
-        state = "Trained weights. How and on what was not written down here."
-    else:
-        state = (f"**UNTRAINED. The weights are random (seed {config.seed}). Every estimate of this model is\n"
-                 "meaningless.** It has the shapes, the cost and the latency of a trained model, so it serves to\n"
-                 "test a robot's topics, budgets and timing. Do not use its poses or labels for anything.")
-    rows = [f"| {m} | {' x '.join(map(str, c.input.shape))} | {c.backbone.depth} | {c.backbone.dim} |"
-            for m, c in config.modalities.items()]
-    parameters = sum(p.numel() for p in network.parameters())
-    return "\n".join([
-        f"# {config.name}", "", state, "",
-        f"Sensor nodes: {', '.join(config.sensor_nodes)}. Classes: {', '.join(config.classes)}. "
-        f"Parameters: {parameters}.", "",
-        "| modality | input (C x H x W) | layers | width |", "|---|---|---|---|", *rows, ""])

@@ -16,7 +16,7 @@ from torch import Tensor
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.foreign import ImportReport, read_foreign
 from admn_ros.model.importing_admn import import_admn
-from admn_ros.model.vit import AdaptiveViT
+from admn_ros.model.vit import AdaptiveViT, PatchEmbed
 
 __all__ = ["ImportReport", "Kind", "import_admn", "load_backbone", "read_foreign"]
 
@@ -164,6 +164,8 @@ def target_grid(vit: AdaptiveViT) -> tuple[int, int]:
 
 
 def _patch(vit: AdaptiveViT) -> tuple[int, int]:
+    if not isinstance(vit.patch_embed, PatchEmbed):
+        raise ModelError("backbone.stem", "conv", "patch; a pretrained ViT has no convolutions before its layers")
     rows, columns = vit.patch_embed.proj.kernel_size
     return rows, columns
 

@@ -25,10 +25,10 @@ from admn_ros.config import (
     RgbInput,
 )
 from admn_ros.errors import InputError, ModelError
-from admn_ros.model.checkpoint import CONFIG, COSTS, WEIGHTS, initialize
+from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
 from admn_ros.model.foreign import ImportReport, read_foreign
 from admn_ros.model.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
-from admn_ros.model.legacy_network import Layout, LegacyConfig, LegacyNetwork, save_legacy
+from admn_ros.model.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.model.official_layouts import LAYOUTS, Names
 from admn_ros.sample import Modality
 
@@ -45,7 +45,7 @@ FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
                 force: bool = False) -> ImportReport:
-    """Turn an official checkpoint into a model folder that `load_legacy` reads.
+    """Turn an official checkpoint into a model folder with legacy.yaml.
 
     The network keeps the quirks of the release (`admn_ros.model.legacy_head`), so that its outputs
     are the official ones. A Stage 1 checkpoint has no controller: its layer scores are random.
@@ -67,22 +67,20 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     if layout not in get_args(Layout):
         raise InputError("layout", layout, ", ".join(get_args(Layout)))
     out = Path(out_folder)
-    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (out / name).exists()]
-    if held and not force:
-        raise ModelError(str(out), f"a model folder ({', '.join(held)})", "a new folder, or force")
+    check_free(out, force)
     source = _Reader(str(path), read_foreign(path), LAYOUTS[layout])
     legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
     network = LegacyNetwork(source.config(layout, nodes), legacy)
     initialize(network, 0)
     weights = source.weights(legacy)
     missing = source.fill(network, weights)
-    notes = [f"layer norms have epsilon 1e-5, as released; read the folder with load_legacy ({layout})",
+    notes = [f"layer norms have epsilon 1e-5, as released ({layout})",
              *LAYOUTS[layout].notes]
     if not legacy.controller:
         notes.append("no controller in the file (Stage 1): the scores of the layers are random")
     report = ImportReport(tuple(weights), (), source.unused(), missing, tuple(notes))
     (out / COSTS).unlink(missing_ok=True)
-    save_legacy(network.eval(), out, _card(network, report))
+    save_model(network.eval(), out, _card(network, report))
     return report
 
 

@@ -98,14 +98,14 @@ class NoClassification(nn.Module):
 class SpectrogramLook(nn.Module):
     """The official AVE controller's look at a spectrogram; its batch norms are folded into the convolutions."""
 
-    SIZE, POOL, FEATURES = (128, 512), (3, 6), 7488
+    SIZE, KERNELS, POOL, FEATURES = (128, 512), (10, 10, 5), (3, 6), 7488
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
-        c1, c2, c3 = QOI_CHANNELS
+        (k1, k2, k3), (c1, c2, c3) = self.KERNELS, QOI_CHANNELS
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, c1, 10), nn.ReLU(), nn.Conv2d(c1, c2, 10), nn.ReLU(), nn.MaxPool2d(self.POOL),
-            nn.Conv2d(c2, c3, 5), nn.ReLU(), nn.Flatten(), nn.Linear(self.FEATURES, dim))
+            nn.Conv2d(channels, c1, k1), nn.ReLU(), nn.Conv2d(c1, c2, k2), nn.ReLU(), nn.MaxPool2d(self.POOL),
+            nn.Conv2d(c2, c3, k3), nn.ReLU(), nn.Flatten(), nn.Linear(self.FEATURES, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, C, H, W) to (R, dim)."""
@@ -131,9 +131,9 @@ class LegacyController(QoiEncoder):
             channels = config.modalities[Modality.AUDIO].input.shape[0]
             self.look[str(Modality.AUDIO)] = SpectrogramLook(channels, self.dim)
 
-    def forward(self, batch: SampleBatch) -> ControllerOutput:
+    def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """Score the layers of every modality and judge its corruption."""
-        e_corr = self.perceive(batch)
+        e_corr = self.perceive(batch, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
@@ -165,8 +165,8 @@ class LegacyFrameController(LegacyController):
         self.frames = min(self.FRAMES, self.nodes)
         self.encoder = Encoder(len(self.depths) * self.frames, q.dim, q.depth, q.heads, q.mlp_ratio)
 
-    def perceive(self, batch: SampleBatch) -> Tensor:
-        """Embed the quality of the first frames: (B, dim). Without any of them it is zero."""
+    def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
+        """Embed the quality of the first frames: (B, dim). Without any of them it is zero. Budgets are not read."""
         size = len(next(iter(batch.present.values())))
         tokens, keep = [], []
         for modality in self.depths:

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, cast
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from admn_ros.config import ModelConfig, Strict, dump_config, load_config
-from admn_ros.errors import ModelError
-from admn_ros.model.checkpoint import CONFIG, WEIGHTS, save_model
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.config import ModelConfig, Strict
+from admn_ros.model.legacy_costs import legacy_flop_costs
 from admn_ros.model.legacy_head import (
     CorruptionHead,
     LegacyController,
@@ -24,7 +20,6 @@ from admn_ros.model.legacy_head import (
 )
 from admn_ros.model.network import AdmnNetwork
 
-LEGACY = "legacy.yaml"
 LEGACY_NORM_EPS = 1e-5
 """PyTorch's default, which the official networks have everywhere; MAE and ours have 1e-6."""
 
@@ -69,32 +64,6 @@ class LegacyNetwork(AdmnNetwork):
             if isinstance(module, nn.LayerNorm):
                 module.eps = LEGACY_NORM_EPS
 
-
-def save_legacy(network: LegacyNetwork, folder: str | Path, card: str) -> None:
-    """Write a model folder with `legacy.yaml`.
-
-    Raises:
-        ModelError: the folder cannot be written.
-    """
-    save_model(network, folder, card)
-    dump_config(network.legacy, Path(folder) / LEGACY)
-
-
-def load_legacy(folder: str | Path, device: str | torch.device = "cpu") -> LegacyNetwork:
-    """Read a model folder that has `legacy.yaml`. The network is in evaluation mode.
-
-    Raises:
-        ModelError: a file is missing or broken, or the weights do not fit the configuration.
-        ConfigError: a configuration is malformed.
-    """
-    folder = Path(folder)
-    for name in (CONFIG, WEIGHTS, LEGACY):
-        if not (folder / name).exists():
-            raise ModelError(str(folder / name), "nothing", f"a file; this folder has {CONFIG}, {WEIGHTS} and {LEGACY}")
-    network = LegacyNetwork(load_config(ModelConfig, folder / CONFIG), load_config(LegacyConfig, folder / LEGACY))
-    try:
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(str(folder / WEIGHTS), reason, f"the weights that {CONFIG} and {LEGACY} describe") from error
-    return network.to(device).eval()
+    def flop_costs(self) -> LayerCosts:
+        """Operations of each part, as the official heads and controller have them."""
+        return legacy_flop_costs(self)

@@ -9,6 +9,7 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from admn_ros.budget.costs import LayerCosts, flop_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.model.fusion import Adapter, Fusion
@@ -55,9 +56,19 @@ class AdmnNetwork(nn.Module):
         """Backbone of a modality."""
         return cast(AdaptiveViT, self.backbones[str(modality)])
 
-    def controller(self, batch: SampleBatch) -> ControllerOutput:
-        """Judge the quality of the inputs and score the layers (Section 3.4.1)."""
-        output: ControllerOutput = self.qoi(batch)
+    def flop_costs(self) -> LayerCosts:
+        """Floating-point operations of each part."""
+        return flop_costs(self.config)
+
+    def controller(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
+        """Judge the quality of the inputs and score the layers (Section 3.4.1).
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            budget: share of the full cost (B,), `admn_ros.model.qoi.budget_share`; None for everything. Only a
+                controller with a budget token reads it.
+        """
+        output: ControllerOutput = self.qoi(batch, budget)
         return output
 
     def estimate(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> NetworkOutput:

@@ -46,6 +46,5 @@ LAYOUTS: Final[dict[Layout, Names]] = {
         ("fc1", "fc2"), tuple(f"frame{i}" for i in range(1, 9)), AVE_CLASSES,
         ("it was trained on Kaldi filter banks; our log-mel spectrogram is close and not the same",
          "the spectrogram stands at the first frame",
-         "GFLOPs of the look at the spectrogram are counted too low; profile before a budget in GFLOPs",
          "it does not localize")),
 }

@@ -15,7 +15,6 @@ from admn_ros.errors import InputError, ModelError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.importing import import_admn, load_backbone, read_foreign
-from admn_ros.model.legacy_network import load_legacy
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality, SampleBatch
 
@@ -289,7 +288,7 @@ def imported(tmp_path_factory):
         state = official.admn_state(layout, noise=4 if layout == "ave" else 2)
         torch.save(state, folder / "last.pt")
         report = import_admn(folder / "last.pt", layout, folder / "model", nodes=nodes)
-        made[layout] = state, load_legacy(folder / "model"), report
+        made[layout] = state, load_model(folder / "model"), report
     return made
 
 
@@ -399,7 +398,7 @@ def test_a_stage_1_checkpoint_has_no_controller(tmp_path):
     assert report.missing
     assert all(n.startswith("qoi.") for n in report.missing)
     assert "random" in str(report)
-    network = load_legacy(tmp_path / "m")
+    network = load_model(tmp_path / "m")
     assert network.config.sensor_nodes == ("node1", "node2", "node3")
     assert not network.legacy.controller
     assert "scores of the layers are random" in (tmp_path / "m" / "README.md").read_text()
@@ -411,7 +410,7 @@ def test_corruption_classes_become_severities(tmp_path, outputs, kind):
     state = official.admn_state("gdtm", noise=outputs)
     torch.save(state, tmp_path / "c.pt")
     import_admn(tmp_path / "c.pt", "gdtm", tmp_path / "m")
-    network = load_legacy(tmp_path / "m")
+    network = load_model(tmp_path / "m")
     assert network.legacy.corruption == kind
     first, second, batch = official_inputs("gdtm")
     _, raw = official.controller(state, "gdtm", first, second)
@@ -425,14 +424,12 @@ def test_corruption_classes_become_severities(tmp_path, outputs, kind):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_our_own_loader_refuses_a_legacy_folder_in_one_line(imported, tmp_path):
+def test_without_legacy_yaml_the_weights_do_not_fit(tmp_path):
     torch.save(official.admn_state("gdtm"), tmp_path / "c.pt")
     import_admn(tmp_path / "c.pt", "gdtm", tmp_path / "m")
+    (tmp_path / "m" / "legacy.yaml").unlink()
     with pytest.raises(ModelError, match="missing"):
         load_model(tmp_path / "m")
-    (tmp_path / "m" / "legacy.yaml").unlink()
-    with pytest.raises(ModelError, match=r"legacy\.yaml"):
-        load_legacy(tmp_path / "m")
 
 
 def test_folders_are_not_overwritten_unasked(tmp_path):
