@@ -169,7 +169,10 @@ class FusionConfig(Strict):
 
 
 class QoiConfig(Strict):
-    """QoI controller (Section 3.4.1): downsample, small convolutions, transformer, two heads."""
+    """QoI controller (Section 3.4.1): downsample, small convolutions, transformer, two heads.
+
+    budget_token: the controller also sees the budget (Section A.1).
+    """
 
     size: Annotated[int, Field(ge=32)] = 100
     dim: Count = 256
@@ -178,6 +181,7 @@ class QoiConfig(Strict):
     mlp_ratio: Positive = 4.0
     layer_hidden: Count = 200
     corruption_hidden: Count = 250
+    budget_token: bool = False
 
     @model_validator(mode="after")
     def _heads_divide(self) -> QoiConfig:

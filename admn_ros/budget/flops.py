@@ -17,6 +17,8 @@ from admn_ros.sample import Modality
 QOI_CHANNELS = (6, 6, 3)
 """Channels of the controller's convolutions."""
 QOI_POOL = 3
+BUDGET_FEATURES = 7
+"""Numbers that tell the controller the budget, if it has a budget token."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FrameFlops:
 
 def frame_flops(config: ModelConfig) -> FrameFlops:
     """Count a model. Exact: the network computes token slots of absent inputs in the fusion too."""
-    return FrameFlops(_controller(config) + _fusion(config) + _heads(config),
+    return FrameFlops(_controller(config) + task_flops(config),
                       {m: _modality(config, m) for m in config.modalities})
 
 
@@ -101,7 +103,19 @@ def _controller(config: ModelConfig) -> int:
     q = config.qoi
     layers = _linear(1, q.dim, q.layer_hidden) + _linear(1, q.layer_hidden, config.layers_total)
     corruption = _linear(1, q.dim, q.corruption_hidden) + _linear(1, q.corruption_hidden, len(config.modalities))
-    return _encoder(_slots(config) + 1, q) + layers + corruption
+    return judge_flops(config) + layers + corruption
+
+
+def judge_flops(config: ModelConfig) -> int:
+    """Operations from the controller's looks to e_corr: its transformer and its budget token."""
+    q = config.qoi
+    budget = _linear(1, BUDGET_FEATURES, q.dim) + _linear(1, q.dim, q.dim) if q.budget_token else 0
+    return _encoder(_slots(config) + 1 + q.budget_token, q) + budget
+
+
+def task_flops(config: ModelConfig) -> int:
+    """Operations of fusion and heads."""
+    return _fusion(config) + _heads(config)
 
 
 def _fusion(config: ModelConfig) -> int:

@@ -21,6 +21,7 @@ from admn_ros.inference.hardware import mismatch, pick_device, use_threads
 from admn_ros.model.allocation import Allocation, allocate, runnable
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.network import NetworkOutput
+from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
 Float64 = npt.NDArray[np.float64]
@@ -144,7 +145,8 @@ class Engine:
     def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
                 requested: Budget) -> tuple[Allocation, dict[Modality, float]]:
         """Ask the controller and allocate."""
-        output = self.network.controller(batch)
+        share = torch.tensor([budget_share(table, granted, present)], device=self.device)
+        output = self.network.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
         return allocate(scores, qoi, present, table, granted, requested=requested), qoi

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.flops import BUDGET_FEATURES, QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
 from admn_ros.config import ModelConfig
 from admn_ros.model.rows import present_rows, to_slots
 from admn_ros.model.transformer import Encoder
@@ -59,6 +62,43 @@ class QualityNet(nn.Module):
         return out
 
 
+def budget_share(table: LayerCosts, budget: Budget, present: Mapping[Modality, int]) -> float:
+    """What a budget is worth to a frame: the share of its layers and entries that it holds, range [0, 1].
+
+    The same number in every unit as far as the tables agree; 1 for an infinite budget. What every frame pays
+    (controller, fusion, heads) is not counted: it buys nothing that the controller decides about.
+
+    Args:
+        table: costs in the budget's unit.
+        budget: what one frame may spend.
+        present: number of present sensor nodes per modality.
+
+    Raises:
+        InputError: the units differ.
+    """
+    base, room = table.base(present), table.room(budget, present)
+    full = table.total(present) - base
+    return max(0, room - base) / full if full else 1.0
+
+
+class BudgetToken(nn.Module):
+    """The budget as a token of the controller (Section A.1).
+
+    The paper learns one token for each of four budgets. Here two layers embed the budget's share of the full cost
+    (`budget_share`) with its sine and cosine at doubling frequencies, so that there is a token for every budget.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(BUDGET_FEATURES, dim), nn.ReLU(), nn.Linear(dim, dim))
+
+    def forward(self, share: Tensor) -> Tensor:
+        """Shares (B,) to tokens (B, 1, dim)."""
+        waves = [f(math.pi * 2**k * share) for k in range((BUDGET_FEATURES - 1) // 2) for f in (torch.sin, torch.cos)]
+        out: Tensor = self.layers(torch.stack([share, *waves], dim=1))
+        return out[:, None]
+
+
 class QoiEncoder(nn.Module):
     """Low-resolution inputs to layer scores and corruption values.
 
@@ -72,15 +112,21 @@ class QoiEncoder(nn.Module):
         self.look = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
                                    for m, c in config.modalities.items()})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))
-        slots = 1 + len(self.depths) * self.nodes
+        self.budget = BudgetToken(q.dim) if q.budget_token else None
+        slots = 1 + len(self.depths) * self.nodes + q.budget_token
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
             nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
         self.mlp_corruption = nn.Sequential(
             nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, len(self.depths)))
 
-    def perceive(self, batch: SampleBatch) -> Tensor:
-        """Embed the quality of all inputs of a batch: e_corr (B, dim). Absent inputs do not count."""
+    def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
+        """Embed the quality of all inputs of a batch: e_corr (B, dim). Absent inputs do not count.
+
+        Args:
+            batch: inputs (B, N, C, H, W) per modality.
+            budget: share of the full cost (B,); None for everything. Without a budget token it is not read.
+        """
         size = len(next(iter(batch.present.values())))
         # The class token is always there, so attention is defined even with nothing to look at.
         tokens = [self.cls_token.expand(size, -1, -1)]
@@ -89,12 +135,16 @@ class QoiEncoder(nn.Module):
             token, present = self._look(modality, batch, size)
             tokens.append(token)
             keep.append(present)
+        if self.budget is not None:
+            share = self.cls_token.new_ones(size) if budget is None else budget.to(self.cls_token)
+            tokens.append(self.budget(share))
+            keep.append(keep[0])
         encoded: Tensor = self.encoder(torch.cat(tokens, dim=1), torch.cat(keep, dim=1))
         return encoded[:, 0]
 
-    def forward(self, batch: SampleBatch) -> ControllerOutput:
-        """Score the layers of every modality and judge its corruption."""
-        e_corr = self.perceive(batch)
+    def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
+        """Score the layers of every modality and judge its corruption. Arguments as `perceive`."""
+        e_corr = self.perceive(batch, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         corruption = F.softplus(self.mlp_corruption(e_corr)).unbind(dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)),

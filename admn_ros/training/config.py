@@ -21,7 +21,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 StageName = Literal["finetune", "autoencoder", "controller"]
-Selection = Literal["gumbel", "straight_through", "progressive"]
+Selection = Literal["gumbel", "straight_through", "progressive", "neuralsort"]
 Mode = Literal["supervised", "autoencoder", "task", "universal"]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts, layer_costs
+from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.network import AdmnNetwork
@@ -26,9 +27,9 @@ from admn_ros.training.stage import Stage, Step, freeze
 class Controller(Stage):
     """Training of the controller; everything else of the network is frozen.
 
-    The controller does not see the budget: one ranking of layers serves all of them (the paper's universal
-    controller has a learned token per budget, Section A.1). A budget below the number of modalities leaves out
-    those with the worst predicted QoI, as the allocator does.
+    A model with `qoi.budget_token` sees the budget of each batch (Section A.1); without it one ranking of layers
+    serves all budgets. A budget below the number of modalities leaves out those with the worst predicted QoI, as
+    the allocator does.
     """
 
     name: ClassVar[StageName] = "controller"
@@ -61,17 +62,21 @@ class Controller(Stage):
         Raises:
             ConfigError: corruption labels are wanted, and the batch has none.
         """
-        output = self.network.controller(batch.samples)
+        # Drawn in every batch: then the budgets do not depend on how long the corruption loss is alone.
+        budget = self.config.budgets[int(torch.randint(len(self.config.budgets), (), generator=step.draws))]
+        output = self.judge(batch, budget)
         losses: dict[str, Tensor] = {}
         if self.config.supervised:
             losses |= self._corruption(output, batch)
-        # Drawn in every batch: then the budgets do not depend on how long the corruption loss is alone.
-        choice = int(torch.randint(len(self.config.budgets), (), generator=step.draws))
         if self.config.supervised and step.epoch < self.config.corruption_epochs:
             return losses
-        masks = self.choose(output, batch, self.config.budgets[choice], step)
+        masks = self.choose(output, batch, budget, step)
         estimate = self.network.forward_train(batch.samples, masks)
         return losses | task_losses(estimate, batch, self.config.loss)
+
+    def judge(self, batch: LabeledBatch, budget: int) -> ControllerOutput:
+        """What the controller says of a batch within a budget of layers."""
+        return self.network.controller(batch.samples, shares(batch, self.network.config, budget))
 
     def choose(self, output: ControllerOutput, batch: LabeledBatch, budget: int, step: Step) -> Masks:
         """Masks (B, depth) per modality of a budget, with gradients to the controller."""
@@ -81,21 +86,22 @@ class Controller(Stage):
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures of each budget as the engine would allocate it (`budget_8/...`), with the mean layers per
-        modality, and the mean |predicted - severity| per modality.
+        modality, and the mean |predicted - severity| per modality, also over the budgets.
         """
         figures = {b: Figures() for b in self.config.budgets}
         layers = {(b, m): 0.0 for b in self.config.budgets for m in self.network.config.modalities}
         corruption: dict[str, float] = {}
         count = 0
         for batch in batches:
-            output = self.network.controller(batch.samples)
             for budget in self.config.budgets:
+                output = self.judge(batch, budget)
                 masks = allocated(output, batch, self.costs, budget)
                 figures[budget].add(self.network.forward_train(batch.samples, masks), batch)
                 for modality, mask in masks.items():
                     layers[budget, modality] += float(mask.sum())
-            for name, value in corruption_losses(output.corruption, batch, {}).items():
-                corruption[name] = corruption.get(name, 0.0) + float(value) * len(batch)
+                for name, value in corruption_losses(output.corruption, batch, {}).items():
+                    share = float(value) * len(batch) / len(self.config.budgets)
+                    corruption[name] = corruption.get(name, 0.0) + share
             count += len(batch)
         result = {f"budget_{b}/{key}": value for b, f in figures.items() for key, value in f.result().items()}
         result |= {f"budget_{b}/layers_{m}": total / count for (b, m), total in layers.items()}
@@ -111,6 +117,12 @@ class Controller(Stage):
         if self.config.tau_final is None or step.epochs < 2:
             return self.config.tau
         return float(self.config.tau * (self.config.tau_final / self.config.tau) ** (step.epoch / (step.epochs - 1)))
+
+
+def shares(batch: LabeledBatch, model: ModelConfig, layers: int) -> Tensor:
+    """`admn_ros.model.qoi.budget_share` of a budget of layers for each sample, (B,)."""
+    held = torch.stack([depth * batch.available()[m].float() for m, depth in model.depths.items()]).sum(dim=0)
+    return (layers / held.clamp_min(1)).clamp(max=1.0)
 
 
 def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, budget: int) -> Masks:

@@ -15,6 +15,8 @@ from admn_ros.sample import Modality
 from admn_ros.training.config import Selection
 
 Masks = dict[Modality, Tensor]
+SCORE_BOUND = 3.0
+"""NeuralSort's scores stay within it, so that the noise always matters."""
 
 
 def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], layers: int,
@@ -25,6 +27,8 @@ def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mappin
     straight_through: top L of the scores themselves, the mask's gradient copied to them; no noise, no softmax.
     progressive: Xie and Ermon 2019; L softmaxes in turn, each with less of what the one before took. Soft masks
         that the frozen network sees as they are; single values can exceed 1. Small `tau` makes them nearly hard.
+    neuralsort: NeuralSort (Grover et al. 2019) on scores bounded to (-3, 3) with Gumbel noise, as in the budget-token
+        controllers that followed ADMN; the mask is the top L and its gradient that of the relaxed sort's first rows.
 
     In all of them the first layer of an available modality is on, and each sample's mask sums to the smaller of
     `layers` and the layers it has.
@@ -46,13 +50,41 @@ def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mappin
         raise InputError("tau", tau, "a number above 0")
     flat, always, free, spare = _flatten(logits, available, layers)
     if kind == "straight_through":
-        rank = flat.detach().masked_fill(~free, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-        chosen = (always | (free & (rank < spare[:, None]))).to(flat.dtype)
         pass_on = torch.where(free, flat, 0.0)
-        masks = chosen + (pass_on - pass_on.detach())
+        masks = _best(flat, always, free, spare) + (pass_on - pass_on.detach())
+    elif kind == "neuralsort":
+        noisy = _gumbel(SCORE_BOUND * flat.tanh(), noise)
+        soft = relaxed_top(noisy, free, spare, tau)
+        masks = _best(noisy, always, free, spare) + (soft - soft.detach())
     else:
         masks = always.to(flat.dtype) + _progressive(flat, free, spare, tau, noise)
     return dict(zip(logits, torch.split(masks, [x.shape[1] for x in logits.values()], dim=1), strict=True))
+
+
+def relaxed_top(scores: Tensor, free: Tensor, count: Tensor, tau: float) -> Tensor:
+    """Sum of the first rows of NeuralSort's relaxed permutation (Grover et al. 2019, Equation 5).
+
+    Row i of a sample with n free scores s is the softmax over j of ((n + 1 - 2i) s_j - sum_k |s_j - s_k|) / tau; as
+    tau falls it becomes the one-hot place of the i-th largest.
+
+    Args:
+        scores: (B, C).
+        free: (B, C) bool, which of them are sorted; the others get 0.
+        count: (B,), how many rows, at most the free scores of the sample.
+        tau: temperature above 0.
+
+    Returns:
+        (B, C), rows that sum to `count`; single values can exceed 1.
+    """
+    pairs = free[:, :, None] & free[:, None, :]
+    spread = torch.where(pairs, (scores[:, :, None] - scores[:, None, :]).abs(), 0.0).sum(dim=2)
+    row = torch.arange(1, scores.shape[1] + 1, device=scores.device)
+    slope = free.sum(dim=1)[:, None] + 1 - 2 * row[None]
+    lowest = torch.finfo(scores.dtype).min / 2  # not -inf: a sample without free scores would be NaN
+    logits = (slope[:, :, None] * scores[:, None, :] - spread[:, None, :]) / tau
+    rows = logits.masked_fill(~free[:, None, :], lowest).softmax(dim=2)
+    wanted = (row[None] <= count[:, None])[:, :, None] & free[:, None, :]
+    return torch.where(wanted, rows, 0.0).sum(dim=1)
 
 
 def affordable(output: ControllerOutput, available: Mapping[Modality, Tensor], layers: int) -> dict[Modality, Tensor]:
@@ -88,12 +120,23 @@ def _flatten(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Ten
     return flat, always, free, torch.minimum(spare, free.sum(dim=1))
 
 
+def _best(scores: Tensor, always: Tensor, free: Tensor, spare: Tensor) -> Tensor:
+    """Masks (B, C) of 0 and 1: what is always on, and the `spare` (B,) best of the free."""
+    rank = scores.detach().masked_fill(~free, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (always | (free & (rank < spare[:, None]))).to(scores.dtype)
+
+
+def _gumbel(scores: Tensor, noise: torch.Generator | None) -> Tensor:
+    """Scores with standard Gumbel noise."""
+    # Minus the log of an exponential variable; the clamp guards log(0).
+    exponential = torch.empty_like(scores).exponential_(generator=noise)
+    return scores - exponential.clamp_min(torch.finfo(scores.dtype).tiny).log()
+
+
 def _progressive(flat: Tensor, free: Tensor, spare: Tensor, tau: float, noise: torch.Generator | None) -> Tensor:
     """Relaxed choice of `spare` (B,) of the free layers: (B, C), rows that sum to `spare`."""
-    tiny = torch.finfo(flat.dtype).tiny
     lowest = torch.finfo(flat.dtype).min / 2  # not -inf: rows without free layers would be NaN
-    exponential = torch.empty_like(flat).exponential_(generator=noise).clamp_min(tiny)
-    scores = (flat - exponential.log()).masked_fill(~free, lowest)
+    scores = _gumbel(flat, noise).masked_fill(~free, lowest)
     taken, last = torch.zeros_like(flat), torch.zeros_like(flat)
     for turn in range(int(spare.max()) if len(spare) else 0):
         # The logarithm of what is left of each layer takes out what the turn before has chosen.

@@ -21,7 +21,7 @@ from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import corruption_preset
 from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
-from admn_ros.training.controller import Controller, allocated
+from admn_ros.training.controller import Controller, allocated, shares
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import fit
@@ -171,6 +171,25 @@ def test_universal_trains_with_every_budget(network: AdmnNetwork, batch: Labeled
     losses = {stage.losses(batch, Step(3, 10, generator(0, 1, number), generator(0, 2)))["nll"].item()
               for number in range(20)}
     assert len(losses) == 3
+
+
+def test_a_budget_token_hears_the_budget_of_each_batch(model: ModelConfig, batch: LabeledBatch) -> None:
+    told = AdmnNetwork(model.model_copy(update={"qoi": model.qoi.model_copy(update={"budget_token": True})}))
+    initialize(told, 0)
+    heard: list[torch.Tensor] = []
+    assert told.qoi.budget is not None
+    told.qoi.budget.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+    config = ControllerConfig(mode="universal", budgets=(3, 5, 8), selection="neuralsort")
+    stage = Controller(told, config)
+    losses = [stage.losses(batch, Step(3, 10, generator(0, 1, number), generator(0, 2))) for number in range(20)]
+    wanted = {budget: shares(batch, model, budget) for budget in (3, 5, 8)}
+    held = sum(3 * available for available in batch.available().values())
+    assert torch.equal(wanted[5], (5 / torch.as_tensor(held)).clamp(max=1))
+    assert {budget for share in heard for budget, value in wanted.items() if torch.equal(share, value)} == {3, 5, 8}
+    losses[0]["nll"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in told.qoi.budget.parameters())
+    with torch.no_grad():
+        assert "budget_3/error_m" in stage.validate([batch])
 
 
 def test_autoencoder_learns_and_trains_the_eyes_alone(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from admn_ros.errors import InputError
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import Selection
-from admn_ros.training.selection import affordable, select
+from admn_ros.training.selection import affordable, relaxed_top, select
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
-HARD: list[Selection] = ["gumbel", "straight_through"]
+HARD: list[Selection] = ["gumbel", "straight_through", "neuralsort"]
 EVERY: list[Selection] = [*HARD, "progressive"]
 
 
@@ -106,6 +108,43 @@ def test_what_cannot_be() -> None:
     logits, available = scores(), presence()
     with pytest.raises(InputError, match="layers"):
         select("straight_through", logits, available, 2)
-    for kind in ("gumbel", "progressive"):
+    for kind in ("gumbel", "progressive", "neuralsort"):
         with pytest.raises(InputError, match="tau"):
             select(kind, logits, available, 5, tau=0.0)  # type: ignore[arg-type]
+
+
+ROWS = st.lists(st.tuples(st.floats(-5, 5, width=32), st.booleans()), min_size=1, max_size=9)
+
+
+@given(ROWS, st.integers(0, 9), st.floats(0.02, 5))
+def test_neuralsort_rows_sum_to_what_is_wanted(row: list[tuple[float, bool]], wanted: int, tau: float) -> None:
+    values = torch.tensor([[v for v, _ in row]], requires_grad=True)
+    free = torch.tensor([[f for _, f in row]])
+    count = torch.clamp(free.sum(dim=1), max=wanted)
+    soft = relaxed_top(values, free, count, tau)
+    assert soft.sum().item() == pytest.approx(float(count), abs=1e-4)
+    assert (soft >= 0).all()
+    assert not soft[~free].any()
+    soft.square().sum().backward()
+    assert values.grad is not None
+    assert values.grad.isfinite().all()
+    assert not values.grad[~free].any()
+
+
+def test_neuralsort_is_the_published_operator() -> None:
+    """Against the matrix form P = softmax(((n + 1 - 2i) s - A 1) / tau), and hard as tau falls."""
+    s, tau = torch.tensor([0.3, -1.2, 2.0, 0.9]), 0.7
+    distances = (s[:, None] - s[None]).abs() @ torch.ones(4)
+    rows = torch.stack([torch.softmax(((4 + 1 - 2 * i) * s - distances) / tau, 0) for i in (1, 2)])
+    everything = torch.ones(1, 4, dtype=torch.bool)
+    torch.testing.assert_close(relaxed_top(s[None], everything, torch.tensor([2]), tau)[0], rows.sum(dim=0))
+    torch.testing.assert_close(relaxed_top(s[None], everything, torch.tensor([2]), 0.01)[0],
+                               torch.tensor([0.0, 0.0, 1.0, 1.0]))
+
+
+def test_neuralsort_draws_better_layers_more_often() -> None:
+    logits = {RGB: torch.tensor([[0.0, 0.5, 0.1, -0.5]]).expand(4000, -1)}
+    mask = select("neuralsort", logits, {RGB: torch.ones(4000, dtype=torch.bool)}, 2,
+                  noise=torch.Generator().manual_seed(0))[RGB]
+    wanted = (3 * logits[RGB][0, 1:].tanh()).softmax(dim=0)
+    torch.testing.assert_close(mask.mean(dim=0)[1:], wanted, atol=0.03, rtol=0)
