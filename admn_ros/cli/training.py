@@ -4,28 +4,81 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from admn_ros.cli.command import CONSOLE, Commands, add_command
+
+if TYPE_CHECKING:
+    from admn_ros.training.loop import Report
 
 
 def add_commands(commands: Commands) -> None:
     """Train a stage."""
-    train = add_command(commands, "train", "train one stage of a network; under construction", _train)
+    train = add_command(commands, "train", "train one stage of a network, also on several GPUs by torchrun", _train)
     train.add_argument("stage", choices=("finetune", "autoencoder", "controller"))
-    train.add_argument("file", type=Path, help="training file, such as config/train/room_tiny.yaml")
-    train.add_argument("out", type=Path, help="folder for checkpoints, figures and the model")
+    train.add_argument("--config", type=Path, required=True, metavar="FILE",
+                       help="training file, such as config/train/room_tiny.yaml")
+    train.add_argument("--out", type=Path, required=True, metavar="DIR",
+                       help="folder for checkpoints, figures and the model")
     train.add_argument("--model", type=Path, help="model folder of the stage before")
     train.add_argument("--data", type=Path, help="dataset, in place of the file's")
     train.add_argument("--budget", type=int, help="layers that a controller is trained for, in place of the file's")
     train.add_argument("--seed", type=int, help="seed, in place of the file's")
-    train.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    train.add_argument("--precision", choices=("float32", "bfloat16"), help="in place of the file's")
+    train.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="settings",
+                       help="any value in place of the file's, such as finetune.optimizer.epochs=5; repeatable")
+    train.add_argument("--resume", action="store_true", help="continue an interrupted run, or begin it")
     train.add_argument("--dry-run", action="store_true", help="two batches, to see that everything fits")
 
 
 def _train(options: argparse.Namespace) -> None:
     from admn_ros.training.run import main as run
 
-    with CONSOLE.status(options.stage):
-        print(run(options.file, options.stage, options.out, model=options.model, data=options.data,
-                  budget=options.budget, seed=options.seed, resume=options.resume, dry_run=options.dry_run))
+    with _Told.on_console(options.stage) as told:
+        folder = run(options.config, options.stage, options.out, model=options.model, data=options.data,
+                     budget=options.budget, seed=options.seed, precision=options.precision, settings=options.settings,
+                     device=options.device, resume=options.resume, dry_run=options.dry_run, progress=told)
+    if os.environ.get("RANK", "0") == "0":
+        print(folder)
+
+
+class _Told:
+    """Shows reports: a bar that moves with every step on a terminal, a line for each epoch elsewhere."""
+
+    def __init__(self, bar: Progress | None, stage: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(stage, total=None, figures="") if bar is not None else None
+
+    @classmethod
+    @contextmanager
+    def on_console(cls, stage: str) -> Iterator[_Told]:
+        """For the duration of a run."""
+        if not CONSOLE.is_terminal:
+            yield cls(None, stage)
+            return
+        with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                      TextColumn("{task.fields[figures]}"), console=CONSOLE) as bar:
+            yield cls(bar, stage)
+
+    def __call__(self, report: Report) -> None:
+        """Show a report."""
+        epoch = f"epoch {report.epoch + 1}/{report.epochs}"
+        if report.figures is not None:
+            line = f"{epoch}: {_figures(report.figures)}"
+            # Flushed: a line for each epoch is of use while the run goes on.
+            print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.console.print(line)
+        elif self._bar is not None and self._task is not None:
+            self._bar.update(self._task, description=epoch, total=report.epochs * report.steps,
+                             completed=report.epoch * report.steps + report.step + 1, figures=_figures(report.losses))
+
+
+def _figures(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "epoch")

@@ -70,9 +70,13 @@ class OptimizerConfig(Strict):
     learning_rate: at the top of the schedule.
     schedule: after warm-up constant, or falling to `final` of the rate, linearly or as a cosine.
     warm_up_epochs: the rate rises linearly from 0.
-    batch: samples per step. epochs: passes over the training split.
+    batch: samples per step, of all processes together. epochs: passes over the training split.
     clip_norm: largest norm of the gradient; null for any.
     precision: bfloat16 runs the network under autocast; weights and losses stay float32.
+    keep: the weights that the run ends with, those of its last epoch or of its best.
+    best_of: validation figure that says which epoch is best, such as val/full/error_m: the highest of an
+        accuracy, the lowest of anything else, the first of equals.
+    patience: stop when so many epochs have passed since the best; null goes on to the last.
     seed: of everything that a run draws: first weights, order, corruption, dropped layers, noise.
     """
 
@@ -84,7 +88,16 @@ class OptimizerConfig(Strict):
     epochs: Count = 200
     clip_norm: Positive | None = None
     precision: Literal["float32", "bfloat16"] = "float32"
+    keep: Literal["last", "best"] = "last"
+    best_of: Annotated[str, Field(pattern=r"^val/.")] | None = None
+    patience: Count | None = None
     seed: Seed = 100
+
+    @model_validator(mode="after")
+    def _best_of_something(self) -> OptimizerConfig:
+        if self.best_of is None and (self.keep == "best" or self.patience is not None):
+            raise ValueError("keep best and patience need best_of, the validation figure that says what is best")
+        return self
 
 
 class LossConfig(Strict):

@@ -129,7 +129,8 @@ class Samples:
                 self._cache[draw, index] = sample
         return sample
 
-    def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None) -> Iterator[LabeledBatch]:
+    def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None,
+                part: tuple[int, int] = (0, 1)) -> Iterator[LabeledBatch]:
         """Batches of an epoch.
 
         Args:
@@ -137,6 +138,8 @@ class Samples:
             batch: samples in each.
             shuffle: in an order that seed and epoch give; else as the source has them.
             first: only so many batches.
+            part: number of a process and how many there are: it gets its samples of every batch. One that has
+                none, because a batch is smaller than their number, gets the batch's first, which must not count.
 
         Raises:
             InputError: as `sample`.
@@ -144,14 +147,16 @@ class Samples:
         order = np.arange(len(self))
         if shuffle:
             np.random.default_rng(derive(self._seed, ORDER, epoch)).shuffle(order)
-        parts = [order[i:i + batch].tolist() for i in range(0, len(order), batch)][:first]
+        whole = [order[i:i + batch].tolist() for i in range(0, len(order), batch)][:first]
+        rank, count = part
+        parts = [indices[rank::count] or indices[:1] for indices in whole]
         if self._workers:
             # The generator keeps the loader from drawing its workers' seeds out of the global one.
             yield from DataLoader(_Epoch(self, epoch), batch_sampler=parts, collate_fn=LabeledBatch.stack,
                                   num_workers=self._workers, generator=torch.Generator())
         else:
-            for part in parts:
-                yield LabeledBatch.stack([self.sample(epoch, i) for i in part])
+            for indices in parts:
+                yield LabeledBatch.stack([self.sample(epoch, i) for i in indices])
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
         if self._preset is None:

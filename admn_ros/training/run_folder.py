@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: checkpoints that are whole or not there, and its figures as CSV and JSON lines."""
+"""The folder of a run: checkpoints that are whole or not there, and its figures: CSV, JSON lines, TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,27 +17,33 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from admn_ros.errors import ConfigError, InputError
+from admn_ros.training.event_file import EventFile
 from admn_ros.training.stage import Stage
 
 FORMAT = "admn-run-1"
-WEIGHTS, OPTIMIZER, META = "weights.safetensors", "optimizer.pt", "run.json"
-LINES, TABLE = "metrics.jsonl", "metrics.csv"
+WEIGHTS, BEST, OPTIMIZER, META = "weights.safetensors", "best.safetensors", "optimizer.pt", "run.json"
+LINES, TABLE, EVENTS = "metrics.jsonl", "metrics.csv", "tensorboard"
 _PREFIX, _PARTIAL = "checkpoint-", ".partial-"
-_COPIES = 8
-"""Disk wanted per byte of trained weights: they and Adam's two moments, twice while replaced, and the model."""
+_COPIES = 10
+"""Disk wanted per byte of trained weights: they, the best, Adam's two moments, all twice while replaced; the model."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """State of a run at the end of an epoch. `rows`: figures of all epochs so far."""
+    """State of a run at the end of an epoch.
+
+    rows: figures of all epochs so far.
+    best: trained weights of the best epoch, on the CPU; None when the last are kept.
+    """
 
     epochs_done: int
     rows: list[Row]
+    best: Mapping[str, Tensor] | None = None
 
 
 class RunFolder:
@@ -46,12 +52,13 @@ class RunFolder:
     Args:
         path: created if needed.
         identity: JSON values that a run must share with the checkpoint it goes on from.
+        frozen: fingerprint of its stage, likewise.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, identity: Mapping[str, Any], frozen: str) -> None:
+        self.path, self._frozen = path, frozen
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self._frozen = ""
+        self._events: EventFile | None = None
 
     def begin(self, stage: Stage, *, resume: bool) -> None:
         """Make sure early that the run can write here.
@@ -59,7 +66,6 @@ class RunFolder:
         Raises:
             InputError: the folder cannot be written, has too little space, or holds a run that is not resumed.
         """
-        self._frozen = stage.fingerprint()
         trained = sum(p.numel() * p.element_size() for p in stage.trainable().values())
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -89,11 +95,12 @@ class RunFolder:
                 "frozen": self._frozen}
         buffer = io.BytesIO()
         torch.save(optimizer.state_dict(), buffer)
-        weights = {name: p.detach().cpu().contiguous() for name, p in stage.trainable().items()}
         try:
             partial.mkdir(parents=True)
             # Through memory: of the two savers one says a full disk as RuntimeError and one in words of its own.
-            _write(partial / WEIGHTS, save_tensors(weights))
+            _write(partial / WEIGHTS, save_tensors(trained_weights(stage)))
+            if state.best is not None:
+                _write(partial / BEST, save_tensors(dict(state.best)))
             _write(partial / OPTIMIZER, buffer.getbuffer())
             _write(partial / META, json.dumps(meta).encode())
             partial.replace(final)
@@ -105,7 +112,7 @@ class RunFolder:
             raise _unwritable(self.path, error) from error
 
     def restore(self, stage: Stage, optimizer: optim.Optimizer) -> Progressed:
-        """After `begin`: load the newest checkpoint into stage and optimizer; a folder without one is at its beginning.
+        """Load the newest checkpoint into stage and optimizer; a folder without one is at its beginning.
 
         Raises:
             ConfigError: the checkpoint is of a run with another configuration or other frozen weights.
@@ -122,7 +129,8 @@ class RunFolder:
                               "the model folder that the run began from")
         device = next(iter(stage.trainable().values())).device
         try:
-            _assign(stage.trainable(), load_tensors((folder / WEIGHTS).read_bytes()), folder)
+            assign(stage, load_tensors((folder / WEIGHTS).read_bytes()), folder)
+            best = load_tensors((folder / BEST).read_bytes()) if (folder / BEST).exists() else None
             state = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
             optimizer.load_state_dict(state)
         except (OSError, SafetensorError, RuntimeError, ValueError, KeyError, EOFError) as error:
@@ -130,7 +138,7 @@ class RunFolder:
                 raise
             reason = " ".join(str(error).split())
             raise InputError(str(folder), f"a broken checkpoint ({reason})", "one that a run wrote") from error
-        return Progressed(meta["epochs_done"], meta["rows"])
+        return Progressed(meta["epochs_done"], meta["rows"], best)
 
     def _check(self, other: Mapping[str, Any], folder: Path) -> None:
         mine = _flat(self._identity)
@@ -155,6 +163,35 @@ class RunFolder:
             partial = self.path / f"{_PARTIAL}{name}"
             _write(partial, text.encode())
             partial.replace(self.path / name)
+        self._events = self._events or EventFile(self.path / EVENTS, first_epoch=len(rows))
+        self._events.write(rows[-1])
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._events is not None:
+            self._events.close()
+
+
+def trained_weights(stage: Stage) -> dict[str, Tensor]:
+    """Copies of what a stage trains, on the CPU."""
+    return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in stage.trainable().items()}
+
+
+def assign(stage: Stage, weights: Mapping[str, Tensor], place: Path) -> None:
+    """Put weights into a stage.
+
+    Raises:
+        ConfigError: names or shapes are not those that the stage trains.
+    """
+    parameters = stage.trainable()
+    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
+    found = {name: tuple(w.shape) for name, w in weights.items()}
+    if shapes != found:
+        wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
+        raise ConfigError(f"{place}: {wrong[0]}", found.get(wrong[0]), shapes.get(wrong[0]))
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(weights[name])
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:
@@ -176,17 +213,6 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise InputError(str(folder / META), "another format", FORMAT)
     return meta
-
-
-def _assign(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor], folder: Path) -> None:
-    shapes = {name: tuple(p.shape) for name, p in parameters.items()}
-    found = {name: tuple(w.shape) for name, w in weights.items()}
-    if shapes != found:
-        wrong = sorted(name for name in shapes.keys() | found.keys() if shapes.get(name) != found.get(name))
-        raise ConfigError(f"{folder}: {wrong[0]}", found.get(wrong[0]), shapes.get(wrong[0]))
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
 
 
 def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:

@@ -21,11 +21,12 @@ DECODER: Final = 7
 """Purposes: no two of them share a stream."""
 
 
-def derive(seed: int, purpose: int, number: int = 0) -> int:
-    """Seed in [0, 2^32) of a purpose and a number (an epoch, a draw), independent of all others."""
-    return int(np.random.SeedSequence([seed, purpose, number]).generate_state(1, np.uint32)[0])
+def derive(seed: int, purpose: int, number: int = 0, process: int = 0) -> int:
+    """Seed in [0, 2^32) of a purpose, a number (an epoch, a draw) and a process, independent of all others."""
+    return int(np.random.SeedSequence([seed, purpose, number, process]).generate_state(1, np.uint32)[0])
 
 
-def generator(seed: int, purpose: int, number: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+def generator(seed: int, purpose: int, number: int = 0, device: torch.device | str = "cpu",
+              process: int = 0) -> torch.Generator:
     """Generator on a device with the seed that `derive` gives."""
-    return torch.Generator(device).manual_seed(derive(seed, purpose, number))
+    return torch.Generator(device).manual_seed(derive(seed, purpose, number, process))

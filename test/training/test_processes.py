@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two processes under `torchrun`: the same batches as one, the same weights in both, and one that writes."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from admn_ros.config import ModelConfig
+from admn_ros.model.checkpoint import create_random_model, load_model
+
+HERE = Path(__file__).resolve().parent
+
+
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Two processes on this machine, one thread each, with the modules that the tests see."""
+    return subprocess.run(
+        [sys.executable, *TORCHRUN, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True, text=True, timeout=110, check=False)
+
+
+@pytest.fixture
+def start(model: ModelConfig, tmp_path: Path) -> Path:
+    create_random_model(model, tmp_path / "start", seed=0)
+    return tmp_path / "start"
+
+
+def test_two_processes_are_as_good_as_one(dataset: Path, start: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    script = HERE / "two_processes.py"
+    runpy.run_path(str(script))["train"](dataset, start, tmp_path / "one")
+    done = torchrun(script, dataset, start, tmp_path / "two")
+    assert not done.returncode, done.stderr
+    alone = torch.load(tmp_path / "one" / "process0.pt")
+    first, second = (torch.load(tmp_path / "two" / f"process{rank}.pt") for rank in range(2))
+    assert all(torch.equal(x, second["weights"][name]) for name, x in first["weights"].items())
+    assert first["rows"] == second["rows"]
+    # Every sample once in an epoch, but for stand-ins where a process has none of a batch; these do not count.
+    seen = Counter(first["seen"] + second["seen"])
+    assert set(seen) == set(alone["seen"])
+    assert len(seen) == 2 * 11
+    assert sum(seen.values()) == 2 * (11 + 1)
+    assert (first["validated"], second["validated"]) == (alone["validated"], 0)
+    for ours, theirs in zip(first["rows"], alone["rows"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    assert first["said"] == second["said"] == alone["said"] == "disk: found full; allowed: room"
+
+
+def test_the_command_under_torchrun(dataset: Path, start: Path, tmp_path: Path) -> None:
+    file = tmp_path / "t.yaml"
+    file.write_text(yaml.safe_dump({
+        "data": {"folder": str(dataset)}, "finetune": {"optimizer": {"batch": 4, "epochs": 2, "seed": 4}}}))
+    done = torchrun("-m", "admn_ros.cli", "train", "finetune", "--config", file, "--device", "cpu", "--model", start,
+                    "--out", tmp_path / "a")
+    assert not done.returncode, done.stderr
+    assert done.stdout.split() == [str(tmp_path / "a" / "model")]
+    assert [line.split(":")[0] for line in done.stderr.splitlines() if line.startswith("epoch")] == [
+        "epoch 1/2", "epoch 2/2"]
+    assert load_model(tmp_path / "a" / "model").config.trained
+    assert [p.name for p in (tmp_path / "a").glob("checkpoint-*")] == ["checkpoint-00002"]
