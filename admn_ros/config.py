@@ -23,6 +23,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
+AUDIO_PARTS = 3
+"""Parts of the window in an audio input with directions."""
 
 
 class Strict(BaseModel):
@@ -40,17 +42,27 @@ def _check_heads(field: str, dim: int, heads: int) -> None:
 
 
 class BackboneConfig(Strict):
-    """An adaptive-depth ViT (paper Section 3.2). The paper's is 768 wide, 12 deep, 12 heads."""
+    """An adaptive-depth ViT (paper Section 3.2). The paper's is 768 wide, 12 deep, 12 heads.
+
+    stem: how an input becomes tokens. patch: one linear map of each patch, as in ViT. conv: convolutions of
+        stride 2 down to the same tokens, which learn from far fewer pictures (Xiao et al. 2021).
+    points: so many places in the picture are read out beside the class token (0: the class token alone).
+    """
 
     dim: Count = 768
     depth: Count = 12
     heads: Count = 12
     mlp_ratio: Positive = 4.0
     patch: tuple[Count, Count] = (16, 16)
+    stem: Literal["patch", "conv"] = "patch"
+    points: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> BackboneConfig:
+    def _fits(self) -> BackboneConfig:
         _check_heads("heads", self.dim, self.heads)
+        side = self.patch[0]
+        if self.stem == "conv" and (side != self.patch[1] or side < 2 or side & (side - 1) or self.dim % (side // 2)):
+            raise ValueError(f"stem conv needs a square patch of 2, 4, 8 or 16 whose half divides dim {self.dim}")
         return self
 
 
@@ -72,7 +84,8 @@ class RgbInput(Strict):
 class DepthInput(Strict):
     """Metric depth, clipped to [min_m, max_m] and divided by max_m; invalid pixels are 0.
 
-    The scale is fixed, not per frame, so that metres survive. The one channel is repeated.
+    The scale is fixed, not per frame, so that metres survive. The one channel is repeated, or, with `relief`,
+    stands beside a mask of the valid pixels and what stands out of its surroundings.
     """
 
     kind: Literal["depth"] = "depth"
@@ -81,11 +94,14 @@ class DepthInput(Strict):
     channels: Count = 3
     min_m: NotNegative = 0.1
     max_m: Positive = 9.0
+    relief: bool = False
 
     @model_validator(mode="after")
-    def _ordered(self) -> DepthInput:
+    def _consistent(self) -> DepthInput:
         if self.min_m >= self.max_m:
             raise ValueError(f"min_m {self.min_m} must be below max_m {self.max_m}")
+        if self.relief and self.channels != 3:
+            raise ValueError(f"relief has 3 channels, not {self.channels}")
         return self
 
     @property
@@ -116,6 +132,10 @@ class AudioInput(Strict):
 
     HTK mel scale, natural logarithm of power. The newest fft + (frames - 1) * hop samples count; where
     the window is shorter, zeros stand before it. Missing channels repeat those that are there.
+
+    microphones_m: places (x, y) of the microphones in the sensor node's frame. With them the input is, for each
+        third of the window, how well each mel band's phases fit a source at each of `azimuths` directions, and
+        the band's level: (6, mels, azimuths) in place of spectrograms.
     """
 
     kind: Literal["audio"] = "audio"
@@ -128,10 +148,23 @@ class AudioInput(Strict):
     frames: Count = 64
     mean: Finite = -4.0
     std: Positive = 4.0
+    microphones_m: tuple[tuple[Finite, Finite], ...] = ()
+    azimuths: Count = 48
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AudioInput:
+        if self.microphones_m and (len(self.microphones_m) != self.channels or self.channels < 2):
+            raise ValueError(f"microphones_m has {len(self.microphones_m)} places, must have one for each of the "
+                             f"{self.channels} channels, of which there are at least 2")
+        if self.microphones_m and self.frames < AUDIO_PARTS:
+            raise ValueError(f"frames {self.frames} must be at least {AUDIO_PARTS} with microphones_m")
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the tensor."""
+        if self.microphones_m:
+            return 2 * AUDIO_PARTS, self.mels, self.azimuths
         return self.channels, self.mels, self.frames
 
 
@@ -190,8 +223,14 @@ class QoiConfig(Strict):
 
 
 class LocalizationConfig(Strict):
-    """Where the target can be, in metres in the model's frame, and the smallest standard deviation."""
+    """Where the target can be, in metres in the model's frame, and the smallest standard deviation.
 
+    kind: pooled: one Gaussian from the mean of all tokens, as in the paper. evidence: each input says where it
+        believes the target in its sensor node's frame and how sure it is in each direction; the nodes' poses bring
+        that into the model's frame, where it is added up as a Kalman filter would. Needs `node_poses`.
+    """
+
+    kind: Literal["pooled", "evidence"] = "pooled"
     min_m: tuple[Finite, ...] = Field(default=(-2.0, -2.0), min_length=2, max_length=3)
     max_m: tuple[Finite, ...] = Field(default=(2.0, 2.0), min_length=2, max_length=3)
     plane_z_m: Finite = 0.0
@@ -204,6 +243,25 @@ class LocalizationConfig(Strict):
         return self
 
 
+class NodePose(Strict):
+    """Where a sensor node stands, in the model's frame.
+
+    x_m, y_m, z_m: metres. yaw_rad: of its x axis, which points ahead; counter-clockwise seen from above (REP-103).
+    tilt_rad: how far its cameras look down.
+    """
+
+    x_m: Finite
+    y_m: Finite
+    z_m: Finite = 0.0
+    yaw_rad: Finite = 0.0
+    tilt_rad: Finite = 0.0
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float, float]:
+        """x, y, z, yaw, tilt."""
+        return self.x_m, self.y_m, self.z_m, self.yaw_rad, self.tilt_rad
+
+
 class ModelConfig(Strict):
     """`config.yaml` of a model folder. Whoever has it knows every shape and every normalization."""
 
@@ -213,6 +271,7 @@ class ModelConfig(Strict):
     seed: int | None = None
     frame_id: str = "map"
     sensor_nodes: tuple[Name, ...] = Field(min_length=1)
+    node_poses: dict[Name, NodePose] = {}
     modalities: dict[Modality, ModalityConfig] = Field(min_length=1)
     fusion: FusionConfig = FusionConfig()
     qoi: QoiConfig = QoiConfig()
@@ -227,6 +286,12 @@ class ModelConfig(Strict):
         for field, names in (("sensor_nodes", self.sensor_nodes), ("classes", self.classes)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{field} repeats a name: {list(names)}")
+        if self.localization.kind == "evidence":
+            if set(self.node_poses) != set(self.sensor_nodes):
+                raise ValueError(f"node_poses has {list(self.node_poses)}, localization evidence needs those of "
+                                 f"{list(self.sensor_nodes)}")
+            if len(self.localization.min_m) != 2:
+                raise ValueError("localization evidence is of the plane; min_m and max_m must have two axes")
         return self
 
     @property

@@ -132,12 +132,15 @@ class MultimodalSample:
     inputs: per modality float32 (N, C, H, W); N runs over the model's sensor nodes in order. Rows
         of absent sensor nodes are zero.
     present: per modality bool (N,): which rows hold a reading.
+    poses: float32 (N, 5), x, y, z, yaw, tilt of each sensor node as in `admn_ros.config.NodePose`; None: those of
+        the model's configuration.
     """
 
     inputs: Mapping[Modality, Tensor]
     present: Mapping[Modality, Tensor]
     stamp_ns: int = 0
     target: Target | None = None
+    poses: Tensor | None = None
 
     def __post_init__(self) -> None:
         if set(self.inputs) != set(self.present):
@@ -151,10 +154,11 @@ class MultimodalSample:
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """Samples stacked: inputs (B, N, C, H, W), present (B, N)."""
+    """Samples stacked: inputs (B, N, C, H, W), present (B, N), poses (B, N, 5) or None."""
 
     inputs: Mapping[Modality, Tensor]
     present: Mapping[Modality, Tensor]
+    poses: Tensor | None = None
 
     @classmethod
     def stack(cls, samples: Sequence[MultimodalSample]) -> SampleBatch:
@@ -162,10 +166,24 @@ class SampleBatch:
         if not samples:
             raise InputError("samples", "none", "at least one")
         modalities = samples[0].inputs.keys()
+        poses = [s.poses for s in samples if s.poses is not None]
+        if poses and len(poses) != len(samples):
+            raise InputError("poses", f"those of {len(poses)} of {len(samples)} samples", "those of all or none")
         return cls({m: torch.stack([s.inputs[m] for s in samples]) for m in modalities},
-                   {m: torch.stack([s.present[m] for s in samples]) for m in modalities})
+                   {m: torch.stack([s.present[m] for s in samples]) for m in modalities},
+                   torch.stack(poses) if poses else None)
+
+    def part(self, modalities: Sequence[Modality], rows: Tensor | None = None) -> SampleBatch:
+        """Some of the modalities, of some samples (R,) or all."""
+        def pick(x: Tensor) -> Tensor:
+            return x if rows is None else x[rows]
+
+        return SampleBatch({m: pick(self.inputs[m]) for m in modalities},
+                           {m: pick(self.present[m]) for m in modalities},
+                           None if self.poses is None else pick(self.poses))
 
     def to(self, device: torch.device | str) -> SampleBatch:
         """Copy to a device."""
         return SampleBatch({m: x.to(device) for m, x in self.inputs.items()},
-                           {m: x.to(device) for m, x in self.present.items()})
+                           {m: x.to(device) for m, x in self.present.items()},
+                           None if self.poses is None else self.poses.to(device))

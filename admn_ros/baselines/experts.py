@@ -13,12 +13,24 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from admn_ros.baselines.mixture import mixture, straight_through
 from admn_ros.baselines.policy import Counts
+from admn_ros.baselines.rival import (
+    FrameBill,
+    Rival,
+    Routed,
+    available,
+    blind_to_budget,
+    gather,
+    make_eyes,
+    run_whole,
+    without_controller,
+)
 from admn_ros.budget.costs import flop_costs
+from admn_ros.budget.flops import task_flops
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.model.qoi import QoiEncoder
 from admn_ros.sample import SampleBatch
 
 GATE_HIDDEN = 128
@@ -38,10 +50,25 @@ def mns_experts(config: ModelConfig, layers: int) -> list[Counts]:
     modalities = list(config.modalities)
     if layers < len(modalities):
         raise InputError("layers", layers, f"at least {len(modalities)}, one for each modality")
-    share, rest = divmod(layers, len(modalities))
-    together = {m: share + (i < rest) for i, m in enumerate(modalities)}
     alone: list[Counts] = [{m: layers} for m in modalities]
-    return [*alone, together] if len(modalities) > 1 else alone
+    return [*alone, equal_shares(config, layers)] if len(modalities) > 1 else alone
+
+
+def equal_shares(config: ModelConfig, layers: int) -> Counts:
+    """The same number of layers for each modality; what does not divide goes to the first ones."""
+    share, rest = divmod(layers, len(config.modalities))
+    return {m: share + (i < rest) for i, m in enumerate(config.modalities)}
+
+
+def scratch_config(config: ModelConfig, layers: int) -> ModelConfig:
+    """The paper's Naive Scratch: a model whose backbones together have so many layers, to be trained from scratch.
+
+    Raises:
+        InputError: fewer layers than modalities.
+    """
+    if layers < len(config.modalities):
+        raise InputError("layers", layers, f"at least {len(config.modalities)}, one for each modality")
+    return expert_config(config, equal_shares(config, layers))
 
 
 def expert_config(config: ModelConfig, layers: Counts) -> ModelConfig:
@@ -59,7 +86,7 @@ def expert_config(config: ModelConfig, layers: Counts) -> ModelConfig:
     return config.model_copy(update={"modalities": modalities, "trained": False})
 
 
-class ExpertSelection(nn.Module):
+class ExpertSelection(Rival):
     """Experts and a gate that picks one of them for each sample.
 
     The gate sees what ADMN's controller sees (down-sampled inputs, small convolutions, transformer).
@@ -75,13 +102,12 @@ class ExpertSelection(nn.Module):
         super().__init__()
         if not experts:
             raise InputError("experts", "none", "at least one")
-        self.config = config
-        configs = [expert_config(config, layers) for layers in experts]
-        self.experts = nn.ModuleList(_without_controller(AdmnNetwork(c)) for c in configs)
+        self.config = blind_to_budget(config)
+        configs = [expert_config(self.config, layers) for layers in experts]
+        self.experts = nn.ModuleList(without_controller(AdmnNetwork(c)) for c in configs)
         self.costs = tuple(_backbone_gflops(c) for c in configs)
         self.layers = tuple(c.layers_total for c in configs)
-        self.look = QoiEncoder(config)
-        del self.look.mlp_layers, self.look.mlp_corruption
+        self.look = make_eyes(config)
         self.gate = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
                                   nn.Linear(GATE_HIDDEN, len(experts)))
 
@@ -120,14 +146,18 @@ class ExpertSelection(nn.Module):
 
     def forward(self, batch: SampleBatch, max_layers: int | None = None) -> NetworkOutput:
         """Run each sample through its own expert and no other."""
+        return self._run_chosen(batch, self.choose(batch, max_layers))
+
+    def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
+        """See `Rival`."""
         choice = self.choose(batch, max_layers)
-        parts, rows = [], []
-        for index in sorted(set(choice.tolist())):
-            row = (choice == index).nonzero().squeeze(1)
-            parts.append(self._run(index, batch, row))
-            rows.append(row)
-        back = torch.cat(rows).argsort()
-        return NetworkOutput(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+        configs = [self.expert(i).config for i in range(len(self.experts))]
+        counts = torch.tensor([[c.depths.get(m, 0) for m in self.config.modalities] for c in configs])
+        fixed = torch.tensor([task_flops(c) for c in configs])
+        bill = FrameBill(self.config, gate=(self.config.qoi.dim, GATE_HIDDEN, len(configs)))
+        picked = choice.cpu()
+        cost = bill(batch, counts[picked] * available(batch, self.config), fixed[picked])
+        return Routed(self._run_chosen(batch, choice), *cost)
 
     def forward_train(self, batch: SampleBatch, generator: torch.Generator | None = None,
                       ) -> tuple[NetworkOutput, Tensor]:
@@ -142,10 +172,8 @@ class ExpertSelection(nn.Module):
             1 in value, with the gradient of a softmax.
         """
         weights = self.weights(self.gate_logits(batch), generator)
-        outputs = [self._run(i, batch) for i in range(len(self.experts))]
-        mean_m, class_logits = (sum_weighted(weights, [o[part] for o in outputs]) for part in (0, 2))
-        covariance = sum_weighted(weights, [o.scale_tril_m @ o.scale_tril_m.mT for o in outputs])
-        return NetworkOutput(mean_m, torch.linalg.cholesky(covariance), class_logits), weights
+        outputs = [run_whole(self.expert(i), batch) for i in range(len(self.experts))]
+        return mixture(weights, outputs), weights
 
     def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Gate logits (B, E) to one-hot weights (B, E) with gradients."""
@@ -158,13 +186,13 @@ class ExpertSelection(nn.Module):
         return torch.stack([torch.stack([here.get(m, nothing) for m in self.expert(i).config.modalities]).any(dim=0)
                             for i in range(len(self.experts))], dim=1)
 
-    def _run(self, index: int, batch: SampleBatch, rows: Tensor | None = None) -> NetworkOutput:
-        """An expert with all its layers, on some samples or all."""
-        expert = self.expert(index)
-        names = [m for m in expert.config.modalities if m in batch.inputs]
-        part = SampleBatch(*({m: values[m] if rows is None else values[m][rows] for m in names}
-                             for values in (batch.inputs, batch.present)))
-        return expert.estimate(part, {m: range(k) for m, k in expert.config.depths.items()})
+    def _run_chosen(self, batch: SampleBatch, choice: Tensor) -> NetworkOutput:
+        parts, rows = [], []
+        for index in sorted(set(choice.tolist())):
+            row = (choice == index).nonzero().squeeze(1)
+            parts.append(run_whole(self.expert(index), batch, row))
+            rows.append(row)
+        return gather(parts, rows)
 
 
 class Mns(ExpertSelection):
@@ -174,7 +202,7 @@ class Mns(ExpertSelection):
         """One-hot by Gumbel-perturbed preference, gradient of its softmax."""
         noise = torch.empty_like(logits).exponential_(generator=generator)
         noise = -noise.clamp_min(torch.finfo(logits.dtype).tiny).log()
-        return _straight_through((logits + noise) / MNS_TAU)
+        return straight_through((logits + noise) / MNS_TAU)
 
 
 class DynMM(ExpertSelection):
@@ -197,7 +225,7 @@ class DynMM(ExpertSelection):
 
     def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One-hot by preference, gradient of the softmax."""
-        return _straight_through(logits / self.tau)
+        return straight_through(logits / self.tau)
 
     def resource_loss(self, weights: Tensor) -> Tensor:
         """lambda * mean cost of the weighted experts, relative to the first one's. To be added to the task's loss."""
@@ -205,36 +233,7 @@ class DynMM(ExpertSelection):
         return self.price * (weights @ relative).mean()
 
 
-def sum_weighted(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
-    """Sum of values (E times (B, ...)) by weights (B, E)."""
-    stacked = torch.stack(list(values), dim=1)
-    return (weights.view(*weights.shape, *(1,) * (stacked.ndim - 2)) * stacked).sum(dim=1)
-
-
-def _straight_through(logits: Tensor) -> Tensor:
-    soft = logits.softmax(dim=1)
-    hard = torch.zeros_like(soft).scatter(1, soft.argmax(dim=1, keepdim=True), 1.0)
-    # In this order the difference is exactly zero.
-    return hard + (soft - soft.detach())
-
-
 def _backbone_gflops(config: ModelConfig) -> float:
     """Backbones and adapters with all sensor nodes; fusion and heads are the same small rest for each expert."""
     table = flop_costs(config)
     return table.amount(sum(c.entry[-1] + c.depth * c.layer[-1] for c in table.modalities.values()))
-
-
-class _NoController(nn.Module):
-    """Stands where an expert's own controller would be."""
-
-    cls_token: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("cls_token", torch.zeros(1, 1, 1), persistent=False)
-
-
-def _without_controller(network: AdmnNetwork) -> AdmnNetwork:
-    # The network asks its controller only for a device and a type, as long as nobody calls it.
-    network._modules["qoi"] = _NoController()
-    return network

@@ -19,6 +19,8 @@ QOI_CHANNELS = (6, 6, 3)
 QOI_POOL = 3
 BUDGET_FEATURES = 7
 """Numbers that tell the controller the budget, if it has a budget token."""
+POSE_FEATURES = 3
+"""What an evidence head knows of a sensor node's pose: distance, height and tilt."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,12 @@ def frame_flops(config: ModelConfig) -> FrameFlops:
     """Count a model. Exact: the network computes token slots of absent inputs in the fusion too."""
     return FrameFlops(_controller(config) + task_flops(config),
                       {m: _modality(config, m) for m in config.modalities})
+
+
+def stem_widths(patch: int, dim: int) -> tuple[int, ...]:
+    """Channels of the convolutions of a conv stem: each has twice those of the one before, the last `dim`."""
+    steps = patch.bit_length() - 1
+    return tuple(dim >> (steps - 1 - i) for i in range(steps))
 
 
 def hidden_width(dim: int, mlp_ratio: float) -> int:
@@ -85,7 +93,15 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
     m, b = config.modalities[modality], config.modalities[modality].backbone
     channels, height, width = m.input.shape
     patches = (height // b.patch[0]) * (width // b.patch[1])
-    embed = _linear(patches, channels * b.patch[0] * b.patch[1], b.dim)
+    if b.stem == "conv":
+        widths = stem_widths(b.patch[0], b.dim)
+        embed = _linear(patches, widths[-1], b.dim) + sum(
+            _linear((height >> i + 1) * (width >> i + 1), 9 * width_in, width_out)
+            for i, (width_in, width_out) in enumerate(zip((channels, *widths), widths, strict=False)))
+    else:
+        embed = _linear(patches, channels * b.patch[0] * b.patch[1], b.dim)
+    if b.points:
+        embed += _linear(patches, b.dim, 3 * b.points) + _linear(1, 3 * b.points, b.dim)
     adapter = _linear(1, b.dim, m.adapter_hidden) + _linear(1, m.adapter_hidden, config.fusion.dim)
     layer = _block(patches + 1, b.dim, hidden_width(b.dim, b.mlp_ratio))
     return ModalityFlops(_look(config.qoi, channels), embed + adapter, layer)
@@ -124,6 +140,10 @@ def _fusion(config: ModelConfig) -> int:
 
 def _heads(config: ModelConfig) -> int:
     dim, axes = config.fusion.dim, len(config.localization.min_m)
-    localization = 2 * _linear(1, dim, dim) + _linear(1, dim, axes) + _linear(1, dim, axes * (axes + 1) // 2)
+    if config.localization.kind == "evidence":
+        slots = _slots(config)
+        localization = _linear(slots, dim + POSE_FEATURES, dim) + _linear(slots, dim, dim) + _linear(slots, dim, 5)
+    else:
+        localization = 2 * _linear(1, dim, dim) + _linear(1, dim, axes) + _linear(1, dim, axes * (axes + 1) // 2)
     covariance = _linear(axes, axes, axes)  # from its Cholesky factor
     return localization + covariance + _linear(1, dim, dim) + _linear(1, dim, len(config.classes))

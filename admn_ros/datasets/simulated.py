@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from admn_ros.config import NodePose, parse_config
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
@@ -37,8 +39,11 @@ class SimulatedDataset:
         self.nodes: list[str] = plan["sensor_nodes"]
         self.classes: list[str] = plan["targets"]
         self._rate_hz: int = plan["audio_rate_hz"]
-        self._shards = [shards.read(folder, split, name)[0] for name in splits[split]]
-        for name, arrays in zip(splits[split], self._shards, strict=True):
+        self._shards, self._poses = [], []
+        for name in splits[split]:
+            arrays, meta = shards.read(folder, split, name)
+            self._shards.append(arrays)
+            self._poses.append(_poses(meta, folder / split / name))
             missing = {*map(str, MODALITIES), "time", "position", "label"} - set(arrays)
             if missing or len({len(a) for a in arrays.values()}) != 1:
                 raise InputError(str(folder / split / name), f"unequal arrays, or without {sorted(missing) or '-'}",
@@ -57,7 +62,15 @@ class SimulatedDataset:
                     for k, node in enumerate(self.nodes) for m in MODALITIES}
         x, y, z = (float(v) for v in arrays["position"][row])
         return LabeledReadings(readings, Target((x, y, z), int(arrays["label"][row])),
-                               stamp_ns=round(float(arrays["time"][row]) * 1e9), audio_rate_hz=self._rate_hz)
+                               stamp_ns=round(float(arrays["time"][row]) * 1e9), audio_rate_hz=self._rate_hz,
+                               poses=self._poses[number])
+
+
+def _poses(meta: Mapping[str, Any], shard: Path) -> dict[str, NodePose]:
+    found = meta.get("node_poses")
+    if not isinstance(found, dict):
+        raise InputError(f"{shard}: node_poses", type(found).__name__, "the pose of each sensor node")
+    return {node: parse_config(NodePose, pose, f"{shard}: node_poses.{node}") for node, pose in found.items()}
 
 
 def _decoded(modality: Modality, stored: npt.NDArray[Any]) -> Array:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
+import torch
 
-from admn_ros.config import AudioInput, ModelConfig
+from admn_ros.config import AudioInput, ModelConfig, NodePose
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Availability, Modality, MultimodalSample, Reading, SensorFrame, SensorKey, Target
 from admn_ros.sensing.audio import resample
@@ -24,6 +25,7 @@ class LabeledReadings:
         absent. In datasets of clips (MM-Fi, AVE) each frame stands in the place of a sensor node.
     audio_rate_hz: of the audio readings; None when there are none.
     scene: whether corruptions of the outdoors are realistic.
+    poses: where the sensor nodes stood; None: not known, and the model's own hold.
     """
 
     readings: Mapping[SensorKey, Array]
@@ -31,10 +33,17 @@ class LabeledReadings:
     stamp_ns: int = 0
     audio_rate_hz: int | None = None
     scene: Literal["indoor", "outdoor"] = "indoor"
+    poses: Mapping[str, NodePose] | None = None
 
     def sample(self, config: ModelConfig) -> MultimodalSample:
         """`to_sample` of these readings."""
-        return to_sample(config, self.readings, self.target, stamp_ns=self.stamp_ns, audio_rate_hz=self.audio_rate_hz)
+        sample = to_sample(config, self.readings, self.target, stamp_ns=self.stamp_ns,
+                           audio_rate_hz=self.audio_rate_hz)
+        if self.poses is None:
+            return sample
+        # A node of the model that the dataset does not have is absent, and its pose means nothing.
+        poses = [self.poses.get(node, NodePose(x_m=0.0, y_m=0.0)) for node in config.sensor_nodes]
+        return replace(sample, poses=torch.tensor([pose.numbers for pose in poses]))
 
 
 class SampleSource(Protocol):

@@ -110,7 +110,7 @@ def check_free(folder: Path, force: bool = False) -> None:
         raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")
 
 
-def initialize(network: AdmnNetwork, seed: int) -> None:
+def initialize(network: nn.Module, seed: int) -> None:
     """Draw all weights anew: truncated normal (0.02) in the transformers, Xavier elsewhere, zero biases."""
     generator = torch.Generator().manual_seed(seed)
     transformer = {id(m) for part in network.modules() if isinstance(part, (Block, AdaptiveViT))
@@ -126,7 +126,7 @@ def initialize(network: AdmnNetwork, seed: int) -> None:
                     nn.init.xavier_uniform_(module.weight, generator=generator)
                 if module.bias is not None:
                     module.bias.zero_()
-            elif isinstance(module, nn.LayerNorm):
+            elif isinstance(module, nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()
             elif isinstance(module, AdaptiveViT):
                 nn.init.trunc_normal_(module.cls_token, std=0.02, generator=generator)
@@ -154,8 +154,12 @@ def model_card(network: AdmnNetwork) -> str:
         "| modality | input (C x H x W) | layers | width |", "|---|---|---|---|", *rows, ""])
 
 
-def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a file that fit: the same names and shapes, and finite."""
+def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a file that fit: the same names and shapes, and finite.
+
+    Raises:
+        ModelError: the file is broken or does not fit.
+    """
     try:
         weights: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:

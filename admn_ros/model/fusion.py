@@ -30,16 +30,21 @@ class Fusion(nn.Module):
         self.encoder = Encoder(slots, config.dim, config.depth, config.heads, config.mlp_ratio)
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Fuse tokens (B, slots, dim), of which present (B, slots) bool count.
+        """Fuse tokens (B, slots, dim), of which present (B, slots) bool count: `pool` of `encode`."""
+        return self.pool(self.encode(tokens, present), present)
 
-        Returns:
-            Mean over the present tokens (B, dim); zeros for a sample without any.
-        """
+    def encode(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """Let the present tokens look at each other: (B, slots, dim); rows of absent ones mean nothing."""
         # Zeroed, because a weight of zero does not silence a NaN.
         tokens = torch.where(present[..., None], tokens, torch.zeros_like(tokens))
         # Attention over nothing is NaN: a sample without tokens attends to its zeros instead.
         keep = present | ~present.any(dim=1, keepdim=True)
-        y = self.encoder(tokens, keep)
-        weight = present[..., None].to(y.dtype)
-        fused: Tensor = (y * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
+        encoded: Tensor = self.encoder(tokens, keep)
+        return encoded
+
+    @staticmethod
+    def pool(encoded: Tensor, present: Tensor) -> Tensor:
+        """Mean over the present tokens (B, dim); zeros for a sample without any."""
+        weight = present[..., None].to(encoded.dtype)
+        fused: Tensor = (encoded * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
         return fused

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from admn_ros.budget.costs import LayerCosts, flop_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
+from admn_ros.model.evidence import Evidence, EvidenceHead
 from admn_ros.model.fusion import Adapter, Fusion
 from admn_ros.model.heads import ClassificationHead, LocalizationHead
 from admn_ros.model.qoi import ControllerOutput, QoiEncoder
@@ -39,6 +40,8 @@ Run = Callable[[AdaptiveViT, Tensor, Tensor], Tensor]
 class AdmnNetwork(nn.Module):
     """Adaptive multimodal network. All sensor nodes of a modality share its weights."""
 
+    poses: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -48,7 +51,10 @@ class AdmnNetwork(nn.Module):
         self.adapters = nn.ModuleDict({str(m): Adapter(c.backbone.dim, c.adapter_hidden, fusion_dim)
                                        for m, c in parts})
         self.fusion = Fusion(len(config.modalities) * self.nodes, config.fusion)
-        self.localization = LocalizationHead(fusion_dim, config.localization)
+        evidence = config.localization.kind == "evidence"
+        self.localization = (EvidenceHead if evidence else LocalizationHead)(fusion_dim, config.localization)
+        poses = [config.node_poses[name].numbers for name in config.sensor_nodes] if evidence else []
+        self.register_buffer("poses", torch.tensor(poses), persistent=False)
         self.classification = ClassificationHead(fusion_dim, len(config.classes))
         self.qoi = QoiEncoder(config)
 
@@ -71,6 +77,18 @@ class AdmnNetwork(nn.Module):
         output: ControllerOutput = self.qoi(batch, budget)
         return output
 
+    def explain(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> tuple[NetworkOutput, Evidence]:
+        """As `estimate`, with what each input alone says: slots are modalities in order, each with all nodes.
+
+        Raises:
+            InputError: the model's localization is not of kind evidence.
+        """
+        if not isinstance(self.localization, EvidenceHead):
+            raise InputError("localization.kind", self.config.localization.kind, "evidence")
+        tokens, present = self._encode(batch, self._whole(active), {})
+        mean_m, scale_tril_m, evidence = self.localization(tokens, present, self._poses(batch, tokens))
+        return NetworkOutput(mean_m, scale_tril_m, self.classification(self.fusion.pool(tokens, present))), evidence
+
     def estimate(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> NetworkOutput:
         """Run exactly the listed layers, the same for every sample of the batch.
 
@@ -81,11 +99,7 @@ class AdmnNetwork(nn.Module):
             batch: inputs (B, N, C, H, W) per modality.
             active: layer indices per modality; a modality that is not named has none.
         """
-        def run(modality: Modality) -> Run | None:
-            layers = active.get(modality, ())
-            return (lambda vit, rows, index: vit(rows, layers)) if layers else None
-
-        return self._forward(batch, run, {})
+        return self._forward(batch, self._whole(active), {})
 
     def forward_train(self, batch: SampleBatch, masks: Mapping[Modality, Tensor]) -> NetworkOutput:
         """Run with each sample's own choice of layers, differentiable in the masks (Section 3.4.3).
@@ -108,9 +122,35 @@ class AdmnNetwork(nn.Module):
 
         return self._forward(batch, run, used)
 
+    @staticmethod
+    def _whole(active: Mapping[Modality, Sequence[int]]) -> Callable[[Modality], Run | None]:
+        """The same layers for every row."""
+        def run(modality: Modality) -> Run | None:
+            layers = active.get(modality, ())
+            return (lambda vit, rows, index: vit(rows, layers)) if layers else None
+
+        return run
+
     def _forward(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
                  used: Mapping[Modality, Tensor]) -> NetworkOutput:
-        """Tokens of each modality that runs, where `used` (B, 1) allows; then fusion and heads."""
+        tokens, present = self._encode(batch, run, used)
+        fused = self.fusion.pool(tokens, present)
+        if isinstance(self.localization, EvidenceHead):
+            mean_m, scale_tril_m, _ = self.localization(tokens, present, self._poses(batch, tokens))
+        else:
+            mean_m, scale_tril_m = self.localization(fused)
+        return NetworkOutput(mean_m, scale_tril_m, self.classification(fused))
+
+    def _poses(self, batch: SampleBatch, tokens: Tensor) -> Tensor:
+        """Poses (B, slots, 5) of the sensor nodes: the batch's, or the model's own."""
+        poses = self.poses.expand(len(tokens), -1, -1) if batch.poses is None else batch.poses
+        if poses.shape[1:] != self.poses.shape:
+            raise InputError("poses", tuple(poses.shape), ("B", *self.poses.shape))
+        return poses.repeat(1, len(self.config.modalities), 1)
+
+    def _encode(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
+                used: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
+        """Tokens (B, slots, dim) of each modality that runs, where `used` (B, 1) allows, after fusion; and present."""
         if not batch.inputs:
             raise InputError("batch", "no modality", "at least one")
         size = len(next(iter(batch.present.values())))
@@ -120,9 +160,8 @@ class AdmnNetwork(nn.Module):
             here = self._present(batch, modality, size, runner is not None, used)
             tokens.append(self._tokens(batch, modality, here, runner))
             present.append(here)
-        fused = self.fusion(torch.cat(tokens, dim=1), torch.cat(present, dim=1))
-        mean_m, scale_tril_m = self.localization(fused)
-        return NetworkOutput(mean_m, scale_tril_m, self.classification(fused))
+        there = torch.cat(present, dim=1)
+        return self.fusion.encode(torch.cat(tokens, dim=1), there), there
 
     def _present(self, batch: SampleBatch, modality: Modality, size: int, runs: bool,
                  used: Mapping[Modality, Tensor]) -> Tensor:

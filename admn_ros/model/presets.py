@@ -11,8 +11,11 @@ from admn_ros.config import (
     BackboneConfig,
     DepthInput,
     FusionConfig,
+    InputConfig,
+    LocalizationConfig,
     ModalityConfig,
     ModelConfig,
+    NodePose,
     QoiConfig,
     RadarInput,
     RgbInput,
@@ -22,6 +25,14 @@ from admn_ros.sample import Modality
 
 GDTM_NODES = ("node1", "node2", "node3")
 CAR_CLASSES = ("red_car", "green_car", "none")
+ROOM_POSES = {
+    "node1": NodePose(x_m=0.254, y_m=-2.070, z_m=0.76, yaw_rad=1.780, tilt_rad=0.262),
+    "node2": NodePose(x_m=1.790, y_m=1.349, z_m=0.72, yaw_rad=-2.618, tilt_rad=0.236),
+    "node3": NodePose(x_m=-1.787, y_m=0.722, z_m=0.80, yaw_rad=-0.279, tilt_rad=0.290),
+}
+"""The default viewpoints of the simulated room."""
+ROOM_MICROPHONES_M = ((0.0228, 0.0228), (-0.0228, 0.0228), (-0.0228, -0.0228), (0.0228, -0.0228))
+"""Its arrays: a square, as on GDTM's nodes."""
 AVE_CLASSES = (
     "church_bell", "male_speech", "bark", "airplane", "race_car", "female_speech", "helicopter", "violin",
     "flute", "ukulele", "frying_food", "truck", "shofar", "motorcycle", "acoustic_guitar", "train_horn",
@@ -58,6 +69,27 @@ def _gdtm_tiny() -> ModelConfig:
             Modality.AUDIO: ModalityConfig(input=AudioInput(), backbone=TINY, adapter_hidden=192),
         },
         fusion=TINY_FUSION, qoi=TINY_QOI)
+
+
+def _gdtm_room() -> ModelConfig:
+    """Four modalities at three sensor nodes, with what helps a small network to learn from a small dataset.
+
+    The poses are those of the simulated room's fixed viewpoints.
+    """
+    def part(input_config: InputConfig, patch: int) -> ModalityConfig:
+        return ModalityConfig(input=input_config, adapter_hidden=192,
+                              backbone=TINY.model_copy(update={"patch": (patch, patch), "stem": "conv", "points": 16}))
+
+    return ModelConfig(
+        name="gdtm-room", trained=False, sensor_nodes=GDTM_NODES, node_poses=ROOM_POSES, classes=CAR_CLASSES,
+        modalities={
+            Modality.RGB: part(RgbInput(height=64, width=128), 16),
+            Modality.DEPTH: part(DepthInput(height=64, width=80, relief=True), 16),
+            Modality.RADAR: part(RadarInput(height=128, width=64, mean=1.1, std=0.7), 16),
+            Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M), 8),
+        },
+        fusion=TINY_FUSION, qoi=TINY_QOI,
+        localization=LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0)))
 
 
 def _rgbd() -> ModelConfig:
@@ -114,6 +146,7 @@ def _ave() -> ModelConfig:
 
 PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
     "gdtm-tiny": _gdtm_tiny,
+    "gdtm-room": _gdtm_room,
     "rgbd": _rgbd,
     "gdtm": _gdtm,
     "gdtm-4": _gdtm_4,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from admn_ros.budget.flops import stem_widths
 from admn_ros.config import BackboneConfig
 from admn_ros.errors import InputError
 from admn_ros.model.transformer import NORM_EPS, Block
@@ -26,6 +27,57 @@ class PatchEmbed(nn.Module):
         return out.flatten(2).transpose(1, 2)
 
 
+class ConvStem(nn.Module):
+    """Convolutions of stride 2 down to the tokens of patches (Xiao et al. 2021, Section 4)."""
+
+    def __init__(self, channels: int, patch: int, dim: int) -> None:
+        super().__init__()
+        widths = stem_widths(patch, dim)
+        steps: list[nn.Module] = []
+        for width_in, width in zip((channels, *widths), widths, strict=False):
+            # A group norm, as the statistics of a batch change with what is corrupted in it.
+            steps += [nn.Conv2d(width_in, width, 3, stride=2, padding=1), nn.GroupNorm(1, width), nn.ReLU()]
+        self.layers = nn.Sequential(*steps)
+        self.proj = nn.Conv2d(widths[-1], dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, patches, dim), row by row."""
+        out: Tensor = self.proj(self.layers(x))
+        return out.flatten(2).transpose(1, 2)
+
+
+class Points(nn.Module):
+    """Places in the picture, read out of the patch tokens: where each learned query finds what it looks for.
+
+    A spatial soft-argmax (Levine et al. 2016) with an offset of each token, as tokens are coarser than a place.
+
+    Args:
+        grid: rows and columns of patches.
+        dim: of the tokens.
+        count: queries.
+    """
+
+    places: Tensor
+
+    def __init__(self, grid: tuple[int, int], dim: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.query = nn.Linear(dim, 3 * count)
+        self.proj = nn.Linear(3 * count, dim)
+        down, across = (((torch.arange(n) + 0.5) * 2 / n - 1) for n in grid)
+        self.register_buffer("places", torch.cartesian_prod(down, across), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (B, patches, dim) to (B, dim)."""
+        said = self.query(tokens).view(len(tokens), -1, 3, self.count)
+        share = said[:, :, 0].softmax(dim=1)
+        # In units of the whole picture; half a patch is typical of an offset.
+        at = self.places[:, :, None] + said[:, :, 1:] / len(self.places) ** 0.5
+        spots = (share[:, :, None] * at).sum(dim=1).flatten(1)
+        out: Tensor = self.proj(torch.cat([spots, share.square().sum(dim=1)], dim=1))
+        return out
+
+
 class AdaptiveViT(nn.Module):
     """ViT with the weight names of timm and MAE, of which any subset of layers can run.
 
@@ -38,12 +90,15 @@ class AdaptiveViT(nn.Module):
         super().__init__()
         self.shape, self.depth, self.dim = shape, config.depth, config.dim
         channels, height, width = shape
-        patches = (height // config.patch[0]) * (width // config.patch[1])
-        self.patch_embed = PatchEmbed(channels, config.patch, config.dim)
+        rows, columns = height // config.patch[0], width // config.patch[1]
+        patches = rows * columns
+        self.patch_embed: nn.Module = (ConvStem(channels, config.patch[0], config.dim) if config.stem == "conv"
+                                       else PatchEmbed(channels, config.patch, config.dim))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, patches + 1, config.dim))
         self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
+        self.points = Points((rows, columns), config.dim, config.points) if config.points else None
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first.
@@ -57,10 +112,14 @@ class AdaptiveViT(nn.Module):
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed
 
     def readout(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, T, dim) to the normalized class token (B, dim)."""
-        # Norm works token by token, so taking the class token first gives the same and costs less.
-        out: Tensor = self.norm(tokens[:, 0])
-        return out
+        """Tokens (B, T, dim) to the normalized class token (B, dim), with what the points say added to it."""
+        if self.points is None:
+            # Norm works token by token, so taking the class token first gives the same and costs less.
+            out: Tensor = self.norm(tokens[:, 0])
+            return out
+        tokens = self.norm(tokens)
+        seen: Tensor = tokens[:, 0] + self.points(tokens[:, 1:])
+        return seen
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         """Run only the listed layers, in ascending order; a layer that is not listed is not executed.

@@ -21,9 +21,12 @@ from admn_ros.config import AudioInput, DepthInput, InputConfig, ModelConfig, Ra
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.audio import resample
+from admn_ros.sensing.direction import direction_picture
 from admn_ros.sensing.mel import log_mel
 
 _SMALLEST_WEIGHT = 1e-4
+_AROUND = 9
+"""Side in pixels of the surroundings of `_relief`."""
 
 
 def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
@@ -63,6 +66,8 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
     mean = np.divide(summed, weights, out=np.zeros_like(summed), where=seen)
     # Rounding in the sums must not leave the range.
     mean[seen] = np.clip(mean[seen], config.min_m, config.max_m)
+    if config.relief:
+        return torch.from_numpy(_relief(mean, seen, config.max_m))
     return _repeat(mean / np.float32(config.max_m), config.channels)
 
 
@@ -86,6 +91,8 @@ def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
 def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None = None) -> Tensor:
     """Sound float32 (samples, channels) to log-mel float32 (channels, mels, frames), normalized.
 
+    With `microphones_m` to float32 (6, mels, azimuths), see `admn_ros.sensing.direction`.
+
     The last frame ends with the last sample; the newest fft + (frames - 1) * hop samples count, and
     where the recording is shorter, silence comes before it. Samples beyond full scale are clipped.
     Of more channels than the model has the first are taken; fewer are repeated in turn.
@@ -105,6 +112,8 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
     used = sound[-length:, np.arange(config.channels) % sound.shape[1]]
     padded = np.zeros((config.channels, length), np.float32)
     padded[:, length - len(used):] = np.clip(used.T, -1.0, 1.0)
+    if config.microphones_m:
+        return torch.from_numpy(direction_picture(padded, config))
     spectrogram = log_mel(padded, config.sample_rate_hz, config.fft, config.hop, config.mels)
     return torch.from_numpy((spectrogram - np.float32(config.mean)) / np.float32(config.std))
 
@@ -172,6 +181,19 @@ class Preprocessor:
             inputs[key.modality][self._rows[key.node]] = tensor.numpy()
             present[key.modality][self._rows[key.node]] = True
         return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, frame.stamp_ns)
+
+
+def _relief(metres: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], max_m: float) -> npt.NDArray[np.float32]:
+    """Depth (H, W) as it is, where it is valid, and what stands out: float32 (3, H, W).
+
+    What stands out is inverse depth less its mean over the valid pixels around, in tenths of 1/m: about 0 on every
+    plane, as inverse depth is linear there. Holes, which a network would take for edges, count nowhere.
+    """
+    valid = seen.astype(np.float32)
+    inverse = valid / np.maximum(metres, np.float32(1e-3))
+    near, there = (cv2.blur(x, (_AROUND, _AROUND), borderType=cv2.BORDER_CONSTANT) for x in (inverse, valid))
+    standing = valid * (inverse - near / np.maximum(there, np.float32(1e-6)))
+    return np.stack([metres / np.float32(max_m), valid, np.clip(10 * standing, -4, 4)]).astype(np.float32)
 
 
 def _check_map(name: str, data: Array) -> None:

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats
+from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
 from admn_ros.simulation.scene import TARGETS
 from admn_ros.simulation.world import QUALITIES, World, as_arrays
 
@@ -136,9 +137,16 @@ def make_room(folder: Path, plan: Plan, room: Room) -> Room:
         arrays["time"] = times
         arrays["position"] = _positions(world, times)
         arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)
-        stations = {n.name: n.base.translation_m.tolist() for n in world.scene.nodes}
-    shards.write(folder, room.split, room.name, arrays, {**asdict(room), "stations_m": stations})
+        poses = {n.name: pose_of(n).model_dump() for n in world.scene.nodes}
+    shards.write(folder, room.split, room.name, arrays, {**asdict(room), "node_poses": poses})
     return room
+
+
+def pose_of(node: SensorNode) -> NodePose:
+    """Where a simulated sensor node stands."""
+    x, y, z = node.base.translation_m.tolist()
+    yaw = float(np.arctan2(node.base.rotation[1, 0], node.base.rotation[0, 0]))
+    return NodePose(x_m=x, y_m=y, z_m=z, yaw_rad=yaw, tilt_rad=node.tilt_rad)
 
 
 def _positions(world: World, times: Floats) -> Floats:

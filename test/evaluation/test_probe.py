@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from admn_ros.errors import InputError
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.probe import (
     STRONGEST,
     TESTS,
@@ -26,7 +26,7 @@ from admn_ros.evaluation.probe import (
     probe,
     probe_all,
 )
-from admn_ros.evaluation.probe_inputs import BANDS, DIRECTIONS, SEGMENTS, load_split, relief_tensor, sound_tensor
+from admn_ros.evaluation.probe_inputs import load_split
 from admn_ros.evaluation.probe_model import ProbeNet
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality
@@ -36,6 +36,7 @@ from admn_ros.simulation.room_acoustics import SOUND_MPS, array_shape
 RATE_HZ, SAMPLES = 16000, 3072
 STATIONS = {"node1": [0.0, -2.0, 0.8], "node2": [2.0, 0.5, 0.7]}
 QUICK = Effort(epochs=12, retrain=False)
+POSES = {n: dict(zip(("x_m", "y_m", "z_m"), place, strict=True)) for n, place in STATIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def write_dataset(folder: Path, counts: dict[str, int], without_car: int = 0, me
                 arrays[name][row, node, down:down + size, across:across + size] = 250
             arrays["audio"][row, node] = 32767 * sound_from(azimuth, rng)
         arrays["position"][:without_car] = np.nan
-        shards.write(folder, split, "shard-00000", arrays, {"stations_m": STATIONS} if meta is None else meta)
+        shards.write(folder, split, "shard-00000", arrays, {"node_poses": POSES} if meta is None else meta)
     shards.finish(folder, {split: ["shard-00000"] for split in counts})
     return folder
 
@@ -155,41 +156,6 @@ def test_torch_is_left_as_it_was(tmp_path: Path):
 def test_no_epoch_begins_after_the_limit(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 4, "test_view": 4})
     assert probe(folder, Modality.RADAR, effort=Effort(epochs=50, limit_s=1e-6)).epochs == 1
-
-
-@pytest.mark.parametrize("azimuth_deg", [-150, -40, 0, 75])
-def test_phases_point_to_the_source(azimuth_deg: float):
-    sound = sound_from(math.radians(azimuth_deg), np.random.default_rng(1)).astype(np.float32)
-    picture = sound_tensor(sound, RATE_HZ)
-    assert picture.shape == (2 * SEGMENTS, BANDS, DIRECTIONS)
-    fits = picture[:SEGMENTS].numpy()
-    assert fits.max() <= 1 + 1e-3
-    best = fits.mean(axis=(0, 1)).argmax()
-    assert abs(-180 + (best + 0.5) * 360 / DIRECTIONS - azimuth_deg) <= 360 / DIRECTIONS
-
-
-def test_what_stands_on_a_plane_stands_out_and_holes_do_not():
-    down = torch.linspace(0.3, 0.9, 30)[:, None].expand(30, 40)
-    depth = 1 / (9 * down)                  # of a floor, in ninths of a metre
-    depth = depth.clone()
-    depth[10:13, 20:24] *= 0.9
-    depth[18:22, 5:9] = 0.0
-    depth[torch.rand(depth.shape, generator=torch.Generator().manual_seed(0)) < 0.2] = 0.0
-    picture = relief_tensor(depth[None], 9.0)
-    torch.testing.assert_close(picture[0], depth)
-    torch.testing.assert_close(picture[1], (depth > 0).float())
-    relief = picture[2]
-    assert (relief[depth == 0] == 0).all()
-    assert relief[10:13, 20:24].max() > 0.25
-    assert relief[14:26, 4:36].abs().max() < 0.25   # the floor around the hole
-
-
-def test_levels_tell_loud_from_soft_and_phases_do_not():
-    sound = sound_from(0.3, np.random.default_rng(1)).astype(np.float32)
-    loud, soft = sound_tensor(sound, RATE_HZ), sound_tensor(sound / 8, RATE_HZ)
-    torch.testing.assert_close(loud[:SEGMENTS], soft[:SEGMENTS], atol=1e-3, rtol=0)
-    # A factor of 8 is ln 64 in power; the preprocessing divides by 4.
-    torch.testing.assert_close((loud - soft)[SEGMENTS:], torch.full((SEGMENTS, BANDS, DIRECTIONS), math.log(64) / 4))
 
 
 def test_estimates_turn_with_the_nodes():
@@ -267,10 +233,11 @@ def test_a_dataset_without_what_is_needed(tmp_path: Path):
     no_car = write_dataset(tmp_path / "b", {"train": 4}, without_car=4)
     with pytest.raises(InputError, match="car"):
         load_split(no_car, "train", Modality.RGB)
-    for number, meta in enumerate(({}, {"stations_m": {"node1": [0, 0, 0]}}, {"stations_m": {n: [1] for n in STATIONS}},
-                                   {"stations_m": {n: [1, "x", 0] for n in STATIONS}})):
-        with pytest.raises(InputError, match="stations_m"):
-            load_split(write_dataset(tmp_path / f"c{number}", {"train": 4}, meta=meta), "train", Modality.RGB)
+    for number, poses in enumerate((None, {"node1": POSES["node1"]}, {n: {"x_m": 1.0} for n in POSES},
+                                    {n: {**pose, "x_m": "x"} for n, pose in POSES.items()})):
+        with pytest.raises(AdmnError, match="node_poses"):
+            load_split(write_dataset(tmp_path / f"c{number}", {"train": 4}, meta={"node_poses": poses}), "train",
+                       Modality.RGB)
 
 
 def test_results_that_cannot_be_written(tmp_path: Path):

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a sound comes from: phases between microphones as a picture of mel band over azimuth.
+
+GCC-PHAT (Knapp and Carter 1976), steered to each azimuth and summed over the microphone pairs, as in SRP-PHAT.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.config import AUDIO_PARTS, AudioInput
+from admn_ros.sensing.mel import log_mel, mel_filters
+
+SOUND_MPS = 343.0
+"""Speed of sound at 20 degrees Celsius."""
+Floats = npt.NDArray[np.float32]
+
+
+def direction_picture(sound: Floats, config: AudioInput) -> Floats:
+    """Sound float32 (channels, samples) to float32 (2 * AUDIO_PARTS, mels, azimuths).
+
+    For each part of the window: how well each band's phases fit a plane wave from each azimuth (1 is a perfect
+    fit), then the band's log-mel level, normalized, the same for every azimuth. Levels alone know no direction,
+    phases no distance. Azimuths go all the way round, counter-clockwise from behind; 0, straight ahead, is in the
+    middle.
+    """
+    frames = np.lib.stride_tricks.sliding_window_view(sound, config.fft, axis=1)[:, ::config.hop]
+    spectrum = np.fft.rfft(frames * np.hanning(config.fft).astype(np.float32), axis=-1).astype(np.complex64)
+    parts = np.array_split(np.arange(spectrum.shape[1]), AUDIO_PARTS)
+    first, second = (list(side) for side in zip(*combinations(range(len(spectrum)), 2), strict=True))
+    cross = np.stack([np.einsum("ptf,ptf->fp", spectrum[first][:, part], spectrum[second][:, part].conj())
+                      for part in parts], axis=-1)
+    cross /= np.maximum(np.abs(cross), np.float32(1e-12))
+    fit = _steering(config) @ np.concatenate([cross.real, cross.imag], axis=1)
+    weights = mel_filters(config.sample_rate_hz, config.fft, config.mels)
+    fits = np.tensordot(weights / (len(first) * weights.sum(axis=1, keepdims=True)), fit, axes=1)
+    levels = log_mel(sound, config.sample_rate_hz, config.fft, config.hop, config.mels).mean(axis=0)
+    levels = (levels - np.float32(config.mean)) / np.float32(config.std)
+    heard = np.stack([levels[:, part].mean(axis=1) for part in parts], axis=-1)
+    spread = np.broadcast_to(heard[:, None], (config.mels, config.azimuths, AUDIO_PARTS))
+    picture: Floats = np.concatenate([fits, spread], axis=2).transpose(2, 0, 1).astype(np.float32, order="C")
+    return picture
+
+
+@lru_cache(maxsize=4)
+def _steering(config: AudioInput) -> Floats:
+    """What a plane wave's phases between microphones weigh: (frequencies, azimuths, 2 * pairs), real, imaginary."""
+    azimuth = -np.pi + (np.arange(config.azimuths) + 0.5) * 2 * np.pi / config.azimuths
+    ahead_s = np.array(config.microphones_m) @ np.stack([np.cos(azimuth), np.sin(azimuth)]) / SOUND_MPS
+    lead_s = np.stack([ahead_s[i] - ahead_s[j] for i, j in combinations(range(len(ahead_s)), 2)], axis=-1)
+    phase = 2 * np.pi * np.fft.rfftfreq(config.fft, 1 / config.sample_rate_hz)[:, None, None] * lead_s
+    return np.concatenate([np.cos(phase), np.sin(phase)], axis=-1).astype(np.float32)
