@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.errors import ConfigError
-from admn_ros.training.config import StageName
 from admn_ros.training.data import LabeledBatch
 
 
@@ -34,7 +33,7 @@ class Step:
 class Stage(ABC):
     """A stage of training. Weights with `requires_grad` are trained; all others stay as they are."""
 
-    name: ClassVar[StageName]
+    name: ClassVar[str]
 
     def __init__(self, module: nn.Module) -> None:
         # Evaluation mode for good: nothing here behaves otherwise in training, and frozen statistics stay frozen.

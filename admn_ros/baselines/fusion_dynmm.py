@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fusion-level DynMM (Xue and Marculescu 2023, Equation 2) on transformers: how deep do the auxiliary modalities go?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from admn_ros.baselines.experts import GATE_HIDDEN
+from admn_ros.baselines.rival import (
+    FrameBill,
+    Rival,
+    Routed,
+    available,
+    blind_to_budget,
+    make_eyes,
+    run_counts,
+    without_controller,
+)
+from admn_ros.baselines.routes import Routes
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.flops import task_flops
+from admn_ros.config import ModelConfig
+from admn_ros.errors import InputError
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.sample import Modality, SampleBatch
+
+STAGES = 4
+Weights = dict[Modality, Tensor]
+"""Per auxiliary modality (B, exits) how much each exit counts; rows sum to 1."""
+
+
+def exits(depth: int) -> tuple[int, ...]:
+    """Where a backbone can be left: after 0, 3, 6, 9 or 12 of 12 layers, after quarters of other depths."""
+    return tuple(sorted({-(-depth * i // STAGES) for i in range(STAGES + 1)}))
+
+
+class FusionDynMM(Rival):
+    """The main modality always runs whole; one gate chooses at which exit each auxiliary modality is left.
+
+    The original has one auxiliary (depth beside RGB) and fuses after each stage of a convolutional network. Here
+    fusion is at the end, so an exit says how many layers the modality's token has had; exit 0 leaves the modality
+    out and nothing of it runs. More than one auxiliary, each with its own exit, is our extension, and so is a frame
+    without the main modality, which runs the auxiliaries alone. The gate sees what ADMN's controller sees.
+
+    Args:
+        config: the model it is compared with.
+        main: the modality that always runs.
+    """
+
+    def __init__(self, config: ModelConfig, main: Modality = Modality.RGB) -> None:
+        super().__init__()
+        if main not in config.modalities or len(config.modalities) < 2:
+            raise InputError("main", main, f"one of at least two modalities of the model, which has "
+                                           f"{', '.join(map(str, config.modalities))}")
+        self.config, self.main = blind_to_budget(config), main
+        self.network = without_controller(AdmnNetwork(self.config))
+        self.exits = {m: exits(d) for m, d in config.depths.items() if m is not main}
+        self.routes = Routes([self.exits.get(m, (d,)) for m, d in config.depths.items()])
+        self.outputs = sum(map(len, self.exits.values()))
+        self.look = make_eyes(config)
+        self.gate = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
+                                  nn.Linear(GATE_HIDDEN, self.outputs))
+
+    def gate_logits(self, batch: SampleBatch) -> Weights:
+        """Preference for each exit (B, exits) of each auxiliary; a missing one has only exit 0."""
+        logits: Tensor = self.gate(self.look.perceive(batch))
+        sizes = [len(e) for e in self.exits.values()]
+        parts = dict(zip(self.exits, torch.split(logits, sizes, dim=1), strict=True))
+        here = self._here(batch)
+        # Not -inf: the gradient of a softmax with it can be NaN.
+        lowest = torch.finfo(logits.dtype).min / 2
+        return {m: x.masked_fill(~here[m][:, None] & (torch.arange(x.shape[1], device=x.device) > 0), lowest)
+                for m, x in parts.items()}
+
+    def choose(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
+        """Layers of each modality (B, M) in the model's order, main included.
+
+        Raises:
+            InputError: the bound does not hold the main modality.
+        """
+        depth = self.config.depths[self.main]
+        if max_layers is not None and max_layers < depth:
+            raise InputError("max_layers", max_layers, f"at least {depth}, all layers of {self.main}")
+        here = available(batch, self.config)
+        logits = self.gate_logits(batch)
+        nothing = torch.zeros(len(here), 1)
+        return self.routes.best([logits.get(m, nothing) for m in self.config.modalities], here, max_layers)
+
+    def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
+        """See `Rival`."""
+        counts = self.choose(batch, max_layers)
+        bill = FrameBill(self.config, gate=(self.config.qoi.dim, GATE_HIDDEN, self.outputs))
+        return Routed(run_counts(self.network, batch, counts), *bill(batch, counts, task_flops(self.config)))
+
+    def soft_weights(self, batch: SampleBatch, tau: float) -> Weights:
+        """Softmax of the gate at a temperature above 0."""
+        return {m: (x / tau).softmax(dim=1) for m, x in self.gate_logits(batch).items()}
+
+    def random_weights(self, batch: SampleBatch, draws: torch.Generator) -> Weights:
+        """One exit of each auxiliary, drawn uniformly for each sample; missing auxiliaries have exit 0."""
+        weights = {}
+        for modality, here in self._here(batch).items():
+            count = len(self.exits[modality])
+            exit_ = torch.randint(count, (len(here),), generator=draws).to(here.device)
+            weights[modality] = nn.functional.one_hot(torch.where(here, exit_, 0), count).float()
+        return weights
+
+    def forward_train(self, batch: SampleBatch, weights: Weights) -> NetworkOutput:
+        """Run with weighed exits, differentiable in them: a stage counts as much as all exits behind it together."""
+        masks = {}
+        for modality, depth in self.config.depths.items():
+            if modality in weights:
+                behind = weights[modality].flip(1).cumsum(dim=1).flip(1)[:, 1:]
+                steps = torch.tensor(self.exits[modality], device=behind.device).diff()
+                masks[modality] = behind.repeat_interleave(steps, dim=1)
+            elif modality in batch.present:
+                masks[modality] = batch.present[modality].any(dim=1)[:, None].expand(-1, depth).float()
+        return self.network.forward_train(batch, masks)
+
+    def run_chosen(self, batch: SampleBatch) -> NetworkOutput:
+        """As `routed`, with gradients to the network for all samples at once and none to the gate."""
+        with torch.no_grad():
+            counts = self.choose(batch)
+        masks = {m: (torch.arange(d) < counts[:, i:i + 1]).float().to(self.network.poses.device)
+                 for i, (m, d) in enumerate(self.config.depths.items())}
+        return self.network.forward_train(batch, masks)
+
+    def expected_cost(self, batch: SampleBatch, weights: Mapping[Modality, Tensor], table: LayerCosts) -> Tensor:
+        """Mean cost (B,) of entries and layers with all sensor nodes, in the table's unit; missing ones are free."""
+        main = table.modalities[self.main]
+        here = available(batch, self.config)
+        index = list(self.config.modalities).index(self.main)
+        cost = here[:, index].float() * table.amount(main.entry[-1] + main.depth * main.layer[-1])
+        cost = cost.to(next(iter(weights.values())).device)
+        for modality, share in weights.items():
+            part = table.modalities[modality]
+            prices = [table.amount(part.entry[-1] + k * part.layer[-1]) if k else 0.0 for k in self.exits[modality]]
+            cost = cost + share @ torch.tensor(prices, dtype=share.dtype, device=share.device)
+        return cost
+
+    def _here(self, batch: SampleBatch) -> dict[Modality, Tensor]:
+        """Which samples have each auxiliary, (B,)."""
+        some = next(iter(batch.present.values()))
+        nothing = torch.zeros(len(some), dtype=torch.bool, device=some.device)
+        return {m: batch.present[m].any(dim=1) if m in batch.present else nothing for m in self.exits}

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of fusion-level DynMM: random exits first, then gate and network together, then hard choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+from torch import Tensor
+
+from admn_ros.baselines.fusion_dynmm import FusionDynMM
+from admn_ros.budget.costs import flop_costs, layer_costs
+from admn_ros.config import NotNegative, Positive, Strict
+from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
+from admn_ros.training.data import LabeledBatch
+from admn_ros.training.losses import task_losses
+from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.stage import Stage, Step
+
+
+class FusionGateConfig(Strict):
+    """Training of `FusionDynMM`.
+
+    price: lambda, loss per unit of mean cost above the budget.
+    budget, unit: mean cost of a frame's backbones that is free, main modality included, all sensor nodes present.
+    random_epochs: first epochs in which each sample takes random exits and only the network learns.
+    hard_epochs: last epochs, with the exits that inference takes; the gate stays as it is.
+    tau, tau_final: temperature of the gate's softmax in the epochs between, falling exponentially.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    price: NotNegative
+    budget: NotNegative = 0.0
+    unit: Literal["layers", "gflops"] = "layers"
+    random_epochs: Whole = 2
+    hard_epochs: Whole = 2
+    tau: Positive = 1.0
+    tau_final: Positive = 0.001
+
+    @model_validator(mode="after")
+    def _time_for_the_gate(self) -> FusionGateConfig:
+        if self.random_epochs + self.hard_epochs >= self.optimizer.epochs:
+            raise ValueError(f"random_epochs {self.random_epochs} and hard_epochs {self.hard_epochs} must leave an "
+                             f"epoch of {self.optimizer.epochs} for the gate")
+        return self
+
+
+class FusionGate(Stage):
+    """Gate and network; the network begins from the weights it has, best those of stage 1 or of `Expert`.
+
+    Between the random and the hard epochs the loss is the task's plus price * max(0, expected cost - budget), with
+    soft exits as in the released code: the gradient of a hard choice would not reach a modality that is left out.
+    """
+
+    name: ClassVar[str] = "fusion_gate"
+
+    def __init__(self, rival: FusionDynMM, config: FusionGateConfig) -> None:
+        super().__init__(rival)
+        self.rival, self.config = rival, config
+        rival.requires_grad_(True)
+        self.table = (layer_costs if config.unit == "layers" else flop_costs)(rival.config)
+
+    def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
+        """Task loss, and while the gate learns `resource`, the price of the mean cost above the budget."""
+        gated = step.epochs - self.config.hard_epochs
+        if step.epoch >= gated:
+            return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
+        if step.epoch < self.config.random_epochs:
+            weights = self.rival.random_weights(batch.samples, step.draws)
+            return task_losses(self.rival.forward_train(batch.samples, weights), batch, self.config.loss)
+        weights = self.rival.soft_weights(batch.samples, self._tau(step.epoch, gated))
+        losses = task_losses(self.rival.forward_train(batch.samples, weights), batch, self.config.loss)
+        cost = self.rival.expected_cost(batch.samples, weights, self.table).mean()
+        return losses | {"resource": self.config.price * (cost - self.config.budget).clamp_min(0)}
+
+    def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
+        """Figures and costs with only the chosen exits run."""
+        return rival_figures(self.rival, batches)
+
+    def _tau(self, epoch: int, gated: int) -> float:
+        turns = gated - self.config.random_epochs - 1
+        share = (epoch - self.config.random_epochs) / turns if turns else 0.0
+        return float(self.config.tau * (self.config.tau_final / self.config.tau) ** share)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Second stage of MNS and of modality-level DynMM: the gate that chooses an expert, after the experts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from torch import Tensor
+
+from admn_ros.baselines.experts import DynMM, Mns
+from admn_ros.config import Strict
+from admn_ros.training.config import LossConfig, OptimizerConfig
+from admn_ros.training.data import LabeledBatch
+from admn_ros.training.losses import task_losses
+from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.stage import Stage, Step, freeze
+
+
+class GateConfig(Strict):
+    """Training of a gate. DynMM's price on cost belongs to the rival itself."""
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
+    loss: LossConfig = LossConfig()
+
+
+class Gate(Stage):
+    """MNS: the gate alone, experts frozen, task loss. DynMM: gate and experts together, task and resource loss.
+
+    All experts run on every sample in training, as in the released code of both.
+    """
+
+    name: ClassVar[str] = "gate"
+
+    def __init__(self, rival: Mns | DynMM, config: GateConfig) -> None:
+        super().__init__(rival)
+        self.rival, self.config = rival, config
+        trained = [rival.look, rival.gate]
+        freeze(rival, trained if isinstance(rival, Mns) else [*trained, *rival.experts])
+
+    def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
+        """Task loss of the chosen experts, for DynMM with `resource`, the price of what they cost."""
+        output, weights = self.rival.forward_train(batch.samples, step.noise)
+        losses = task_losses(output, batch, self.config.loss)
+        if isinstance(self.rival, DynMM):
+            losses["resource"] = self.rival.resource_loss(weights)
+        return losses
+
+    def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
+        """Figures and costs with only the chosen expert run."""
+        return rival_figures(self.rival, batches)

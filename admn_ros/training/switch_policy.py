@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of the AdaMML-style policy: network alone, policy and network together, network under the fixed policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from admn_ros.baselines.adamml import AdaMML
+from admn_ros.config import NotNegative, Positive, Strict
+from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
+from admn_ros.training.data import LabeledBatch
+from admn_ros.training.losses import task_losses
+from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.stage import Stage, Step
+
+
+class SwitchConfig(Strict):
+    """Training of `AdaMML`.
+
+    price: loss of a frame that switches everything on; each modality has its share by cost.
+    warm_up_epochs: first epochs with random switches, in which only the network learns.
+    finetune_epochs: last epochs with the switches that inference takes and no price; the policy stays as it is.
+    tau, tau_decay: temperature of the switches in the first epoch between, and its factor per epoch.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    price: NotNegative
+    warm_up_epochs: Whole = 5
+    finetune_epochs: Whole = 10
+    tau: Positive = 5.0
+    tau_decay: float = Field(default=0.965, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _time_for_the_policy(self) -> SwitchConfig:
+        if self.warm_up_epochs + self.finetune_epochs >= self.optimizer.epochs:
+            raise ValueError(f"warm_up_epochs {self.warm_up_epochs} and finetune_epochs {self.finetune_epochs} must "
+                             f"leave an epoch of {self.optimizer.epochs} for the policy")
+        return self
+
+
+class SwitchPolicy(Stage):
+    """Policy and network; the network begins from the weights it has, best those of stage 1 or of `Expert`.
+
+    The price is paid per modality that is on. The original weighs it by whether the class was right; its other part,
+    a penalty where it was wrong, has no gradient there and is left out.
+    """
+
+    name: ClassVar[str] = "switch_policy"
+
+    def __init__(self, rival: AdaMML, config: SwitchConfig) -> None:
+        super().__init__(rival)
+        self.rival, self.config = rival, config
+        rival.requires_grad_(True)
+
+    def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
+        """Task loss, and while the policy learns `resource`, the price of what is on."""
+        if step.epoch >= step.epochs - self.config.finetune_epochs:
+            return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
+        if step.epoch < self.config.warm_up_epochs:
+            switches = self.rival.draw_any(batch.samples, step.draws)
+            return task_losses(self.rival.forward_train(batch.samples, switches), batch, self.config.loss)
+        tau = self.config.tau * self.config.tau_decay ** (step.epoch - self.config.warm_up_epochs)
+        switches = self.rival.draw(batch.samples, tau, step.noise)
+        # One switch learns from the task in each batch, so that a batch takes two runs and not one per combination.
+        learned = int(torch.randint(switches.shape[1], (), generator=step.draws))
+        output = self.rival.forward_train(batch.samples, switches, learned)
+        losses = task_losses(output, batch, self.config.loss)
+        return losses | {"resource": self.config.price * self.rival.price(switches)}
+
+    def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
+        """Figures and costs with only the chosen modalities run."""
+        return rival_figures(self.rival, batches)

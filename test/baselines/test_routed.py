@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rivals with networks of their own: what runs, what it costs, and that hard and soft agree."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from admn_ros.baselines.adamml import AdaMML
+from admn_ros.baselines.experts import DynMM, Mns, mns_experts, scratch_config
+from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
+from admn_ros.baselines.rival import Rival, WholeNetwork
+from admn_ros.baselines.rival_folder import WEIGHTS, load_rival, save_rival
+from admn_ros.baselines.routes import Routes
+from admn_ros.budget.costs import layer_costs
+from admn_ros.config import (
+    AudioInput,
+    BackboneConfig,
+    DepthInput,
+    FusionConfig,
+    ModalityConfig,
+    ModelConfig,
+    QoiConfig,
+    RgbInput,
+)
+from admn_ros.errors import InputError, ModelError
+from admn_ros.model.checkpoint import initialize
+from admn_ros.sample import Modality, SampleBatch
+
+RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
+SHAPES = {RGB: (3, 32, 32), DEPTH: (3, 32, 32), AUDIO: (1, 16, 16)}
+
+
+def backbone(depth: int) -> BackboneConfig:
+    return BackboneConfig(dim=16, depth=depth, heads=2, patch=(8, 8))
+
+
+CONFIG = ModelConfig(
+    name="micro", trained=False, sensor_nodes=("left", "right"), classes=("a", "b"),
+    modalities={RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=backbone(4), adapter_hidden=8),
+                DEPTH: ModalityConfig(input=DepthInput(height=32, width=32), backbone=backbone(5), adapter_hidden=8),
+                AUDIO: ModalityConfig(input=AudioInput(channels=1, fft=256, hop=128, mels=16, frames=16),
+                                      backbone=backbone(2), adapter_hidden=8)},
+    fusion=FusionConfig(dim=12, depth=1, heads=2), qoi=QoiConfig(size=32, dim=16, depth=1, heads=2))
+KINDS = {
+    "whole": lambda: WholeNetwork(scratch_config(CONFIG, 5)),
+    "mns": lambda: Mns(CONFIG, mns_experts(CONFIG, 4)),
+    "dynmm": lambda: DynMM(CONFIG, [{AUDIO: 1}, {RGB: 2, DEPTH: 3}], 0.1, 2.0),
+    "fusion_dynmm": lambda: FusionDynMM(CONFIG, RGB),
+    "adamml": lambda: AdaMML(CONFIG),
+}
+
+
+def make(kind: str, seed: int = 0) -> Rival:
+    rival = KINDS[kind]()
+    initialize(rival, seed)
+    # Wide preferences that differ from sample to sample.
+    for name in ("gate", "policy"):
+        head = getattr(rival, name, None)
+        if head is not None:
+            with torch.no_grad():
+                head[2].weight.mul_(40)
+    return rival.eval()
+
+
+def batch(size: int = 12, seed: int = 0, *, holes: bool = True) -> SampleBatch:
+    generator = torch.Generator().manual_seed(seed)
+    present = {m: torch.ones(size, 2, dtype=torch.bool) for m in SHAPES}
+    if holes:
+        present = {m: torch.rand(size, 2, generator=generator) < 0.6 for m in SHAPES}
+        present[RGB][0] = present[DEPTH][0] = False
+        present[AUDIO][0] = True
+        for m in SHAPES:
+            present[m][1] = False
+    inputs = {m: torch.randn(size, 2, *s, generator=generator) * 2 for m, s in SHAPES.items()}
+    return SampleBatch(inputs, present)
+
+
+def one(inputs: SampleBatch, i: int) -> SampleBatch:
+    return inputs.part(list(inputs.inputs), torch.tensor([i]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_mixed_batch_gives_what_each_sample_gives_alone(kind: str) -> None:
+    rival, inputs = make(kind), batch(16)
+    together = rival.routed(inputs)
+    for i in range(16):
+        alone = rival.routed(one(inputs, i))
+        for a, b in zip(together.estimate, alone.estimate, strict=True):
+            torch.testing.assert_close(a[i], b[0], rtol=1e-4, atol=1e-5)
+        assert together.layers[i] == alone.layers[0]
+        assert together.gflops[i] == alone.gflops[0]
+    if kind != "whole":
+        assert len(set(together.gflops.tolist())) > 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_what_a_sample_costs_is_what_runs(kind: str) -> None:
+    """Operations are counted while they happen; layers by hooks."""
+    rival, inputs = make(kind), batch()
+    ran: list[str] = []
+    for name, part in rival.named_modules():
+        if ".blocks." in name and "backbones" in name and name.rsplit(".", 1)[1].isdigit():
+            part.register_forward_hook(lambda *_, name=name: ran.append(name))
+    for i in range(12):
+        ran.clear()
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            routed = rival.routed(one(inputs, i))
+            tril = routed.estimate.scale_tril_m[0]
+            _ = tril @ tril.T  # the covariance, which every user of an estimate computes
+        assert routed.gflops.item() == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-12)
+        assert routed.layers.item() == len(ran)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_folder_gives_the_rival_back(kind: str, tmp_path: Path) -> None:
+    rival, inputs = make(kind, 3), batch()
+    save_rival(rival, tmp_path / "rival")
+    again = load_rival(tmp_path / "rival")
+    assert type(again) is type(rival)
+    with torch.no_grad():
+        for a, b in zip(rival.routed(inputs).estimate, again.routed(inputs).estimate, strict=True):
+            assert torch.equal(a, b)
+    (tmp_path / "rival" / WEIGHTS).write_bytes(b"nothing")
+    with pytest.raises(ModelError):
+        load_rival(tmp_path / "rival")
+    (tmp_path / "rival" / WEIGHTS).unlink()
+    with pytest.raises(ModelError, match="nothing"):
+        load_rival(tmp_path / "rival")
+
+
+@pytest.mark.parametrize(("kind", "least", "limits"), [("dynmm", 1, (1, 4, 5)), ("fusion_dynmm", 4, (4, 6, 9, 11)),
+                                                       ("adamml", 2, (2, 4, 5, 6, 11)), ("whole", 5, (5,))])
+@torch.no_grad()
+def test_the_strict_variant_keeps_every_sample_within_the_bound(kind: str, least: int, limits: tuple[int, ...]) -> None:
+    rival, inputs = make(kind), batch(24)
+    for limit in limits:
+        assert int(rival.routed(inputs, limit).layers.max()) <= limit
+    free, wide = rival.routed(inputs), rival.routed(inputs, 99)
+    assert torch.equal(free.layers, wide.layers)
+    with pytest.raises(InputError, match="max_layers"):
+        rival.routed(inputs, least - 1)
+
+
+@torch.no_grad()
+def test_something_runs_wherever_there_is_an_input() -> None:
+    inputs = batch(24)
+    some = torch.stack([p.any(dim=1) for p in inputs.present.values()]).any(dim=0)
+    for kind in ("fusion_dynmm", "adamml"):
+        rival = make(kind)
+        with torch.no_grad():
+            head = rival.gate if isinstance(rival, FusionDynMM) else rival.policy
+            head[2].weight.zero_()
+            head[2].bias.fill_(-9.0)
+            if isinstance(rival, FusionDynMM):
+                head[2].bias[[0, 5]] = 9.0  # exit 0 of each auxiliary
+        layers = rival.routed(inputs).layers
+        assert torch.equal(layers > 0, some)
+        assert not layers[1]
+
+
+@given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=3, unique=True), min_size=1, max_size=3),
+       st.data())
+@settings(max_examples=60, deadline=None)
+def test_routes_are_the_best_that_is_possible(depths: list[list[int]], data: st.DataObject) -> None:
+    numbers = st.floats(-9, 9, width=32)
+    scores = [[0.0, *data.draw(st.lists(numbers, min_size=len(d), max_size=len(d)))] for d in depths]
+    here = [data.draw(st.booleans()) for _ in depths]
+    limit = data.draw(st.one_of(st.none(), st.integers(0, 12)))
+    listed = [[0, *d] for d in depths]
+    found = Routes(listed).best([torch.tensor([s]) for s in scores], torch.tensor([here]), limit)[0].tolist()
+    assert all(not k or h for k, h in zip(found, here, strict=True))
+
+    def worth(counts: list[int]) -> float:
+        return sum(s[d.index(k)] for k, d, s, h in zip(counts, listed, scores, here, strict=True) if h)
+
+    possible = [worth(list(counts)) for counts in itertools.product(
+        *(d if h else [0] for d, h in zip(listed, here, strict=True)))
+        if sum(counts) and (limit is None or sum(counts) <= limit)]
+    assert (sum(found) > 0) == bool(possible)
+    if possible:
+        assert limit is None or sum(found) <= limit
+        assert worth(found) == pytest.approx(max(possible), abs=1e-4)
+
+
+def test_exits_are_quarters_of_the_depth() -> None:
+    assert exits(12) == (0, 3, 6, 9, 12)
+    assert exits(24) == (0, 6, 12, 18, 24)
+    assert exits(3) == (0, 1, 2, 3)
+    assert exits(1) == (0, 1)
+    for depth in range(1, 30):
+        assert exits(depth)[0] == 0 and exits(depth)[-1] == depth
+    for main in (Modality.RADAR,):
+        with pytest.raises(InputError, match="main"):
+            FusionDynMM(CONFIG, main)
+
+
+def test_one_hot_exits_in_training_are_the_network_that_runs() -> None:
+    rival, inputs = FusionDynMM(CONFIG, RGB), batch(16)
+    initialize(rival, 0)
+    weights = rival.random_weights(inputs, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        trained = rival.forward_train(inputs, weights)
+        for i in range(16):
+            active = {m: range(rival.exits[m][int(w[i].argmax())]) for m, w in weights.items()}
+            alone = rival.network.estimate(one(inputs, i), {RGB: range(4), **active})
+            for a, b in zip(trained, alone, strict=True):
+                torch.testing.assert_close(a[i], b[0], rtol=1e-4, atol=1e-5)
+        chosen, routed = rival.run_chosen(inputs), rival.routed(inputs).estimate
+        for a, b in zip(chosen, routed, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    for modality, w in weights.items():
+        missing = ~inputs.present[modality].any(dim=1)
+        assert (w[missing].argmax(dim=1) == 0).all()
+    layers = rival.expected_cost(inputs, weights, layer_costs(CONFIG))
+    main = 4.0 * inputs.present[RGB].any(dim=1)
+    aux = sum(torch.tensor(rival.exits[m])[w.argmax(dim=1)] for m, w in weights.items())
+    torch.testing.assert_close(layers, main + aux)
+
+
+def test_soft_exits_give_the_gate_a_gradient_and_become_hard() -> None:
+    rival = make("fusion_dynmm")
+    assert isinstance(rival, FusionDynMM)
+    inputs = batch(8, holes=False)
+    weights = rival.soft_weights(inputs, 1.0)
+    for w in weights.values():
+        torch.testing.assert_close(w.sum(dim=1), torch.ones(8))
+    rival.forward_train(inputs, weights).mean_m.square().sum().backward()
+    assert rival.look.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert rival.gate[2].weight.grad.abs().sum() > 0
+    with torch.no_grad():
+        for a, b in zip(rival.forward_train(inputs, rival.soft_weights(inputs, 1e-4)), rival.routed(inputs).estimate,
+                        strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_learned_switches_change_no_value_and_have_a_gradient() -> None:
+    rival = make("adamml")
+    assert isinstance(rival, AdaMML)
+    inputs = batch(16)
+    switches = rival.draw(inputs, 1.0, torch.Generator().manual_seed(0))
+    here = torch.stack([inputs.present[m].any(dim=1) for m in CONFIG.modalities], dim=1)
+    assert set(switches.flatten().tolist()) == {0.0, 1.0}
+    assert not (switches.detach().bool() & ~here).any()
+    assert torch.equal(switches.detach().any(dim=1), here.any(dim=1))
+    plain = rival.forward_train(inputs, switches)
+    for learned in range(3):
+        output = rival.forward_train(inputs, switches, learned)
+        for a, b in zip(output, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    rival.zero_grad()
+    output.mean_m.square().sum().backward()
+    assert rival.policy[2].weight.grad[2].abs().sum() > 0
+    assert not rival.policy[2].weight.grad[:2].any()
+    assert rival.look.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert sum(rival.shares) == pytest.approx(1.0)
+    assert rival.price(torch.ones(4, 3)).item() == pytest.approx(1.0)
+    for a, b in zip(rival.run_chosen(inputs), rival.routed(inputs).estimate, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
