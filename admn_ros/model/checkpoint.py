@@ -74,7 +74,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNe
     config = load_config(ModelConfig, folder / CONFIG)
     legacy = folder / LEGACY
     network = LegacyNetwork(config, load_config(LegacyConfig, legacy)) if legacy.exists() else AdmnNetwork(config)
-    network.load_state_dict(_read_weights(folder / WEIGHTS, network.state_dict()))
+    network.load_state_dict(read_weights(folder / WEIGHTS, network.state_dict()))
     return network.to(device).eval()
 
 
