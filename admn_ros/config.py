@@ -263,11 +263,16 @@ class NodePose(Strict):
 
 
 class ModelConfig(Strict):
-    """`config.yaml` of a model folder. Whoever has it knows every shape and every normalization."""
+    """`config.yaml` of a model folder. Whoever has it knows every shape and every normalization.
+
+    trained: whether the estimates mean anything.
+    qoi_trained: whether the controller learned to judge corruption (Section 3.4.2), so that its QoI means anything.
+    """
 
     format: Literal["admn-model-1"] = "admn-model-1"
     name: str
     trained: bool
+    qoi_trained: bool = False
     seed: int | None = None
     frame_id: str = "map"
     sensor_nodes: tuple[Name, ...] = Field(min_length=1)
@@ -293,6 +298,11 @@ class ModelConfig(Strict):
             if len(self.localization.min_m) != 2:
                 raise ValueError("localization evidence is of the plane; min_m and max_m must have two axes")
         return self
+
+    @property
+    def judges_quality(self) -> bool:
+        """Whether QoI is given and used: it is trained, or random like all else in an untrained model."""
+        return self.qoi_trained or not self.trained
 
     @property
     def depths(self) -> dict[Modality, int]:

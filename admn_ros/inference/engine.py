@@ -36,8 +36,8 @@ class Estimate:
     covariance_m2: (3, 3); None when nothing ran. A model of the plane has z at the configured
         height with the variance of the smallest standard deviation.
     labels: classes of the model. scores: (K,) their probabilities, sum 1; None when nothing ran.
-    qoi: quality of each modality of the model, range (0, 1]; NaN when it is not available or the
-        controller did not run.
+    qoi: quality of each modality of the model, range (0, 1]; NaN when it is not available, the
+        controller did not run, or it did not learn to judge quality.
     controller_ms, network_ms: time spent in the controller, and in backbones, fusion and heads.
     """
 

@@ -55,8 +55,11 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
         else:
             (folder / LEGACY).unlink(missing_ok=True)
         (folder / CARD).write_text(card if card is not None else model_card(network), encoding="utf-8")
-    except OSError as error:
-        raise ModelError(str(folder), error.strerror or "an error on writing", "a writable folder") from error
+    except (OSError, SafetensorError) as error:
+        (folder / f"{WEIGHTS}.partial").unlink(missing_ok=True)
+        # A full disk is said by safetensors in words of its own.
+        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "an error on writing"
+        raise ModelError(str(folder), reason, "a writable folder with space") from error
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:

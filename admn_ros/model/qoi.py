@@ -27,15 +27,19 @@ class ControllerOutput:
     logits: per modality (B, depth), a score for each backbone layer (the paper's pi).
     corruption: per modality (B,), not negative; 0 is clean (the paper's sigma).
     e_corr: (B, dim), the embedding both are read from.
+    judged: whether corruption was learned; without that there is no QoI.
     """
 
     logits: Mapping[Modality, Tensor]
     corruption: Mapping[Modality, Tensor]
     e_corr: Tensor
+    judged: bool = True
 
     @property
     def qoi(self) -> dict[Modality, Tensor]:
-        """Quality of information exp(-corruption) per modality, (B,), range (0, 1]; 1 is clean."""
+        """Quality of information exp(-corruption) per modality, (B,), range (0, 1]; 1 is clean. NaN if not judged."""
+        if not self.judged:
+            return {m: torch.full_like(s, torch.nan) for m, s in self.corruption.items()}
         return {m: torch.exp(-s).clamp_min(torch.finfo(s.dtype).tiny) for m, s in self.corruption.items()}
 
 
@@ -108,6 +112,7 @@ class QoiEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         q = config.qoi
+        self.judged = config.judges_quality
         self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
         self.look = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
                                    for m, c in config.modalities.items()})
@@ -146,9 +151,11 @@ class QoiEncoder(nn.Module):
         """Score the layers of every modality and judge its corruption. Arguments as `perceive`."""
         e_corr = self.perceive(batch, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
-        corruption = F.softplus(self.mlp_corruption(e_corr)).unbind(dim=1)
-        return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
-                                dict(zip(self.depths, corruption, strict=True)), e_corr)
+        return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged)
+
+    def judge(self, e_corr: Tensor) -> dict[Modality, Tensor]:
+        """Corruption (B,) per modality, of the embedding (B, dim)."""
+        return dict(zip(self.depths, F.softplus(self.mlp_corruption(e_corr)).unbind(dim=1), strict=True))
 
     def _look(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, dim) of a modality, and which of them are present (B, N)."""

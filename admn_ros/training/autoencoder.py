@@ -59,6 +59,7 @@ class Autoencoder(Stage):
 
     def __init__(self, network: AdmnNetwork, config: AutoencoderConfig) -> None:
         self.network, model = network, network.config
+        network.qoi.judged = False  # what corruption is read from changes
         freeze(network, [network.qoi.look, network.qoi.encoder])
         network.qoi.cls_token.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):

@@ -7,6 +7,7 @@ Section A.1 and Table 13.
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,6 +21,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Levels = Annotated[tuple[Share, ...], Field(min_length=2)]
 StageName = Literal["finetune", "autoencoder", "controller"]
 Selection = Literal["gumbel", "straight_through", "progressive", "neuralsort"]
 Mode = Literal["supervised", "autoencoder", "task", "universal"]
@@ -163,7 +165,10 @@ class ControllerConfig(Strict):
         perceptual part of an autoencoder run stays frozen; universal: as supervised, each batch with a
         budget drawn from `budgets` (Section A.1).
     budgets: layers of all modalities together, first layers included; one, unless universal.
-    corruption_weight: of each modality's corruption loss |predicted - severity|; 1 where absent.
+    corruption: regression: |predicted - severity|. categories: cross-entropy between K classes of severity, for
+        corruption that is only known by its kind or grade.
+    corruption_levels: of each modality the ascending severities of its classes; a sample is of the nearest one.
+    corruption_weight: of each modality's corruption loss; 1 where absent.
     corruption_epochs: first epochs with the corruption loss alone.
     selection, tau: how layers are chosen in training (`admn_ros.training.selection`).
     tau_final: tau falls exponentially to this over the epochs; null keeps it.
@@ -173,6 +178,8 @@ class ControllerConfig(Strict):
     loss: LossConfig = LossConfig()
     mode: Mode = "supervised"
     budgets: tuple[Count, ...] = Field(min_length=1)
+    corruption: Literal["regression", "categories"] = "regression"
+    corruption_levels: dict[Modality, Levels] = Field(default={})
     corruption_weight: dict[Modality, NotNegative] = Field(default={})
     corruption_epochs: Whole = 1
     selection: Selection = "gumbel"
@@ -183,6 +190,17 @@ class ControllerConfig(Strict):
     def _one_budget(self) -> ControllerConfig:
         if self.mode != "universal" and len(self.budgets) != 1:
             raise ValueError(f"mode {self.mode} takes one budget, not {len(self.budgets)}; universal takes several")
+        return self
+
+    @model_validator(mode="after")
+    def _levels(self) -> ControllerConfig:
+        if bool(self.corruption_levels) != (self.corruption == "categories"):
+            raise ValueError("corruption categories need corruption_levels, and regression has none")
+        if self.corruption_levels and not self.supervised:
+            raise ValueError(f"mode {self.mode} has no corruption loss; categories need supervised or universal")
+        for modality, levels in self.corruption_levels.items():
+            if any(a >= b for a, b in itertools.pairwise(levels)):
+                raise ValueError(f"corruption_levels of {modality} must ascend, not be {list(levels)}")
         return self
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts, layer_costs
@@ -17,9 +17,11 @@ from admn_ros.model.allocation import allocate
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
+from admn_ros.training.categories import CategoryHeads, category_accuracy, category_losses
 from admn_ros.training.config import ControllerConfig, StageName
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, corruption_losses, task_losses
+from admn_ros.training.seeding import CATEGORIES, derive
 from admn_ros.training.selection import Masks, affordable, select
 from admn_ros.training.stage import Stage, Step, freeze
 
@@ -40,8 +42,10 @@ class Controller(Stage):
         Raises:
             ConfigError: budgets or weights do not fit the model.
         """
-        super().__init__(network)
         self.network, self.config = network, config
+        self.heads = self._category_heads()
+        super().__init__(network if self.heads is None else
+                         nn.ModuleDict({"network": network, "categories": self.heads}))
         total = network.config.layers_total
         for budget in config.budgets:
             if budget > total:
@@ -54,6 +58,7 @@ class Controller(Stage):
         freeze(network, [qoi.mlp_layers] if config.mode == "autoencoder" else [qoi])
         if config.mode == "task":
             qoi.mlp_corruption.requires_grad_(False)
+        qoi.judged = config.supervised or (config.mode == "autoencoder" and network.config.qoi_trained)
         self.costs = layer_costs(network.config)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
@@ -67,7 +72,7 @@ class Controller(Stage):
         output = self.judge(batch, budget)
         losses: dict[str, Tensor] = {}
         if self.config.supervised:
-            losses |= self._corruption(output, batch)
+            losses |= self._corruption(output.corruption, output.e_corr, batch)
         if self.config.supervised and step.epoch < self.config.corruption_epochs:
             return losses
         masks = self.choose(output, batch, budget, step)
@@ -86,7 +91,7 @@ class Controller(Stage):
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures of each budget as the engine would allocate it (`budget_8/...`), with the mean layers per
-        modality, and the mean |predicted - severity| per modality, also over the budgets.
+        modality, and the mean |predicted - severity| and accuracy of categories per modality, also over the budgets.
         """
         figures = {b: Figures() for b in self.config.budgets}
         layers = {(b, m): 0.0 for b in self.config.budgets for m in self.network.config.modalities}
@@ -99,7 +104,10 @@ class Controller(Stage):
                 figures[budget].add(self.network.forward_train(batch.samples, masks), batch)
                 for modality, mask in masks.items():
                     layers[budget, modality] += float(mask.sum())
-                for name, value in corruption_losses(output.corruption, batch, {}).items():
+                judged = corruption_losses(output.corruption, batch, {})
+                if self.heads is not None:
+                    judged |= category_accuracy(self.heads, output.e_corr, batch)
+                for name, value in judged.items():
                     share = float(value) * len(batch) / len(self.config.budgets)
                     corruption[name] = corruption.get(name, 0.0) + share
             count += len(batch)
@@ -107,11 +115,24 @@ class Controller(Stage):
         result |= {f"budget_{b}/layers_{m}": total / count for (b, m), total in layers.items()}
         return result | {name: total / count for name, total in corruption.items()}
 
-    def _corruption(self, output: ControllerOutput, batch: LabeledBatch) -> dict[str, Tensor]:
+    def _category_heads(self) -> CategoryHeads | None:
+        levels, model = self.config.corruption_levels, self.network.config
+        if not levels:
+            return None
+        if set(levels) != set(model.modalities):
+            raise ConfigError("controller.corruption_levels", ", ".join(map(str, levels)),
+                              f"all of {', '.join(map(str, model.modalities))}")
+        return CategoryHeads(model.qoi.dim, model.qoi.corruption_hidden, levels,
+                             derive(self.config.optimizer.seed, CATEGORIES))
+
+    def _corruption(self, corruption: Mapping[Modality, Tensor], e_corr: Tensor,
+                    batch: LabeledBatch) -> dict[str, Tensor]:
         if not any(bool(s.isfinite().any()) for s in batch.severity.values()):
             raise ConfigError("controller.mode", f"{self.config.mode} with samples that have no corruption labels",
                               "task or autoencoder, or a data.corruption preset")
-        return corruption_losses(output.corruption, batch, self.config.corruption_weight)
+        if self.heads is not None:
+            return category_losses(self.heads, self.network.qoi, e_corr, batch, self.config.corruption_weight)
+        return corruption_losses(corruption, batch, self.config.corruption_weight)
 
     def _tau(self, step: Step) -> float:
         if self.config.tau_final is None or step.epochs < 2:

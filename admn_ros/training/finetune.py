@@ -8,11 +8,15 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from admn_ros.baselines.allocations import NaiveAllocation
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import layer_costs
 from admn_ros.errors import ConfigError
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, StageName
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.layer_plans import Plan, draw_plan, naive_plan
+from admn_ros.training.layer_plans import draw_plan
 from admn_ros.training.losses import Figures, constant_error_m, task_losses
 from admn_ros.training.stage import Stage, Step, freeze
 
@@ -38,8 +42,11 @@ class Finetune(Stage):
         for budget in config.budgets:
             if budget > total:
                 raise ConfigError("finetune.budgets", budget, f"1 to {total} layers")
-        self.plans: dict[str, Plan] = {"full": {m: tuple(range(d)) for m, d in self.depths.items()}}
-        self.plans |= {f"naive_{b}": naive_plan(self.depths, b) for b in config.budgets}
+        self.plans: dict[str, Mapping[Modality, tuple[int, ...]]] = {
+            "full": {m: tuple(range(d)) for m, d in self.depths.items()}}
+        table, everywhere = layer_costs(network.config), dict.fromkeys(self.depths, network.nodes)
+        self.plans |= {f"naive_{b}": NaiveAllocation()({}, {}, everywhere, table, Budget(b, "layers")).active
+                       for b in config.budgets}
         freeze(network, [network.adapters, network.fusion, network.localization, network.classification,
                          *self._trained_blocks()])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layers run in a batch of stage 1, and the naive allocation that its validation uses."""
+"""Which layers run in a batch of stage 1."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import torch
 
-from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig
 
@@ -43,34 +42,3 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
         if modality in present:
             plan[modality] = (0,) if alone or not layers else layers
     return plan
-
-
-def naive_plan(depths: Mapping[Modality, int], budget: int) -> Plan:
-    """Layers of a budget without a controller: modalities share alike, each keeps every other layer.
-
-    What does not divide goes to the earlier modalities. A budget below the number of modalities leaves the
-    later ones out.
-
-    Raises:
-        InputError: a budget outside 1 to all layers.
-    """
-    if not 1 <= budget <= sum(depths.values()):
-        raise InputError("budget", budget, f"1 to {sum(depths.values())} layers")
-    counts = dict.fromkeys(depths, 0)
-    while budget:
-        for modality, depth in depths.items():
-            if budget and counts[modality] < depth:
-                counts[modality] += 1
-                budget -= 1
-    return {m: every_other(depths[m], n) for m, n in counts.items() if n}
-
-
-def every_other(depth: int, keep: int) -> tuple[int, ...]:
-    """Keep so many of `depth` layers: alternate ones go first, from the middle outwards, the first layer last.
-
-    For 12 layers this is the order of the paper's Table 9 (6, 8, 4, 2, 9, 7, 1, 5, 3, 10), then 11.
-    """
-    middle = depth // 2
-    order = [6, 8, 4, 2, 9, 7, 1, 5, 3, 10, 11] if depth == 12 else sorted(
-        range(1, depth), key=lambda i: ((i - middle) % 2, abs(i - middle), -i))
-    return tuple(sorted({*range(depth)} - {*order[:depth - keep]}))

@@ -116,9 +116,19 @@ def _save(network: AdmnNetwork, stage: StageName, config: TrainConfig, rows: lis
         raise InputError(str(folder / FILE), error.strerror or "unwritable", "a writable folder with space") from error
     # Estimates mean something after finetuning; the other stages leave that as it was.
     now = network.config.trained or (trained and stage == "finetune")
-    network.config = ModelConfig.model_validate(network.config.model_copy(update={"trained": now}))
+    judged = now and _judges(stage, config, network.config.qoi_trained)
+    network.config = network.config.model_copy(update={"trained": now, "qoi_trained": judged})
     save_model(network, folder / MODEL, _card(network.config, stage, config, rows))
     return folder / MODEL
+
+
+def _judges(stage: StageName, config: TrainConfig, before: bool) -> bool:
+    """Whether the QoI of a network is trained after a stage."""
+    mode = config.controller.mode if stage == "controller" and config.controller is not None else None
+    if mode in ("supervised", "universal"):
+        return True
+    # These two change what the corruption output reads, and not the output.
+    return before and stage != "autoencoder" and mode != "task"
 
 
 def _card(model: ModelConfig, stage: StageName, config: TrainConfig, rows: list[Row]) -> str:

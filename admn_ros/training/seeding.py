@@ -18,6 +18,7 @@ NOISE: Final = 4
 GLOBAL: Final = 5
 VALIDATION: Final = 6
 DECODER: Final = 7
+CATEGORIES: Final = 8
 """Purposes: no two of them share a stream."""
 
 

@@ -90,6 +90,8 @@ def relaxed_top(scores: Tensor, free: Tensor, count: Tensor, tau: float) -> Tens
 def affordable(output: ControllerOutput, available: Mapping[Modality, Tensor], layers: int) -> dict[Modality, Tensor]:
     """What stays available within a budget of layers: as in `allocate`, whole modalities go, worst QoI first.
 
+    Without QoI the later ones in the model's order go.
+
     Args:
         output: of the controller, for its QoI.
         available: (B,) bool per modality of the model.
@@ -102,7 +104,8 @@ def affordable(output: ControllerOutput, available: Mapping[Modality, Tensor], l
         return dict(available)
     names = list(output.logits)
     there = torch.stack([available[m] for m in names], dim=1)
-    quality = torch.stack([output.qoi[m].detach().float() for m in names], dim=1).masked_fill(~there, -1.0)
+    quality = torch.stack([output.qoi[m].detach().float() for m in names], dim=1).nan_to_num(0.0)
+    quality = quality.masked_fill(~there, -1.0)
     rank = quality.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return dict(zip(names, (there & (rank < layers)).unbind(dim=1), strict=True))
 

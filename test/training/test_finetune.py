@@ -11,13 +11,13 @@ import torch
 
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
-from admn_ros.errors import ConfigError, InputError
+from admn_ros.errors import ConfigError
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples, Spread
 from admn_ros.training.finetune import Finetune
-from admn_ros.training.layer_plans import draw_plan, every_other, layerdrop_rate, naive_plan
+from admn_ros.training.layer_plans import draw_plan, layerdrop_rate
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import gaussian_nll, task_losses
 
@@ -61,23 +61,6 @@ def test_ramp() -> None:
     config = FinetuneConfig(layerdrop=0.4, ramp_epochs=4)
     assert [layerdrop_rate(config, e) for e in range(6)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
     assert layerdrop_rate(FinetuneConfig(layerdrop=0.4), 0) == 0.4
-
-
-def test_naive_allocation() -> None:
-    assert every_other(12, 8) == (0, 1, 3, 5, 7, 9, 10, 11)  # Table 9: 6, 8, 4, 2 removed
-    assert every_other(12, 3) == (0, 10, 11)                 # the official code's
-    assert every_other(6, 3) == (0, 2, 4)
-    for depth in (1, 4, 7, 12):
-        for keep in range(1, depth + 1):
-            layers = every_other(depth, keep)
-            assert len(layers) == keep
-            assert layers[0] == 0
-    for budget in range(1, 21):
-        plan = naive_plan(DEPTHS, budget)
-        assert sum(map(len, plan.values())) == budget
-    assert naive_plan(DEPTHS, 1) == {Modality.RGB: (0,)}
-    with pytest.raises(InputError, match="budget"):
-        naive_plan(DEPTHS, 21)
 
 
 def test_nll_is_the_gaussian() -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from admn_ros.datasets.simulated import SimulatedDataset
-from admn_ros.model.checkpoint import load_model
 from admn_ros.errors import AdmnError, InputError
+from admn_ros.model.checkpoint import load_model
 from admn_ros.sample import MultimodalSample
 from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
 from admn_ros.training.data import Samples
