@@ -54,11 +54,16 @@ def _inspect(options: argparse.Namespace) -> None:
 def _inspect_model(folder: Path) -> None:
     from admn_ros.config import ModelConfig, load_config
     from admn_ros.model.checkpoint import load_model
+    from admn_ros.model.legacy_network import LegacyNetwork
 
     config = load_config(ModelConfig, folder / "config.yaml")
-    parameters = sum(p.numel() for p in load_model(folder, "cpu").parameters())
+    network = load_model(folder, "cpu")
+    parameters = sum(p.numel() for p in network.parameters())
     print(f"{config.name}: {'trained' if config.trained else 'UNTRAINED, random weights'}, "
           f"{parameters / 1e6:.2f} M parameters, {config.layers_total} layers")
+    if isinstance(network, LegacyNetwork):
+        controller = "" if network.legacy.controller else "; its file had no controller, so layers are chosen at random"
+        print(f"of the official ADMN release: heads and controller of layout {network.legacy.layout}{controller}")
     print(f"sensor nodes: {', '.join(config.sensor_nodes)}    classes: {', '.join(config.classes)}")
     for modality, entry in config.modalities.items():
         shape = "x".join(map(str, entry.input.shape))

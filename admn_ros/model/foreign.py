@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -39,10 +40,15 @@ class ImportReport:
     missing: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> list[tuple[str, int, str]]:
+        """What became of them, how many tensors, and of which parts."""
+        return [(what, len(names), _parts(names)) for what, names in (
+            ("loaded", self.loaded), ("interpolated", self.interpolated), ("ignored", self.ignored),
+            ("missing", self.missing))]
+
     def __str__(self) -> str:
-        parts = (("loaded", self.loaded), ("interpolated", self.interpolated), ("ignored", self.ignored),
-                 ("missing", self.missing))
-        lines = [f"{what}: {len(names)} ({_roots(names)})" if names else f"{what}: none" for what, names in parts]
+        lines = [f"{what}: {count} ({parts})" if count else f"{what}: none" for what, count, parts in self.rows]
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
@@ -56,8 +62,8 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
         path: .pt, .pth, .bin or .safetensors.
 
     Raises:
-        ModelError: the file is missing, of another kind, broken, holds no weights, or holds objects
-            that only code could rebuild.
+        ModelError: the file is missing, of another kind, broken, holds no weights, holds objects that
+            only code could rebuild, or tensors that are larger than the file.
     """
     path = Path(path)
     if not path.is_file():
@@ -77,10 +83,21 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
                if isinstance(value, Tensor)} if isinstance(held, dict) else {}
     if not weights:
         raise ModelError(str(path), f"a {type(held).__name__} without weights", "a dict of tensors")
+    for name, value in weights.items():
+        _check_plain(f"{path}: {name}", value)
     return weights
 
 
+def _check_plain(place: str, value: Tensor) -> None:
+    """Refuse tensors that are not plain numbers in memory, as they are where a file says so in a few bytes."""
+    if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
+        raise ModelError(place, "a sparse, quantized, complex or empty tensor", "plain numbers")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise ModelError(place, f"{tuple(value.shape)} numbers out of fewer", "a tensor with all its numbers")
+
+
 def _read_pickled(path: Path) -> object:
+    _check_stored(path)
     # Training scripts store their command line beside the weights. A Namespace is a bare record, which
     # weights_only rebuilds without running anything; PyTorch before 2.5 cannot be told so.
     allow = getattr(torch.serialization, "safe_globals", None)
@@ -94,6 +111,24 @@ def _read_pickled(path: Path) -> object:
             raise ModelError(str(path), "objects that only code could rebuild, or a broken file",
                              "plain tensors; save the state dict alone") from error
         raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
+
+
+def _check_stored(path: Path) -> None:
+    """Refuse an archive that grows when it is opened; PyTorch writes its archives uncompressed.
+
+    Raises:
+        ModelError: the archive is broken or compressed.
+    """
+    if not zipfile.is_zipfile(path):
+        return  # PyTorch's older format, or no checkpoint
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
+    if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > \
+            path.stat().st_size:
+        raise ModelError(str(path), "a compressed archive", "a file as torch.save writes it")
 
 
 def _chain(held: object) -> Iterable[object]:
@@ -110,6 +145,13 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def _roots(names: Iterable[str]) -> str:
-    counts = Counter(name.split(".")[0] for name in names)
-    return ", ".join(f"{root} x{n}" if n > 1 else root for root, n in counts.items())
+def _parts(names: Iterable[str]) -> str:
+    """Names without their last part, without what follows a number, and at most two deep; counted."""
+    counts = Counter(_part(name) for name in names)
+    return ", ".join(f"{part} x{n}" if n > 1 else part for part, n in counts.items())
+
+
+def _part(name: str) -> str:
+    steps = name.split(".")[:-1] or [name]
+    until = next((i for i, step in enumerate(steps) if step.isdigit()), len(steps))
+    return ".".join(steps[:max(1, min(until, 2))])

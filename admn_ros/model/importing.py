@@ -14,11 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from admn_ros.errors import InputError, ModelError
-from admn_ros.model.foreign import ImportReport, read_foreign
-from admn_ros.model.importing_admn import import_admn
+from admn_ros.model.foreign import ImportReport
 from admn_ros.model.vit import AdaptiveViT, PatchEmbed
-
-__all__ = ["ImportReport", "Kind", "import_admn", "load_backbone", "read_foreign"]
 
 Kind = Literal["auto", "mae", "timm", "deit", "audiomae"]
 
@@ -59,7 +56,7 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
                          f"the names of timm's ViT, with {PATCH}")
     if kind not in get_args(Kind):
         raise InputError("kind", kind, ", ".join(get_args(Kind)))
-    source = _Source(state, _guess(state) if kind == "auto" else kind, source_grid)
+    source = _Source(state, guess_kind(state) if kind == "auto" else kind, source_grid)
     own = vit.state_dict()
     ignored = _spare(state, own, vit.depth)
     values: dict[str, Tensor] = {}
@@ -79,6 +76,18 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
     missing = tuple(name for name in own if name not in values)
     return ImportReport(tuple(n for n in values if n not in interpolated), tuple(interpolated), ignored, missing,
                         tuple(source.notes(vit, ignored, missing)))
+
+
+def guess_kind(state: Mapping[str, Tensor]) -> Kind:
+    """Where weights with `PATCH` come from. Only AudioMAE is treated in another way than the rest."""
+    position = state.get(POSITION)
+    tokens = position.shape[1] - 1 if position is not None and position.ndim == 3 else 0
+    columns = math.isqrt(max(tokens, 0) // AUDIOMAE_ROWS)
+    if state[PATCH].shape[1:2] == (1,) and tokens and tokens == AUDIOMAE_ROWS * columns * columns:
+        return "audiomae"
+    if "dist_token" in state:
+        return "deit"
+    return "mae" if any(name.startswith("decoder_") for name in state) else "timm"
 
 
 @dataclass(frozen=True)
@@ -168,17 +177,6 @@ def _patch(vit: AdaptiveViT) -> tuple[int, int]:
         raise ModelError("backbone.stem", "conv", "patch; a pretrained ViT has no convolutions before its layers")
     rows, columns = vit.patch_embed.proj.kernel_size
     return rows, columns
-
-
-def _guess(state: Mapping[str, Tensor]) -> str:
-    """Where weights come from. Only AudioMAE is treated in another way than the rest."""
-    tokens = state[POSITION].shape[1] - 1 if POSITION in state else 0
-    columns = math.isqrt(max(tokens, 0) // AUDIOMAE_ROWS)
-    if state[PATCH].shape[1] == 1 and tokens and tokens == AUDIOMAE_ROWS * columns * columns:
-        return "audiomae"
-    if "dist_token" in state:
-        return "deit"
-    return "mae" if any(name.startswith("decoder_") for name in state) else "timm"
 
 
 def _spare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], depth: int) -> tuple[str, ...]:

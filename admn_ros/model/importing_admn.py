@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Final, get_args
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from admn_ros.budget.flops import hidden_width
 from admn_ros.config import (
     AudioInput,
     BackboneConfig,
@@ -43,8 +45,23 @@ OUR_STEM: Final = (0, 2, 5, 8)
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
+@dataclass(frozen=True)
+class Official:
+    """An official checkpoint under our names.
+
+    config, legacy: the network it is of.
+    weights: by our names, float32.
+    unused: official names without a place here; known leftovers, all of them.
+    """
+
+    config: ModelConfig
+    legacy: LegacyConfig
+    weights: Mapping[str, Tensor]
+    unused: tuple[str, ...]
+
+
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
-                force: bool = False) -> ImportReport:
+                force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
     """Turn an official checkpoint into a model folder with legacy.yaml.
 
     The network keeps the quirks of the release (`admn_ros.model.legacy_head`), so that its outputs
@@ -56,6 +73,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         out_folder: created if needed.
         nodes: sensor nodes or frames, which no weight tells; None takes the paper's 3, 15 or 8.
         force: write over a model folder that is there, and remove its measured costs.
+        state: what `read_foreign` gives for the file, if that was done already.
 
     Returns:
         What was loaded and what not, by the official names where ours have none.
@@ -68,20 +86,50 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         raise InputError("layout", layout, ", ".join(get_args(Layout)))
     out = Path(out_folder)
     check_free(out, force)
-    source = _Reader(str(path), read_foreign(path), LAYOUTS[layout])
-    legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
-    network = LegacyNetwork(source.config(layout, nodes), legacy)
+    read = read_admn(read_foreign(path) if state is None else state, str(path), layout, nodes)
+    network = LegacyNetwork(read.config, read.legacy)
     initialize(network, 0)
-    weights = source.weights(legacy)
-    missing = source.fill(network, weights)
-    notes = [f"layer norms have epsilon 1e-5, as released ({layout})",
-             *LAYOUTS[layout].notes]
-    if not legacy.controller:
+    missing = missing_weights(network, read, str(path))
+    network.load_state_dict(dict(read.weights), strict=False)
+    notes = [f"layer norms have epsilon 1e-5, as released ({layout})", *LAYOUTS[layout].notes]
+    if not read.legacy.controller:
         notes.append("no controller in the file (Stage 1): the scores of the layers are random")
-    report = ImportReport(tuple(weights), (), source.unused(), missing, tuple(notes))
+    report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
     (out / COSTS).unlink(missing_ok=True)
     save_model(network.eval(), out, _card(network, report))
     return report
+
+
+def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: int | None = None) -> Official:
+    """Read an official state dict; `place` names it in errors. Arguments and errors as `import_admn`."""
+    source = _Reader(place, state, LAYOUTS[layout])
+    legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
+    try:
+        config = source.config(layout, nodes)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise ModelError(place, f"shapes of a network that cannot be ({problem['msg']})",
+                         "a checkpoint of this layout") from error
+    weights = source.weights(legacy)
+    return Official(config, legacy, weights, source.unused())
+
+
+def missing_weights(network: LegacyNetwork, read: Official, place: str) -> tuple[str, ...]:
+    """Weights of the network that a checkpoint does not have; only a controller may lack.
+
+    Raises:
+        ModelError: names or shapes do not fit, or more is missing.
+    """
+    own = network.state_dict()
+    for name, value in read.weights.items():
+        if name not in own or own[name].shape != value.shape:
+            expected = tuple(own[name].shape) if name in own else "no such weight in this layout"
+            raise ModelError(f"{place}: {name}", tuple(value.shape), expected)
+    missing = tuple(name for name in own if name not in read.weights)
+    lacking = [name for name in missing if not name.startswith("qoi.") or network.legacy.controller]
+    if lacking:
+        raise ModelError(f"{place}: {lacking[0]}", "nothing", "a checkpoint of this layout")
+    return missing
 
 
 @dataclass
@@ -99,12 +147,19 @@ class _Reader:
     def has_controller(self) -> bool:
         return any(name.startswith("controller.") for name in self.state)
 
-    def take(self, name: str) -> Tensor:
-        """A tensor by its official name, as finite float32."""
+    def take(self, name: str, axes: int | None = None) -> Tensor:
+        """A tensor by its official name, as finite float32; `axes` is how many it must have.
+
+        Raises:
+            ModelError: it is not there, has other axes, is empty or is not finite.
+        """
         if name not in self.state:
             raise ModelError(f"{self.place}: {name}", "nothing", "a checkpoint of this layout")
         self._taken.add(name)
         value = self.state[name].float()
+        if not value.numel() or axes not in {None, value.ndim}:
+            raise ModelError(f"{self.place}: {name}", f"shape {tuple(value.shape)}",
+                             f"numbers in {'any number of' if axes is None else axes} axes")
         if not bool(torch.isfinite(value).all()):
             raise ModelError(f"{self.place}: {name}", "NaN or infinite weights", "finite weights")
         return value
@@ -132,7 +187,7 @@ class _Reader:
             return "severity"
         if layout == "ave":
             return "ave"
-        outputs = len(self.take("controller.noise_output.2.bias"))
+        outputs = len(self.take("controller.noise_output.2.bias", 1))
         for kind, count in CORRUPTION_OUTPUTS.items():
             if count == outputs and kind != "ave":
                 return kind
@@ -147,16 +202,16 @@ class _Reader:
         adapter_in, adapter_out = self.names.adapter
         modalities = {}
         for m, (backbone, adapter, _) in self.names.parts.items():
-            hidden = len(self.take(f"{adapter}.{adapter_in}.bias"))
+            hidden = len(self.take(f"{adapter}.{adapter_in}.bias", 1))
             modalities[m] = ModalityConfig(input=self._input(m, backbone), backbone=self._backbone(backbone),
                                            adapter_hidden=hidden)
-        fusion_dim = len(self.take("encoder.norm.bias"))
+        fusion_dim = len(self.take("encoder.norm.bias", 1))
         first = next(iter(self.names.parts.values()))[1]
-        if len(self.take(f"{first}.{adapter_out}.bias")) != fusion_dim:
+        if len(self.take(f"{first}.{adapter_out}.bias", 1)) != fusion_dim:
             raise ModelError(f"{self.place}: {first}", "another width than the fusion's", fusion_dim)
         classes = self.names.classes
-        if layout != "gdtm" and len(self.take("output_head.bias")) != len(classes):
-            classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias"))))
+        if layout != "gdtm" and len(self.take("output_head.bias", 1)) != len(classes):
+            classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias", 1))))
         return ModelConfig(
             name=f"admn-{layout}", trained=True, sensor_nodes=names, modalities=modalities, classes=classes,
             fusion=FusionConfig(dim=fusion_dim, depth=self._depth("encoder.layers."), heads=TRANSFORMER_HEADS,
@@ -166,21 +221,21 @@ class _Reader:
     def _qoi(self) -> QoiConfig:
         if not self.has_controller:
             return QoiConfig()
-        dim = len(self.take("controller.combiner_encoder.norm.bias"))
+        dim = len(self.take("controller.combiner_encoder.norm.bias", 1))
         return QoiConfig(
             dim=dim, depth=self._depth("controller.combiner_encoder.layers."), heads=TRANSFORMER_HEADS,
             mlp_ratio=self._ratio("controller.combiner_encoder.layers.0.1.net.1.bias", dim),
-            layer_hidden=len(self.take("controller.output_head.0.weight")),
-            corruption_hidden=len(self.take("controller.noise_output.0.bias")))
+            layer_hidden=len(self.take("controller.output_head.0.weight", 2)),
+            corruption_hidden=len(self.take("controller.noise_output.0.bias", 1)))
 
     def _backbone(self, name: str) -> BackboneConfig:
-        width, _, *patch = self.take(f"{name}.patch_embed.proj.weight").shape
+        width, _, *patch = self.take(f"{name}.patch_embed.proj.weight", 4).shape
         return BackboneConfig(dim=width, depth=self._depth(f"{name}.blocks."), heads=max(1, width // HEAD_WIDTH),
                               mlp_ratio=self._ratio(f"{name}.blocks.0.mlp.fc1.bias", width), patch=(patch[0], patch[1]))
 
     def _input(self, modality: Modality, backbone: str) -> InputConfig:
-        _, channels, rows, columns = self.take(f"{backbone}.patch_embed.proj.weight").shape
-        patches = self.take(f"{backbone}.pos_embed").shape[1] - 1
+        _, channels, rows, columns = self.take(f"{backbone}.patch_embed.proj.weight", 4).shape
+        patches = self.take(f"{backbone}.pos_embed", 3).shape[1] - 1
         aspect = SPECTROGRAM_ASPECT if modality is Modality.AUDIO else 1
         side = math.isqrt(patches // aspect)
         if aspect * side * side != patches:
@@ -201,7 +256,7 @@ class _Reader:
         return len(found)
 
     def _ratio(self, hidden: str, dim: int) -> float:
-        return len(self.take(hidden)) / dim
+        return ratio_of(len(self.take(hidden, 1)), dim)
 
     # --- the weights, under our names ---------------------------------------------------------------
 
@@ -233,7 +288,7 @@ class _Reader:
         yield from self._linear(f"{official}.norm", f"{ours}.norm").items()
         for i in range(self._depth(f"{official}.layers.")):
             attention, mlp, block = f"{official}.layers.{i}.0", f"{official}.layers.{i}.1", f"{ours}.blocks.{i}"
-            qkv = self.take(f"{attention}.to_qkv.weight")
+            qkv = self.take(f"{attention}.to_qkv.weight", 2)
             yield f"{block}.attn.qkv.weight", qkv
             yield f"{block}.attn.qkv.bias", torch.zeros(len(qkv))  # the official one has none
             for theirs, mine in ((f"{attention}.norm", "norm1"), (f"{attention}.to_out.0", "attn.proj"),
@@ -248,10 +303,10 @@ class _Reader:
             | self._linear("output_head.cov_head", "localization.covariance")
 
     def _controller(self) -> dict[str, Tensor]:
-        found = {"qoi.cls_token": self.take("controller.cls").reshape(1, 1, -1)}
+        found = {"qoi.cls_token": self.take("controller.cls", 2).reshape(1, 1, -1)}
         found |= dict(self._encoder("controller.combiner_encoder", "qoi.encoder"))
         for part in (0, 2):
-            weight = self.take(f"controller.output_head.{part}.weight")
+            weight = self.take(f"controller.output_head.{part}.weight", 2)
             found[f"qoi.mlp_layers.{part}.weight"] = weight
             found[f"qoi.mlp_layers.{part}.bias"] = torch.zeros(len(weight))  # the official one has none
             found |= self._linear(f"controller.noise_output.{part}", f"qoi.mlp_corruption.{part}")
@@ -271,28 +326,23 @@ class _Reader:
 
     def _folded(self, conv: Mapping[str, Tensor], name: str, norm: str) -> dict[str, Tensor]:
         """A convolution and the batch norm behind it, as it is at test time, in one."""
-        gain = self.take(f"{norm}.weight") / torch.sqrt(self.take(f"{norm}.running_var") + BATCH_NORM_EPS)
-        shift = self.take(f"{norm}.bias") - self.take(f"{norm}.running_mean") * gain
-        return {f"{name}.weight": conv[f"{name}.weight"] * gain[:, None, None, None],
-                f"{name}.bias": conv[f"{name}.bias"] * gain + shift}
+        weight, bias = conv[f"{name}.weight"], conv[f"{name}.bias"]
+        gain, shift, mean, variance = (self.take(f"{norm}.{part}", 1)
+                                       for part in ("weight", "bias", "running_mean", "running_var"))
+        if weight.ndim != 4 or {part.shape[:1] for part in (weight, gain, shift, mean, variance)} != {bias.shape}:
+            raise ModelError(f"{self.place}: {norm}", f"{len(gain)} channels after a convolution "
+                             f"{tuple(weight.shape)} with bias {tuple(bias.shape)}", "as many as the convolution's")
+        if bool((variance < 0).any()):
+            raise ModelError(f"{self.place}: {norm}.running_var", "a negative variance", "at least 0")
+        gain = gain / torch.sqrt(variance + BATCH_NORM_EPS)
+        return {f"{name}.weight": weight * gain[:, None, None, None],
+                f"{name}.bias": (bias - mean) * gain + shift}
 
-    def fill(self, network: LegacyNetwork, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-        """Load the weights; what the file does not have stays as it is, and only a controller may lack.
 
-        Raises:
-            ModelError: names or shapes do not fit.
-        """
-        own = network.state_dict()
-        for name, value in weights.items():
-            if name not in own or own[name].shape != value.shape:
-                expected = tuple(own[name].shape) if name in own else "no such weight in this layout"
-                raise ModelError(f"{self.place}: {name}", tuple(value.shape), expected)
-        missing = tuple(name for name in own if name not in weights)
-        lacking = [name for name in missing if not name.startswith("qoi.") or network.legacy.controller]
-        if lacking:
-            raise ModelError(f"{self.place}: {lacking[0]}", "nothing", "a checkpoint of this layout")
-        network.load_state_dict(dict(weights), strict=False)
-        return missing
+def ratio_of(hidden: int, dim: int) -> float:
+    """The ratio from which `hidden_width` makes exactly this hidden width; a quotient may round below it."""
+    ratio = hidden / dim
+    return ratio if hidden_width(dim, ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
 def _card(network: LegacyNetwork, report: ImportReport) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,3 +48,13 @@ LAYOUTS: Final[dict[Layout, Names]] = {
          "the spectrogram stands at the first frame",
          "it does not localize")),
 }
+
+
+def guess_layout(names: Iterable[str]) -> Layout | None:
+    """Whose checkpoint this is, by the names in it; None if it is not of the official release."""
+    held = set(names)
+    if "vision.cls_token" not in held:
+        return None
+    if any(name.startswith("audio.") for name in held):
+        return "ave"
+    return "mmfi" if "vision_adapter.0.weight" in held else "gdtm"

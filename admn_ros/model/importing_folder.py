@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint file of others to a model folder of ours (`admn import`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, cast, get_args
+
+from torch import Tensor
+
+from admn_ros.config import ModelConfig
+from admn_ros.errors import InputError, ModelError
+from admn_ros.model.checkpoint import CARD, CONFIG, COSTS, check_free, initialize, load_model, model_card, save_model
+from admn_ros.model.foreign import ImportReport, read_foreign
+from admn_ros.model.importing import PATCH, Kind, guess_kind, load_backbone
+from admn_ros.model.importing_admn import import_admn
+from admn_ros.model.legacy_network import Layout, LegacyNetwork
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official_layouts import LAYOUTS, guess_layout
+from admn_ros.model.presets import PRESETS, preset
+from admn_ros.sample import Modality
+
+Source = Literal["auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit"]
+OFFICIAL: Final[Mapping[str, Layout]] = {f"admn-{layout}": layout for layout in LAYOUTS}
+PICTURES: Final = (Modality.RGB, Modality.DEPTH)
+"""Whose backbones the paper starts from pictures (Section 3.2)."""
+
+
+def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto", *, architecture: str | None = None,
+                      modalities: Sequence[Modality] = (), nodes: int | None = None, seed: int = 0,
+                      force: bool = False) -> dict[str, ImportReport]:
+    """Import an official ADMN checkpoint as a model folder, or pretrained backbones into one.
+
+    Args:
+        source: .pt, .pth, .bin or .safetensors.
+        out: model folder; made anew for an official checkpoint, and for backbones if a preset is named.
+        kind: where the file comes from; "auto" tells from the names in it.
+        architecture: preset of a new model folder; its other weights are random.
+        modalities: whose backbones to load; none takes audio for AudioMAE and the cameras for others.
+        nodes: sensor nodes or frames of an official checkpoint; None takes the paper's.
+        seed: of the random weights of a new folder.
+        force: write over a model that is there, or replace the backbones of a trained one.
+
+    Returns:
+        What was loaded and what not, per model or modality.
+
+    Raises:
+        InputError: no such kind, preset or modality, or options that do not go together.
+        ModelError: the file or the folder cannot be used; the folder is then as it was.
+    """
+    if kind not in get_args(Source):
+        raise InputError("kind", kind, ", ".join(get_args(Source)))
+    state, out = read_foreign(source), Path(out)
+    layout = guess_layout(state) if kind == "auto" else OFFICIAL.get(kind)
+    if layout is not None:
+        if architecture is not None or modalities:
+            raise InputError("preset or modality", "one for an official checkpoint", "none; it brings its own")
+        return {f"admn-{layout}": import_admn(source, layout, out, nodes=nodes, force=force, state=state)}
+    if nodes is not None:
+        raise InputError("nodes", nodes, "none for backbones; the preset has them")
+    network, card = _open(out, architecture, seed, force)
+    reports = _load(network, state, cast(Kind, kind), modalities)
+    lines = [line for m, report in reports.items() for line in (f"\n## Backbone of {m}\nFrom {Path(source).name}.\n",
+                                                                "```", str(report), "```")]
+    if architecture is not None:
+        (out / COSTS).unlink(missing_ok=True)
+    save_model(network, out, "\n".join([card.rstrip(), *lines, ""]))
+    return reports
+
+
+def _open(out: Path, architecture: str | None, seed: int, force: bool) -> tuple[AdmnNetwork, str]:
+    """The network that gets the backbones, and the text of its card."""
+    if architecture is not None:
+        config = preset(architecture)
+        check_free(out, force)
+        network = AdmnNetwork(_untrained(config, seed))
+        initialize(network, seed)
+        return network, model_card(network)
+    if not (out / CONFIG).is_file():
+        raise InputError("preset", f"none, and no model folder in {out}", f"one of {', '.join(PRESETS)}")
+    network = load_model(out)
+    if isinstance(network, LegacyNetwork):
+        raise ModelError(str(out), "an official network", "a model of ours; another folder and a preset")
+    if network.config.trained:
+        if not force:
+            raise ModelError(str(out), "a trained model, which would lose its backbones", "an untrained one, or force")
+        network.config = _untrained(network.config, network.config.seed)
+        return network, model_card(network)
+    return network, (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else model_card(network)
+
+
+def _untrained(config: ModelConfig, seed: int | None) -> ModelConfig:
+    return config.model_copy(update={"trained": False, "seed": seed})
+
+
+def _load(network: AdmnNetwork, state: Mapping[str, Tensor], kind: Kind,
+          modalities: Sequence[Modality]) -> dict[str, ImportReport]:
+    held = network.config.modalities
+    if not modalities:
+        sound = PATCH in state and (guess_kind(state) if kind == "auto" else kind) == "audiomae"
+        modalities = [m for m in ((Modality.AUDIO,) if sound else PICTURES) if m in held]
+    absent = [str(m) for m in modalities if m not in held]
+    if absent or not modalities:
+        raise InputError("modality", ", ".join(absent) or "none that fits", ", ".join(map(str, held)))
+    reports = {}
+    for modality in modalities:
+        try:
+            reports[str(modality)] = load_backbone(network.backbone(modality), state, kind)
+        except InputError as error:
+            raise error.within(str(modality)) from error
+    return reports

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoint files of others: what is read, and what is refused."""
+
+import argparse
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from admn_ros.errors import ModelError
+from admn_ros.model.foreign import read_foreign
+
+STATE = {"cls_token": torch.ones(1, 1, 2), "norm.bias": torch.arange(2.0)}
+SHAPES = {
+    "bare": STATE,
+    "model": {"model": STATE, "epoch": 3},
+    "state_dict": {"state_dict": STATE, "best": 0.5},
+    "model_state_dict": {"model_state_dict": STATE},
+    "both": {"model": {"state_dict": STATE}},
+    "module": {"model": {f"module.{k}": v for k, v in STATE.items()}},
+    "optimizer": {"model": STATE, "optimizer": {"state": {}, "param_groups": []}},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+def test_wrappers_and_prefixes_come_off(tmp_path, shape, suffix):
+    torch.save(SHAPES[shape], tmp_path / f"c{suffix}")
+    state = read_foreign(tmp_path / f"c{suffix}")
+    assert set(state) == set(STATE)
+    assert all(torch.equal(state[k], STATE[k]) for k in STATE)
+
+
+def test_safetensors(tmp_path):
+    save_file(STATE, tmp_path / "c.safetensors")
+    assert torch.equal(read_foreign(tmp_path / "c.safetensors")["norm.bias"], torch.arange(2.0))
+
+
+@pytest.mark.skipif(not hasattr(torch.serialization, "safe_globals"), reason="PyTorch before 2.5")
+def test_a_command_line_beside_the_weights_is_read(tmp_path):
+    torch.save({"model": STATE, "args": argparse.Namespace(lr=0.1)}, tmp_path / "c.pth")
+    assert set(read_foreign(tmp_path / "c.pth")) == set(STATE)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("this code ran",)
+
+
+def test_code_is_refused_in_one_line_and_does_not_run(tmp_path, capsys):
+    torch.save({"model": STATE, "extra": Evil()}, tmp_path / "c.pth")
+    with pytest.raises(ModelError, match="only code") as info:
+        read_foreign(tmp_path / "c.pth")
+    assert "\n" not in str(info.value)
+    assert "this code ran" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "content", "what"), [
+    ("c.pt", b"", "broken"), ("c.pth", b"PK\x03\x04 not a checkpoint", "broken"),
+    ("c.pt", b"\x80\x02garbage", "broken"), ("c.safetensors", b"\x00" * 4, "broken"), ("c.onnx", b"x", ".onnx")])
+def test_files_that_cannot_be_read(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=what) as info:
+        read_foreign(tmp_path / name)
+    assert "\n" not in str(info.value)
+
+
+def test_nothing_to_read(tmp_path):
+    with pytest.raises(ModelError, match="nothing"):
+        read_foreign(tmp_path / "absent.pt")
+    torch.save({"epoch": 3}, tmp_path / "c.pt")
+    with pytest.raises(ModelError, match="without weights"):
+        read_foreign(tmp_path / "c.pt")
+    torch.save([1, 2], tmp_path / "l.pt")
+    with pytest.raises(ModelError, match="list"):
+        read_foreign(tmp_path / "l.pt")
+
+
+# --- files that are made to harm, and accidents -----------------------------------------------------
+
+
+def _refused(path, what):
+    with pytest.raises(ModelError, match=what) as info:
+        read_foreign(path)
+    assert "\n" not in str(info.value)
+    assert str(path) in info.value.field
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_file_that_was_cut_off(tmp_path, suffix, share):
+    path, state = tmp_path / f"c{suffix}", {"w": torch.arange(4000.0)}
+    save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    _refused(path, "broken")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ".safetensors"])
+def test_a_text_file_with_the_name_of_a_checkpoint(tmp_path, suffix):
+    path = tmp_path / f"c{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\nsize 343249461\n" * 9)
+    _refused(path, "broken")
+
+
+def test_an_archive_that_grows_when_opened(tmp_path):
+    path, packed = tmp_path / "c.pt", tmp_path / "d.pt"
+    torch.save({"w": torch.zeros(2_000_000)}, path)
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as small:
+        for entry in plain.infolist():
+            small.writestr(entry.filename, plain.read(entry))
+    assert packed.stat().st_size < 100_000
+    _refused(packed, "compressed")
+
+
+@pytest.mark.parametrize(("value", "what"), [
+    (torch.zeros(1).expand(1000, 1000), "out of fewer"),
+    (torch.eye(3).to_sparse(), "sparse"),
+    (torch.zeros(3, dtype=torch.complex64), "complex"),
+    (torch.empty(3, device="meta"), "empty")])
+def test_tensors_that_are_not_plain_numbers(tmp_path, value, what):
+    torch.save({"good": torch.ones(2), "blocks.0.bad": value}, tmp_path / "c.pt")
+    with pytest.raises(ModelError, match=what) as info:
+        read_foreign(tmp_path / "c.pt")
+    assert info.value.field.endswith("blocks.0.bad")
+
+
+def test_a_slice_of_a_larger_tensor_is_plain(tmp_path):
+    torch.save({"w": torch.arange(10.0)[2:5], "t": torch.ones(2, 3).T}, tmp_path / "c.pt")
+    assert read_foreign(tmp_path / "c.pt")["w"].tolist() == [2, 3, 4]
