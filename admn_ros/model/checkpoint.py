@@ -6,6 +6,7 @@ A model of the official release has legacy.yaml besides, which says whose heads 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
             (folder / LEGACY).unlink(missing_ok=True)
         (folder / CARD).write_text(card if card is not None else model_card(network), encoding="utf-8")
     except (OSError, SafetensorError) as error:
-        (folder / f"{WEIGHTS}.partial").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / f"{WEIGHTS}.partial").unlink()
         # A full disk is said by safetensors in words of its own.
         reason = (error.strerror if isinstance(error, OSError) else str(error)) or "an error on writing"
         raise ModelError(str(folder), reason, "a writable folder with space") from error
