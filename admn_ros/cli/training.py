@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def add_commands(commands: Commands) -> None:
     """Train a stage."""
     train = add_command(commands, "train", "train one stage of a network, also on several GPUs by torchrun", _train)
-    train.add_argument("stage", choices=("finetune", "autoencoder", "controller"))
+    train.add_argument("stage", choices=("pretrain", "finetune", "autoencoder", "controller"))
     train.add_argument("--config", type=Path, required=True, metavar="FILE",
                        help="training file, such as config/train/room_tiny.yaml")
     train.add_argument("--out", type=Path, required=True, metavar="DIR",

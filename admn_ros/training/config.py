@@ -8,7 +8,7 @@ Section A.1 and Table 13.
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,7 +22,7 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[tuple[Share, ...], Field(min_length=2)]
-StageName = Literal["finetune", "autoencoder", "controller"]
+StageName = Literal["pretrain", "finetune", "autoencoder", "controller"]
 Selection = Literal["gumbel", "straight_through", "progressive", "neuralsort"]
 Mode = Literal["supervised", "autoencoder", "task", "universal"]
 
@@ -31,7 +31,8 @@ class DataConfig(Strict):
     """Samples and what is done to them.
 
     source: which reader; simulated: a folder of `admn simulate --dataset`; gdtm: a folder with one
-        GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`.
+        GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`; image_folder,
+        audio_folder: a folder with a tree of pictures or of WAV files for each split.
     folder: of the dataset; a run can name another.
     train, validation: names of splits.
     corruption: preset of `admn_ros.sensing.corruption_presets`; null for the samples as they are.
@@ -45,7 +46,7 @@ class DataConfig(Strict):
     workers: processes that preprocess; 0 does it in the training process. They have no cache.
     """
 
-    source: Literal["simulated", "gdtm", "gdtm_cache", "mmfi", "ave"] = "simulated"
+    source: Literal["simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "image_folder", "audio_folder"] = "simulated"
     folder: str | None = None
     train: str = "train"
     validation: str = "val"
@@ -74,6 +75,8 @@ class OptimizerConfig(Strict):
     warm_up_epochs: the rate rises linearly from 0.
     batch: samples per step, of all processes together. epochs: passes over the training split.
     clip_norm: largest norm of the gradient; null for any.
+    betas: decay of Adam's two moments.
+    weight_decay: decoupled from the gradient (AdamW); of matrices and kernels, not of biases, norms and tokens.
     precision: bfloat16 runs the network under autocast; weights and losses stay float32.
     keep: the weights that the run ends with, those of its last epoch or of its best.
     best_of: validation figure that says which epoch is best, such as val/full/error_m: the highest of an
@@ -89,6 +92,8 @@ class OptimizerConfig(Strict):
     batch: Count = 32
     epochs: Count = 200
     clip_norm: Positive | None = None
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
+    weight_decay: NotNegative = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
     keep: Literal["last", "best"] = "last"
     best_of: Annotated[str, Field(pattern=r"^val/.")] | None = None
@@ -109,17 +114,78 @@ class LossConfig(Strict):
     distance_per_cm: of the distance between mean and target in centimetres (0.05 in the official code,
         which works in centimetres; the NLL differs from ours by a constant only).
     classification: of the class cross-entropy.
+    evidence: of the mean NLL of what each input alone says (models with localization of kind evidence). Ours: each
+        input learns from every sample, not only from those where the others leave something to say.
     """
 
     nll: NotNegative = 1.0
     distance_per_cm: NotNegative = 0.05
     classification: NotNegative = 1.0
+    evidence: NotNegative = 0.0
 
     @model_validator(mode="after")
     def _something(self) -> LossConfig:
         if not self.nll + self.distance_per_cm + self.classification:
             raise ValueError("at least one weight must be above 0")
         return self
+
+
+class MaskedDecoderConfig(Strict):
+    """Decoder of masked pre-training, thrown away after it. He et al. 2022: 8 layers, 512 wide, 16 heads."""
+
+    dim: Annotated[int, Field(ge=4, multiple_of=4)] = 512
+    depth: Count = 8
+    heads: Count = 16
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> MaskedDecoderConfig:
+        if self.dim % self.heads:
+            raise ValueError(f"heads {self.heads} does not divide dim {self.dim}")
+        return self
+
+
+class AugmentConfig(Strict):
+    """What pre-training does to readings, drawn anew in every epoch. Radar stays as it is: its axes mean something.
+
+    smallest_crop: pictures and depth are cut to a share of their area from this to 1, at 3/4 to 4/3 of the aspect
+        of the model's input; 1 leaves them whole.
+    flip: mirror half of the pictures and depth images.
+    gain_db: sound is made louder or softer by up to this. Of a recording longer than the model's window a random
+        piece is taken.
+    """
+
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.2
+    flip: bool = True
+    gain_db: NotNegative = 6.0
+
+
+class PretrainConfig(Strict):
+    """Stage 0, masked autoencoding with LayerDrop in the encoder (Section 3.3.2).
+
+    modalities: whose backbones are trained; none named: all of the model.
+    layerdrop: rate at which each layer of the encoder is dropped, drawn per batch and modality; never all.
+    mask: share of patches that are hidden; where absent 0.75, and 0.8 for audio (He et al. 2022; Huang et al. 2022).
+    normalize: the target is each patch's pixels with mean 0 and variance 1, or the pixels as they are.
+    positions: of the encoder; sincos: set to the fixed code of MAE, not trained; keep: go on with the model's own.
+    decoder: of each modality.
+    augment: of training samples.
+    copies: other backbone -> the pre-trained one whose weights it gets at the end, as depth from rgb in the paper.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig(schedule="cosine", warm_up_epochs=40, betas=(0.9, 0.95),
+                                                 weight_decay=0.05, epochs=800)
+    modalities: tuple[Modality, ...] = ()
+    layerdrop: Rate = 0.2
+    mask: dict[Modality, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
+    normalize: bool = True
+    positions: Literal["sincos", "keep"] = "sincos"
+    decoder: MaskedDecoderConfig = MaskedDecoderConfig()
+    augment: AugmentConfig = AugmentConfig()
+    copies: dict[Modality, Modality] = Field(default={})
+
+    def masked(self, modality: Modality) -> float:
+        """Share of a modality's patches that are hidden."""
+        return self.mask.get(modality, 0.8 if modality is Modality.AUDIO else 0.75)
 
 
 class FinetuneConfig(Strict):
@@ -133,6 +199,8 @@ class FinetuneConfig(Strict):
         least that the allocator gives (Section 3.3.2; Table 13 "modality dropout").
     modality_dropout: probability that a modality is absent altogether: no token of it in the fusion.
         Ours: the allocator drops whole modalities at the smallest budgets, and sensors die.
+    sensor_dropout: probability that a modality is absent at a sensor node, drawn for each sample. Ours: single
+        sensors die, and what is absent is not computed.
     trainable_blocks: last layers of each backbone that are trained; the rest of the backbone is frozen,
         embedding and norm too. "all" trains everything.
     """
@@ -144,6 +212,7 @@ class FinetuneConfig(Strict):
     keep_first_layer: bool = True
     full_backbone_dropout: Share = 0.1
     modality_dropout: Rate = 0.1
+    sensor_dropout: Rate = 0.0
     trainable_blocks: Literal["all"] | dict[Modality, Whole] = "all"
     budgets: tuple[Count, ...] = ()
 
@@ -218,14 +287,15 @@ class TrainConfig(Strict):
 
     model: str | None = None
     data: DataConfig
+    pretrain: PretrainConfig | None = None
     finetune: FinetuneConfig | None = None
     autoencoder: AutoencoderConfig | None = None
     controller: ControllerConfig | None = None
 
     @model_validator(mode="after")
     def _a_stage(self) -> TrainConfig:
-        if self.finetune is None and self.autoencoder is None and self.controller is None:
-            raise ValueError("at least one of finetune, autoencoder, controller")
+        if all(getattr(self, stage) is None for stage in get_args(StageName)):
+            raise ValueError(f"at least one of {', '.join(get_args(StageName))}")
         return self
 
     def optimizer(self, stage: StageName) -> OptimizerConfig:
@@ -234,8 +304,8 @@ class TrainConfig(Strict):
         Raises:
             ConfigError: the file does not describe the stage.
         """
-        part: FinetuneConfig | AutoencoderConfig | ControllerConfig | None = getattr(self, stage)
+        part: PretrainConfig | FinetuneConfig | AutoencoderConfig | ControllerConfig | None = getattr(self, stage)
         if part is None:
-            there = [name for name in ("finetune", "autoencoder", "controller") if getattr(self, name) is not None]
+            there = [name for name in get_args(StageName) if getattr(self, name) is not None]
             raise ConfigError("stage", stage, f"{', '.join(there)}, which the training file describes")
         return part.optimizer

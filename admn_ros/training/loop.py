@@ -95,7 +95,7 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
     run = RunFolder(folder, {"optimizer": config.model_dump(mode="json"), "stage": stage.name,
                              "samples": len(train), **(identity or {})}, stage.fingerprint())
     processes.lead(lambda: run.begin(stage, resume=resume))
-    optimizer = optim.Adam(stage.trainable().values(), lr=config.learning_rate)
+    optimizer = _adam(stage, config)
     state = run.restore(stage, optimizer) if resume else Progressed(0, [])
     loop = _Loop(stage, train, validation, config, optimizer, processes, dry_run, progress)
     if not state.rows:
@@ -113,6 +113,17 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
     if state.best is not None:
         assign(stage, state.best, folder)
     return state.rows
+
+
+def _adam(stage: Stage, config: OptimizerConfig) -> optim.Optimizer:
+    weights = list(stage.trainable().values())
+    if not config.weight_decay:
+        return optim.Adam(weights, lr=config.learning_rate, betas=config.betas)
+    # Tokens and positions are (1, T, dim): what has a batch of one is no matrix.
+    decayed = [w for w in weights if w.ndim > 1 and w.shape[0] > 1]
+    rest = [w for w in weights if w.ndim <= 1 or w.shape[0] == 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
 
 
 class _Loop:

@@ -18,8 +18,11 @@ from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.best import kept_epoch
 from admn_ros.training.config import StageName, TrainConfig
 from admn_ros.training.controller import Controller
+from admn_ros.training.data import Samples
 from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import Progress, fit
+from admn_ros.training.pretrain import Pretrain
+from admn_ros.training.pretrain_data import open_pretrain_samples
 from admn_ros.training.processes import joined
 from admn_ros.training.run_folder import Row
 from admn_ros.training.settings import read_settings
@@ -37,10 +40,10 @@ def main(file: str | Path, stage: StageName, output: str | Path, *, model: str |
 
     Args:
         file: training file (`config/train/*.yaml`).
-        stage: finetune, autoencoder or controller.
+        stage: pretrain, finetune, autoencoder or controller.
         output: folder of the run: checkpoint, metrics.csv, metrics.jsonl, tensorboard/, train.yaml, and at the
-            end model/.
-        model: folder to begin from; None begins finetuning from the file's preset with random weights.
+            end model/. Pre-training adds mae-<modality>.safetensors.
+        model: folder to begin from; None begins pre-training or finetuning from the file's preset with random weights.
             The autoencoder and the controller begin from an earlier stage's.
         data, budget, seed, precision, settings: in place of the file's (`admn_ros.training.settings`).
         device: "auto" takes a GPU if there is one.
@@ -63,12 +66,14 @@ def main(file: str | Path, stage: StageName, output: str | Path, *, model: str |
     with joined(device) as processes:
         network = _network(config, stage, model, optimizer.seed)
         # Read before anything is trained: a dataset that cannot be read is said first.
-        train, validation = open_samples(config.data, network.config, optimizer.seed)
+        train, validation = _samples(config, stage, network.config, optimizer.seed)
         work = make_stage(stage, network, config)
         if dry_run and processes.leads and folder.is_dir():
             shutil.rmtree(folder)
         rows = fit(work, train, validation, optimizer, folder, identity=_identity(config, stage, network),
                    resume=resume, processes=processes, dry_run=dry_run, progress=progress)
+        if isinstance(work, Pretrain):
+            processes.lead(functools.partial(work.finish, folder))
         return processes.lead(functools.partial(_save, network, stage, config, rows, folder, trained=not dry_run))
 
 
@@ -79,19 +84,27 @@ def make_stage(stage: StageName, network: AdmnNetwork, config: TrainConfig) -> S
         ConfigError: the file does not describe the stage, or it does not fit the network.
     """
     config.optimizer(stage)
+    if stage == "pretrain" and config.pretrain is not None:
+        return Pretrain(network, config.pretrain)
     if stage == "finetune" and config.finetune is not None:
         return Finetune(network, config.finetune)
     if stage == "autoencoder" and config.autoencoder is not None:
         return Autoencoder(network, config.autoencoder)
     if stage == "controller" and config.controller is not None:
         return Controller(network, config.controller)
-    raise ConfigError("stage", stage, "finetune, autoencoder, controller")
+    raise ConfigError("stage", stage, "pretrain, finetune, autoencoder, controller")
+
+
+def _samples(config: TrainConfig, stage: StageName, model: ModelConfig, seed: int) -> tuple[Samples, Samples]:
+    if stage == "pretrain" and config.pretrain is not None:
+        return open_pretrain_samples(config.data, model, config.pretrain, seed)
+    return open_samples(config.data, model, seed)
 
 
 def _network(config: TrainConfig, stage: StageName, model: str | Path | None, seed: int) -> AdmnNetwork:
     if model is not None:
         return load_model(model)
-    if stage != "finetune":
+    if stage not in ("pretrain", "finetune"):
         raise ConfigError("model", "nothing", f"a model folder of an earlier stage, for {stage}")
     if config.model is None:
         raise ConfigError("model", "nothing", "a model folder, or a preset in the training file")

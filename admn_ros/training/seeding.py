@@ -19,6 +19,7 @@ GLOBAL: Final = 5
 VALIDATION: Final = 6
 DECODER: Final = 7
 CATEGORIES: Final = 8
+MASKS: Final = 9
 """Purposes: no two of them share a stream."""
 
 

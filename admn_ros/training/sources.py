@@ -6,8 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from admn_ros.config import DepthInput, ModelConfig
+from admn_ros.datasets.audio_folder import AudioFolder
 from admn_ros.datasets.ave import AveFolder, read_annotations
 from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
+from admn_ros.datasets.image_folder import ImageFolder
 from admn_ros.datasets.mmfi import MmfiFolder, mmfi_split
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.datasets.source import SampleSource
@@ -41,6 +43,8 @@ def open_source(data: DataConfig, split: str) -> SampleSource:
             return MmfiFolder(folder, mmfi_split(3, "admn", split))
         case "ave":
             return AveFolder(folder, read_annotations(folder / f"{split}Set.txt"))
+        case "image_folder" | "audio_folder":
+            return (ImageFolder if data.source == "image_folder" else AudioFolder)(folder / split)
 
 
 def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Samples, Samples]:
@@ -50,7 +54,7 @@ def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Sampl
         ConfigError: no folder is named.
         InputError: a dataset cannot be read, or is empty.
     """
-    train, validation = _limited(data, data.train), _limited(data, data.validation)
+    train, validation = limited_source(data, data.train), limited_source(data, data.validation)
     preset = _preset(data, model, train)
     # What training keeps comes off the whole; the validation split is small and worth keeping whole.
     share = len(validation) / (len(train) * data.repeats * (data.draws or 1) + len(validation))
@@ -61,7 +65,12 @@ def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Sampl
                     workers=data.workers))
 
 
-def _limited(data: DataConfig, split: str) -> SampleSource:
+def limited_source(data: DataConfig, split: str) -> SampleSource:
+    """Reader of a split, of at most `data.limit` samples.
+
+    Raises:
+        InputError: it cannot be read, or is empty.
+    """
     source = open_source(data, split)
     if not len(source):
         raise InputError(f"{data.folder}: {split}", "no samples", "at least one")

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Readings as they might have been: other crops, mirrored, louder, a moment earlier."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from admn_ros.config import AudioInput, InputConfig, ModelConfig
+from admn_ros.datasets.source import LabeledReadings, SampleSource
+from admn_ros.sample import Array, Modality
+from admn_ros.training.config import AugmentConfig
+from admn_ros.training.data import Samples
+from admn_ros.training.seeding import CORRUPTION, derive
+
+ASPECTS = (3 / 4, 4 / 3)
+_TRIES = 10
+
+
+class AugmentedSamples(Samples):
+    """Samples whose readings are augmented anew in every epoch; a function of seed, epoch and index."""
+
+    def __init__(self, source: SampleSource, model: ModelConfig, augment: AugmentConfig, *, seed: int = 0,
+                 repeats: int = 1, draws: int | None = None, cache_mb: int = 0, workers: int = 0) -> None:
+        """Wrap a source; arguments as of `Samples`.
+
+        Raises:
+            InputError: the source is empty.
+        """
+        super().__init__(source, model, seed=seed, repeats=repeats, draws=draws, cache_mb=cache_mb, workers=workers)
+        self._augment = augment
+
+    def draw(self, epoch: int) -> int:
+        """Which augmentation an epoch sees."""
+        return epoch % self._draws if self._draws else epoch
+
+    def _readings(self, draw: int, index: int) -> LabeledReadings:
+        rng = np.random.default_rng([derive(self._seed, CORRUPTION, draw), index])
+        return augmented(self._source[index % len(self._source)], self._model, self._augment, rng)
+
+
+def augmented(sample: LabeledReadings, model: ModelConfig, config: AugmentConfig,
+              rng: np.random.Generator) -> LabeledReadings:
+    """Augment each reading that is an input of the model, on its own. The target is not moved along."""
+    readings = {}
+    for key, data in sample.readings.items():
+        if key.modality not in model.modalities or key.node not in model.sensor_nodes:
+            continue
+        entry = model.modalities[key.modality].input
+        if key.modality in (Modality.RGB, Modality.DEPTH):
+            readings[key] = _picture(data, entry, config, rng)
+        elif isinstance(entry, AudioInput):
+            readings[key] = _sound(data, entry, sample.audio_rate_hz or entry.sample_rate_hz, config, rng)
+        else:
+            readings[key] = data
+    return replace(sample, readings=readings)
+
+
+def _picture(data: Array, entry: InputConfig, config: AugmentConfig, rng: np.random.Generator) -> Array:
+    """A part of a picture (H, W, ...), perhaps mirrored; it is resized with all inputs."""
+    if config.smallest_crop < 1:
+        top, left, height, width = crop_box(data.shape[0], data.shape[1], entry.shape[2] / entry.shape[1],
+                                            config.smallest_crop, rng)
+        data = data[top:top + height, left:left + width]
+    if config.flip and rng.random() < 0.5:
+        data = data[:, ::-1]
+    return np.ascontiguousarray(data)
+
+
+def crop_box(height: int, width: int, aspect: float, smallest: float,
+             rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Top, left, height and width of a random part of a picture.
+
+    Args:
+        height, width: of the picture.
+        aspect: width over height of what the part becomes; its own is 3/4 to 4/3 of that, evenly in the logarithm.
+        smallest: share of the area, at least; evenly up to 1.
+        rng: of the draw.
+    """
+    for _ in range(_TRIES):
+        area = rng.uniform(smallest, 1.0) * height * width
+        shape = aspect * math.exp(rng.uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1])))
+        rows, columns = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
+        if 0 < rows <= height and 0 < columns <= width:
+            return int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1)), rows, columns
+    # Such a part rarely fits into a picture that is much longer than it: the largest one then, in the middle.
+    rows, columns = max(1, min(height, round(width / aspect))), max(1, min(width, round(height * aspect)))
+    return (height - rows) // 2, (width - columns) // 2, rows, columns
+
+
+def _sound(data: Array, entry: AudioInput, rate_hz: int, config: AugmentConfig, rng: np.random.Generator) -> Array:
+    """A piece of a recording (samples, channels) as long as the model's window, at another loudness."""
+    window = math.ceil((entry.fft + (entry.frames - 1) * entry.hop) * rate_hz / entry.sample_rate_hz)
+    start = int(rng.integers(len(data) - window + 1)) if len(data) > window else 0
+    gain = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)
+    return np.asarray(data[start:start + window] * np.float32(gain), dtype=np.float32)
