@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from admn_ros.baselines.orders import every_other
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.importing import AUDIOMAE_ROWS, load_backbone
 from admn_ros.model.masked import (
@@ -30,7 +31,6 @@ from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
 from admn_ros.training.config import PretrainConfig
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.layer_plans import every_other
 from admn_ros.training.pretrain_data import pretrained_modalities
 from admn_ros.training.seeding import DECODER, MASKS, derive, generator
 from admn_ros.training.stage import Stage, Step, freeze
