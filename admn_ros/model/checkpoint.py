@@ -108,8 +108,10 @@ def check_free(folder: Path, force: bool = False) -> None:
     """Make sure that no model is written over by mistake.
 
     Raises:
-        ModelError: the folder holds a model and `force` is false.
+        ModelError: a file has the folder's name, or the folder holds a model and `force` is false.
     """
+    if folder.exists() and not folder.is_dir():
+        raise ModelError(str(folder), "a file", "a folder, or a new name")
     held = [name for name in (CONFIG, WEIGHTS, COSTS) if (folder / name).exists()]
     if held and not force:
         raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")

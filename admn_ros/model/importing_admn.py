@@ -213,7 +213,8 @@ class _Reader:
         if layout != "gdtm" and len(self.take("output_head.bias", 1)) != len(classes):
             classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias", 1))))
         return ModelConfig(
-            name=f"admn-{layout}", trained=True, sensor_nodes=names, modalities=modalities, classes=classes,
+            name=f"admn-{layout}", trained=True, qoi_trained=self.has_controller, sensor_nodes=names,
+            modalities=modalities, classes=classes,
             fusion=FusionConfig(dim=fusion_dim, depth=self._depth("encoder.layers."), heads=TRANSFORMER_HEADS,
                                 mlp_ratio=self._ratio("encoder.layers.0.1.net.1.bias", fusion_dim)),
             qoi=self._qoi(), localization=LocalizationConfig(std_floor_m=0.01))

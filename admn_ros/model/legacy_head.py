@@ -137,7 +137,7 @@ class LegacyController(QoiEncoder):
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
-                                dict(zip(self.depths, severity, strict=True)), e_corr)
+                                dict(zip(self.depths, severity, strict=True)), e_corr, self.judged)
 
     def severity(self, raw: Tensor) -> Tensor:
         """Corruption head (B, outputs) to severities (B, 2).
@@ -150,8 +150,9 @@ class LegacyController(QoiEncoder):
         if self.corruption == "blur":
             steps = torch.arange(BLUR_CLASSES, dtype=raw.dtype, device=raw.device)
             return (raw.view(-1, 2, BLUR_CLASSES).softmax(dim=2) * steps).sum(dim=2)
-        table = LOWLIGHT if self.corruption == "lowlight" else AVE_NOISE
-        return raw.softmax(dim=1) @ torch.tensor(table, dtype=raw.dtype, device=raw.device)
+        table = torch.tensor(LOWLIGHT if self.corruption == "lowlight" else AVE_NOISE, dtype=raw.dtype,
+                             device=raw.device)
+        return (raw.softmax(dim=1)[:, :, None] * table).sum(dim=1)
 
 
 class LegacyFrameController(LegacyController):
