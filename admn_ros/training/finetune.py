@@ -16,8 +16,8 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, StageName
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.layer_plans import draw_plan
-from admn_ros.training.losses import Figures, constant_error_m, task_losses
+from admn_ros.training.layer_plans import draw_plan, drop_sensors
+from admn_ros.training.losses import Figures, constant_error_m, evidence_loss, task_losses
 from admn_ros.training.stage import Stage, Step, freeze
 
 
@@ -36,6 +36,9 @@ class Finetune(Stage):
             ConfigError: `trainable_blocks` or `budgets` do not fit the model.
         """
         super().__init__(network)
+        if config.loss.evidence and network.config.localization.kind != "evidence":
+            raise ConfigError("finetune.loss.evidence", config.loss.evidence,
+                              f"0 with localization of kind {network.config.localization.kind}")
         self.network, self.config = network, config
         self.depths = network.config.depths
         total = network.config.layers_total
@@ -53,7 +56,12 @@ class Finetune(Stage):
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Task loss with the layers drawn for this batch."""
         plan = draw_plan(self.config, self.depths, step.epoch, step.draws)
-        return task_losses(self.network.estimate(batch.samples, plan), batch, self.config.loss)
+        samples = drop_sensors(batch.samples, self.config.sensor_dropout, step.draws)
+        if not self.config.loss.evidence:
+            return task_losses(self.network.estimate(samples, plan), batch, self.config.loss)
+        output, evidence = self.network.explain(samples, plan)
+        return {**task_losses(output, batch, self.config.loss),
+                "evidence": self.config.loss.evidence * evidence_loss(evidence, batch)}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures at full depth (`full/...`) and of the naive allocation of each budget (`naive_8/...`).

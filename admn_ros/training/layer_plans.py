@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from admn_ros.sample import Modality
+from admn_ros.sample import Modality, SampleBatch
 from admn_ros.training.config import FinetuneConfig
 
 Plan = dict[Modality, tuple[int, ...]]
@@ -42,3 +42,12 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
         if modality in present:
             plan[modality] = (0,) if alone or not layers else layers
     return plan
+
+
+def drop_sensors(samples: SampleBatch, rate: float, draws: torch.Generator) -> SampleBatch:
+    """Make each input of each sample absent with a probability. A sample may be left with nothing."""
+    if not rate:
+        return samples
+    kept = {m: present & (torch.rand(present.shape, generator=draws) >= rate).to(present.device)
+            for m, present in samples.present.items()}
+    return SampleBatch(samples.inputs, kept, samples.poses)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from admn_ros.model.evidence import Evidence
 from admn_ros.model.network import NetworkOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig
@@ -52,6 +53,15 @@ def task_losses(output: NetworkOutput, batch: LabeledBatch, config: LossConfig) 
         entropy = F.cross_entropy(output.class_logits.float(), batch.label.clamp_min(0), reduction="none")
         losses["class"] = config.classification * masked_mean(entropy, labelled)
     return losses
+
+
+def evidence_loss(evidence: Evidence, batch: LabeledBatch) -> Tensor:
+    """Mean negative log-likelihood of the positions under what each present input alone says."""
+    slots = evidence.mean_m.shape[1]
+    target = batch.position_m[:, None, :2].expand(-1, slots, -1)
+    nll = gaussian_nll(evidence.mean_m.flatten(0, 1).float(), evidence.scale_tril_m.flatten(0, 1).float(),
+                       target.flatten(0, 1))
+    return masked_mean(nll, (evidence.present & batch.located[:, None]).flatten())
 
 
 def corruption_losses(predicted: Mapping[Modality, Tensor], batch: LabeledBatch,

@@ -11,6 +11,7 @@ import torch
 
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import corruption_preset
@@ -68,10 +69,21 @@ def test_cache_changes_nothing_and_keeps_to_its_size(dataset: Path, model: Model
     for epoch in (0, 1, 2, 3):
         for a, b in zip(cached.batches(epoch, 5, shuffle=True), fresh.batches(epoch, 5, shuffle=True), strict=True):
             assert same(a, b)
-    assert cached.sample(3, 7) is cached.sample(1, 7)
-    assert fresh.sample(3, 7) is not fresh.sample(3, 7)
-    small = samples(dataset, model, draws=1, cache_mb=0)
-    assert small.sample(0, 0) is not small.sample(0, 0)
+
+
+@pytest.mark.parametrize(("cache_mb", "reads"), [(64, 1), (0, 3)])
+def test_what_is_kept_is_not_read_again(dataset: Path, model: ModelConfig, cache_mb: int, reads: int) -> None:
+    class Counted(SimulatedDataset):
+        reads = 0
+
+        def __getitem__(self, index: int) -> LabeledReadings:
+            Counted.reads += 1
+            return super().__getitem__(index)
+
+    kept = Samples(Counted(dataset, "train"), model, cache_mb=cache_mb)
+    for epoch in range(3):
+        kept.sample(epoch, 7)
+    assert Counted.reads == reads
 
 
 def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
