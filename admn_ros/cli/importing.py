@@ -47,6 +47,5 @@ def _import(options: argparse.Namespace) -> None:
         for what, count, parts in report.rows:
             table.add_row(MEANINGS[what], str(count), parts)
         console.print(table)
-        for note in report.notes:
-            console.print(f"note: {note}", markup=False)
+        print(*(f"note: {note}" for note in report.notes), sep="\n")
     print(options.out)

@@ -102,7 +102,7 @@ def test_a_trained_model_keeps_its_backbones_unless_forced(tmp_path, small, mae,
     (["{mae}", "{tmp}/new"], "preset"),
     (["{mae}", "{tmp}/new", "--preset", "gpt"], "gpt"),
     (["{mae}", "{tmp}/new", "--preset", "rgbd", "--modality", "radar"], "radar"),
-    (["{mae}", "{tmp}/new", "--preset", "gdtm"], "768"),
+    (["{tmp}/narrow.pt", "{tmp}/new", "--preset", "small"], "96"),
     (["{mae}", "{tmp}/new", "--preset", "small", "--nodes", "3"], "nodes"),
     (["{mae}", "{tmp}/new", "--preset", "small", "--kind", "admn-gdtm"], "preset"),
     (["{mae}", "{tmp}/new", "--kind", "admn-ave"], "vision_adapter"),
@@ -118,6 +118,7 @@ def test_what_cannot_be_imported_is_one_clear_line_and_leaves_no_folder(tmp_path
     (tmp_path / "text.pt").write_text("this is no checkpoint\n")
     torch.save(state | {"blocks.1.norm1.bias": torch.full((96,), torch.nan)}, tmp_path / "nan.pt")
     torch.save({"model": state, "hook": Config}, tmp_path / "code.pt")
+    torch.save(official.vit_state(official.Maker(), 48, 2), tmp_path / "narrow.pt")
     torch.save({"vit.embeddings.cls_token": torch.zeros(1, 1, 96)}, tmp_path / "hub.pt")
     assert import_(*(a.format(mae=file, tmp=tmp_path) for a in arguments)) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
