@@ -17,9 +17,6 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.transformer import NORM_EPS, Block
 from admn_ros.model.vit import AdaptiveViT, PatchEmbed
 
-VARIANCE_FLOOR = 1e-6
-"""Added to the variance of a patch, so that a flat one becomes zeros and not noise."""
-
 Grid = tuple[int, int]
 
 
@@ -61,11 +58,14 @@ def patchify(x: Tensor, patch: Grid) -> Tensor:
     return cells.permute(0, 2, 4, 3, 5, 1).reshape(batch, -1, rows * columns * channels)
 
 
-def normalize_patches(patches: Tensor) -> Tensor:
-    """Each patch (..., values) to mean 0 and variance 1: the target that gives the better features."""
+def normalize_patches(patches: Tensor, variance_floor: float = 1e-6) -> Tensor:
+    """Each patch (..., values) to mean 0 and variance 1: the target that gives the better features.
+
+    `variance_floor` is added to the variance, so that a patch with less than that becomes nearly zeros, not noise.
+    """
     mean = patches.mean(dim=-1, keepdim=True)
     variance = patches.var(dim=-1, keepdim=True, correction=0)
-    return (patches - mean) / (variance + VARIANCE_FLOOR).sqrt()
+    return (patches - mean) / (variance + variance_floor).sqrt()
 
 
 def hide_pixels(x: Tensor, hidden: Tensor, patch: Grid) -> Tensor:

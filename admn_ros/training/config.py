@@ -166,6 +166,7 @@ class PretrainConfig(Strict):
     layerdrop: rate at which each layer of the encoder is dropped, drawn per batch and modality; never all.
     mask: share of patches that are hidden; where absent 0.75, and 0.8 for audio (He et al. 2022; Huang et al. 2022).
     normalize: the target is each patch's pixels with mean 0 and variance 1, or the pixels as they are.
+    variance_floor: added to the variance of a patch that is normalized: a flat patch's noise is then no target.
     positions: of the encoder; sincos: set to the fixed code of MAE, not trained; keep: go on with the model's own.
     decoder: of each modality.
     augment: of training samples.
@@ -178,6 +179,7 @@ class PretrainConfig(Strict):
     layerdrop: Rate = 0.2
     mask: dict[Modality, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
     normalize: bool = True
+    variance_floor: Positive = 1e-6
     positions: Literal["sincos", "keep"] = "sincos"
     decoder: MaskedDecoderConfig = MaskedDecoderConfig()
     augment: AugmentConfig = AugmentConfig()

@@ -137,7 +137,7 @@ class Pretrain(Stage):
 
     def _target(self, modality: Modality, rows: Tensor) -> Tensor:
         patches = patchify(rows.float(), self._patch(modality))
-        return normalize_patches(patches) if self.config.normalize else patches
+        return normalize_patches(patches, self.config.variance_floor) if self.config.normalize else patches
 
     def _mask(self, modality: Modality, inputs: int, draws: torch.Generator) -> Mask:
         rows, columns = self._grid(modality)
