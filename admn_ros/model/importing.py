@@ -125,7 +125,7 @@ class _Source:
         return F.interpolate(value, patch, mode="area") * (math.prod(size) / math.prod(patch)), True
 
     def _positions(self, value: Tensor, vit: AdaptiveViT) -> tuple[Tensor, bool]:
-        if value.ndim != 3 or value.shape[1] <= self.prefix:
+        if value.ndim != 3 or len(value) != 1 or value.shape[1] <= self.prefix:
             raise ModelError(POSITION, tuple(value.shape), f"(1, {self.prefix} + patches, width)")
         target, grid = target_grid(vit), self.grid(value.shape[1] - self.prefix)
         patches = value[:, self.prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)

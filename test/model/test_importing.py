@@ -179,6 +179,10 @@ def _changed(**changes):
     (vit_state(Maker(), patches=5), "5 patches"),
     (_changed(cls_token=torch.full((1, 1, 24), float("nan"))), "NaN"),
     (_changed(pos_embed=torch.zeros(1, 1, 24)), "pos_embed"),
+    (_changed(pos_embed=torch.zeros(2, 5, 24)), "pos_embed"),
+    (_changed(pos_embed=torch.zeros(0)), "pos_embed"),
+    (_changed(**{"patch_embed.proj.weight": torch.zeros(())}), "patch_embed"),
+    (_changed(**{"blocks.2.norm1.bias": torch.zeros(25)}), "norm1.bias"),
 ])
 def test_what_does_not_fit_is_named_and_changes_nothing(state, what):
     vit = ours()
