@@ -25,6 +25,7 @@ from admn_ros.sample import Modality
 torch.set_num_threads(1)
 NARROW = BackboneConfig(dim=32, depth=3, heads=2, mlp_ratio=2.0, patch=(8, 8))
 SHADES = {"red_car": (200, 40, 40), "green_car": (40, 200, 40), "none": (90, 90, 90)}
+POSES = {"node1": {"x_m": 0.0, "y_m": -2.0, "yaw_rad": 1.57}, "node2": {"x_m": 0.0, "y_m": 2.0, "yaw_rad": -1.57}}
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +69,7 @@ def write_split(folder: Path, split: str, count: int, seed: int) -> None:
     radar = rng.uniform(0, 3, (count, 2, 8, 8)).astype(np.float16)
     shards.write(folder, split, "shard-00000",
                  {"rgb": rgb, "depth": depth, "radar": radar, "audio": audio, "time": np.arange(count) * 0.5,
-                  "position": position, "label": label.astype(np.int64)}, {})
+                  "position": position, "label": label.astype(np.int64)}, {"node_poses": POSES})
 
 
 @pytest.fixture(scope="session")
