@@ -134,11 +134,13 @@ class BudgetBook:
 
     def current(self, now_s: float) -> Budget:
         """The budget in force at a time (seconds, the clock of `submit`)."""
+        return next(iter(self.valid(now_s)), self.default)
+
+    def valid(self, now_s: float) -> list[Budget]:
+        """All budgets that are valid at a time, the one in force first."""
         _check_time(now_s)
-        live = [e for e in self._entries.values() if now_s < e.expires_s]
-        if not live:
-            return self.default
-        return max(live, key=lambda e: (e.priority, e.arrival)).budget
+        live = (e for e in self._entries.values() if now_s < e.expires_s)
+        return [e.budget for e in sorted(live, key=lambda e: (e.priority, e.arrival), reverse=True)]
 
 
 def _check_time(now_s: float) -> None:

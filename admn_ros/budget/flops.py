@@ -118,7 +118,7 @@ def _look(qoi: QoiConfig, channels: int) -> int:
 def _controller(config: ModelConfig) -> int:
     q = config.qoi
     layers = _linear(1, q.dim, q.layer_hidden) + _linear(1, q.layer_hidden, config.layers_total)
-    corruption = _linear(1, q.dim, q.corruption_hidden) + _linear(1, q.corruption_hidden, len(config.modalities))
+    corruption = _linear(1, q.dim, q.corruption_hidden) + _linear(1, q.corruption_hidden, sum(config.grades.values()))
     return judge_flops(config) + layers + corruption
 
 

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Temperatures and watts out of the texts that hardware monitors publish on /diagnostics.
+
+Understood: isaac_ros_jetson_stats ("47.50C", "85.12C more than 84.00C", "Offline" as message; "4.9W" as value),
+Autoware's system monitor ("46.0 DegC"), lm-sensors by diagnostic_common_diagnostics ("47.5" under a key that ends
+in "Temperature"), and what looks like these. What cannot be read is reported, never guessed.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from admn_ros.errors import InputError
+
+Unit = Literal["C", "W", "V", "A", "%", ""]
+
+_UNITS: Final[dict[str, tuple[Unit, float]]] = {
+    "": ("", 1.0), "%": ("%", 1.0), "C": ("C", 1.0), "\N{DEGREE SIGN}C": ("C", 1.0), "\N{DEGREE CELSIUS}": ("C", 1.0),
+    "degC": ("C", 1.0), "DegC": ("C", 1.0), "deg C": ("C", 1.0), "Celsius": ("C", 1.0), "celsius": ("C", 1.0),
+    "W": ("W", 1.0), "mW": ("W", 1e-3), "kW": ("W", 1e3), "V": ("V", 1.0), "mV": ("V", 1e-3),
+    "A": ("A", 1.0), "mA": ("A", 1e-3),
+}  # with case: mW and MW are a billion apart
+_QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*(\D*)")
+_ALLOWED: Final = "a finite number, and C, W, mW, kW, V, mV, A, mA, % or nothing after it"
+_EXCESS: Final = re.compile(r"\s+more than\s.*")
+_SILENT: Final = {"offline", "off", "n/a", ""}
+_THRESHOLD: Final = {"warning", "warn", "critical", "crit", "max", "min", "high", "low", "limit", "threshold", "alarm"}
+_TEMPERATURE: Final = {"temp", "temps", "temperature", "temperatures"}
+TOTAL_RAILS: Final = ("total", "tot", "vdd_in", "pom_5v_in", "vin_sys_5v0")
+"""Names of power rails that carry everything a board draws."""
+
+
+def parse_quantity(text: str) -> tuple[float, Unit]:
+    """A number with its unit: volts, amperes and watts without prefix, degrees Celsius, percent, or no unit.
+
+    Raises:
+        InputError: it is not exactly that. "47,5", "nan", "5 MW" and "47.5 F" are not.
+    """
+    match = _QUANTITY.fullmatch(text.strip())
+    unit = _UNITS.get(match[2].strip()) if match else None
+    value = float(match[1]) * unit[1] if match and unit else math.nan
+    if unit is None or not math.isfinite(value):
+        raise InputError("text", repr(text[:80]), _ALLOWED)
+    return value, unit[0]
+
+
+@dataclass
+class Findings:
+    """What a status says. Names are those of the status, with the key where a value was read.
+
+    temperatures_c, watts: readings by name; watts only of rails that carry the whole board.
+    offline: temperatures whose publisher says that they are off.
+    refused: what should be a reading and cannot be read.
+    """
+
+    temperatures_c: dict[str, float] = field(default_factory=dict)
+    watts: dict[str, float] = field(default_factory=dict)
+    offline: list[str] = field(default_factory=list)
+    refused: list[InputError] = field(default_factory=list)
+
+
+def read_status(name: str, message: str, values: Sequence[tuple[str, str]]) -> Findings:
+    """Read one status of /diagnostics.
+
+    Args:
+        name: of the status.
+        message: its summary; jetson_stats writes temperatures only there.
+        values: keys and values.
+    """
+    found = Findings()
+    about_temperature = bool(_words(name) & _TEMPERATURE)
+    for key, text in values:
+        words = _words(key)
+        if words & _THRESHOLD:
+            continue
+        if words & _TEMPERATURE or (about_temperature and _looks_like_celsius(text)):
+            _read_temperature(found, f"{name}/{key}", text)
+        elif _is_total(name) and words == {"power"}:
+            _read_watts(found, name, text)
+    if about_temperature and not (found.temperatures_c or found.refused or found.offline):
+        text = _EXCESS.sub("", message.strip())
+        # "Offline" is one zone's word for itself; "OK" and "warm" say nothing of a reading.
+        if _looks_like_celsius(text) or (text and text.lower() in _SILENT):
+            _read_temperature(found, name, text)
+    return found
+
+
+def _read_temperature(found: Findings, name: str, text: str) -> None:
+    if text.strip().lower() in _SILENT:
+        found.offline.append(name)
+    else:
+        _read(found, found.temperatures_c, name, text, ("C", ""))
+
+
+def _read_watts(found: Findings, name: str, text: str) -> None:
+    _read(found, found.watts, name, text, ("W",))
+
+
+def _read(found: Findings, readings: dict[str, float], name: str, text: str, units: tuple[Unit, ...]) -> None:
+    try:
+        value, unit = parse_quantity(text)
+    except InputError as error:
+        found.refused.append(error.within(name))
+        return
+    if unit in units:
+        readings[name] = value
+    else:
+        allowed = " or ".join(u or "no unit" for u in units)
+        found.refused.append(InputError(name, repr(text[:80]), f"a number in {allowed}"))
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+", name.lower()))
+
+
+def _looks_like_celsius(text: str) -> bool:
+    """Whether it ends in a unit of temperature right after a number, or what stands in its place."""
+    match = re.fullmatch(r"\s*([+-]?[0-9.,eE+-]+|[+-]?nan|[+-]?inf)\s*(\D*)", text, flags=re.IGNORECASE)
+    unit = _UNITS.get(match[2].strip()) if match else None
+    return unit is not None and unit[0] == "C"
+
+
+def _is_total(name: str) -> bool:
+    parts = re.split(r"[/: ]+", name.lower())
+    return "power" in parts and parts[-1] in TOTAL_RAILS

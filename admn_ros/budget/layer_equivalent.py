@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layers for a limit in another unit, and watts for layers."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+
+from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
+from admn_ros.budget.costs import LayerCosts, ModelCosts
+from admn_ros.errors import InputError
+
+
+def worst_costs(table: LayerCosts) -> tuple[int, ...]:
+    """The most that 0, 1, 2, ... layers can cost, wherever the allocator puts them; micro-units.
+
+    Every modality is available on the number of sensor nodes that costs most, and the layers go where they
+    are dearest: as many modalities are entered as there are layers for.
+    """
+    modalities = table.modalities.values()
+    base = table.fixed + sum(max(m.look) for m in modalities)
+    layers = [0, *accumulate(sorted((max(m.layer) for m in modalities for _ in range(m.depth)), reverse=True))]
+    entries = [0, *accumulate(sorted((max(m.entry) for m in modalities), reverse=True))]
+    return tuple(base + layer + entries[min(n, len(entries) - 1)] for n, layer in enumerate(layers))
+
+
+class LayerEquivalent:
+    """How many layers fit into a limit of any unit, however they are spent.
+
+    Args:
+        costs: cost tables of the model; None: limits in layers alone can be converted.
+        max_layers: layers of the model, where `costs` is None.
+    """
+
+    def __init__(self, costs: ModelCosts | None, max_layers: int) -> None:
+        self._worst: dict[CostUnit, tuple[int, ...]] = {}
+        if costs is not None:
+            self._worst = {unit: worst_costs(costs.table(unit)) for unit in costs.units}
+            max_layers = len(self._worst["layers"]) - 1
+        self.max_layers = max_layers
+
+    def layers(self, budget: Budget, frame_rate_hz: float) -> int:
+        """The most layers that cost at most the budget in any allocation; range [0, max_layers].
+
+        Raises:
+            InputError: there are no costs in the budget's unit.
+        """
+        budget = budget.per_frame(frame_rate_hz)
+        if budget.unit == "layers":
+            return self.max_layers if budget.limit >= self.max_layers else math.floor(budget.limit)
+        for unit, worst in self._worst.items():
+            if unit == budget.unit:
+                if math.isinf(budget.limit):
+                    return self.max_layers
+                return max(0, bisect_right(worst, math.floor(exact(budget.limit) * MICRO[unit])) - 1)
+        known = ", ".join(self._worst) or "layers"
+        raise InputError("unit", budget.unit, f"{known} (for others the governor needs a model with measured costs)")
+
+
+@dataclass(frozen=True)
+class PowerModel:
+    """Heat of the perception at a number of layers: `base_w + layer_w * layers`; watts, layer_w above 0."""
+
+    base_w: float
+    layer_w: float
+
+    @classmethod
+    def of(cls, base_j: float, layer_j: float, frame_rate_hz: float) -> PowerModel:
+        """From joules per frame and per layer."""
+        return cls(base_j * frame_rate_hz, layer_j * frame_rate_hz)
+
+    def watts(self, layers: float) -> float:
+        """Heat at a number of layers; nothing runs at 0."""
+        return self.base_w + self.layer_w * layers if layers > 0 else 0.0
+
+    def layers(self, watts: float) -> float:
+        """The inverse; at least 0."""
+        return max(0.0, (watts - self.base_w) / self.layer_w)
+
+
+def frame_energy(costs: ModelCosts | None) -> tuple[float, float] | None:
+    """Joules of a frame besides its layers, and of a mean layer, with everything present; None if not measured."""
+    if costs is None or "joules" not in costs.units:
+        return None
+    table = costs.table("joules")
+    modalities = table.modalities.values()
+    base = table.fixed + sum(m.look[-1] + m.entry[-1] for m in modalities)
+    mean = sum(m.depth * m.layer[-1] for m in modalities) / max(1, sum(m.depth for m in modalities))
+    return (table.amount(base), mean / MICRO["joules"]) if mean > 0 else None

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A computer that gets warm: one thermal resistance, one capacity, a late and coarse sensor."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from admn_ros.errors import InputError
+
+
+@dataclass(frozen=True)
+class Plant:
+    """C dT/dt = heat - (T - ambient) / R.
+
+    resistance_c_per_w, capacity_j_per_c, ambient_c: R, C, and the air around.
+    joules_per_layer: heat of one layer of one frame, which need not be what the governor believes.
+    sensor_delay_s: age of what the sensor says. sensor_step_c: its resolution.
+    """
+
+    resistance_c_per_w: float = 4.0
+    capacity_j_per_c: float = 15.0
+    ambient_c: float = 35.0
+    joules_per_layer: float = 0.02
+    sensor_delay_s: float = 1.0
+    sensor_step_c: float = 0.5
+
+    def __post_init__(self) -> None:
+        for field in ("resistance_c_per_w", "capacity_j_per_c", "joules_per_layer"):
+            if not getattr(self, field) > 0:
+                raise InputError(field, getattr(self, field), "a number above 0")
+
+    def settled_c(self, watts: float) -> float:
+        """Temperature that a steady heat ends at."""
+        return self.ambient_c + self.resistance_c_per_w * watts
+
+
+class WarmBody:
+    """A plant with a temperature, simulated exactly for heat that is constant within a step."""
+
+    def __init__(self, plant: Plant, step_s: float) -> None:
+        self._plant = plant
+        self._share = 1.0 - math.exp(-step_s / (plant.resistance_c_per_w * plant.capacity_j_per_c))
+        self.temperature_c = plant.ambient_c
+        late = round(plant.sensor_delay_s / step_s) + 1
+        self._history = deque([plant.ambient_c] * late, maxlen=late)
+
+    def heat(self, watts: float) -> None:
+        """One step with this much heat."""
+        self.temperature_c += self._share * (self._plant.settled_c(watts) - self.temperature_c)
+        self._history.append(self.temperature_c)
+
+    def reading_c(self) -> float:
+        """What the sensor says now: a past temperature, rounded to its resolution."""
+        step_c = self._plant.sensor_step_c
+        return round(self._history[0] / step_c) * step_c if step_c > 0 else self._history[0]
