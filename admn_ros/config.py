@@ -7,12 +7,13 @@ names the field, what was found and what is allowed.
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Modality, SensorKey
@@ -201,10 +202,22 @@ class FusionConfig(Strict):
         return self
 
 
+def _ascending(levels: tuple[float, ...]) -> tuple[float, ...]:
+    if any(a >= b for a, b in itertools.pairwise(levels)):
+        raise ValueError(f"must ascend, not be {list(levels)}")
+    return levels
+
+
+Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2), AfterValidator(_ascending)]
+"""Severities of the categories of a modality."""
+
+
 class QoiConfig(Strict):
     """QoI controller (Section 3.4.1): downsample, small convolutions, transformer, two heads.
 
     budget_token: the controller also sees the budget (Section A.1).
+    levels: where corruption is known by K categories (Section 3.4.2), their ascending severities; the corruption
+        output has K logits for such a modality, and the expected severity of its category is what it judges.
     """
 
     size: Annotated[int, Field(ge=32)] = 100
@@ -215,6 +228,7 @@ class QoiConfig(Strict):
     layer_hidden: Count = 200
     corruption_hidden: Count = 250
     budget_token: bool = False
+    levels: dict[Modality, Levels] = {}
 
     @model_validator(mode="after")
     def _heads_divide(self) -> QoiConfig:
@@ -298,6 +312,11 @@ class ModelConfig(Strict):
             if len(self.localization.min_m) != 2:
                 raise ValueError("localization evidence is of the plane; min_m and max_m must have two axes")
         return self
+
+    @property
+    def grades(self) -> dict[Modality, int]:
+        """Corruption outputs per modality: one, or one for each of its categories."""
+        return {m: len(self.qoi.levels.get(m, (0.0,))) for m in self.modalities}
 
     @property
     def judges_quality(self) -> bool:

@@ -122,8 +122,7 @@ class QoiEncoder(nn.Module):
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
             nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
-        self.mlp_corruption = nn.Sequential(
-            nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, len(self.depths)))
+        self.grade_as(config)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
         """Embed the quality of all inputs of a batch: e_corr (B, dim). Absent inputs do not count.
@@ -153,9 +152,21 @@ class QoiEncoder(nn.Module):
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged)
 
+    def grade_as(self, config: ModelConfig) -> None:
+        """Make a new corruption output, with the categories of a configuration or without."""
+        q, self.levels, self.grades = config.qoi, config.qoi.levels, config.grades
+        self.mlp_corruption = nn.Sequential(
+            nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, sum(self.grades.values())))
+
+    def grade(self, e_corr: Tensor) -> dict[Modality, Tensor]:
+        """Corruption outputs (B, K) per modality, of the embedding (B, dim); K is 1 without categories."""
+        outputs = torch.split(self.mlp_corruption(e_corr), list(self.grades.values()), dim=1)
+        return dict(zip(self.grades, outputs, strict=True))
+
     def judge(self, e_corr: Tensor) -> dict[Modality, Tensor]:
-        """Corruption (B,) per modality, of the embedding (B, dim)."""
-        return dict(zip(self.depths, F.softplus(self.mlp_corruption(e_corr)).unbind(dim=1), strict=True))
+        """Corruption (B,) per modality: as the output says, or the expected severity of its category."""
+        return {m: x.float().softmax(dim=1) @ x.new_tensor(self.levels[m], dtype=torch.float32)
+                if m in self.levels else F.softplus(x[:, 0]) for m, x in self.grade(e_corr).items()}
 
     def _look(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, dim) of a modality, and which of them are present (B, N)."""

@@ -7,12 +7,11 @@ Section A.1 and Table 13.
 
 from __future__ import annotations
 
-import itertools
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from admn_ros.config import Count, NotNegative, Positive, Strict
+from admn_ros.config import Count, Levels, NotNegative, Positive, Strict
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import PRESET_NAMES
@@ -21,7 +20,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Whole = Annotated[int, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Levels = Annotated[tuple[Share, ...], Field(min_length=2)]
 StageName = Literal["pretrain", "finetune", "autoencoder", "controller"]
 Selection = Literal["gumbel", "straight_through", "progressive", "neuralsort"]
 Mode = Literal["supervised", "autoencoder", "task", "universal"]
@@ -42,6 +40,7 @@ class DataConfig(Strict):
     draws: corruptions are drawn so many times and then come again in turn, which lets `cache_mb` keep
         them; null draws anew in every epoch.
     limit: at most so many samples of each split, evenly spread over it; null for all.
+    validation_limit: the same of the validation split alone.
     cache_mb: memory for preprocessed tensors. Those of repeated draws are made once, up to this size.
     workers: processes that preprocess; 0 does it in the training process. They have no cache.
     """
@@ -56,6 +55,7 @@ class DataConfig(Strict):
     clean_epochs: Whole = 0
     draws: Count | None = None
     limit: Count | None = None
+    validation_limit: Count | None = None
     cache_mb: Whole = 0
     workers: Whole = 0
 
@@ -269,9 +269,6 @@ class ControllerConfig(Strict):
             raise ValueError("corruption categories need corruption_levels, and regression has none")
         if self.corruption_levels and not self.supervised:
             raise ValueError(f"mode {self.mode} has no corruption loss; categories need supervised or universal")
-        for modality, levels in self.corruption_levels.items():
-            if any(a >= b for a, b in itertools.pairwise(levels)):
-                raise ValueError(f"corruption_levels of {modality} must ascend, not be {list(levels)}")
         return self
 
     @property

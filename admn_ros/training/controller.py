@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts, layer_costs
@@ -17,7 +17,7 @@ from admn_ros.model.allocation import allocate
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
-from admn_ros.training.categories import CategoryHeads, category_accuracy, category_losses
+from admn_ros.training.categories import category_accuracy, category_losses, grade_network
 from admn_ros.training.config import ControllerConfig, StageName
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, corruption_losses, task_losses
@@ -42,10 +42,14 @@ class Controller(Stage):
         Raises:
             ConfigError: budgets or weights do not fit the model.
         """
+        levels, modalities = config.corruption_levels, network.config.modalities
+        if levels and set(levels) != set(modalities):
+            raise ConfigError("controller.corruption_levels", ", ".join(map(str, levels)),
+                              f"all of {', '.join(map(str, modalities))}")
+        if config.supervised:
+            grade_network(network, levels, derive(config.optimizer.seed, CATEGORIES))
+        super().__init__(network)
         self.network, self.config = network, config
-        self.heads = self._category_heads()
-        super().__init__(network if self.heads is None else
-                         nn.ModuleDict({"network": network, "categories": self.heads}))
         total = network.config.layers_total
         for budget in config.budgets:
             if budget > total:
@@ -72,7 +76,7 @@ class Controller(Stage):
         output = self.judge(batch, budget)
         losses: dict[str, Tensor] = {}
         if self.config.supervised:
-            losses |= self._corruption(output.corruption, output.e_corr, batch)
+            losses |= self._corruption(output, batch)
         if self.config.supervised and step.epoch < self.config.corruption_epochs:
             return losses
         masks = self.choose(output, batch, budget, step)
@@ -105,8 +109,7 @@ class Controller(Stage):
                 for modality, mask in masks.items():
                     layers[budget, modality] += float(mask.sum())
                 judged = corruption_losses(output.corruption, batch, {})
-                if self.heads is not None:
-                    judged |= category_accuracy(self.heads, output.e_corr, batch)
+                judged |= category_accuracy(self.network, output.e_corr, batch)
                 for name, value in judged.items():
                     share = float(value) * len(batch) / len(self.config.budgets)
                     corruption[name] = corruption.get(name, 0.0) + share
@@ -115,24 +118,13 @@ class Controller(Stage):
         result |= {f"budget_{b}/layers_{m}": total / count for (b, m), total in layers.items()}
         return result | {name: total / count for name, total in corruption.items()}
 
-    def _category_heads(self) -> CategoryHeads | None:
-        levels, model = self.config.corruption_levels, self.network.config
-        if not levels:
-            return None
-        if set(levels) != set(model.modalities):
-            raise ConfigError("controller.corruption_levels", ", ".join(map(str, levels)),
-                              f"all of {', '.join(map(str, model.modalities))}")
-        return CategoryHeads(model.qoi.dim, model.qoi.corruption_hidden, levels,
-                             derive(self.config.optimizer.seed, CATEGORIES))
-
-    def _corruption(self, corruption: Mapping[Modality, Tensor], e_corr: Tensor,
-                    batch: LabeledBatch) -> dict[str, Tensor]:
+    def _corruption(self, output: ControllerOutput, batch: LabeledBatch) -> dict[str, Tensor]:
         if not any(bool(s.isfinite().any()) for s in batch.severity.values()):
             raise ConfigError("controller.mode", f"{self.config.mode} with samples that have no corruption labels",
                               "task or autoencoder, or a data.corruption preset")
-        if self.heads is not None:
-            return category_losses(self.heads, self.network.qoi, e_corr, batch, self.config.corruption_weight)
-        return corruption_losses(corruption, batch, self.config.corruption_weight)
+        if self.config.corruption_levels:
+            return category_losses(self.network, output.e_corr, batch, self.config.corruption_weight)
+        return corruption_losses(output.corruption, batch, self.config.corruption_weight)
 
     def _tau(self, step: Step) -> float:
         if self.config.tau_final is None or step.epochs < 2:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,21 +12,23 @@ import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import layer_costs
-from admn_ros.config import ModelConfig
+from admn_ros.config import ModelConfig, parse_config
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.inference.engine import Engine
-from admn_ros.model.checkpoint import initialize, save_model
+from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import corruption_preset
 from admn_ros.training.autoencoder import Autoencoder
+from admn_ros.training.categories import categories
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
 from admn_ros.training.controller import Controller, allocated, shares
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import fit
 from admn_ros.training.seeding import generator
+from admn_ros.training.selection import affordable
 from admn_ros.training.stage import Stage, Step
 
 FAST = OptimizerConfig(learning_rate=3e-3, schedule="cosine", batch=6, epochs=3, seed=5)
@@ -238,3 +241,87 @@ def test_bfloat16_is_close(make: Callable[[AdmnNetwork, OptimizerConfig], Stage]
     assert rows[0]["train/loss"] != rows[1]["train/loss"]
     # Rounded scores may choose other layers, so the losses are near each other and no more.
     assert rows[1]["train/loss"] == pytest.approx(rows[0]["train/loss"], rel=0.1)
+
+
+LEVELS = {Modality.RGB: (0.0, 0.5, 1.0), Modality.DEPTH: (0.0, 0.5, 1.0), Modality.AUDIO: (0.0, 1.0)}
+
+
+def test_it_learns_categories_and_qoi_follows_them(network: AdmnNetwork, batch: LabeledBatch, tmp_path: Path) -> None:
+    stage = Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
+    truth = categories(LEVELS, batch.severity)
+    assert truth[Modality.RGB].tolist() == [0 if s < 0.25 else 1 if s < 0.75 else 2
+                                            for s in batch.severity[Modality.RGB].tolist()]
+    losses = descend(stage, torch.optim.Adam(stage.trainable().values(), lr=4e-3), batch, 80, epoch=0)
+    assert losses[-1] < 0.35 * losses[0]
+    with torch.no_grad():
+        figures = stage.validate([batch])
+    assert all(figures[f"category_{m}/accuracy"] > 0.7 for m in LEVELS)
+    assert all(figures[f"corruption_{m}"] < 0.25 for m in LEVELS)
+    save_model(network, tmp_path)
+    with torch.no_grad():
+        output, again = network.controller(batch.samples), load_model(tmp_path).controller(batch.samples)
+        chances = {m: x.softmax(dim=1) for m, x in network.qoi.grade(output.e_corr).items()}
+    for m, levels in LEVELS.items():
+        # QoI is that of the expected severity of the category, also of the model that was saved.
+        expected = sum(chances[m][:, k] * level for k, level in enumerate(levels))
+        assert torch.allclose(output.qoi[m], torch.exp(-torch.as_tensor(expected)))
+        assert torch.equal(output.qoi[m], again.qoi[m])
+
+
+def test_a_model_with_categories_can_go_back(network: AdmnNetwork, batch: LabeledBatch) -> None:
+    Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
+    head = network.qoi.mlp_corruption
+    Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
+    assert network.qoi.mlp_corruption is head
+    Controller(network, ControllerConfig(mode="task", budgets=(5,)))
+    assert network.qoi.mlp_corruption is head
+    stage = Controller(network, ControllerConfig(budgets=(5,)))
+    assert network.config.qoi.levels == {}
+    assert {"corruption_rgb"} <= set(stage.losses(batch, step()))
+
+
+@pytest.mark.parametrize(("change", "named"), [
+    ({"corruption": "categories"}, "corruption_levels"),
+    ({"corruption_levels": {"rgb": [0, 1]}}, "corruption_levels"),
+    ({"corruption": "categories", "corruption_levels": {"rgb": [1, 0]}}, "ascend"),
+    ({"corruption": "categories", "corruption_levels": {"rgb": [0]}}, "rgb"),
+    ({"corruption": "categories", "corruption_levels": {"rgb": [0, 1]}, "mode": "task"}, "no corruption loss"),
+])
+def test_categories_that_cannot_be(change: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        parse_config(ControllerConfig, {"budgets": [5], **change}, "t.yaml")
+
+
+def test_every_modality_has_its_classes(network: AdmnNetwork) -> None:
+    with pytest.raises(ConfigError, match="all of rgb, depth, audio"):
+        Controller(network, ControllerConfig(budgets=(5,), corruption="categories",
+                                             corruption_levels={Modality.RGB: (0.0, 1.0)}))
+
+
+@pytest.mark.parametrize(("trained", "qoi_trained"), [(True, False), (True, True), (False, False)])
+def test_qoi_is_given_and_used_where_it_was_learned(model: ModelConfig, train: Samples, tmp_path: Path, trained: bool,
+                                                    qoi_trained: bool) -> None:
+    network = AdmnNetwork(model.model_copy(update={"trained": trained, "qoi_trained": qoi_trained}))
+    initialize(network, 0)
+    with torch.no_grad():
+        network.qoi.mlp_corruption[2].bias.copy_(torch.tensor([3.0, 0.0, -3.0]))  # rgb is worst, audio best
+    save_model(network, tmp_path)
+    engine, sample = Engine(tmp_path, "cpu"), train.sample(0, 3)
+    estimate = engine.infer(sample, Budget(1, "layers"))
+    present = [m for m in model.modalities if sample.present[m].any()]
+    judged = qoi_trained or not trained
+    assert [math.isfinite(estimate.qoi[m]) for m in present] == [judged] * len(present)
+    # Without QoI the first modality of the model stays, with it the best.
+    assert [m for m, layers in estimate.allocation.active.items() if layers] == [present[-1 if judged else 0]]
+    batch = LabeledBatch.stack([sample])
+    stays = affordable(network.controller(batch.samples), batch.available(), 1)
+    assert [m for m, yes in stays.items() if yes] == [present[-1 if judged else 0]]
+
+
+@pytest.mark.parametrize(("mode", "before", "judges"), [
+    ("supervised", False, True), ("universal", False, True), ("task", True, False), ("autoencoder", True, True),
+    ("autoencoder", False, False)])
+def test_training_ranks_by_qoi_where_it_learns_it(mode: str, before: bool, judges: bool, model: ModelConfig) -> None:
+    network = AdmnNetwork(model.model_copy(update={"trained": True, "qoi_trained": before}))
+    Controller(network, ControllerConfig.model_validate({"mode": mode, "budgets": (2,)}))
+    assert network.qoi.judged is judges

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every stage must do: the seed decides, resuming changes nothing, a loss that is not finite stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.errors import AdmnError
+from admn_ros.model.checkpoint import initialize
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.sample import Modality, MultimodalSample
+from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.training.autoencoder import Autoencoder
+from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
+from admn_ros.training.controller import Controller
+from admn_ros.training.data import Samples, Spread
+from admn_ros.training.finetune import Finetune
+from admn_ros.training.loop import Report, fit
+from admn_ros.training.stage import Stage
+
+LEVELS = dict.fromkeys((Modality.RGB, Modality.DEPTH, Modality.AUDIO), (0.0, 0.5, 1.0))
+Make = Callable[[AdmnNetwork, OptimizerConfig], Stage]
+# Each with the figure that says which of its epochs is best.
+STAGES: dict[str, tuple[Make, str]] = {
+    "finetune": (lambda n, o: Finetune(n, FinetuneConfig(optimizer=o)), "val/full/error_m"),
+    "autoencoder": (lambda n, o: Autoencoder(n, AutoencoderConfig(optimizer=o, channels=8)), "val/picture_rgb"),
+    "controller": (lambda n, o: Controller(n, ControllerConfig(optimizer=o, budgets=(5,))), "val/corruption_rgb"),
+    "categories": (lambda n, o: Controller(n, ControllerConfig(
+        optimizer=o, mode="universal", budgets=(2, 6), corruption="categories", corruption_levels=LEVELS,
+        corruption_epochs=0)), "val/category_depth/accuracy"),
+}
+
+
+class InterruptError(Exception):
+    """As if the machine went down."""
+
+
+class Overflowing(Samples):
+    """As if one sensor's driver had divided by zero."""
+
+    def sample(self, epoch: int, index: int) -> MultimodalSample:
+        good = super().sample(epoch, index)
+        return good if index else replace(good, inputs={m: x + torch.inf for m, x in good.inputs.items()})
+
+
+class Runs:
+    """Short runs of one stage on six samples."""
+
+    def __init__(self, model: ModelConfig, dataset: Path, name: str) -> None:
+        make, figure = STAGES[name]
+        self.make, self.model = make, model
+        self.optimizer = OptimizerConfig(learning_rate=3e-3, batch=4, epochs=3, seed=5, keep="best", best_of=figure)
+        self.preset = corruption_preset("room-all", modalities=tuple(model.modalities))
+        self.samples = Samples(Spread(SimulatedDataset(dataset, "train"), 6), model, self.preset, seed=2, draws=1,
+                               cache_mb=64)
+
+    def run(self, folder: Path, *, seed: int = 5, stop: int | None = None, resume: bool = False) -> dict[str, Tensor]:
+        """Weights at the end; `stop`: the epoch in whose second step the machine goes down."""
+        def progress(report: Report) -> None:
+            if (report.epoch, report.step, report.figures) == (stop, 1, None):
+                raise InterruptError
+
+        network = AdmnNetwork(self.model)
+        initialize(network, 0)
+        optimizer = self.optimizer.model_copy(update={"seed": seed})
+        stage = self.make(network, optimizer)
+        fit(stage, self.samples, self.samples, optimizer, folder, resume=resume, progress=progress)
+        return stage.module.state_dict()
+
+
+@pytest.fixture(params=STAGES)
+def runs(request: pytest.FixtureRequest, dataset: Path, model: ModelConfig) -> Runs:
+    return Runs(model, dataset, request.param)
+
+
+def test_seed_and_resume(runs: Runs, tmp_path: Path) -> None:
+    whole = runs.run(tmp_path / "whole")
+    with pytest.raises(InterruptError):
+        runs.run(tmp_path / "parts", stop=1)
+    torch.rand(3)
+    resumed = runs.run(tmp_path / "parts", resume=True)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for file in ("metrics.jsonl", "checkpoint-00003/best.safetensors"):
+        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    other = runs.run(tmp_path / "other", seed=6)
+    assert not all(torch.equal(whole[name], other[name]) for name in whole)
+
+
+def test_a_loss_that_is_not_finite_stops_it(runs: Runs, dataset: Path, tmp_path: Path) -> None:
+    runs.samples = Overflowing(Spread(SimulatedDataset(dataset, "train"), 6), runs.model, runs.preset)
+    with pytest.raises(AdmnError, match=r"epoch 1, step [12]: the (loss|gradient)"):
+        runs.run(tmp_path)
+    assert not list(tmp_path.glob("checkpoint-*"))
