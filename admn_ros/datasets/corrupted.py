@@ -49,13 +49,14 @@ class CorruptedSource:
             InputError: as the source, or readings that are not of their modality.
             IndexError: no such sample.
         """
-        return self._corrupted(index)[0]
+        return self.labeled(index)[0]
 
     def labels(self, index: int) -> Mapping[Modality, CorruptionLabel]:
         """What is done to a sample, by modality."""
-        return self._corrupted(index)[1]
+        return self.labeled(index)[1]
 
-    def _corrupted(self, index: int) -> tuple[LabeledReadings, Mapping[Modality, CorruptionLabel]]:
+    def labeled(self, index: int) -> tuple[LabeledReadings, Mapping[Modality, CorruptionLabel]]:
+        """A sample and what is done to it, read once; errors as `__getitem__`."""
         index = check_index(index, len(self))
         sample = self._source[index % len(self._source)]
         bad = self._preset(sample.readings, np.random.default_rng([self._seed, index]), sample.scene)

@@ -48,10 +48,15 @@ class SimulatedDataset:
             if missing or len({len(a) for a in arrays.values()}) != 1:
                 raise InputError(str(folder / split / name), f"unequal arrays, or without {sorted(missing) or '-'}",
                                  "one entry per sample in each array")
+        self._names = splits[split]
         self._ends = np.cumsum([len(s["label"]) for s in self._shards]).tolist()
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
+
+    def recording(self, index: int) -> str:
+        """The room that a sample is of; samples of one room are alike, and count together in bootstraps."""
+        return self._names[bisect_right(self._ends, check_index(index, len(self)))]
 
     def __getitem__(self, index: int) -> LabeledReadings:
         index = check_index(index, len(self))

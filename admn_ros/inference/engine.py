@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
 Float64 = npt.NDArray[np.float64]
+Decide = Callable[..., Allocation]
+"""`allocate`, or another policy with its arguments and its contract (`admn_ros.baselines.policy`)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Engine:
             self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
 
     @torch.inference_mode()
-    def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
+    def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None,
+              decide: Decide = allocate) -> Estimate:
         """Estimate one frame within a budget: judge, allocate, run only the allocated layers.
 
         When the budget does not hold one layer of one modality, nothing runs, not even the controller.
@@ -112,6 +115,7 @@ class Engine:
             sample: the frame.
             budget: what it may spend.
             frame_rate_hz: frames per second; needed for a budget in watts.
+            decide: what chooses the layers, for comparisons.
 
         Raises:
             InputError: the sample does not fit the model, or the model has no costs in the budget's unit.
@@ -125,7 +129,7 @@ class Engine:
             return self._estimate(sample, allocation, dict.fromkeys(present, math.nan), None, (0.0, 0.0))
         start = time.perf_counter()
         batch = SampleBatch.stack([sample]).to(self.device)
-        allocation, qoi = self._decide(batch, present, table, granted, budget)
+        allocation, qoi = self._decide(batch, present, table, granted, budget, decide)
         decided = time.perf_counter()
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
@@ -143,13 +147,13 @@ class Engine:
         return {m: int(sample.present[m].sum()) if m in sample.present else 0 for m in self.config.modalities}
 
     def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
-                requested: Budget) -> tuple[Allocation, dict[Modality, float]]:
+                requested: Budget, decide: Decide) -> tuple[Allocation, dict[Modality, float]]:
         """Ask the controller and allocate."""
         share = torch.tensor([budget_share(table, granted, present)], device=self.device)
         output = self.network.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
-        return allocate(scores, qoi, present, table, granted, requested=requested), qoi
+        return decide(scores, qoi, present, table, granted, requested=requested), qoi
 
     def _estimate(self, sample: MultimodalSample, allocation: Allocation, qoi: Mapping[Modality, float],
                   output: NetworkOutput | None, times_ms: tuple[float, float]) -> Estimate:

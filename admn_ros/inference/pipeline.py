@@ -16,7 +16,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import AudioInput, DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, Estimate
-from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
+from admn_ros.sample import Array, Modality, MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow
 from admn_ros.sensing.decode import (
     decode_audio,
@@ -111,7 +111,11 @@ class Pipeline:
 
     def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
         """Estimate from one frame within the budget."""
-        return self.engine.infer(self._preprocess(frame), budget, frame_rate_hz)
+        return self.engine.infer(self.prepare(frame), budget, frame_rate_hz)
+
+    def prepare(self, frame: SensorFrame) -> MultimodalSample:
+        """A frame as the network sees it."""
+        return self._preprocess(frame)
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         match key.modality:
