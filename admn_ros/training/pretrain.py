@@ -96,7 +96,7 @@ class Pretrain(Stage):
                     masks = masks or generator(self.config.optimizer.seed, MASKS, 0, rows.device)
                     counts[modality] = counts.get(modality, 0) + len(rows)
                     for name, error in self._errors(modality, rows, masks).items():
-                        sums[name] = sums.get(name, 0.0) + float(error) * len(rows)
+                        sums[name] = sums.get(name, 0.0) + error.item() * len(rows)
         figures = {name: value / counts[Modality(name.split("/")[0])] for name, value in sums.items()}
         shares = {f"{m}/share": figures[f"{m}/error"] / figures[f"{m}/mean"] for m in counts if figures[f"{m}/mean"]}
         return figures | shares

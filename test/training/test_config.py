@@ -10,9 +10,13 @@ import pytest
 from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
+from admn_ros.sample import Modality
 from admn_ros.training.config import TrainConfig
+from admn_ros.training.pretrain_data import pretrained_modalities
 
-FILES = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
+PRETRAINING = [p for p in SHIPPED if p.stem.startswith("pretrain_")]
+FILES = [p for p in SHIPPED if p not in PRETRAINING]
 # Table 13: epochs, learning rate, LayerDrop, modality dropout; fusion layers, width, heads.
 TABLE_13 = {
     "mmfi_gaussian": (400, 1e-4, 0.2, 0.1, 6, 64, 4), "gdtm_gaussian": (400, 5e-4, 0.2, 0.1, 6, 256, 4),
@@ -40,6 +44,23 @@ def test_shipped_files(path: Path) -> None:
 
 def test_every_column_of_table_13_is_shipped() -> None:
     assert {p.stem for p in FILES} == {*TABLE_13, "room_tiny"}
+
+
+@pytest.mark.parametrize("path", PRETRAINING, ids=lambda p: p.stem)
+def test_shipped_pre_training(path: Path) -> None:
+    config = load_config(TrainConfig, path)
+    assert config.pretrain is not None
+    assert config.pretrain.layerdrop == 0.2  # Section 3.3.2
+    assert [config.pretrain.masked(m) for m in (Modality.RGB, Modality.AUDIO)] == [0.75, 0.8]
+    model = preset(config.model or "")
+    assert pretrained_modalities(model, config.pretrain)
+    assert {p.stem for p in PRETRAINING} == {"pretrain_image", "pretrain_audio", "pretrain_room"}
+    if path.stem != "pretrain_room":
+        only, = config.pretrain.modalities
+        backbone = model.modalities[only].backbone
+        assert (backbone.dim, backbone.depth) == (768, 12)
+        rate = {"pretrain_image": 1.5e-4, "pretrain_audio": 2e-4}[path.stem]  # for each 256 of the batch
+        assert config.pretrain.optimizer.learning_rate == pytest.approx(rate * config.pretrain.optimizer.batch / 256)
 
 
 @pytest.mark.parametrize(("change", "named"), [
