@@ -89,7 +89,8 @@ class BudgetToken(nn.Module):
     """The budget as a token of the controller (Section A.1).
 
     The paper learns one token for each of four budgets. Here two layers embed the budget's share of the full cost
-    (`budget_share`) with its sine and cosine at doubling frequencies, so that there is a token for every budget.
+    (`budget_share`) with its sine and cosine at doubling frequencies, so that there is a token for every budget. The
+    highest has half a period from nothing to everything: faster ones would swing between the budgets that were trained.
     """
 
     def __init__(self, dim: int) -> None:
@@ -98,7 +99,8 @@ class BudgetToken(nn.Module):
 
     def forward(self, share: Tensor) -> Tensor:
         """Shares (B,) to tokens (B, 1, dim)."""
-        waves = [f(math.pi * 2**k * share) for k in range((BUDGET_FEATURES - 1) // 2) for f in (torch.sin, torch.cos)]
+        turns = [2**k * math.pi / 4 * share for k in range((BUDGET_FEATURES - 1) // 2)]
+        waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
         out: Tensor = self.layers(torch.stack([share, *waves], dim=1))
         return out[:, None]
 

@@ -17,6 +17,10 @@ from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, task_losses
 from admn_ros.training.stage import Stage, Step, freeze
 
+FROM_SCRATCH = OptimizerConfig(learning_rate=1e-3, schedule="cosine", final=0.01, warm_up_epochs=1, clip_norm=5.0,
+                               epochs=30)
+"""Without warm-up a network from scratch may stay at the mean position."""
+
 
 class ExpertConfig(Strict):
     """Training of one whole network.
@@ -24,7 +28,7 @@ class ExpertConfig(Strict):
     modality_dropout: probability that a modality of a batch is absent; never all of them are.
     """
 
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = FROM_SCRATCH
     loss: LossConfig = LossConfig()
     modality_dropout: Rate = 0.0
 

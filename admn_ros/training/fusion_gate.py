@@ -14,6 +14,7 @@ from admn_ros.budget.costs import flop_costs, layer_costs
 from admn_ros.config import NotNegative, Positive, Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
+from admn_ros.training.experts import FROM_SCRATCH
 from admn_ros.training.losses import task_losses
 from admn_ros.training.rival_figures import rival_figures
 from admn_ros.training.stage import Stage, Step
@@ -29,7 +30,7 @@ class FusionGateConfig(Strict):
     tau, tau_final: temperature of the gate's softmax in the epochs between, falling exponentially.
     """
 
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = FROM_SCRATCH
     loss: LossConfig = LossConfig()
     price: NotNegative
     budget: NotNegative = 0.0

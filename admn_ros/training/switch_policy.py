@@ -14,6 +14,7 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.config import NotNegative, Positive, Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
+from admn_ros.training.experts import FROM_SCRATCH
 from admn_ros.training.losses import task_losses
 from admn_ros.training.rival_figures import rival_figures
 from admn_ros.training.stage import Stage, Step
@@ -28,7 +29,7 @@ class SwitchConfig(Strict):
     tau, tau_decay: temperature of the switches in the first epoch between, and its factor per epoch.
     """
 
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: OptimizerConfig = FROM_SCRATCH
     loss: LossConfig = LossConfig()
     price: NotNegative
     warm_up_epochs: Whole = 5

@@ -64,6 +64,22 @@ def test_its_gradient_reaches_the_token() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.qoi.budget.parameters())
 
 
+def test_budgets_between_those_it_learned_lie_between() -> None:
+    """Taught a score that rises with the budget at four budgets, it is right at others too."""
+    made, inputs = network(), batch(1)
+    shares = torch.tensor([0.25, 0.5, 0.75, 1.0])
+    many = inputs.part([RGB, DEPTH], torch.zeros(4, dtype=torch.int64))
+    optimizer = torch.optim.Adam(made.qoi.parameters(), lr=3e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = (made.controller(many, shares).logits[RGB][:, 1] - 4 * shares).square().mean()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        found = made.controller(many, torch.tensor([0.25, 0.375, 0.6, 0.9])).logits[RGB][:, 1]
+    torch.testing.assert_close(found, 4 * torch.tensor([0.25, 0.375, 0.6, 0.9]), atol=0.3, rtol=0)
+
+
 def test_models_without_it_stay_as_they_were() -> None:
     made, inputs = network(token=False), batch()
     assert not [name for name in made.state_dict() if "budget" in name]

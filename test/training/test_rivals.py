@@ -214,6 +214,21 @@ def test_a_higher_price_is_not_a_higher_cost(kind: str, small: ModelConfig, few:
     assert rival_figures(stage.module, [batch])["layers_max"] == least
 
 
+def test_the_gate_of_fusion_dynmm_becomes_hard(small: ModelConfig, few: Samples) -> None:
+    """The temperature falls from tau to tau_final over the epochs of the gate, here 2 to 5 of 8."""
+    rival = FusionDynMM(small)
+    fresh(rival)
+    batch = next(few.batches(0, 4, shuffle=False))
+    stage = FusionGate(rival, FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2, optimizer=optimizer(8),
+                                               tau=2.0, tau_final=0.002))
+    heard: list[float] = []
+    soft_weights = rival.soft_weights
+    rival.soft_weights = lambda inputs, tau: (heard.append(tau), soft_weights(inputs, tau))[1]  # type: ignore
+    for epoch in range(8):
+        stage.losses(batch, Step(epoch, 8, generator(0, 1), generator(0, 2)))
+    assert heard == pytest.approx([2.0, 0.2, 0.02, 0.002])
+
+
 def test_phases_must_leave_time_for_the_gate() -> None:
     with pytest.raises(ValueError, match="hard_epochs"):
         FusionGateConfig(price=1.0, random_epochs=3, hard_epochs=3, optimizer=optimizer(6))
