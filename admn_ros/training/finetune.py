@@ -56,7 +56,7 @@ class Finetune(Stage):
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Task loss with the layers drawn for this batch."""
         plan = draw_plan(self.config, self.depths, step.epoch, step.draws)
-        samples = drop_sensors(batch.samples, self.config.sensor_dropout, step.draws)
+        samples = drop_sensors(batch.samples, self.config.sensor_dropout, step.noise)
         if not self.config.loss.evidence:
             return task_losses(self.network.estimate(samples, plan), batch, self.config.loss)
         output, evidence = self.network.explain(samples, plan)

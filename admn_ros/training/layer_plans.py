@@ -44,10 +44,13 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
     return plan
 
 
-def drop_sensors(samples: SampleBatch, rate: float, draws: torch.Generator) -> SampleBatch:
-    """Make each input of each sample absent with a probability. A sample may be left with nothing."""
+def drop_sensors(samples: SampleBatch, rate: float, noise: torch.Generator) -> SampleBatch:
+    """Make each input of each sample absent with a probability. A sample may be left with nothing.
+
+    The noise is a process's own: what is drawn for the batch must not depend on how many samples it has here.
+    """
     if not rate:
         return samples
-    kept = {m: present & (torch.rand(present.shape, generator=draws) >= rate).to(present.device)
+    kept = {m: present & (torch.rand(present.shape, generator=noise, device=noise.device) >= rate).to(present.device)
             for m, present in samples.present.items()}
     return SampleBatch(samples.inputs, kept, samples.poses)
