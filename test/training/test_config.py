@@ -43,7 +43,7 @@ def test_shipped_files(path: Path) -> None:
 
 
 def test_every_column_of_table_13_is_shipped() -> None:
-    assert {p.stem for p in FILES} == {*TABLE_13, "room_tiny"}
+    assert {p.stem for p in FILES} >= {*TABLE_13, "room_tiny"}
 
 
 @pytest.mark.parametrize("path", PRETRAINING, ids=lambda p: p.stem)
