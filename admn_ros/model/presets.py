@@ -92,6 +92,21 @@ def _gdtm_room() -> ModelConfig:
         localization=LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0)))
 
 
+def _table() -> ModelConfig:
+    """RGB and depth at one node of the simulated room, small enough to train every rival on two cores."""
+    backbone = BackboneConfig(dim=48, depth=12, heads=3, mlp_ratio=2.0, stem="conv", points=8)
+    return ModelConfig(
+        name="table", trained=False, sensor_nodes=("node1",), node_poses={"node1": ROOM_POSES["node1"]},
+        classes=CAR_CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=128), backbone=backbone, adapter_hidden=96),
+            Modality.DEPTH: ModalityConfig(input=DepthInput(height=64, width=80, relief=True), backbone=backbone,
+                                           adapter_hidden=96)},
+        fusion=FusionConfig(dim=48, depth=2, heads=4),
+        qoi=QoiConfig(size=48, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64),
+        localization=LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0)))
+
+
 def _rgbd() -> ModelConfig:
     """One RGB-D camera, tiny."""
     return ModelConfig(
@@ -147,6 +162,7 @@ def _ave() -> ModelConfig:
 PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
     "gdtm-tiny": _gdtm_tiny,
     "gdtm-room": _gdtm_room,
+    "table": _table,
     "rgbd": _rgbd,
     "gdtm": _gdtm,
     "gdtm-4": _gdtm_4,

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result tables as Markdown, from the cells' JSON alone."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from admn_ros.evaluation.tables_config import TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.evaluation.tables_scoring import CellResult
+from admn_ros.model.presets import preset
+
+NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
+CORRUPTIONS = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur"}
+Results = Mapping[Cell, CellResult]
+PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (
+    ("Table 1", "localization error within a budget of layers", (
+        "upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "mns", "dynmm", "dynmm_strict",
+        "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort")),
+    ("Table 5", "what the controller is supervised by", ("admn", "admn_ae", "admn_task")),
+    ("Table 6", "how gradients reach the controller", ("admn", "straight_through", "progressive")),
+    ("Table 7", "one controller for each budget, and one for all", ("admn", "universal", "neuralsort")))
+"""The paper's tables: number, title, rows."""
+
+
+def render(config: TablesConfig, results: Results) -> str:
+    """All tables of a configuration; what has no result is printed as not run."""
+    cells = plan(config)
+    corruptions = list(dict.fromkeys(c.corruption for c in cells))
+    depth = max(preset(config.model).depths.values())
+    run = sum(cell in results for cell in cells)
+    lines = [
+        "# Result tables", "",
+        f"Model `{config.model}`, trained on {config.train.samples} samples of `{config.train.split}` and tested on "
+        f"{config.test.samples} of `{config.test.split}` of the simulated room. {run} of {len(cells)} cells are run; "
+        f"configuration {config.fingerprint}.", "",
+        "Errors are mean distances in centimetres over the test samples with a car: mean and standard deviation over "
+        "seeds of what a method trains itself. Networks that methods share are trained once: methods without a part of "
+        f"their own have one number. {STUCK}: no better than the constant answer. {IMPOSSIBLE}: the method "
+        "cannot keep to such a budget. DynMM as published bounds the mean number of layers alone; its price on "
+        "compute is chosen for each budget by the validation split. Learning rates too are chosen by the validation "
+        "split, in short runs.", ""]
+    for number, title, methods in PAPER:
+        lines += [f"## {number}: {title}", ""]
+        for corruption in corruptions:
+            lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "",
+                      *_errors(corruption, methods, cells, results, depth, with_bounds=number == "Table 1"), ""]
+    lines += ["## What it costs", "", "Over the frames of the test split; worst is the most expensive frame of any "
+              "seed. Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
+              "training, without the networks it begins from.", ""]
+    for corruption in corruptions:
+        lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_costs(corruption, cells, results), ""]
+    lines += ["## Figure 6, Tables 8 and 9: layers removed", "", "Mean error in centimetres when layers are left out "
+              "in the every-other order.", ""]
+    for corruption in corruptions:
+        lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_removal(corruption, results), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def seeds_of(results: Results, corruption: str, method: Method, layers: int | None) -> list[CellResult]:
+    """Results of all seeds of a method at a budget."""
+    return [r for c, r in sorted(results.items(), key=lambda entry: entry[0].seed)
+            if (c.corruption, c.method, c.layers) == (corruption, method, layers)]
+
+
+def _budgets(corruption: str, cells: Iterable[Cell]) -> list[int]:
+    return sorted({c.layers for c in cells if c.corruption == corruption and c.layers is not None})
+
+
+def _errors(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], results: Results,
+            depth: int, with_bounds: bool) -> list[str]:
+    budgets = _budgets(corruption, cells)
+    head = [f"| cm | {' | '.join(f'{b} layers' for b in budgets)} |", "|---" * (len(budgets) + 1) + "|"]
+    rows = []
+    if with_bounds:
+        known = next((r for c, r in results.items() if c.corruption == corruption), None)
+        constant = NOT_RUN if known is None else f"{known.constant_mean_cm:.1f}"
+        rows.append(f"| Constant predictor | {' | '.join([constant] * len(budgets))} |")
+    for method in methods:
+        entries = []
+        for budget in budgets:
+            layers = None if method in WITHOUT_BUDGET else budget
+            found = seeds_of(results, corruption, method, layers)
+            entries.append(_error(found) if possible(method, layers, depth) else IMPOSSIBLE)
+        rows.append(f"| {TITLES[method]} | {' | '.join(entries)} |")
+    return head + rows
+
+
+def _error(found: Sequence[CellResult]) -> str:
+    if not found:
+        return NOT_RUN
+    values = [r.errors.mean_cm for r in found]
+    stuck = STUCK if all(r.at_constant for r in found) else ""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.1f}{spread}{stuck}"
+
+
+def _costs(corruption: str, cells: Sequence[Cell], results: Results) -> list[str]:
+    lines = ["| method | budget | seeds | median cm | accuracy | layers mean / worst | GFLOPs mean / worst "
+             "| violations | training s |", "|---" * 9 + "|"]
+    keys = dict.fromkeys((c.method, c.layers) for c in cells if c.corruption == corruption)
+    for method, layers in sorted(keys, key=lambda key: (list(TITLES).index(key[0]), key[1] or 0)):
+        found = [r for r in seeds_of(results, corruption, method, layers) if r.costs is not None]
+        if not found or method.startswith("removal"):
+            continue
+        lines.append(f"| {TITLES[method]} | {layers or 'all'} | {len(found)} | "
+                     f"{_mean(found, lambda r: r.errors.median_cm):.1f} | "
+                     f"{_mean(found, lambda r: r.errors.accuracy):.2f} | "
+                     + " | ".join(_cost_entries(found)) + " |")
+    return lines
+
+
+def _cost_entries(found: Sequence[CellResult]) -> list[str]:
+    costs = [r.costs for r in found if r.costs is not None]
+    trained = [r.training.seconds for r in found if r.training is not None]
+    return [f"{statistics.mean(c.layers_mean for c in costs):.1f} / {max(c.layers_max for c in costs)}",
+            f"{statistics.mean(c.gflops_mean for c in costs):.4f} / {max(c.gflops_max for c in costs):.4f}",
+            str(sum(c.violations for c in costs)), f"{statistics.mean(trained):.0f}" if trained else IMPOSSIBLE]
+
+
+def _mean(found: Sequence[CellResult], value: Callable[[CellResult], float]) -> float:
+    return statistics.mean(map(value, found))
+
+
+def _removal(corruption: str, results: Results) -> list[str]:
+    lines = []
+    for method in ("removal_layerdrop", "removal_plain"):
+        found = seeds_of(results, corruption, method, None)
+        if not found:
+            lines += [f"{TITLES[method]}: {NOT_RUN}", ""]
+            continue
+        removed = found[0].removed
+        counts = sorted(next(iter(removed.values())))
+        lines += [f"{TITLES[method]}:", "", f"| removed from | {' | '.join(map(str, counts))} |",
+                  "|---" * (len(counts) + 1) + "|"]
+        lines += [f"| {'each' if name == 'all' else name} | "
+                  + " | ".join(f"{row[k].mean_cm:.1f}" for k in counts) + " |" for name, row in removed.items()]
+        lines.append("")
+    return lines[:-1]

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Result tables: the plan of cells, a micro grid from end to end, resuming, and rendering what is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from admn_ros.config import (
+    BackboneConfig,
+    DepthInput,
+    FusionConfig,
+    ModalityConfig,
+    ModelConfig,
+    QoiConfig,
+    RgbInput,
+    load_config,
+    parse_config,
+)
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.evaluation.tables_config import TITLES, Cell, TablesConfig, only, plan
+from admn_ros.evaluation.tables_figure import draw
+from admn_ros.evaluation.tables_run import RESULTS, Place, missing, run_cells
+from admn_ros.evaluation.tables_scoring import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
+from admn_ros.evaluation.tables_text import NOT_RUN, STUCK, render
+from admn_ros.evaluation.tables_training import write_json
+from admn_ros.model.presets import PRESETS
+from admn_ros.recordings import shards
+from admn_ros.sample import Modality
+
+ROOT = Path(__file__).parents[2]
+POSES = {"node1": {"x_m": 0.0, "y_m": -2.0, "yaw_rad": 1.57}}
+EFFORT = {"epochs": 1, "rates": [1e-3]}
+LEARNED = ["admn", "admn_ae", "admn_task", "straight_through", "progressive", "universal", "neuralsort", "mns", "dynmm",
+           "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml"]
+FIXED = ["upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "removal_layerdrop", "removal_plain"]
+
+
+def micro_model() -> ModelConfig:
+    narrow = BackboneConfig(dim=16, depth=3, heads=2, mlp_ratio=1.0, patch=(16, 16))
+    return ModelConfig(
+        name="micro", trained=False, sensor_nodes=("node1",), classes=("car", "none"),
+        modalities={Modality.RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=narrow,
+                                                 adapter_hidden=8),
+                    Modality.DEPTH: ModalityConfig(input=DepthInput(height=32, width=32, channels=1), backbone=narrow,
+                                                   adapter_hidden=8)},
+        fusion=FusionConfig(dim=16, depth=1, heads=2),
+        qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, layer_hidden=8, corruption_hidden=8))
+
+
+def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
+    long = {**EFFORT, "epochs": 3, "prices": [0.0, 1.0], "search_epochs": 3}
+    efforts = dict.fromkeys(("finetune", "expert", "autoencoder", "controller", "gate"), EFFORT)
+    return parse_config(TablesConfig, {
+        "model": "micro", "train": {"split": "train", "samples": 8}, "universal": [2, 4],
+        "validation": {"split": "val", "samples": 6}, "test": {"split": "test_time", "samples": 6}, "batch": 4,
+        "efforts": {**efforts, "controller": {**EFFORT, "rates": [1e-3, 1e-2], "search_epochs": 1},
+                    "dynmm": long, "dynmm_fusion": long, "adamml": long}, "grid": grid}, "micro")
+
+
+def write_split(folder: Path, split: str, count: int) -> None:
+    rng = np.random.default_rng(len(split))
+    position = np.column_stack([rng.uniform(-1.5, 1.5, (count, 2)), np.full(count, 0.06)])
+    label = np.arange(count) % 3 // 2
+    position[label == 1] = np.nan
+    shards.write(folder, split, "shard-00000", {
+        "rgb": rng.integers(0, 255, (count, 1, 24, 24, 3), np.uint8),
+        "depth": rng.integers(1000, 4000, (count, 1, 24, 24)).astype(np.uint16),
+        "radar": rng.uniform(0, 3, (count, 1, 8, 8)).astype(np.float16),
+        "audio": rng.normal(0, 300, (count, 1, 2176, 2)).astype(np.int16), "time": np.arange(count) * 0.5,
+        "position": position, "label": label.astype(np.int64)}, {"node_poses": POSES})
+
+
+@pytest.fixture
+def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
+    """A dataset, and a preset of the size of the tests."""
+    torch.set_num_threads(1)
+    monkeypatch.setitem(PRESETS, "micro", micro_model)
+    data = tmp_path / "data"
+    shards.begin(data, {"targets": ["car", "none"], "audio_rate_hz": 16000, "sensor_nodes": ["node1"]})
+    splits = {"train": 8, "val": 6, "test_time": 6}
+    for split, count in splits.items():
+        write_split(data, split, count)
+    shards.finish(data, {split: ["shard-00000"] for split in splits})
+    return Place(data, tmp_path / "work", tmp_path / "out")
+
+
+def result(method: str, layers: int | None, seed: int, mean_cm: float) -> CellResult:
+    errors = ErrorFigures(mean_cm=mean_cm, median_cm=mean_cm, p95_cm=2 * mean_cm, accuracy=0.5)
+    costs = Costs(layers_mean=4.0, layers_max=layers or 24, gflops_mean=0.1, gflops_max=0.2, violations=0)
+    return CellResult(corruption="gdtm-gaussian", method=method, layers=layers, seed=seed, errors=errors,
+                      constant_mean_cm=100.0, constant_median_cm=110.0, costs=costs, config="c", command="",
+                      torch="", device="cpu")
+
+
+def test_grids_of_the_repository_are_plans_in_the_order_of_what_matters():
+    for name in ("small", "full"):
+        config = load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")
+        cells = plan(config)
+        assert len(set(cells)) == len(cells) == len({c.name for c in cells})
+        assert cells[0] == Cell("gdtm-gaussian", "upper_bound", None, 0)
+    full = {(c.corruption, c.method, c.layers, c.seed) for c in cells}
+    for method in ("admn", "admn_ae", "mns", "dynmm", "universal"):
+        for budget in (6, 8, 12, 16):
+            assert all(("gdtm-blur", method, budget, seed) in full for seed in (0, 1, 2))
+    assert ("gdtm-blur", "dynmm_fusion", 8, 0) not in full, "its main modality alone has 12 layers"
+    assert {c.method for c in cells} == set(TITLES)
+
+
+def test_a_grid_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(PRESETS, "micro", micro_model)
+    block = {"corruptions": ["gdtm-gaussian"], "methods": ["admn"]}
+    with pytest.raises(ConfigError, match="7"):
+        plan(micro_config([{**block, "budgets": [7]}]))
+    with pytest.raises(ConfigError, match="budgets"):
+        micro_config([block])
+    with pytest.raises(ConfigError, match="fog"):
+        micro_config([{**block, "budgets": [4], "corruptions": ["fog"]}])
+    with pytest.raises(ConfigError, match="lowlight"):
+        only(plan(micro_config([{**block, "budgets": [4]}])), ["lowlight"])
+
+
+def test_the_fingerprint_follows_the_effort_and_not_the_grid(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(PRESETS, "micro", micro_model)
+    config = micro_config([{"corruptions": ["gdtm-gaussian"], "methods": ["upper_bound"]}])
+    wider = config.model_copy(update={"grid": (*config.grid, config.grid[0])})
+    assert wider.fingerprint == config.fingerprint
+    assert config.model_copy(update={"batch": 8}).fingerprint != config.fingerprint
+
+
+def test_every_method_runs_and_keeps_to_its_budget(micro: Place):
+    config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": FIXED + LEARNED}])
+    run_cells(config, plan(config), micro, command="admn tables")
+    results = read_results(micro.out / RESULTS, config.fingerprint)
+    assert {c.method for c in results} == {*FIXED, *LEARNED}
+    for cell, found in results.items():
+        if cell.method.startswith("removal"):
+            assert set(found.removed) == {"rgb", "depth", "all"} and set(found.removed["all"]) == {0, 1, 2}
+            continue
+        assert found.costs is not None
+        if cell.method not in ("dynmm", "dynmm_fusion"):
+            assert found.costs.violations == 0, cell
+        if cell.method in ("admn", "naive", "universal"):
+            assert found.costs.layers_mean == found.costs.layers_max == 4
+    assert results[Cell("gdtm-gaussian", "upper_bound", None, 0)].costs.layers_max == 6
+    text = render(config, results)
+    assert NOT_RUN not in text
+    assert draw(results, micro.out / "tables.png").stat().st_size > 5000
+
+
+def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Place):
+    config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": ["naive", "admn", "mns"]}])
+    cells = plan(config)
+    run_cells(config, cells, micro)
+    whole = read_results(micro.out / RESULTS)
+
+    again = Place(micro.data, micro.work.with_name("work2"), micro.out.with_name("out2"))
+    steps = 0
+
+    def stop(what: str, at: int, of: int) -> None:
+        nonlocal steps
+        steps += 1
+        if steps in (30, 34, 41):
+            raise KeyboardInterrupt
+
+    attempts = 0
+    while missing(config, cells, again.out):
+        attempts += 1
+        try:
+            run_cells(config, cells, again, told=stop)
+        except KeyboardInterrupt:
+            continue
+    assert attempts == 4
+    resumed = read_results(again.out / RESULTS)
+    for cell, found in whole.items():
+        assert resumed[cell].errors == found.errors and resumed[cell].costs == found.costs
+
+
+def test_results_of_another_configuration_do_not_count(micro: Place):
+    config = micro_config([{"corruptions": ["gdtm-gaussian"], "methods": ["upper_bound"]}])
+    write_json(micro.out / RESULTS / "x.json", as_json(result("upper_bound", None, 0, 20.0)))
+    assert missing(config, plan(config), micro.out) == plan(config)
+    (micro.out / RESULTS / "y.json").write_text("{}")
+    with pytest.raises(InputError, match=r"y\.json"):
+        missing(config, plan(config), micro.out)
+
+
+def test_rendering_says_what_is_missing_and_what_did_not_learn():
+    config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
+    cells = [("upper_bound", None, 0, 10.0), ("admn", 6, 0, 20.0), ("admn", 6, 1, 22.0), ("mns", 6, 0, 99.0)]
+    results = {r.cell: r for r in (result(*c) for c in cells)}
+    text = render(config, results)
+    assert "| ADMN | 21.0 ± 1.4 | " in text
+    assert f"| MNS | 99.0{STUCK} | " in text
+    assert f"| ADMN_AE | {NOT_RUN} | " in text
+    assert "| Upper bound | 10.0 | 10.0 |" in text and "| Constant predictor | 100.0 |" in text
+    assert NOT_RUN in render(config, {})
+
+
+def test_json_of_a_cell_comes_back(tmp_path: Path):
+    before = result("admn", 6, 0, 20.0)
+    write_json(tmp_path / "a.json", as_json(before))
+    assert read_results(tmp_path) == {before.cell: before}
+    assert "removed" in json.loads((tmp_path / "a.json").read_text())
+
+
+def test_the_constant_answer_is_the_training_mean():
+    train = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [torch.nan] * 3])
+    test = torch.tensor([[1.0, 1, 5], [1.0, 3, 5], [torch.nan] * 3])
+    assert constant_cm(train, test)[0] == 200.0
