@@ -84,9 +84,11 @@ class Pretrain(Stage):
         """Errors of each modality over the split, with the same masks every time.
 
         `rgb/error` with all layers, `rgb/half` with every other one, `rgb/mean` of the patch's own mean as the
-        guess, which is 1 for normalized patches unless some are flat, and `rgb/share`, which is error over mean.
+        guess, which is 1 for normalized patches unless some are flat, `rgb/place` of the split's mean patch at each
+        place, which is what can be guessed without looking, and `rgb/share`, which is error over mean.
         """
         sums: dict[str, float] = {}
+        places = {m: _Places() for m in self.modalities}
         counts: dict[Modality, int] = {}
         masks: torch.Generator | None = None
         for batch in batches:
@@ -95,9 +97,11 @@ class Pretrain(Stage):
                 if len(rows):
                     masks = masks or generator(self.config.optimizer.seed, MASKS, 0, rows.device)
                     counts[modality] = counts.get(modality, 0) + len(rows)
+                    places[modality].add(self._target(modality, rows))
                     for name, error in self._errors(modality, rows, masks).items():
                         sums[name] = sums.get(name, 0.0) + error.item() * len(rows)
         figures = {name: value / counts[Modality(name.split("/")[0])] for name, value in sums.items()}
+        figures |= {f"{m}/place": places[m].error() for m in counts}
         shares = {f"{m}/share": figures[f"{m}/error"] / figures[f"{m}/mean"] for m in counts if figures[f"{m}/mean"]}
         return figures | shares
 
@@ -167,6 +171,23 @@ class Pretrain(Stage):
             if not alike or "conv" in (mine.stem, theirs.stem):
                 raise ConfigError(f"pretrain.copies.{target}", f"the backbone of {source}",
                                   "one of the same width, depth, heads and mlp_ratio, both with stem patch")
+
+
+class _Places:
+    """Error of the mean patch at each place, as the guess for all patches there."""
+
+    def __init__(self) -> None:
+        self._count, self._sum, self._squares = 0, torch.zeros(()), torch.zeros(())
+
+    def add(self, target: Tensor) -> None:
+        """Patches (B, T, values)."""
+        self._count += len(target)
+        self._sum = self._sum.to(target.device) + target.sum(dim=0)
+        self._squares = self._squares.to(target.device) + target.square().sum(dim=0)
+
+    def error(self) -> float:
+        """Mean over all patches."""
+        return (self._squares / self._count - (self._sum / self._count).square()).mean().item()
 
 
 def draw_layers(rate: float, depth: int, draws: torch.Generator) -> tuple[int, ...]:

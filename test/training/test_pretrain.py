@@ -129,7 +129,18 @@ def test_a_tiny_batch_is_learned(network: AdmnNetwork, model: ModelConfig) -> No
         after = stage.validate([batch])
     assert after["rgb/share"] < 0.5
     assert after["audio/share"] < 0.5
+    assert after["rgb/error"] < 0.7 * after["rgb/place"]  # it looks
     assert stage.validate([batch]) == after  # the same masks every time
+
+
+def test_what_can_be_guessed_without_looking(network: AdmnNetwork) -> None:
+    stage = Pretrain(network, CONFIG.model_copy(update={"modalities": (AUDIO,)}))
+    same = torch.randn(1, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    batches = [batch_of({AUDIO: same.expand(3, 2, -1, -1, -1)}) for _ in range(2)]
+    with torch.no_grad():
+        assert stage.validate(batches)["audio/place"] == pytest.approx(0, abs=1e-5)  # always the same picture
+        opposite = stage.validate([batch_of({AUDIO: torch.cat([same, -same])})])
+    assert opposite["audio/place"] == pytest.approx(opposite["audio/mean"], rel=1e-5)
 
 
 def test_what_is_absent_costs_nothing_and_changes_nothing(dataset: Path, model: ModelConfig,
