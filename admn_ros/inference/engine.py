@@ -131,6 +131,8 @@ class Engine:
         batch = SampleBatch.stack([sample]).to(self.device)
         allocation, qoi = self._decide(batch, present, table, granted, budget, decide)
         decided = time.perf_counter()
+        if not allocation.layers:  # other policies may run nothing where `allocate` would
+            return self._estimate(sample, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
         return self._estimate(sample, allocation, qoi, output, ((decided - start) * 1e3, (done - decided) * 1e3))

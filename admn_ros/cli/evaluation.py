@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that judge a model: evaluate."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from admn_ros.cli.command import CONSOLE, Commands, add_command, progress_bar
+
+KINDS = ("auto", "simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "bag")
+UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")
+
+
+def add_commands(commands: Commands) -> None:
+    """Evaluate a model."""
+    new = add_command(commands, "evaluate", "replay recordings through a model and say how well it does", _evaluate)
+    new.add_argument("source", nargs="+", type=Path, help="a dataset folder, or one or several rosbag2 recordings")
+    new.add_argument("--model", type=Path, required=True, help="model folder")
+    new.add_argument("--out", type=Path, required=True, help="folder for the results")
+    new.add_argument("--budgets", nargs="+", default=["inf"], metavar="LIMIT", help="limits; inf is everything")
+    new.add_argument("--unit", default="layers", choices=UNITS, help="of the limits (default: layers)")
+    new.add_argument("--rate-hz", type=float, help="frames per second, for watts")
+    new.add_argument("--corruption", nargs="+", default=["clean"], metavar="NAME", help="clean, or presets")
+    new.add_argument("--variant", default="paper", choices=("paper", "code"), help="of the presets (default: paper)")
+    new.add_argument("--policy", nargs="+", default=["allocate"], metavar="NAME",
+                     help="what chooses layers: allocate (default), naive, upper, prefix, random, only:rgb, "
+                          "static:rgb=6,depth=6")
+    new.add_argument("--kind", default="auto", choices=KINDS, help="of the source (default: by its files)")
+    new.add_argument("--split", default="test_time", help="of a dataset (default: test_time)")
+    new.add_argument("--limit", type=int, help="at most so many frames")
+    new.add_argument("--seed", type=int, default=0, help="of corruptions and intervals (default: 0)")
+    new.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    new.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
+    new.add_argument("--force", action="store_true", help="replace an evaluation that is there")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from admn_ros.config import parse_config
+    from admn_ros.evaluation.plan import EvaluationPlan
+    from admn_ros.evaluation.run import evaluate
+
+    plan = parse_config(EvaluationPlan, {
+        "sources": [str(s) for s in options.source], "kind": _kind(options.source, options.kind),
+        "split": options.split, "model": str(options.model), "corruptions": options.corruption,
+        "variant": options.variant, "budgets": [_limit(b) for b in options.budgets], "unit": options.unit,
+        "policies": options.policy, "seed": options.seed, "limit": options.limit, "rate_hz": options.rate_hz,
+        "device": options.device}, "arguments")
+    with progress_bar("frames") as progress:
+        results = evaluate(plan, options.out, jobs=options.jobs, resume=options.resume, force=options.force,
+                           progress=progress)
+    _print(results)
+    print(options.out)
+
+
+def _kind(sources: list[Path], kind: str) -> str:
+    """What a source is, by its files."""
+    if kind != "auto":
+        return kind
+    first = sources[0]
+    bag = first.suffix in (".mcap", ".db3") or (first / "metadata.yaml").is_file()
+    return "bag" if bag else "simulated"
+
+
+def _limit(text: str) -> float | None:
+    from admn_ros.errors import InputError
+
+    try:
+        limit = float(text)
+    except ValueError as error:
+        raise InputError("--budgets", text, "numbers, or inf") from error
+    return None if math.isinf(limit) and limit > 0 else limit
+
+
+def _print(results: Mapping[str, Any]) -> None:
+    """The figures that are looked at first."""
+    model = results["described_model"]
+    if not model["trained"]:
+        CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates mean nothing")
+    table = Table("corruption", "policy", "budget", "frames", "none", "mean cm", "median", "p95", "in 90 %", "class",
+                  "layers", "over", title=f"{model['name']}, 95 % intervals by scene", title_justify="left")
+    for cell in results["cells"]:
+        table.add_row(*_row(cell))
+    Console(highlight=False, width=None if CONSOLE.is_terminal else 140).print(table)
+    known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
+    if known:
+        print(f"knowing nothing but the mean position: {known[0]:.1f} cm")
+    for reason in dict.fromkeys(reason for cell in results["cells"] for reason in cell["why_null"].values()):
+        print(f"left out: {reason}")
+
+
+def _row(cell: Mapping[str, Any]) -> list[str]:
+    error, classes, coverage = cell["error_cm"], cell["classes"], cell["coverage"]
+    frames, budget = cell["frames"], cell["budget"]
+    limit = budget.get("from") or ("all" if budget["limit"] is None else f"{budget['limit']:g} {budget['unit']}")
+    place = ["-"] * 4 if error is None else [
+        f"{error['mean']:.1f}{_within(error['mean_interval'])}", f"{error['median']:.1f}", f"{error['p95']:.1f}",
+        f"{coverage['90%']['share']:.0%}"]
+    return [cell["corruption"], cell["policy"], limit, str(frames["n"]), str(frames["without_estimate"]), *place,
+            "-" if classes is None else f"{classes['accuracy']:.1%}", f"{cell['layers']['mean']:.1f}",
+            str(cell["violations"])]
+
+
+def _within(interval: list[float] | None) -> str:
+    return "" if interval is None else f" ({interval[0]:.1f} to {interval[1]:.1f})"

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of an evaluation. What is finished is there whole; results.json comes last.
+
+    run.json           what is evaluated; a run that continues must be of the same
+    parts/NAME/        finished pieces, until all are
+    records/NAME.npz   frames of each corruption (`admn_ros.evaluation.records`)
+    times/NAME.npz     milliseconds of each frame, which differ from run to run
+    timings.json       speed and machine
+    results.json       the figures; its last entry is "complete": true
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from admn_ros.errors import InputError
+from admn_ros.evaluation.records import Columns, join, read_columns, write_columns
+
+FORMAT = "admn-evaluation-1"
+RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
+    "run.json", "results.json", "timings.json", "parts", "records", "times", "unit.json")
+
+
+class ResultsFolder:
+    """Where an evaluation writes.
+
+    Args:
+        path: created if needed.
+        identity: JSON values that a run shares with the one it continues.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self._text = _json({"format": FORMAT, **identity})
+
+    def begin(self, *, resume: bool, force: bool) -> None:
+        """Start, or continue.
+
+        Args:
+            resume: keep finished pieces of the same evaluation.
+            force: remove an evaluation that is there.
+
+        Raises:
+            InputError: the folder cannot be written, or holds something else, or an evaluation that is not continued.
+        """
+        run = self.path / RUN
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(str(self.path), "a file", "a folder")
+            there = run.is_file()
+            if not there and self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(str(self.path), "something that is no evaluation", "a new or empty folder")
+            if there and not force:
+                self._check(run, resume)
+            elif there:
+                self._clear()
+            for left in self.path.glob(f"{PARTS}/.partial-*"):
+                shutil.rmtree(left)
+            if not there or force:
+                self.path.mkdir(parents=True, exist_ok=True)
+                write_text(run, self._text)
+        except OSError as error:
+            raise InputError(str(self.path), error.strerror or "unwritable", "a writable folder") from error
+
+    def _check(self, run: Path, resume: bool) -> None:
+        if not resume:
+            raise InputError(str(self.path), "an evaluation", "a new folder, --resume or --force")
+        if run.read_text(encoding="utf-8") != self._text:
+            raise InputError(str(self.path), "an evaluation of another model, other data or other arguments",
+                             "the same, to continue it; or a new folder, or --force")
+
+    def _clear(self) -> None:
+        for name in (RESULTS, TIMINGS, RUN):  # results first: without them nothing passes for whole
+            (self.path / name).unlink(missing_ok=True)
+        for name in (PARTS, RECORDS, TIMES):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether results are there."""
+        return (self.path / RESULTS).is_file()
+
+    def is_done(self, unit: str) -> bool:
+        """Whether a piece is finished."""
+        return (self.path / PARTS / unit / UNIT).is_file()
+
+    def write_unit(self, unit: str, parts: Iterable[Columns], describe: Any) -> None:
+        """Write a finished piece: its columns as they come, then what is to be said of it.
+
+        Args:
+            unit: name.
+            parts: columns, one file each.
+            describe: called when all are written; gives JSON.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written; or what making the columns raises.
+        """
+        partial, final = self.path / PARTS / f".partial-{unit}", self.path / PARTS / unit
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            for number, columns in enumerate(parts):
+                write_columns(partial / f"{number:05d}.npz", columns)
+            write_text(partial / UNIT, _json(describe()))
+            partial.replace(final)
+        except OSError as error:
+            raise InputError(str(final), error.strerror or "unwritable", "a writable folder with space") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def read_units(self, units: Iterable[str]) -> tuple[Columns, list[dict[str, Any]]]:
+        """Columns of finished pieces one after another, and what was said of each.
+
+        Raises:
+            InputError: a file is broken.
+        """
+        parts, said = [], []
+        for unit in units:
+            folder = self.path / PARTS / unit
+            parts += [read_columns(file) for file in sorted(folder.glob("*.npz"))]
+            said.append(read_json(folder / UNIT))
+        return join(parts), said
+
+    def finish(self, results: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
+        """Write figures, results last, and remove the pieces."""
+        write_text(self.path / TIMINGS, _json(timings))
+        write_text(self.path / RESULTS, _json({"format": FORMAT, **results, "complete": True}))
+        shutil.rmtree(self.path / PARTS, ignore_errors=True)
+
+    def results(self) -> dict[str, Any]:
+        """Figures of a complete evaluation."""
+        return read_results(self.path)
+
+
+def read_results(folder: Path) -> dict[str, Any]:
+    """results.json of an evaluation.
+
+    Raises:
+        InputError: there is none, it is broken, or it is not complete.
+    """
+    found = read_json(folder / RESULTS)
+    if found.get("format") != FORMAT or found.get("complete") is not True:
+        raise InputError(str(folder / RESULTS), "no complete results", f"results of `admn evaluate` ({FORMAT})")
+    return found
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), f"nothing that can be read ({error})", "JSON of `admn evaluate`") from error
+    if not isinstance(found, dict):
+        raise InputError(str(path), type(found).__name__, "a JSON object")
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "unwritable", "a writable folder with space") from error
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
