@@ -4,6 +4,7 @@
     ros2 launch admn_ros gdtm.launch.py model:=/path/to/model
     ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
     ros2 launch admn_ros gdtm.launch.py sim:=true
+    ros2 launch admn_ros gdtm.launch.py governor:=true battery_topic:=/base/battery_state
     ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
 A launch argument beats the value in the sensors file.
@@ -34,6 +35,12 @@ ARGUMENTS = (
     ("sensors", "gdtm", "Sensor nodes, topics and synchronization: a YAML file, or the name of one in config/."),
     ("budget", "-1.0", "Budget while nobody publishes on ~/budget; -1: the one of the sensors file."),
     ("budget_unit", "layers", "Unit of budget."),
+    ("governor", "false", "Start the governor: temperatures, battery, watts and NAME_governor/budget_request "
+     "become the budget. Without it, or when it dies, budget holds."),
+    ("governor_file", "", "Parameters of the governor; empty: config/governor.yaml."),
+    ("temperature_topic", "temperature", "sensor_msgs/Temperature for the governor, which reads /diagnostics too."),
+    ("battery_topic", "battery_state", "sensor_msgs/BatteryState for the governor."),
+    ("watts_topic", "watts", "std_msgs/Float32 for the governor: what the whole board draws."),
     ("device", "auto", "Where the network runs."),
     ("bag", "", "Recording to replay; the launch ends with it. Empty: live sensors."),
     ("sim", "false", "Simulate the room for an hour: needs MuJoCo (pip install mujoco) and EGL. A bag wins over it."),
@@ -48,6 +55,7 @@ ARGUMENTS = (
 CHOICES = {
     "budget_unit": ["layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["auto", "cpu", "cuda"],
+    "governor": ["true", "false"],
     "rviz": ["true", "false"],
     "sim": ["true", "false"],
     "use_sim_time": ["auto", "true", "false"],
@@ -69,6 +77,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "budget_limit": float(value["budget"]), "budget_unit": value["budget_unit"], "use_sim_time": sim_time,
         }])
     actions = [perception, *bring_up(perception)]
+    if value["governor"] == "true":
+        governor = governor_node(value, sim_time, logging)
+        actions += [governor, *bring_up(governor)]
     if value["bag"]:
         replay = Node(
             package="admn_ros", executable="replay", name="replay", namespace=value["namespace"], output="screen",
@@ -86,6 +97,17 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])],
             parameters=[{"use_sim_time": sim_time}]))
     return actions
+
+
+def governor_node(value: dict[str, str], sim_time: bool, logging: list[str]) -> LifecycleNode:
+    """The governor of the perception node. It knows a model's costs only if the model is a folder."""
+    file = value["governor_file"] or PathJoinSubstitution([SHARE, "config", "governor.yaml"])
+    model = "" if value["model"].startswith("untrained:") else value["model"]
+    return LifecycleNode(
+        package="admn_ros", executable="governor", name=f"{value['name']}_governor", namespace=value["namespace"],
+        output="screen", arguments=logging, parameters=[file, {"model": model, "use_sim_time": sim_time}],
+        remappings=[("admn/budget", f"{value['name']}/budget"), ("temperature", value["temperature_topic"]),
+                    ("battery_state", value["battery_topic"]), ("watts", value["watts_topic"])])
 
 
 def shut_down_after(source: Node) -> RegisterEventHandler:

@@ -188,8 +188,8 @@ class Governor:
             InputError: the time is not finite.
         """
         config = self._config
-        last_s = _finite(now_s) if self._stepped_at_s is None else self._stepped_at_s
-        self._stepped_at_s = now_s
+        last_s = now_s if self._stepped_at_s is None else self._stepped_at_s
+        self._stepped_at_s = _finite(now_s)
         dt_s = min(max(0.0, now_s - last_s), MAX_STEP_S)
         request, problems = self._request_cap(now_s)
         hard = [request, *self._stale_caps(now_s)]

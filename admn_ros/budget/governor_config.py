@@ -44,7 +44,7 @@ class GovernorConfig(Strict):
     k_po: float = _number(1.0, 0.0, 1e4, "Watts taken for each degree above the target.")
     k_pu: float = _number(0.5, 0.0, 1e4, "Watts given for each degree below the target.")
     k_i: float = _number(0.0025, 0.0, 1e3, "Watts for each degree and second of error.")
-    integral_cutoff_c: float = _number(5.0, 0.0, 100.0, "Errors larger than this below the target do not add up.")
+    integral_cutoff_c: float = _number(10.0, 0.0, 100.0, "Errors larger than this below the target do not add up.")
     deadband_c: float = _number(0.5, 0.0, 10.0, "Play between sensor and law; errors up to this do not add up.")
 
     joules_per_layer: float = _number(0.02, 1e-9, 1e3, "Energy of one layer of one frame, where the model has none "

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -52,21 +53,21 @@ PARAMETERS = (
     Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
     Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
 )
-_BY_NAME = {spec.name: spec for spec in PARAMETERS}
 
 
-def declare(node: Node) -> None:
+def declare(node: Node, specs: Sequence[Spec] = PARAMETERS) -> None:
     """Declare every parameter with description, range and choices.
 
     ROS refuses values out of range and of the wrong type by itself.
     """
-    for spec in PARAMETERS:
+    for spec in specs:
         node.declare_parameter(spec.name, spec.default, spec.descriptor())
 
 
-def problem(parameter: Parameter, unconfigured: bool) -> tuple[str, object, str] | None:
+def problem(parameter: Parameter, unconfigured: bool,
+            specs: Sequence[Spec] = PARAMETERS) -> tuple[str, object, str] | None:
     """Why a value cannot be taken now: the parameter, what was found, what is allowed. None when it can."""
-    spec = _BY_NAME.get(parameter.name)
+    spec = next((s for s in specs if s.name == parameter.name), None)
     if spec is None:
         return None
     if not spec.live and not unconfigured:

@@ -19,25 +19,24 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import CompressedImage, Image
 
-from admn_ros.budget.budget import MAX_SOURCES, Budget, BudgetBook
+from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.config import DeploymentConfig, InputTopic, load_config
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
-from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
+from admn_ros.msg import AudioFrame, Classification, LayerAllocation
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.arrival import ArrivalClock
+from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.conversions import (
     allocation_message,
-    budget_from_message,
     classification_message,
     failed_message,
     pose_message,
@@ -83,7 +82,6 @@ class PerceptionNode(RobustLifecycleNode):
         self._poll_timer: Timer | None = None
         self._frame_stamps: deque[int] = deque(maxlen=16)
         self._arrival = ArrivalClock(self)
-        self._last_budgets: dict[str, int] = {}
         self._last_arrival_s = 0.0
         self._reset_count = 0
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
@@ -105,7 +103,7 @@ class PerceptionNode(RobustLifecycleNode):
         pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
-        self._last_budgets, self._reset_count = {}, 0
+        self._reset_count = 0
         config = pipeline.engine.config
         if pipeline.engine.costs_warning:
             self.get_logger().warning(pipeline.engine.costs_warning)
@@ -115,7 +113,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._classification = self.create_lifecycle_publisher(Classification, "~/classification", qos.RESULT_OUT)
         self._allocation = self.create_lifecycle_publisher(LayerAllocation, "~/allocation", qos.RESULT_OUT)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
-        self._budget_inputs = [self.create_subscription(ComputeBudget, "~/budget", self._on_budget, qos.COMMAND_IN)]
+        self._budget_input = BudgetInput(self, "~/budget", self._take_budget, self._refuse_budget)
         self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
@@ -192,8 +190,7 @@ class PerceptionNode(RobustLifecycleNode):
         if self._pipeline is None:
             return
         self.destroy_timer(self._diagnostics_timer)
-        for subscription in self._budget_inputs:
-            self.destroy_subscription(subscription)
+        self._budget_input.destroy()
         for publisher in (self._pose, self._classification, self._allocation):
             self.destroy_lifecycle_publisher(publisher)
         self.destroy_publisher(self._diagnostics)
@@ -205,19 +202,6 @@ class PerceptionNode(RobustLifecycleNode):
         return self.create_subscription(
             kind, entry.topic, partial(self._on_reading, key), qos.SENSOR_IN,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
-
-    def _follow_latched_budgets(self) -> None:
-        """Once a power manager latches its budget, subscribe so that what it said before arrives too.
-
-        Its later messages then come twice, and are taken once. Not from the start: other publishers
-        would warn of a subscription that they do not match.
-        """
-        if len(self._budget_inputs) > 1:
-            return
-        publishers = self.get_publishers_info_by_topic(self._budget_inputs[0].topic_name)
-        if any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
-            self._budget_inputs.append(self.create_subscription(
-                ComputeBudget, "~/budget", self._on_budget, qos.LATCHED_COMMAND_IN))
 
     # --- parameters --------------------------------------------------------------------------------
 
@@ -259,22 +243,16 @@ class PerceptionNode(RobustLifecycleNode):
 
     # --- executor thread: messages and timers ------------------------------------------------------
 
-    def _on_budget(self, message: ComputeBudget, info: dict[str, int]) -> None:
-        # A latching publisher reaches two subscriptions; of each source only what is newer counts.
-        if info["source_timestamp"] <= self._last_budgets.get(message.source, -1):
-            return
-        if len(self._last_budgets) < MAX_SOURCES or message.source in self._last_budgets:
-            self._last_budgets[message.source] = info["source_timestamp"]
-        try:
-            budget, valid_for_s = budget_from_message(message)
-            assert self._pipeline is not None
-            self._pipeline.check_budget(budget, self._frame_rate_hz())
-            with self._budget_lock:
-                self._budgets.submit(budget, message.priority, valid_for_s, self._arrival.now_s())
-        except InputError as error:
-            self._log.budgets_refused += 1
-            self._log.last_error = str(error)
-            self._warn_once(f"budget refused, the one in force stays: {error}")
+    def _take_budget(self, budget: Budget, priority: int, valid_for_s: float) -> None:
+        assert self._pipeline is not None
+        self._pipeline.check_budget(budget, self._frame_rate_hz())
+        with self._budget_lock:
+            self._budgets.submit(budget, priority, valid_for_s, self._arrival.now_s())
+
+    def _refuse_budget(self, error: InputError) -> None:
+        self._log.budgets_refused += 1
+        self._log.last_error = str(error)
+        self._warn_once(f"budget refused, the one in force stays: {error}")
 
     def _on_reading(self, key: SensorKey, message: object) -> None:
         if self._pipeline is None or self._worker is None:
@@ -358,7 +336,7 @@ class PerceptionNode(RobustLifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         if self._pipeline is not None:
-            self._follow_latched_budgets()
+            self._budget_input.follow_latched()
             self._diagnostics.publish(diagnostics_message(
                 self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline,
                 self._log, self._worker, self._arrival.now_s()))

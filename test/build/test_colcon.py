@@ -28,7 +28,7 @@ import admn_ros.msg
 assert prefix in Path(admn_ros.msg.__file__).parents, admn_ros.msg.__file__
 for file in ("config/gdtm.yaml", "config/fastdds_large_images.xml", "launch/gdtm.launch.py", "msg/ComputeBudget.msg"):
     assert (prefix / "share/admn_ros" / file).is_file(), file
-for program in ("admn", "demo", "perception", "replay", "simulator", "watch"):
+for program in ("admn", "demo", "governor", "perception", "replay", "simulator", "watch"):
     assert (prefix / "lib/admn_ros" / program).stat().st_mode & 0o111, program
 """
 
