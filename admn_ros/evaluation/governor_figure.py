@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of the governor at work on a simulated computer that gets warm."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from admn_ros.budget.closed_loop import STEP_S, Scenario, Trace, simulate
+from admn_ros.budget.governor import Reason
+from admn_ros.budget.governor_config import GovernorConfig
+from admn_ros.budget.thermal_plant import Plant
+
+SECONDS = 600.0
+CONFIG = GovernorConfig(default_layers=48)
+PLANT = Plant()
+EVENTS = ((150.0, "another program draws 4 W"), (270.0, "power manager: 10 layers"),
+          (350.0, "its request ends"), (440.0, "sensor silent"), (490.0, "sensor back"))
+COLOURS = {Reason.DEFAULT: "#d5d8dc", Reason.REQUEST: "#aed6f1", Reason.STALE: "#f5b7b1", Reason.CRITICAL: "#cb4335",
+           Reason.TEMPERATURE: "#fad7a0", Reason.RISING: "#abebc6", Reason.BATTERY: "#d2b4de", Reason.POWER: "#a2d9ce"}
+
+
+def scenario() -> Scenario:
+    """The events of the picture: a workload step, a request, a sensor that falls silent."""
+    return Scenario(request=lambda t: 10 if 270.0 <= t < 350.0 else None,
+                    others_w=lambda t: 4.0 if t >= 150.0 else 0.0,
+                    sensed=lambda t: not 440.0 <= t < 490.0)
+
+
+def draw_governor(path: Path) -> Trace:
+    """Simulate and write a PNG: temperature, budget and heat over time. Returns what happened."""
+    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    trace = simulate(CONFIG, PLANT, scenario(), SECONDS)
+    figure, (warmth, budget, heat) = plt.subplots(3, 1, figsize=(11, 8), sharex=True, height_ratios=(3, 3, 1.6),
+                                                  layout="constrained")
+    _draw_temperature(warmth, trace)
+    _draw_budget(budget, trace)
+    _draw_heat(heat, trace)
+    for axes in (warmth, budget, heat):
+        for t_s, _ in EVENTS:
+            axes.axvline(t_s, color="black", lw=0.7, ls=":", alpha=0.7)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
+        axes.set_xlim(0, SECONDS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return trace
+
+
+def summary(trace: Trace) -> str:
+    """The figures of a run in one line."""
+    late = trace.granted[-round(60 / STEP_S):]
+    return (f"highest temperature {max(trace.temperature_c):.1f} C, target {CONFIG.target_c:g} C, limit "
+            f"{CONFIG.limit_c:g} C; {min(late)} to {max(late)} layers in the last minute")
+
+
+def _draw_temperature(axes: Any, trace: Trace) -> None:
+    axes.plot(trace.t_s, trace.temperature_c, color="#c0392b", lw=1.8, label="temperature")
+    fresh = [reading if scenario().sensed(t) else float("nan")
+             for t, reading in zip(trace.t_s, trace.reading_c, strict=True)]
+    axes.step(trace.t_s, fresh, where="post", color="#34495e", lw=0.8, label="what the sensor says")
+    axes.axhline(CONFIG.target_c, color="#27ae60", lw=1.2, ls="--", label="target")
+    axes.axhline(CONFIG.limit_c, color="black", lw=1.2, ls="--", label="limit")
+    axes.set_ylabel("\N{DEGREE SIGN}C")
+    axes.set_ylim(PLANT.ambient_c - 2, CONFIG.limit_c + 3)
+    for index, (t_s, text) in enumerate(EVENTS):
+        axes.text(t_s + 3, PLANT.ambient_c + (3 if index % 2 else 0), text, fontsize=8.5, va="bottom")
+
+
+def _draw_budget(axes: Any, trace: Trace) -> None:
+    """What is granted, over colours that say what bound it."""
+    shown: set[Reason] = set()
+    for reason, run in groupby(zip(trace.reason, trace.t_s, strict=True), key=lambda pair: pair[0]):
+        times = [t for _, t in run]
+        axes.axvspan(times[0], times[-1] + STEP_S, color=COLOURS[reason], lw=0,
+                     label=None if reason in shown else f"bound by: {reason.value}")
+        shown.add(reason)
+    axes.step(trace.t_s, trace.requested, where="post", color="#2471a3", lw=1.4, ls="--", label="requested")
+    axes.step(trace.t_s, trace.granted, where="post", color="black", lw=1.8, label="granted")
+    axes.axhline(CONFIG.safe_layers, color="#922b21", lw=0.8, ls=":", label="safe budget")
+    axes.set_ylabel("layers per frame")
+    axes.set_ylim(0, 50)
+
+
+def _draw_heat(axes: Any, trace: Trace) -> None:
+    axes.stackplot(trace.t_s, trace.own_w, trace.others_w, step="post", labels=["perception", "other programs"],
+                   colors=["#85929e", "#d7bde2"])
+    axes.set_ylabel("watts")
+    axes.set_xlabel("seconds")
