@@ -13,11 +13,11 @@ MAX_LAYERS: Final = 4096
 
 
 def _layers(default: int, text: str) -> int:
-    return Field(default, ge=0, le=MAX_LAYERS, description=text)  # type: ignore[no-any-return]
+    return Field(default, ge=0, le=MAX_LAYERS, description=text)
 
 
 def _number(default: float, low: float, high: float, text: str) -> float:
-    return Field(default, ge=low, le=high, allow_inf_nan=False, description=text)  # type: ignore[no-any-return]
+    return Field(default, ge=low, le=high, allow_inf_nan=False, description=text)
 
 
 class GovernorConfig(Strict):
@@ -64,10 +64,11 @@ class GovernorConfig(Strict):
     temperature_timeout_s: float = _number(5.0, 0.1, 3600.0, "Age at which a temperature is stale.")
     battery_timeout_s: float = _number(60.0, 0.1, 3600.0, "Age at which a battery state is stale.")
     power_timeout_s: float = _number(5.0, 0.1, 3600.0, "Age at which a reading in watts is stale.")
-    require_temperature: bool = Field(False, description="Count it as stale before the first one. Otherwise a "
-                                                         "kind of measurement is watched from its first reading on.")
-    require_battery: bool = Field(False, description="The same for the battery.")
-    require_power: bool = Field(False, description="The same for watts.")
+    require_temperature: bool = Field(default=False, description="Count it as stale before the first one. Otherwise a "
+                                                                     "kind of measurement is watched from its first "
+                                                                     "reading on.")
+    require_battery: bool = Field(default=False, description="The same for the battery.")
+    require_power: bool = Field(default=False, description="The same for watts.")
 
     @model_validator(mode="after")
     def _in_order(self) -> GovernorConfig:

@@ -13,19 +13,22 @@ from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.budget.thermal_plant import Plant
 
 SECONDS = 600.0
-CONFIG = GovernorConfig(default_layers=48)
 PLANT = Plant()
+# What the cooling carries off at the target: (75 - 35) C / (4 C/W), as a good configuration says.
+CONFIG = GovernorConfig(default_layers=48, sustainable_w=10.0)
 EVENTS = ((150.0, "another program draws 4 W"), (270.0, "power manager: 10 layers"),
           (350.0, "its request ends"), (440.0, "sensor silent"), (490.0, "sensor back"))
 COLOURS = {Reason.DEFAULT: "#d5d8dc", Reason.REQUEST: "#aed6f1", Reason.STALE: "#f5b7b1", Reason.CRITICAL: "#cb4335",
            Reason.TEMPERATURE: "#fad7a0", Reason.RISING: "#abebc6", Reason.BATTERY: "#d2b4de", Reason.POWER: "#a2d9ce"}
+LABELS = {Reason.DEFAULT: "all that is asked for", Reason.RISING: "on the way up",
+          Reason.STALE: "bound by a stale sensor", Reason.REQUEST: "bound by a request"}
 
 
 def scenario() -> Scenario:
     """The events of the picture: a workload step, a request, a sensor that falls silent."""
     return Scenario(request=lambda t: 10 if 270.0 <= t < 350.0 else None,
                     others_w=lambda t: 4.0 if t >= 150.0 else 0.0,
-                    sensed=lambda t: not 440.0 <= t < 490.0)
+                    sensed=lambda t: not 440.0 <= t < 490.0, metered=True)
 
 
 def draw_governor(path: Path) -> Trace:
@@ -78,7 +81,7 @@ def _draw_budget(axes: Any, trace: Trace) -> None:
     for reason, run in groupby(zip(trace.reason, trace.t_s, strict=True), key=lambda pair: pair[0]):
         times = [t for _, t in run]
         axes.axvspan(times[0], times[-1] + STEP_S, color=COLOURS[reason], lw=0,
-                     label=None if reason in shown else f"bound by: {reason.value}")
+                     label=None if reason in shown else LABELS.get(reason, f"bound by {reason.value}"))
         shown.add(reason)
     axes.step(trace.t_s, trace.requested, where="post", color="#2471a3", lw=1.4, ls="--", label="requested")
     axes.step(trace.t_s, trace.granted, where="post", color="black", lw=1.8, label="granted")
