@@ -11,28 +11,33 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from admn_ros.config import Count, NotNegative, Positive, Strict
+from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
+from admn_ros.sample import Modality
 from admn_ros.sensing.corruption_presets import PRESET_NAMES
-from admn_ros.training.config import Rate, Seed, Share, Whole
+from admn_ros.training.config import LossConfig, Rate, Seed, Share, Whole
 
 Method = Literal[
-    "upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "mns", "dynmm", "dynmm_strict",
+    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "mns", "dynmm", "dynmm_strict",
     "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "admn_task", "straight_through",
     "progressive", "universal", "neuralsort", "removal_layerdrop", "removal_plain"]
 TITLES: Final[dict[Method, str]] = {
     "upper_bound": "Upper bound", "naive": "Naive allocation", "rgb_only": "RGB only", "depth_only": "Depth only",
-    "static": "Best static allocation", "scratch": "Naive scratch", "mns": "MNS", "dynmm": "DynMM, modality level",
-    "dynmm_strict": "DynMM, modality level, strict", "dynmm_fusion": "DynMM, fusion level",
-    "dynmm_fusion_strict": "DynMM, fusion level, strict", "adamml": "AdaMML", "admn": "ADMN", "admn_ae": "ADMN_AE",
-    "admn_task": "ADMN, task loss only", "straight_through": "ADMN, pure straight-through",
-    "progressive": "ADMN, progressive top-L", "universal": "ADMN, universal controller",
-    "neuralsort": "NeuralSort, universal controller", "removal_layerdrop": "Layers removed, trained with LayerDrop",
+    "radar_only": "Radar only", "static": "Best static allocation", "scratch": "Naive scratch", "mns": "MNS",
+    "dynmm": "DynMM, modality level", "dynmm_strict": "DynMM, modality level, strict",
+    "dynmm_fusion": "DynMM, fusion level", "dynmm_fusion_strict": "DynMM, fusion level, strict", "adamml": "AdaMML",
+    "admn": "ADMN", "admn_ae": "ADMN_AE", "admn_task": "ADMN, task loss only",
+    "straight_through": "ADMN, pure straight-through", "progressive": "ADMN, progressive top-L",
+    "universal": "ADMN, universal controller", "neuralsort": "NeuralSort, universal controller",
+    "removal_layerdrop": "Layers removed, trained with LayerDrop",
     "removal_plain": "Layers removed, trained without LayerDrop"}
+ALONE: Final[dict[Method, Modality]] = {
+    "rgb_only": Modality.RGB, "depth_only": Modality.DEPTH, "radar_only": Modality.RADAR}
 WITHOUT_BUDGET: Final[frozenset[Method]] = frozenset({"upper_bound", "removal_layerdrop", "removal_plain"})
 ONE_SEED: Final[frozenset[Method]] = frozenset({
-    "upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "removal_layerdrop", "removal_plain"})
+    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "removal_layerdrop",
+    "removal_plain"})
 """They have no part of their own that is trained once per seed: the networks they run are those that all share."""
 
 
@@ -108,7 +113,7 @@ class TablesConfig(Strict):
     grid: blocks, in the order in which they are run.
     universal: budgets that universal controllers are trained for.
     seed: of data, of the networks that methods share, and of the searches.
-    precision, batch, clip_norm: of all trainings.
+    precision, batch, clip_norm, loss: of all trainings.
     layerdrop, modality_dropout, full_backbone_dropout: of stage 1, as in `FinetuneConfig`.
     static_step: the best static allocation is searched among multiples of so many layers.
     random_epochs, hard_epochs: of DynMM's fusion level and of AdaMML, out of their effort's epochs.
@@ -125,6 +130,7 @@ class TablesConfig(Strict):
     batch: Count = 64
     precision: Literal["float32", "bfloat16"] = "float32"
     clip_norm: Positive = 5.0
+    loss: LossConfig = LossConfig()
     layerdrop: Rate = 0.2
     modality_dropout: Rate = 0.1
     full_backbone_dropout: Share = 0.1
@@ -182,7 +188,7 @@ def plan(config: TablesConfig) -> list[Cell]:
     for budget in {*config.universal, *(b for block in config.grid for b in block.budgets)}:
         if not least <= budget <= most:
             raise ConfigError("budgets", budget, f"{least} to {most} layers")
-    cells = (cell for block in config.grid for cell in _cells(block, max(model.depths.values())))
+    cells = (cell for block in config.grid for cell in _cells(block, model))
     return list(dict.fromkeys(cells))
 
 
@@ -198,16 +204,21 @@ def only(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
     return [c for c in cells if not wanted or any(text in c.name for text in wanted)]
 
 
-def possible(method: Method, layers: int | None, depth: int) -> bool:
-    """Whether a method can run within a budget: fusion-level DynMM always runs its main modality's whole depth."""
-    return layers is None or not method.startswith("dynmm_fusion") or layers >= depth
+def possible(method: Method, layers: int | None, model: ModelConfig) -> bool:
+    """Whether a method can run within a budget.
+
+    Fusion-level DynMM always runs its main modality's whole depth, and a modality alone must be the model's.
+    """
+    if method in ALONE:
+        return ALONE[method] in model.modalities
+    return layers is None or not method.startswith("dynmm_fusion") or layers >= max(model.depths.values())
 
 
-def _cells(block: Block, depth: int) -> Iterator[Cell]:
+def _cells(block: Block, model: ModelConfig) -> Iterator[Cell]:
     for corruption in block.corruptions:
         for seed in block.seeds:
             for method in block.methods:
                 if method in ONE_SEED and seed != block.seeds[0]:
                     continue
                 budgets = (None,) if method in WITHOUT_BUDGET else block.budgets
-                yield from (Cell(corruption, method, b, seed) for b in budgets if possible(method, b, depth))
+                yield from (Cell(corruption, method, b, seed) for b in budgets if possible(method, b, model))

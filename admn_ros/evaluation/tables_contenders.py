@@ -22,12 +22,12 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import flop_costs, layer_costs
 from admn_ros.budget.flops import judge_flops, task_flops
 from admn_ros.errors import ConfigError
-from admn_ros.evaluation.tables_config import Cell, Method
+from admn_ros.evaluation.tables_config import ALONE, Cell, Method
 from admn_ros.evaluation.tables_training import Part, Trained, Workshop, write_json
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
-from admn_ros.sample import Modality, SampleBatch
+from admn_ros.sample import SampleBatch
 from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.config import (
     AutoencoderConfig,
@@ -49,8 +49,8 @@ from admn_ros.training.switch_policy import SwitchConfig, SwitchPolicy
 
 Run = Callable[[LabeledBatch], Routed]
 POLICIES: Mapping[Method, AllocationPolicy] = {
-    "upper_bound": UpperBound(), "naive": NaiveAllocation(), "rgb_only": OnlyModality(Modality.RGB),
-    "depth_only": OnlyModality(Modality.DEPTH)}
+    "upper_bound": UpperBound(), "naive": NaiveAllocation(),
+    **{method: OnlyModality(modality) for method, modality in ALONE.items()}}
 CONTROLLERS: Mapping[Method, tuple[Mode, Selection]] = {
     "admn": ("supervised", "gumbel"), "admn_ae": ("autoencoder", "gumbel"), "admn_task": ("task", "gumbel"),
     "straight_through": ("supervised", "straight_through"), "progressive": ("supervised", "progressive"),
@@ -99,7 +99,8 @@ class Contenders:
             network = AdmnNetwork(self.model)
             initialize(network, config.seed)
             return Finetune(network, FinetuneConfig(
-                optimizer=optimizer, layerdrop=config.layerdrop if layerdrop else 0.0, ramp_epochs=config.ramp_epochs,
+                optimizer=optimizer, loss=config.loss, layerdrop=config.layerdrop if layerdrop else 0.0,
+                ramp_epochs=config.ramp_epochs,
                 full_backbone_dropout=config.full_backbone_dropout if layerdrop else 0.0,
                 modality_dropout=config.modality_dropout, budgets=(min(config.universal),) if layerdrop else ()))
 
@@ -150,7 +151,7 @@ class Contenders:
             if perceptive is not None:
                 network.qoi.load_state_dict(perceptive.state_dict())
             return Controller(network, ControllerConfig(
-                optimizer=optimizer, mode=mode, selection=selection,
+                optimizer=optimizer, loss=self.config.loss, mode=mode, selection=selection,
                 budgets=self.config.universal if universal else (layers,)))
 
         return self.workshop.part(name, method, self.config.efforts.controller, recipe, seed=seed)
@@ -190,7 +191,7 @@ class Contenders:
         def recipe(optimizer: OptimizerConfig, price: float) -> Expert:
             network = without_controller(AdmnNetwork(expert_config(self.model, layers)))
             initialize(network, self.config.seed)
-            return Expert(network, ExpertConfig(optimizer=optimizer))
+            return Expert(network, ExpertConfig(optimizer=optimizer, loss=self.config.loss))
 
         return self.workshop.part(name, f"expert-{'-'.join(map(str, layers))}", self.config.efforts.expert, recipe,
                                   seed=self.config.seed)
@@ -204,7 +205,7 @@ class Contenders:
             initialize(rival, optimizer.seed)
             for i, known in enumerate(weights):
                 rival.expert(i).load_state_dict(known)
-            return Gate(rival, GateConfig(optimizer=optimizer))
+            return Gate(rival, GateConfig(optimizer=optimizer, loss=self.config.loss))
 
         return self.workshop.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
 
@@ -232,7 +233,7 @@ class Contenders:
             initialize(rival, optimizer.seed)
             for i, known in enumerate(weights):
                 rival.expert(i).load_state_dict(known)
-            return Gate(rival, GateConfig(optimizer=optimizer))
+            return Gate(rival, GateConfig(optimizer=optimizer, loss=self.config.loss))
 
         return recipe
 
@@ -244,8 +245,8 @@ class Contenders:
             initialize(rival, optimizer.seed)
             rival.network.load_state_dict(known, strict=False)
             return FusionGate(rival, FusionGateConfig(
-                optimizer=optimizer, price=price, budget=layers, random_epochs=self.config.random_epochs,
-                hard_epochs=self.config.hard_epochs))
+                optimizer=optimizer, loss=self.config.loss, price=price, budget=layers,
+                random_epochs=self.config.random_epochs, hard_epochs=self.config.hard_epochs))
 
         return recipe
 
@@ -257,7 +258,7 @@ class Contenders:
             initialize(rival, optimizer.seed)
             rival.network.load_state_dict(known)
             return SwitchPolicy(rival, SwitchConfig(
-                optimizer=optimizer, price=price, warm_up_epochs=self.config.random_epochs,
+                optimizer=optimizer, loss=self.config.loss, price=price, warm_up_epochs=self.config.random_epochs,
                 finetune_epochs=self.config.hard_epochs))
 
         return recipe

@@ -6,17 +6,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from admn_ros.evaluation.tables_config import TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.config import ModelConfig
+from admn_ros.evaluation.tables_config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
 from admn_ros.evaluation.tables_scoring import CellResult
 from admn_ros.model.presets import preset
 
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
-CORRUPTIONS = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur"}
+CORRUPTIONS = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
+               "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
+               "room-all": "every kind of corruption"}
 Results = Mapping[Cell, CellResult]
 PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (
     ("Table 1", "localization error within a budget of layers", (
-        "upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "mns", "dynmm", "dynmm_strict",
-        "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort")),
+        "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "mns", "dynmm",
+        "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort")),
     ("Table 5", "what the controller is supervised by", ("admn", "admn_ae", "admn_task")),
     ("Table 6", "how gradients reach the controller", ("admn", "straight_through", "progressive")),
     ("Table 7", "one controller for each budget, and one for all", ("admn", "universal", "neuralsort")))
@@ -27,7 +30,7 @@ def render(config: TablesConfig, results: Results) -> str:
     """All tables of a configuration; what has no result is printed as not run."""
     cells = plan(config)
     corruptions = list(dict.fromkeys(c.corruption for c in cells))
-    depth = max(preset(config.model).depths.values())
+    model = preset(config.model)
     run = sum(cell in results for cell in cells)
     lines = [
         "# Result tables", "",
@@ -44,7 +47,7 @@ def render(config: TablesConfig, results: Results) -> str:
         lines += [f"## {number}: {title}", ""]
         for corruption in corruptions:
             lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "",
-                      *_errors(corruption, methods, cells, results, depth, with_bounds=number == "Table 1"), ""]
+                      *_errors(corruption, methods, cells, results, model, with_bounds=number == "Table 1"), ""]
     lines += ["## What it costs", "", "Over the frames of the test split; worst is the most expensive frame of any "
               "seed. Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
               "training, without the networks it begins from.", ""]
@@ -68,7 +71,7 @@ def _budgets(corruption: str, cells: Iterable[Cell]) -> list[int]:
 
 
 def _errors(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], results: Results,
-            depth: int, with_bounds: bool) -> list[str]:
+            model: ModelConfig, with_bounds: bool) -> list[str]:
     budgets = _budgets(corruption, cells)
     head = [f"| cm | {' | '.join(f'{b} layers' for b in budgets)} |", "|---" * (len(budgets) + 1) + "|"]
     rows = []
@@ -77,11 +80,13 @@ def _errors(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], r
         constant = NOT_RUN if known is None else f"{known.constant_mean_cm:.1f}"
         rows.append(f"| Constant predictor | {' | '.join([constant] * len(budgets))} |")
     for method in methods:
+        if method in ALONE and not possible(method, None, model):
+            continue
         entries = []
         for budget in budgets:
             layers = None if method in WITHOUT_BUDGET else budget
             found = seeds_of(results, corruption, method, layers)
-            entries.append(_error(found) if possible(method, layers, depth) else IMPOSSIBLE)
+            entries.append(_error(found) if possible(method, layers, model) else IMPOSSIBLE)
         rows.append(f"| {TITLES[method]} | {' | '.join(entries)} |")
     return head + rows
 

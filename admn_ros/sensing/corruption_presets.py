@@ -10,6 +10,7 @@ noise are independent. The levels are the paper's where it gives any:
     mmfi-gaussian          RGB sigma {0, .75, 1.5, 2}, depth {0, 2, 3, 4}, independent
     ave-rain-noise         image or audio, never both; outdoors rain with low light or wind, indoors low light or fan
     gdtm-three-modalities  RGB, depth, radar each with probability 1/2 extreme noise (Section 4.3)
+    room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 17, 33, 50 dB above its floor, independent
     room-all               ours: every modality, every kind, continuous severity
 
 Official code that differs is `variant="code"`: the Gaussian presets draw sigma evenly from 0 to the largest
@@ -163,6 +164,8 @@ def corruption_preset(name: str, variant: Variant = "paper", *, depth_max_m: flo
             raise InputError("modalities", "none", "at least one")
         kinds = _room_kinds(depth_max_m, audio_rate_hz)
         return CorruptionPreset(name, variant, tuple(modalities), _room({m: kinds[m] for m in modalities}))
+    if name == "room-gaussian":
+        return CorruptionPreset(name, variant, (_RGB, _RADAR), _room_gaussian)
     if name == "ave-rain-noise":
         return CorruptionPreset(name, variant, (_RGB, _AUDIO), _ave(audio_rate_hz, code))
     if name in _GAUSSIAN:
@@ -178,7 +181,8 @@ _GAUSSIAN: Final = {
     "gdtm-gaussian": ((0.0, 1.0, 2.0, 3.0), (0.0, 0.25, 0.5, 0.75), (3.0, 0.75)),
     "mmfi-gaussian": ((0.0, 0.75, 1.5, 2.0), (0.0, 2.0, 3.0, 4.0), (2.0, 3.0)),
 }
-PRESET_NAMES: Final = (*_GAUSSIAN, "gdtm-lowlight", "gdtm-blur", "ave-rain-noise", "gdtm-three-modalities", "room-all")
+PRESET_NAMES: Final = (*_GAUSSIAN, "gdtm-lowlight", "gdtm-blur", "ave-rain-noise", "gdtm-three-modalities",
+                       "room-gaussian", "room-all")
 
 
 def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -> GaussianNoise:
@@ -201,6 +205,18 @@ def _gaussian(name: str, depth_max_m: float, code: bool) -> Callable[[np.random.
                 for m, sigma in zip((_RGB, _DEPTH), largest, strict=True)}
 
     return continuous if code else levels
+
+
+def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
+    """Four levels for each of RGB and radar, from clean to where a small picture of the room shows nothing."""
+    rgb, radar = (0.0, 0.25, 0.5, 1.0), (0.0, 1 / 3, 2 / 3, 1.0)
+    kinds: dict[Modality, tuple[Corruption, Sequence[float]]] = {
+        _RGB: (GaussianNoise(_RGB, rgb[-1]), rgb), _RADAR: (RadarNoise(), radar)}
+    draws = {}
+    for modality, (corruption, levels) in kinds.items():
+        level = int(rng.integers(len(levels)))
+        draws[modality] = Draw(corruption if level else None, levels[level], level)
+    return draws
 
 
 def _lowlight_conditions(depth_max_m: float) -> list[Draws]:

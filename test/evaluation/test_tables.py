@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from admn_ros.cli import main
 from admn_ros.config import (
     BackboneConfig,
     DepthInput,
@@ -89,10 +90,11 @@ def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
     return Place(data, tmp_path / "work", tmp_path / "out")
 
 
-def result(method: str, layers: int | None, seed: int, mean_cm: float) -> CellResult:
+def result(method: str, layers: int | None, seed: int, mean_cm: float,
+           corruption: str = "room-gaussian") -> CellResult:
     errors = ErrorFigures(mean_cm=mean_cm, median_cm=mean_cm, p95_cm=2 * mean_cm, accuracy=0.5)
     costs = Costs(layers_mean=4.0, layers_max=layers or 24, gflops_mean=0.1, gflops_max=0.2, violations=0)
-    return CellResult(corruption="gdtm-gaussian", method=method, layers=layers, seed=seed, errors=errors,
+    return CellResult(corruption=corruption, method=method, layers=layers, seed=seed, errors=errors,
                       constant_mean_cm=100.0, constant_median_cm=110.0, costs=costs, config="c", command="",
                       torch="", device="cpu")
 
@@ -102,13 +104,13 @@ def test_grids_of_the_repository_are_plans_in_the_order_of_what_matters():
         config = load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")
         cells = plan(config)
         assert len(set(cells)) == len(cells) == len({c.name for c in cells})
-        assert cells[0] == Cell("gdtm-gaussian", "upper_bound", None, 0)
+        assert cells[0].method == "upper_bound" and "gaussian" in cells[0].corruption
     full = {(c.corruption, c.method, c.layers, c.seed) for c in cells}
     for method in ("admn", "admn_ae", "mns", "dynmm", "universal"):
         for budget in (6, 8, 12, 16):
             assert all(("gdtm-blur", method, budget, seed) in full for seed in (0, 1, 2))
     assert ("gdtm-blur", "dynmm_fusion", 8, 0) not in full, "its main modality alone has 12 layers"
-    assert {c.method for c in cells} == set(TITLES)
+    assert {c.method for c in cells} == set(TITLES) - {"radar_only"}
 
 
 def test_a_grid_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -212,3 +214,14 @@ def test_the_constant_answer_is_the_training_mean():
     train = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [torch.nan] * 3])
     test = torch.tensor([[1.0, 1, 5], [1.0, 3, 5], [torch.nan] * 3])
     assert constant_cm(train, test)[0] == 200.0
+
+
+def test_the_command_lists_renders_and_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    grid = str(ROOT / "config/tables/small.yaml")
+    assert main(["tables", grid, "--out", str(tmp_path), "--only", "gaussian-admn-L06", "--list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert listed[0] == "room-gaussian-admn-L06-s0  not run" and len(listed) == 3
+    assert main(["tables", grid, "--out", str(tmp_path)]) == 2
+    assert "--data" in capsys.readouterr().err
+    assert main(["tables", grid, "--out", str(tmp_path), "--render"]) == 0
+    assert NOT_RUN in (tmp_path / "tables.md").read_text()
