@@ -34,12 +34,30 @@ def add_commands(commands: Commands) -> None:
                           "static:rgb=6,depth=6")
     new.add_argument("--kind", default="auto", choices=KINDS, help="of the source (default: by its files)")
     new.add_argument("--split", default="test_time", help="of a dataset (default: test_time)")
-    new.add_argument("--limit", type=int, help="at most so many frames")
+    new.add_argument("--limit", type=int, help="at most so many frames, evenly spread; of each bag")
     new.add_argument("--seed", type=int, default=0, help="of corruptions and intervals (default: 0)")
     new.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     new.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
     new.add_argument("--force", action="store_true", help="replace an evaluation that is there")
+    _add_bag_options(new.add_argument_group("bags"))
+
+
+def _add_bag_options(bags: argparse._ArgumentGroup) -> None:
+    bags.add_argument("--sensors", type=Path, metavar="FILE", help="deployment file, such as config/gdtm.yaml: topics")
+    bags.add_argument("--truth", help="topic of poses, tf:FRAME, or a CSV or TUM file "
+                                      "(default: /ground_truth/pose, if there)")
+    bags.add_argument("--true-class", metavar="CLASS", help="class of the target all through (default: as simulated)")
+    bags.add_argument("--align", default="linear", choices=("linear", "nearest"), help="between true positions")
+    bags.add_argument("--max-gap-s", type=float, default=0.1, help="further apart, they say nothing (default: 0.1)")
+    bags.add_argument("--offset-s", type=float, default=0.0, help="added to the truth's stamps (default: 0)")
+    bags.add_argument("--search-s", type=float, default=0.0, help="look for the offset so far around (default: 0)")
+    bags.add_argument("--hold-s", type=float, default=2.0, help="a corruption holds so long (default: 2)")
+    bags.add_argument("--trace", type=Path, metavar="FILE", help="CSV time_s,limit,unit: one more budget")
+    bags.add_argument("--recorded-budgets", nargs="?", const="/admn/budget", metavar="TOPIC",
+                      help="the bag's own budgets: one more (default: /admn/budget)")
+    bags.add_argument("--governor", nargs="?", const="", metavar="FILE",
+                      help="what the governor would grant on the bag's temperatures, battery and requests: one more")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -47,17 +65,32 @@ def _evaluate(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.plan import EvaluationPlan
     from admn_ros.evaluation.run import evaluate
 
+    kind = _kind(options.source, options.kind)
     plan = parse_config(EvaluationPlan, {
-        "sources": [str(s) for s in options.source], "kind": _kind(options.source, options.kind),
+        "sources": [str(s) for s in options.source], "kind": kind,
         "split": options.split, "model": str(options.model), "corruptions": options.corruption,
         "variant": options.variant, "budgets": [_limit(b) for b in options.budgets], "unit": options.unit,
         "policies": options.policy, "seed": options.seed, "limit": options.limit, "rate_hz": options.rate_hz,
-        "device": options.device}, "arguments")
+        "device": options.device, "bag": _bag_plan(options) if kind == "bag" else None}, "arguments")
     with progress_bar("frames") as progress:
         results = evaluate(plan, options.out, jobs=options.jobs, resume=options.resume, force=options.force,
                            progress=progress)
     _print(results)
     print(options.out)
+
+
+def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:
+    from admn_ros.config import DeploymentConfig, load_config
+    from admn_ros.errors import InputError
+
+    if options.sensors is None:
+        raise InputError("--sensors", "nothing", "a deployment file with the bags' topics, such as config/gdtm.yaml")
+    deployment = load_config(DeploymentConfig, options.sensors)
+    return {"deployment": deployment.model_dump(mode="json"), "truth": options.truth,
+            "true_class": options.true_class, "align": options.align, "max_gap_s": options.max_gap_s,
+            "offset_s": options.offset_s, "search_s": options.search_s, "hold_s": options.hold_s,
+            "trace": None if options.trace is None else str(options.trace),
+            "recorded_budgets": options.recorded_budgets, "governor": options.governor}
 
 
 def _kind(sources: list[Path], kind: str) -> str:
@@ -88,7 +121,7 @@ def _print(results: Mapping[str, Any]) -> None:
                   "layers", "over", title=f"{model['name']}, 95 % intervals by scene", title_justify="left")
     for cell in results["cells"]:
         table.add_row(*_row(cell))
-    Console(highlight=False, width=None if CONSOLE.is_terminal else 140).print(table)
+    Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
     known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
     if known:
         print(f"knowing nothing but the mean position: {known[0]:.1f} cm")

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from admn_ros.evaluation.metrics import Floats, Whole
 
 ROUNDS = 1000
+FEWEST_SCENES = 5
+"""Of fewer scenes there are too few different draws to say anything."""
 _CHUNK = 2_000_000
 
 Interval = tuple[float, float]
@@ -41,7 +43,7 @@ class SceneBootstrap:
         return rng.multinomial(self.scenes, np.full(self.scenes, 1 / self.scenes), size=self.rounds).astype(np.int64)
 
     def of_mean(self, values: Floats, scene: Whole) -> Interval | None:
-        """95 % interval of the mean of values (N,) of the scenes (N,); None with fewer than two scenes."""
+        """95 % interval of the mean of values (N,) of the scenes (N,); None with too few of them."""
         sums = np.bincount(scene, weights=values, minlength=self.scenes)
         counts = np.bincount(scene, minlength=self.scenes).astype(np.float64)
 
@@ -76,7 +78,7 @@ class SceneBootstrap:
         return self._interval(lambda draws: figure(np.tensordot(draws, counts, axes=1)), scene)
 
     def _interval(self, figure: Callable[[Whole], Floats], scene: Whole) -> Interval | None:
-        if len(np.unique(scene)) < 2:
+        if len(np.unique(scene)) < FEWEST_SCENES:
             return None
         drawn = figure(self.draws)
         low, high = np.nanquantile(drawn, [0.025, 0.975])

@@ -3,29 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
 from admn_ros.datasets.source import SampleSource
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.evaluation.evaluator import Evaluator
-from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
-from admn_ros.evaluation.records import FrameRows
-from admn_ros.sample import Modality
-from admn_ros.sensing.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
+from admn_ros.evaluation.budgets import ConstantBudget
+from admn_ros.evaluation.evaluator import Evaluator, variants_of
+from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.evaluation.records import Columns, FrameRows
+from admn_ros.evaluation.replay import Figures, Told, Unit, preset_for
+from admn_ros.inference.engine import Engine
 from admn_ros.training.config import DataConfig
 from admn_ros.training.sources import open_source
 
 BLOCK = 50
 """Where a dataset does not say which recording a sample is of, so many neighbours count as one."""
-Told = Callable[[int], None]
-"""Called with the frames done since the last call."""
+PIECE = 50
+"""Samples in a piece: small enough that little is lost by an interruption."""
 
 
 @runtime_checkable
@@ -37,65 +36,71 @@ class KnowsRecording(Protocol):
         ...
 
 
-def preset_for(name: str, plan: EvaluationPlan, config: ModelConfig, audio_rate_hz: int) -> CorruptionPreset | None:
-    """The preset of a corruption for a model's inputs; None for clean."""
-    if name == CLEAN:
-        return None
-    depth = config.modalities.get(Modality.DEPTH)
-    depth_max_m = depth.input.max_m if depth is not None and isinstance(depth.input, DepthInput) else DEPTH_MAX_M
-    return corruption_preset(name, plan.variant, depth_max_m=depth_max_m, audio_rate_hz=audio_rate_hz,
-                             modalities=tuple(config.modalities))
-
-
 class DatasetReplay:
-    """The evaluated samples of one split.
+    """One split of a dataset. See `admn_ros.evaluation.replay.Replay`.
 
     Raises:
-        InputError: the dataset cannot be read, or is empty.
+        InputError: the dataset cannot be read, is empty, or has other classes than the model.
+        ModelError: the model cannot be used.
     """
 
     def __init__(self, plan: EvaluationPlan) -> None:
-        (folder,) = plan.sources
-        if plan.kind == "bag":
-            raise ConfigError("kind", plan.kind, "a dataset")
-        self._plan = plan
-        self._source: SampleSource = open_source(DataConfig(source=plan.kind, folder=folder), plan.split)
-        length = len(self._source)
-        if not length:
-            raise InputError(f"{folder}: {plan.split}", "no samples", "at least one")
-        wanted = length if plan.limit is None else min(plan.limit, length)
-        self.indices: list[int] = np.linspace(0, length - 1, wanted).round().astype(int).tolist()
-        self.name = Path(folder).name
+        if plan.kind == "bag" or len(plan.sources) != 1:
+            raise ConfigError("source", ", ".join(plan.sources), "one dataset, or bags")
+        self._plan, self._name = plan, Path(plan.sources[0]).name
+        self._source: SampleSource = open_source(DataConfig(source=plan.kind, folder=plan.sources[0]), plan.split)
+        if not len(self._source):
+            raise InputError(f"{plan.sources[0]}: {plan.split}", "no samples", "at least one")
+        # One thread: sums in another order would differ in the last bits.
+        self.engine = Engine(plan.model, plan.device, threads=1)
+        self._variants = variants_of(plan.policies, [ConstantBudget(limit, plan.unit) for limit in plan.budgets])
+        self._evaluator = Evaluator(self.engine, self._variants, plan.rate_hz)
+        classes = list(self.engine.config.classes)
+        found = list(getattr(self._source, "classes", classes))
+        if found != classes:
+            raise InputError(f"{self._name}: classes", ", ".join(found), f"{', '.join(classes)}, the model's")
 
-    def __len__(self) -> int:
-        return len(self._source)
+    def units(self) -> list[Unit]:
+        """See `Replay`."""
+        indices = self._indices()
+        return [Unit(f"{corruption}-{i // PIECE:05d}", corruption, 0, piece, len(piece))
+                for corruption in self._plan.corruptions for i in range(0, len(indices), PIECE)
+                for piece in [tuple(indices[i:i + PIECE])]]
 
-    def check(self, config: ModelConfig) -> None:
-        """Refuse a dataset whose labels are not the model's classes.
+    def labels(self) -> list[Figures]:
+        """See `Replay`."""
+        return [v.label for v in self._variants]
 
-        Raises:
-            InputError: the classes differ.
-        """
-        classes = getattr(self._source, "classes", None)
-        if classes is not None and list(classes) != list(config.classes):
-            raise InputError(f"{self.name}: classes", ", ".join(classes), f"{', '.join(config.classes)}, the model's")
-
-    def run(self, corruption: str, indices: list[int], evaluator: Evaluator, rows: FrameRows,
-            told: Told) -> Iterator[FrameRows]:
-        """Evaluate samples under a corruption; gives the rows once all are done.
-
-        Raises:
-            InputError: a sample cannot be read, or does not fit the model.
-        """
-        config = evaluator.engine.config
-        rate_hz = self._source[0].audio_rate_hz or 16000
-        preset = preset_for(corruption, self._plan, config, rate_hz)
+    def run(self, unit: Unit, told: Told) -> Iterator[Columns]:
+        """See `Replay`."""
+        config = self.engine.config
+        preset = preset_for(unit.corruption, self._plan, config, self._source[0].audio_rate_hz or 16000)
         corrupted = None if preset is None else CorruptedSource(self._source, preset, self._plan.seed)
-        for index in indices:
+        rows = FrameRows(config)
+        for index in unit.indices:
             readings, labels = (self._source[index], {}) if corrupted is None else corrupted.labeled(index)
-            evaluator.run(rows, index, self._recording(index), readings.sample(config), labels)
+            self._evaluator.run(rows, index, self._recording(index), readings.sample(config), labels)
             told(1)
-        yield rows
+        yield rows.take()
+
+    def said(self, unit: Unit) -> Figures:
+        """See `Replay`."""
+        return {"frames": len(unit.indices)}
+
+    def with_truth(self, unit: Unit, columns: Columns) -> Columns:
+        """See `Replay`: samples bring their truth."""
+        return columns
+
+    def describe(self) -> Figures:
+        """See `Replay`."""
+        return {"kind": self._plan.kind, "name": self._name, "split": self._plan.split,
+                "frames_there": len(self._source), "scene": "a recording of the dataset"
+                if isinstance(self._source, KnowsRecording) else f"{BLOCK} samples that follow one another"}
+
+    def _indices(self) -> list[int]:
+        length, limit = len(self._source), self._plan.limit
+        found: list[int] = np.linspace(0, length - 1, min(limit or length, length)).round().astype(int).tolist()
+        return found
 
     def _recording(self, index: int) -> str:
         if isinstance(self._source, KnowsRecording):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.evaluation.budgets import BudgetSource
@@ -22,6 +23,11 @@ class Variant:
 
     policy: str
     budget: BudgetSource
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """JSON that names it in the results."""
+        return {"policy": self.policy, "budget": self.budget.label}
 
 
 def variants_of(policies: Sequence[str], budgets: Sequence[BudgetSource]) -> list[Variant]:

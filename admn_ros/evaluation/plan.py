@@ -63,7 +63,7 @@ class EvaluationPlan(Strict):
     budgets: limits in `unit`, per frame; null for everything.
     policies: names of `admn_ros.evaluation.policies`.
     seed: of corruptions and bootstrap.
-    limit: at most so many frames, evenly spread over a dataset; of a bag the first ones.
+    limit: at most so many frames, evenly spread over a dataset, or over each bag.
     rate_hz: frames per second, for budgets in watts.
     """
 
@@ -110,7 +110,12 @@ class EvaluationPlan(Strict):
             InputError: a source or the model cannot be read.
         """
         sources = [{"name": Path(s).name, "fingerprint": source_fingerprint(Path(s), self)} for s in self.sources]
-        return {"settings": self.settings, "sources": sources,
+        settings = self.settings
+        for name in ("truth", "trace", "governor"):
+            file = Path(settings["bag"][name] or "") if settings["bag"] else Path()
+            if file.is_file():
+                settings["bag"][name] = {"name": file.name, "fingerprint": _fingerprint([file], file.parent)}
+        return {"settings": settings, "sources": sources,
                 "model": {"name": Path(self.model).name, "fingerprint": model_fingerprint(Path(self.model))}}
 
 

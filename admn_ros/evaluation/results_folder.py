@@ -112,18 +112,14 @@ class ResultsFolder:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def read_units(self, units: Iterable[str]) -> tuple[Columns, list[dict[str, Any]]]:
-        """Columns of finished pieces one after another, and what was said of each.
+    def read_unit(self, unit: str) -> tuple[Columns, dict[str, Any]]:
+        """Columns of a finished piece, and what was said of it.
 
         Raises:
             InputError: a file is broken.
         """
-        parts, said = [], []
-        for unit in units:
-            folder = self.path / PARTS / unit
-            parts += [read_columns(file) for file in sorted(folder.glob("*.npz"))]
-            said.append(read_json(folder / UNIT))
-        return join(parts), said
+        folder = self.path / PARTS / unit
+        return join([read_columns(file) for file in sorted(folder.glob("*.npz"))]), read_json(folder / UNIT)
 
     def finish(self, results: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
         """Write figures, results last, and remove the pieces."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation import metrics
-from admn_ros.evaluation.bootstrap import Interval, SceneBootstrap
+from admn_ros.evaluation.bootstrap import FEWEST_SCENES, Interval, SceneBootstrap
 from admn_ros.evaluation.metrics import CDF_AT_CM, COVERAGES, Floats, Whole
 from admn_ros.evaluation.records import Columns
 
@@ -181,7 +181,7 @@ class Cell:
         judged = any(f["n"] for f in found["qoi"].values())
         return {"error_cm": place, "cdf": place, "nll": place, "coverage": place, "constant": place,
                 "classes": "no frame has both an estimate and a true class" if found["classes"] is None else "",
-                "intervals": "one scene alone; intervals need two" if scenes < 2 else "",
+                "intervals": f"{scenes} scenes; intervals need {FEWEST_SCENES}" if scenes < FEWEST_SCENES else "",
                 "qoi": "" if judged else "no QoI: the model did not learn to judge, or nothing was judged"}
 
 

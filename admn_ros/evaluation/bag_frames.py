@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a recording in its own time, by the node's own synchronizer: what came first is heard first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from admn_ros.errors import InputError
+from admn_ros.inference.pipeline import InputHealth, Pipeline
+from admn_ros.recordings.bag_messages import AUDIO_FRAME, IMAGE
+from admn_ros.recordings.bags import BagReader
+from admn_ros.sample import Modality, SensorFrame, SensorKey
+
+NODE = "/admn"
+"""Name of the perception node, for topics of its own (`~/...`)."""
+COMPRESSED = "sensor_msgs/msg/CompressedImage"
+POLL_S = 0.01
+RUN_OUT_S = 0.5
+"""As the replay node does: time goes on in such steps between messages, and so long after the last one."""
+
+Hear = Callable[[str, Any, float], None]
+Reading = tuple[SensorFrame, float]
+
+
+def bag_inputs(bag: BagReader, pipeline: Pipeline) -> tuple[dict[str, SensorKey], list[str]]:
+    """The configured topics that the bag has, and those that it lacks.
+
+    Raises:
+        InputError: the bag has no messages, none of the topics, or one of another type.
+    """
+    if not bag.message_count:
+        raise InputError(str(bag.path), "0 messages", "a recording with messages")
+    wanted = {absolute(entry.topic): key for key, entry in pipeline.inputs.items()}
+    there = {topic: key for topic, key in wanted.items() if topic in bag.topics and bag.topics[topic].count}
+    if not there:
+        raise InputError(f"{bag.path}: topics", ", ".join(bag.topics), f"at least one of {', '.join(wanted)}, "
+                                                                       "or another deployment file")
+    for topic, key in there.items():
+        expected = AUDIO_FRAME if key.modality is Modality.AUDIO else \
+            COMPRESSED if pipeline.inputs[key].compressed else IMAGE
+        if bag.topics[topic].type != expected:
+            raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
+    return there, [topic for topic in wanted if topic not in there]
+
+
+def absolute(topic: str) -> str:
+    """A topic's full name, for a node called `NODE`."""
+    return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
+
+
+def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKey], others: Mapping[str, str],
+               hear: Hear) -> Iterator[Reading]:
+    """Frames with the time, seconds, at which they were complete.
+
+    Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
+    used is counted in `pipeline.health`, and the next one is read.
+
+    Args:
+        bag: the recording.
+        pipeline: of the model; it starts afresh.
+        inputs: by topic.
+        others: topics besides, whose messages go to `hear`.
+        hear: gets topic, message and time.
+
+    Raises:
+        InputError: the recording is broken.
+    """
+    pipeline.restart()
+    pipeline.health.update({key: InputHealth() for key in pipeline.inputs})
+    now_s = -math.inf
+    for topic, stamp_ns, raw in bag.raw([*inputs, *others]):
+        arrived_s = max(now_s, stamp_ns * 1e-9)
+        while now_s + POLL_S < arrived_s and now_s > -math.inf:
+            now_s += POLL_S
+            yield from _at(pipeline.poll(now_s), now_s)
+        now_s = arrived_s
+        if topic in inputs:
+            yield from _at(_receive(bag, pipeline, inputs[topic], topic, raw, now_s), now_s)
+        else:
+            _overhear(bag, topic, raw, now_s, hear)
+    for _ in range(round(RUN_OUT_S / POLL_S)):
+        now_s += POLL_S
+        yield from _at(pipeline.poll(now_s), now_s)
+
+
+def _receive(bag: BagReader, pipeline: Pipeline, key: SensorKey, topic: str, raw: bytes,
+             now_s: float) -> list[SensorFrame]:
+    try:
+        return pipeline.receive(key, bag.deserialize(topic, raw), now_s)
+    except InputError as error:
+        pipeline.health[key].refuse(error)
+        return []
+
+
+def _overhear(bag: BagReader, topic: str, raw: bytes, now_s: float, hear: Hear) -> None:
+    try:
+        hear(topic, bag.deserialize(topic, raw), now_s)
+    except InputError:
+        return  # as the node: what was in force stays
+
+
+def _at(frames: list[SensorFrame], now_s: float) -> Iterator[Reading]:
+    return ((frame, now_s) for frame in frames)

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags through the evaluator: corrupted frame by frame, with budgets that can change, and with truth from apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.governor_config import GovernorConfig
+from admn_ros.config import AudioInput, load_config
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.evaluation.bag_frames import absolute, bag_frames, bag_inputs
+from admn_ros.evaluation.budgets import BudgetSource, ConstantBudget, RecordedBudgets, TracedBudget
+from admn_ros.evaluation.evaluator import Evaluator, variants_of
+from admn_ros.evaluation.frame_corruption import FrameCorruption
+from admn_ros.evaluation.governed_budget import GovernedBudget
+from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
+from admn_ros.evaluation.records import Columns, FrameRows
+from admn_ros.evaluation.replay import Figures, Told, Unit, preset_for
+from admn_ros.evaluation.truth import NS, Offset, Track, search_offset
+from admn_ros.evaluation.truth_sources import find_track, noted_class
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.recordings.bags import BagReader
+from admn_ros.sample import Modality
+
+CHUNK = 512
+"""Frames that are held in memory before they are written."""
+SCENE_S = 10.0
+ENOUGH_BAGS = 5
+"""From so many bags on each counts as one scene; of fewer, stretches of `SCENE_S` seconds do."""
+
+
+class BagReplay:
+    """Recordings and a model. See `admn_ros.evaluation.replay.Replay`.
+
+    Raises:
+        InputError: a bag, its truth or a trace cannot be used.
+        ModelError: the model cannot be used.
+        ConfigError: the model does not know an input of the deployment.
+    """
+
+    def __init__(self, plan: EvaluationPlan) -> None:
+        if plan.bag is None:
+            raise ConfigError("sensors", "no deployment file", "one, with the topics of the bags")
+        self._plan, self._bag_plan = plan, plan.bag
+        # One thread: sums in another order would differ in the last bits.
+        self._pipeline = Pipeline(Path(plan.model), plan.bag.deployment, plan.device, threads=1)
+        self.engine = self._pipeline.engine
+        self._paths = [Path(source) for source in plan.sources]
+        self._names = _distinct(self._paths)
+        self._stats: dict[str, Figures] = {}
+        self._offsets: dict[int, Offset] = {}
+        self._tracks: list[tuple[Track | None, str]] = []
+        self._frames: list[int] = []
+        self._classes: list[int] = []
+        self._missing: list[list[str]] = []
+        self._starts: list[int] = []
+        for path in self._paths:
+            with BagReader(path) as bag:
+                self._look_at(bag)
+        self._labels = [v.label for v in variants_of(plan.policies, self._budgets(0))]
+        Evaluator(self.engine, variants_of(plan.policies, self._budgets(0)), plan.rate_hz)
+
+    def _look_at(self, bag: BagReader) -> None:
+        """Refuse what cannot be evaluated before anything else is done."""
+        inputs, missing = bag_inputs(bag, self._pipeline)
+        self._frames.append(max(bag.topics[topic].count for topic in inputs))
+        self._missing.append(missing)
+        self._starts.append(bag.start_ns)
+        self._tracks.append(find_track(bag, self._bag_plan.truth, self.engine.config.frame_id))
+        name, classes = self._bag_plan.true_class or noted_class(bag), self.engine.config.classes
+        if self._bag_plan.true_class is not None and name not in classes:
+            raise InputError("true class", name, ", ".join(classes))
+        self._classes.append(classes.index(name) if name in classes else -1)
+
+    def units(self) -> list[Unit]:
+        """See `Replay`."""
+        limit = self._plan.limit
+        return [Unit(f"{corruption}-{k:05d}", corruption, k, (), frames if limit is None else min(limit, frames))
+                for corruption in self._plan.corruptions for k, frames in enumerate(self._frames)]
+
+    def labels(self) -> list[Figures]:
+        """See `Replay`."""
+        return self._labels
+
+    def run(self, unit: Unit, told: Told) -> Iterator[Columns]:
+        """See `Replay`."""
+        pipeline, config, name = self._pipeline, self.engine.config, self._names[unit.source]
+        budgets = self._budgets(unit.source)
+        evaluator = Evaluator(self.engine, variants_of(self._plan.policies, budgets), self._plan.rate_hz)
+        corrupted = self._corruption(unit.corruption)
+        every, rows, number, start_ns = self._every(unit), FrameRows(config), -1, self._starts[unit.source]
+        with BagReader(self._paths[unit.source]) as bag:
+            inputs, _ = bag_inputs(bag, pipeline)
+            others = _heard(bag, budgets)
+
+            def hear(topic: str, message: Any, now_s: float) -> None:
+                for budget in others[topic]:
+                    budget.hear(topic, message, now_s)
+
+            for number, (frame, now_s) in enumerate(bag_frames(bag, pipeline, inputs, dict.fromkeys(others, ""), hear)):
+                if number % every:
+                    continue
+                seen, labels = corrupted(frame)
+                seconds = (frame.stamp_ns - start_ns) / NS
+                scene = name if len(self._paths) >= ENOUGH_BAGS else f"{name} {int(seconds // SCENE_S) * SCENE_S:+g} s"
+                evaluator.run(rows, number, scene, pipeline.prepare(seen), labels, now_s)
+                told(1)
+                if len(rows) == CHUNK:
+                    yield rows.take()
+            if number < 0:
+                raise InputError(f"{bag.path}: frames", f"none; {self._refusals()}", "messages that can be used")
+        self._stats[unit.name] = self._stats_of(number + 1)
+        yield rows.take()
+
+    def said(self, unit: Unit) -> Figures:
+        """See `Replay`."""
+        return self._stats[unit.name]
+
+    def with_truth(self, unit: Unit, columns: Columns) -> Columns:
+        """See `Replay`."""
+        track, _ = self._tracks[unit.source]
+        label = np.full(len(columns["index"]), self._classes[unit.source], np.int64)
+        if track is None:
+            return {**columns, "label": label}
+        plan = self._bag_plan
+        offset = self._offsets.get(unit.source)
+        if offset is None:
+            offset = self._offsets[unit.source] = self._offset(track, columns)
+        position_m = track.at(columns["stamp_ns"], plan.align, plan.max_gap_s, offset.seconds)
+        return {**columns, "position_m": position_m, "label": label}
+
+    def describe(self) -> Figures:
+        """See `Replay`."""
+        bags = []
+        for k, name in enumerate(self._names):
+            track, why = self._tracks[k]
+            offset = self._offsets.get(k, Offset(self._bag_plan.offset_s))
+            bags.append({"name": name, "topics_missing": self._missing[k], "frames_about": self._frames[k],
+                         "truth": None if track is None else {
+                             "from": track.origin, "positions": len(track.stamps_ns), "offset_s": offset.seconds,
+                             "offset_searched": offset.searched, "offset_at_edge": offset.at_edge},
+                         "why_no_truth": why or None})
+        by_bag = len(self._paths) >= ENOUGH_BAGS
+        return {"kind": "bag", "bags": bags, "scene": "a bag" if by_bag else f"{SCENE_S:g} s of a bag"}
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _budgets(self, source: int) -> list[BudgetSource]:
+        """Fresh budgets for one pass over one bag."""
+        plan, bag, start_s = self._plan, self._bag_plan, self._starts[source] * 1e-9
+        budgets: list[BudgetSource] = [ConstantBudget(limit, plan.unit) for limit in plan.budgets]
+        if bag.trace is not None:
+            budgets.append(TracedBudget(Path(bag.trace), start_s))
+        if bag.recorded_budgets is not None:
+            budgets.append(RecordedBudgets(absolute(bag.recorded_budgets),
+                                           Budget.of(bag.deployment.budget, "deployment file")))
+        if bag.governor is not None:
+            law = load_config(GovernorConfig, bag.governor) if bag.governor else GovernorConfig()
+            budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))
+        return budgets
+
+    def _corruption(self, name: str) -> FrameCorruption:
+        audio = self.engine.config.modalities.get(Modality.AUDIO)
+        rate_hz = audio.input.sample_rate_hz if audio is not None and isinstance(audio.input, AudioInput) else 16000
+        preset = None if name == CLEAN else preset_for(name, self._plan, self.engine.config, rate_hz)
+        return FrameCorruption(preset, self._plan.seed, self._bag_plan.hold_s)
+
+    def _every(self, unit: Unit) -> int:
+        """Of how many frames one is evaluated."""
+        return max(1, -(-self._frames[unit.source] // self._plan.limit)) if self._plan.limit else 1
+
+    def _offset(self, track: Track, columns: Columns) -> Offset:
+        plan = self._bag_plan
+        if not plan.search_s:
+            return Offset(plan.offset_s)
+        axes = len(self.engine.config.localization.min_m)
+        return search_offset(track, columns["stamp_ns"], columns["mean_m"][:, -1, :axes], align=plan.align,
+                             max_gap_s=plan.max_gap_s, around_s=plan.offset_s, within_s=plan.search_s)
+
+    def _stats_of(self, frames: int) -> Figures:
+        stats = self._pipeline.synchronizer.stats()
+        inputs = {str(key): {
+            "received": s.received, "refused": self._pipeline.health[key].refused,
+            "last_refusal": self._pipeline.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
+            "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
+        return {"frames": frames, "resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
+
+    def _refusals(self) -> str:
+        said = [f"{key}: {h.refused} refused, the last because of {h.last_error}"
+                for key, h in self._pipeline.health.items() if h.refused]
+        return "; ".join(said) or "no message was refused"
+
+
+def _heard(bag: BagReader, budgets: list[BudgetSource]) -> dict[str, list[BudgetSource]]:
+    """Topics of the bag that budgets want to hear."""
+    found: dict[str, list[BudgetSource]] = {}
+    for budget in budgets:
+        for topic, kind in budget.topics.items():
+            names = [t for t, i in bag.topics.items() if i.type == kind and topic in (t, f"*{kind}")]
+            if not names and not topic.startswith("*") and isinstance(budget, RecordedBudgets):
+                raise InputError(f"{bag.path}: recorded budgets", f"no topic {topic} of {kind}", ", ".join(bag.topics))
+            for name in names:
+                found.setdefault(name, []).append(budget)
+    return found
+
+
+def _distinct(paths: list[Path]) -> list[str]:
+    """Names of the bags; equal ones with their folder before them, or with a number."""
+    names = [path.name for path in paths]
+    longer = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 else p.name for p in paths]
+    return [n if longer.count(n) == 1 else f"{n} ({k})" for k, n in enumerate(longer)]

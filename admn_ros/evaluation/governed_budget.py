@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The governor in a recording's time: temperatures, battery, watts and requests as they were recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from admn_ros.budget.battery import Battery
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import ModelCosts
+from admn_ros.budget.diagnostic_text import read_status
+from admn_ros.budget.governor import Governor
+from admn_ros.budget.governor_config import GovernorConfig
+from admn_ros.evaluation.budgets import read_budget
+from admn_ros.recordings.bag_messages import COMPUTE_BUDGET, TEMPERATURE
+
+PERIOD_S = 0.2
+"""How often the governor decides, as the node's default."""
+BATTERY = "sensor_msgs/msg/BatteryState"
+DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+WATTS = "std_msgs/msg/Float32"
+_CHARGING = {1, 4}  # POWER_SUPPLY_STATUS_CHARGING, _FULL
+
+
+class GovernedBudget:
+    """What the governor would have granted, had it run while this was recorded.
+
+    Every Temperature, BatteryState, DiagnosticArray and ComputeBudget of the recording is heard, and Float32 on
+    /watts. The recorded temperatures are what they were: they do not answer to what the governor grants.
+
+    Args:
+        config: of the law.
+        costs: of the model.
+        name: of the configuration, for the results.
+    """
+
+    def __init__(self, config: GovernorConfig, costs: ModelCosts, name: str) -> None:
+        self._governor, self._name = Governor(config, costs), name
+        self._next_s: float | None = None
+        self._grant: Budget | None = None
+
+    @property
+    def label(self) -> dict[str, Any]:
+        """See `BudgetSource`."""
+        return {"from": f"governor {self._name}".strip()}
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """See `BudgetSource`."""
+        return {f"*{kind}": kind for kind in (TEMPERATURE, BATTERY, DIAGNOSTICS, COMPUTE_BUDGET)} | {"/watts": WATTS}
+
+    def hear(self, topic: str, message: Any, now_s: float) -> None:
+        """See `BudgetSource`."""
+        self.at(now_s)
+        law = self._governor
+        if hasattr(message, "valid_for"):
+            budget, priority, valid_for_s = read_budget(message)
+            law.request(budget, priority, valid_for_s, now_s)
+        elif hasattr(message, "status"):
+            self._diagnostics(message, now_s)
+        elif hasattr(message, "percentage"):
+            battery = Battery(message.percentage, message.power_supply_status in _CHARGING)
+            law.battery(message.header.frame_id or "battery", battery, now_s)
+        elif hasattr(message, "temperature"):
+            law.temperature(message.header.frame_id or "temperature", message.temperature, now_s)
+        else:
+            law.watts("watts", message.data, now_s)
+
+    def at(self, now_s: float) -> Budget:
+        """See `BudgetSource`."""
+        if self._next_s is None:
+            self._next_s = now_s
+        while self._grant is None or self._next_s <= now_s:
+            self._grant = self._governor.step(self._next_s).budget("governor")
+            self._next_s += PERIOD_S
+        return self._grant
+
+    def _diagnostics(self, message: Any, now_s: float) -> None:
+        for status in message.status:
+            found = read_status(status.name, status.message, [(v.key, v.value) for v in status.values])
+            for name, celsius in found.temperatures_c.items():
+                self._governor.temperature(name, celsius, now_s)
+            for name, watts in found.watts.items():
+                self._governor.watts(name, watts, now_s)
+            for name in found.offline:
+                self._governor.temperature_off(name)
