@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A narrow model, a made-up dataset and made-up bags of a bright spot, all made in a second."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from admn_ros.config import (
+    AudioInput,
+    BackboneConfig,
+    DeploymentConfig,
+    DepthInput,
+    FusionConfig,
+    ModalityConfig,
+    ModelConfig,
+    QoiConfig,
+    RgbInput,
+    parse_config,
+)
+from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings import shards
+from admn_ros.recordings.bags import BagWriter
+from admn_ros.sample import Modality
+
+torch.set_num_threads(1)
+NARROW = BackboneConfig(dim=32, depth=3, heads=2, mlp_ratio=2.0, patch=(8, 8))
+CLASSES = ("red_car", "green_car", "none")
+POSES = {"node1": {"x_m": 0.0, "y_m": -2.0, "yaw_rad": 1.57}, "node2": {"x_m": 0.0, "y_m": 2.0, "yaw_rad": -1.57}}
+START_NS = 1_700_000_000_000_000_000
+NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
+SENSORS = {node: {"rgb": {"topic": f"/{node}/rgb"}, "depth": {"topic": f"/{node}/depth"},
+                  "audio": {"topic": f"/{node}/audio"}} for node in POSES}
+
+
+@pytest.fixture(scope="session")
+def config() -> ModelConfig:
+    return ModelConfig(
+        name="micro", trained=False, sensor_nodes=("node1", "node2"), classes=CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=NARROW, adapter_hidden=16),
+            Modality.DEPTH: ModalityConfig(
+                input=DepthInput(height=32, width=32, channels=1), backbone=NARROW, adapter_hidden=16),
+            Modality.AUDIO: ModalityConfig(
+                input=AudioInput(channels=1, fft=256, hop=128, mels=16, frames=16, window_s=0.136), backbone=NARROW,
+                adapter_hidden=16)},
+        fusion=FusionConfig(dim=16, depth=1, heads=2),
+        qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, layer_hidden=16, corruption_hidden=16))
+
+
+@pytest.fixture(scope="session")
+def model(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "micro"
+    create_random_model(config, folder, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six rooms with ten samples each; every third sample has no car."""
+    folder = tmp_path_factory.mktemp("data") / "room"
+    shards.begin(folder, {"targets": list(CLASSES), "audio_rate_hz": 16000, "sensor_nodes": list(POSES)})
+    names = [f"shard-{k:05d}" for k in range(6)]
+    for k, name in enumerate(names):
+        rng = np.random.default_rng(k)
+        label = np.arange(10) % 3
+        position = np.column_stack([rng.uniform(-1.5, 1.5, (10, 2)), np.full(10, 0.06)])
+        position[label == 2] = np.nan
+        shards.write(folder, "test_time", name, {
+            "rgb": rng.integers(0, 256, (10, 2, 24, 24, 3), dtype=np.uint8),
+            "depth": rng.integers(500, 6000, (10, 2, 24, 24), dtype=np.uint16),
+            "radar": rng.uniform(0, 3, (10, 2, 8, 8)).astype(np.float16),
+            "audio": rng.normal(0, 3000, (10, 2, 2176, 2)).astype(np.int16),
+            "time": np.arange(10) * 0.5, "position": position, "label": label.astype(np.int64)}, {"node_poses": POSES})
+    shards.finish(folder, {"test_time": names})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_plan(dataset: Path, model: Path) -> Callable[..., EvaluationPlan]:
+    def plan(**changes: object) -> EvaluationPlan:
+        whole = {"sources": [str(dataset)], "model": str(model), "corruptions": ["clean", "room-all"],
+                 "budgets": [2, 5, None]}
+        return parse_config(EvaluationPlan, {**whole, **changes}, "plan")
+
+    return plan
+
+
+@pytest.fixture(scope="session")
+def deployment() -> DeploymentConfig:
+    return parse_config(DeploymentConfig, {"sensors": SENSORS, "budget": {"limit": 4}}, "deployment")
+
+
+@pytest.fixture(scope="session")
+def make_bag_plan(model: Path, deployment: DeploymentConfig) -> Callable[..., EvaluationPlan]:
+    def plan(*bags: Path, changes: dict[str, object] | None = None, **bag: object) -> EvaluationPlan:
+        whole = {"sources": [str(b) for b in bags], "kind": "bag", "model": str(model), "budgets": [5],
+                 "bag": {"deployment": deployment.model_dump(mode="json"), **bag}}
+        return parse_config(EvaluationPlan, {**whole, **(changes or {})}, "plan")
+
+    return plan
+
+
+def where(t_s: float) -> tuple[float, float]:
+    """Where the target of the bags is."""
+    return math.cos(2 * t_s), math.sin(2 * t_s)
+
+
+def make_bag(path: Path, *, storage: str = "mcap", ticks: int = 24, truth: str | None = "map", tf: bool = False,
+              offset_s: float = 0.0, shuffle: bool = False, extras: bool = False, compress: bool = False) -> Path:
+    """A bag of `ticks` at 15 Hz.
+
+    truth: frame of the poses on /ground_truth/pose, or None for none; tf: also a frame `car` in TF, below `mocap`.
+    offset_s: of the truth's stamps. shuffle: header stamps of neighbours change places. extras: budgets, temperatures.
+    """
+    rng = np.random.default_rng(1)
+    stamps = [START_NS + round(k / 15 * 1e9) for k in range(ticks)]
+    told = [stamps[k ^ 1] if shuffle and (k ^ 1) < ticks else stamps[k] for k in range(ticks)]
+    with BagWriter(path, storage, compress=compress) as bag:
+        if tf:
+            shift = make.Transform("map", "mocap", (1.0, 0.0, 0.0), NOT_TURNED)
+            bag.write("/tf_static", make.TF, make.static_transforms([shift], START_NS), START_NS)
+        for k, (stamp, said) in enumerate(zip(stamps, told, strict=True)):
+            for node in POSES:
+                rgb = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+                depth = rng.uniform(0.5, 6, (24, 24)).astype(np.float32)
+                sound = rng.normal(0, 0.1, (1066, 2)).astype(np.float32)
+                bag.write(f"/{node}/rgb", make.IMAGE, make.rgb_image(rgb, said, node), stamp + 3_000_000)
+                bag.write(f"/{node}/depth", make.IMAGE, make.depth_image(depth, said, node), stamp + 4_000_000)
+                bag.write(f"/{node}/audio", make.AUDIO_FRAME, make.audio_frame(sound, 16000, said, node),
+                          stamp + 5_000_000)
+            _write_truth(bag, stamp, truth, tf, offset_s)
+            if extras and k % 6 == 0:
+                bag.write("/admn/budget", make.COMPUTE_BUDGET,
+                          make.compute_budget(2 + k // 6, "layers", stamp, source="robot"), stamp)
+                bag.write("/temperature", make.TEMPERATURE, make.temperature(60.0 + k, stamp, "soc"), stamp)
+    return path
+
+
+def _write_truth(bag: BagWriter, stamp: int, truth: str | None, tf: bool, offset_s: float) -> None:
+    x, y = where((stamp - START_NS) * 1e-9)
+    said = stamp + round(offset_s * 1e9)
+    if truth is not None:
+        bag.write("/ground_truth/pose", make.POSE, make.pose_stamped((x, y, 0.1), NOT_TURNED, said, truth), stamp)
+    if tf:
+        car = make.Transform("mocap", "car", (x - 1.0, y, 0.1), NOT_TURNED)
+        bag.write("/tf", make.TF, make.static_transforms([car], said), stamp)
+
+
+@pytest.fixture(scope="session")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bag(tmp_path_factory.mktemp("bags") / "drive", tf=True, extras=True)
+
+
+@pytest.fixture(scope="session")
+def write_bag() -> Callable[..., Path]:
+    return make_bag
+
+
+@pytest.fixture(scope="session")
+def place() -> Callable[[float], tuple[float, float]]:
+    return where
