@@ -42,7 +42,7 @@ def test_every_cell_is_there_and_adds_up(whole, dataset, config):
     cells = results["cells"]
     assert [(c["corruption"], c["policy"], c["budget"]["limit"]) for c in cells] == [
         (corruption, policy, limit) for corruption in ("clean", "room-all") for policy in ("allocate", "naive")
-        for limit in (2, 5, None)]
+        for limit in (2, None)]
     assert list(results)[-1] == "complete"
     for cell in cells:
         assert cell["frames"]["n"] == 60 and cell["frames"]["scenes"] == 6
@@ -56,19 +56,19 @@ def test_every_cell_is_there_and_adds_up(whole, dataset, config):
     clean = cells[0]
     assert clean["error_cm"]["n"] == 42   # of ten in a room, three have no car
     assert clean["qoi"]["rgb"]["n_corrupted"] == 0 and clean["qoi"]["rgb"]["auroc"] is None
-    corrupted = cells[6]["qoi"]["audio"]
+    corrupted = cells[4]["qoi"]["audio"]
     assert 0 < corrupted["n_corrupted"] < corrupted["n"] and 0 <= corrupted["auroc"] <= 1
 
 
 def test_figures_are_those_of_the_records(whole, config):
     results, records = read_results(whole), read_columns(whole / "records" / "room-all.npz")
-    cell, v = results["cells"][6 + 1], 1
+    cell, v = results["cells"][4 + 0], 0
     located = np.isfinite(records["position_m"][:, 0]) & np.isfinite(records["mean_m"][:, v, 0])
     away = records["mean_m"][located, v, :2] - records["position_m"][located, :2]
     assert cell["error_cm"]["mean"] == pytest.approx(100 * np.linalg.norm(away, axis=1).mean(), abs=1e-4)
     assert cell["layers"]["mean"] == pytest.approx(records["active"][:, v].sum(axis=1).mean(), abs=1e-5)
     assert (records["spent"] <= records["granted"]).all()
-    assert records["active"].shape == (60, 6, config.layers_total)
+    assert records["active"].shape == (60, 4, config.layers_total)
     assert set(np.unique(records["kind"][records["severity"] == 0])) == {"clean"}
 
 
@@ -80,15 +80,13 @@ def test_the_engine_alone_gives_the_same(whole, dataset, model):
     records, engine = read_columns(whole / "records" / "clean.npz"), Engine(model, "cpu", 1)
     source = SimulatedDataset(dataset, "test_time")
     for index in (0, 17, 59):
-        estimate = engine.infer(source[index].sample(engine.config), Budget(5, "layers"))
-        assert records["mean_m"][index, 1].tolist() == estimate.mean_m.tolist()
-        assert records["covariance_m2"][index, 1].tolist() == estimate.covariance_m2.tolist()
+        estimate = engine.infer(source[index].sample(engine.config), Budget(2, "layers"))
+        assert records["mean_m"][index, 0].tolist() == estimate.mean_m.tolist()
+        assert records["covariance_m2"][index, 0].tolist() == estimate.covariance_m2.tolist()
 
 
-def test_processes_resume_and_a_second_run_change_no_byte(whole, make_plan, tmp_path):
+def test_an_interrupted_run_is_continued_in_processes_to_the_same_bytes(whole, make_plan, tmp_path):
     plan = make_plan(policies=["allocate", "naive"])
-    evaluate(plan, tmp_path / "two", jobs=2)
-    assert hashes(tmp_path / "two") == hashes(whole)
 
     def interrupt(done: int, total: int) -> None:
         if done > 70:
@@ -104,7 +102,7 @@ def test_processes_resume_and_a_second_run_change_no_byte(whole, make_plan, tmp_
     with pytest.raises(InputError, match="other arguments"):
         evaluate(make_plan(seed=1), tmp_path / "cut", resume=True)
     told: list[int] = []
-    evaluate(plan, tmp_path / "cut", resume=True, progress=lambda done, total: told.append(done))
+    evaluate(plan, tmp_path / "cut", resume=True, jobs=2, progress=lambda done, total: told.append(done))
     assert told[0] == 60 and told[-1] == 120
     assert hashes(tmp_path / "cut") == hashes(whole)
     assert not (tmp_path / "cut" / "parts").exists()
@@ -119,7 +117,7 @@ def test_seed_limit_and_model_matter(whole, make_plan, tmp_path, model):
     # Only part of the frames, and yet each as in the whole.
     evaluate(make_plan(limit=7, corruptions=["room-all"]), tmp_path / "same")
     same = read_columns(tmp_path / "same" / "records" / "room-all.npz")
-    assert same["mean_m"].tobytes() == all_of_it["mean_m"][same["index"], :3].tobytes()
+    assert same["mean_m"].tobytes() == all_of_it["mean_m"][same["index"], :2].tobytes()
 
 
 def test_force_replaces_and_an_unfinished_one_is_no_result(make_plan, tmp_path):
