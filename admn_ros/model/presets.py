@@ -95,9 +95,9 @@ def _gdtm_room() -> ModelConfig:
 def _table() -> ModelConfig:
     """RGB and radar at one node of the simulated room, small enough to train every rival on two cores.
 
-    Its tokens are linear in the patches, as in ViT: with a conv stem the layers would have nothing to add.
+    Its tokens are linear in large patches: with a conv stem or small ones a single layer does as well as twelve.
     """
-    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, points=16)
+    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(32, 32), points=4)
     return ModelConfig(
         name="table", trained=False, sensor_nodes=("node1",), node_poses={"node1": ROOM_POSES["node1"]},
         classes=CAR_CLASSES,
@@ -114,7 +114,7 @@ def _table_rgbd() -> ModelConfig:
     """As `table`, with depth in the place of radar, as in the paper's tables: for long training, on a GPU."""
     model = _table()
     rgb = model.modalities[Modality.RGB]
-    depth = rgb.model_copy(update={"input": DepthInput(height=64, width=80, relief=True)})
+    depth = rgb.model_copy(update={"input": DepthInput(height=64, width=96, relief=True)})
     return model.model_copy(update={"name": "table-rgbd", "modalities": {Modality.RGB: rgb, Modality.DEPTH: depth}})
 
 

@@ -10,7 +10,7 @@ noise are independent. The levels are the paper's where it gives any:
     mmfi-gaussian          RGB sigma {0, .75, 1.5, 2}, depth {0, 2, 3, 4}, independent
     ave-rain-noise         image or audio, never both; outdoors rain with low light or wind, indoors low light or fan
     gdtm-three-modalities  RGB, depth, radar each with probability 1/2 extreme noise (Section 4.3)
-    room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 17, 33, 50 dB above its floor, independent
+    room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 5, 10, 20 dB above its floor, independent
     room-all               ours: every modality, every kind, continuous severity
 
 Official code that differs is `variant="code"`: the Gaussian presets draw sigma evenly from 0 to the largest
@@ -209,7 +209,7 @@ def _gaussian(name: str, depth_max_m: float, code: bool) -> Callable[[np.random.
 
 def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
     """Four levels for each of RGB and radar, from clean to where a small picture of the room shows nothing."""
-    rgb, radar = (0.0, 0.25, 0.5, 1.0), (0.0, 1 / 3, 2 / 3, 1.0)
+    rgb, radar = (0.0, 0.25, 0.5, 1.0), (0.0, 0.1, 0.2, 0.4)
     kinds: dict[Modality, tuple[Corruption, Sequence[float]]] = {
         _RGB: (GaussianNoise(_RGB, rgb[-1]), rgb), _RADAR: (RadarNoise(), radar)}
     draws = {}
