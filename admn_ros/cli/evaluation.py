@@ -63,6 +63,7 @@ def _add_bag_options(bags: argparse._ArgumentGroup) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from admn_ros.config import parse_config
     from admn_ros.evaluation.plan import EvaluationPlan
+    from admn_ros.evaluation.results_folder import TIMINGS, read_json
     from admn_ros.evaluation.run import evaluate
 
     kind = _kind(options.source, options.kind)
@@ -76,6 +77,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         results = evaluate(plan, options.out, jobs=options.jobs, resume=options.resume, force=options.force,
                            progress=progress)
     _print(results)
+    _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
 
 
@@ -127,6 +129,13 @@ def _print(results: Mapping[str, Any]) -> None:
         print(f"knowing nothing but the mean position: {known[0]:.1f} cm")
     for reason in dict.fromkeys(reason for cell in results["cells"] for reason in cell["why_null"].values()):
         print(f"left out: {reason}")
+
+
+def _print_speed(timings: Mapping[str, Any]) -> None:
+    times = timings["times_real_time"]
+    CONSOLE.print(f"{timings['frames_done']} frames, each {timings['variants_per_frame']} times, in "
+                  f"{timings['wall_s']:.0f} s: {timings['frames_per_s']:.1f} frames/s"
+                  + (f", {times:.1f} times real time" if times else ""))
 
 
 def _row(cell: Mapping[str, Any]) -> list[str]:

@@ -114,7 +114,8 @@ class BagReplay:
                     yield rows.take()
             if number < 0:
                 raise InputError(f"{bag.path}: frames", f"none; {self._refusals()}", "messages that can be used")
-        self._stats[unit.name] = self._stats_of(number + 1)
+            recorded_s = (bag.end_ns - bag.start_ns) / NS
+        self._stats[unit.name] = {"frames": number + 1, "recorded_s": round(recorded_s, 3), **self._stats_of_inputs()}
         yield rows.take()
 
     def said(self, unit: Unit) -> Figures:
@@ -182,13 +183,13 @@ class BagReplay:
         return search_offset(track, columns["stamp_ns"], columns["mean_m"][:, -1, :axes], align=plan.align,
                              max_gap_s=plan.max_gap_s, around_s=plan.offset_s, within_s=plan.search_s)
 
-    def _stats_of(self, frames: int) -> Figures:
+    def _stats_of_inputs(self) -> Figures:
         stats = self._pipeline.synchronizer.stats()
         inputs = {str(key): {
             "received": s.received, "refused": self._pipeline.health[key].refused,
             "last_refusal": self._pipeline.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
             "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
-        return {"frames": frames, "resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
+        return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
 
     def _refusals(self) -> str:
         said = [f"{key}: {h.refused} refused, the last because of {h.last_error}"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from admn_ros import __version__
 from admn_ros.config import BudgetUnit, Count, DeploymentConfig, Finite, NotNegative, Positive, Strict
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
@@ -115,7 +116,7 @@ class EvaluationPlan(Strict):
             file = Path(settings["bag"][name] or "") if settings["bag"] else Path()
             if file.is_file():
                 settings["bag"][name] = {"name": file.name, "fingerprint": _fingerprint([file], file.parent)}
-        return {"settings": settings, "sources": sources,
+        return {"version": __version__, "settings": settings, "sources": sources,
                 "model": {"name": Path(self.model).name, "fingerprint": model_fingerprint(Path(self.model))}}
 
 

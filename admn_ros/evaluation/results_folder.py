@@ -112,14 +112,22 @@ class ResultsFolder:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def read_unit(self, unit: str) -> tuple[Columns, dict[str, Any]]:
-        """Columns of a finished piece, and what was said of it.
+    def read_unit(self, unit: str) -> Columns:
+        """Columns of a finished piece.
 
         Raises:
             InputError: a file is broken.
         """
-        folder = self.path / PARTS / unit
-        return join([read_columns(file) for file in sorted(folder.glob("*.npz"))]), read_json(folder / UNIT)
+        return join([read_columns(file) for file in sorted((self.path / PARTS / unit).glob("*.npz"))])
+
+    def said_of(self, unit: str) -> dict[str, Any]:
+        """What was said of a finished piece.
+
+        Raises:
+            InputError: the file is broken.
+        """
+        said: dict[str, Any] = read_json(self.path / PARTS / unit / UNIT)["said"]
+        return said
 
     def finish(self, results: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
         """Write figures, results last, and remove the pieces."""

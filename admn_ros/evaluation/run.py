@@ -57,9 +57,11 @@ def evaluate(plan: EvaluationPlan, out: Path, *, jobs: int = 1, resume: bool = F
     counted = _Counted(sum(u.frames for u in units), sum(u.frames for u in units if u not in todo), progress)
     do_units(plan, folder, replay, todo, jobs, counted)
     wall_s = max(time.monotonic() - started_s, 1e-6)
+    recorded_s = sum(folder.said_of(unit.name).get("recorded_s", 0.0) for unit in todo)
     return _finish(plan, folder, replay, units, identity, {
         "jobs": jobs, "wall_s": round(wall_s, 3), "frames_done": counted.now,
-        "frames_per_s": round(counted.now / wall_s, 3)})
+        "frames_per_s": round(counted.now / wall_s, 3), "variants_per_frame": len(replay.labels()),
+        "times_real_time": round(recorded_s / wall_s, 3) if recorded_s else None})
 
 
 class _Counted:
@@ -102,10 +104,9 @@ def _gather(folder: ResultsFolder, replay: Replay, units: list[Unit]) -> tuple[C
     parts: list[Columns] = []
     said: dict[str, Any] = {}
     for unit in units:
-        columns, about = folder.read_unit(unit.name)
-        parts.append(replay.with_truth(unit, columns))
+        parts.append(replay.with_truth(unit, folder.read_unit(unit.name)))
         if not unit.indices:
-            said[unit.name] = about["said"]
+            said[unit.name] = folder.said_of(unit.name)
     return join(parts), said
 
 
