@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from admn_ros.errors import InputError
@@ -17,8 +17,7 @@ NODE = "/admn"
 """Name of the perception node, for topics of its own (`~/...`)."""
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 POLL_S = 0.01
-RUN_OUT_S = 0.5
-"""As the replay node does: time goes on in such steps between messages, and so long after the last one."""
+"""Between messages time goes on in such steps, as the replay node's does."""
 
 Hear = Callable[[str, Any, float], None]
 Reading = tuple[SensorFrame, float]
@@ -50,8 +49,8 @@ def absolute(topic: str) -> str:
     return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
 
 
-def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKey], others: Mapping[str, str],
-               hear: Hear) -> Iterator[Reading]:
+def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKey], others: Iterable[str],
+               hear: Hear, run_out_s: float) -> Iterator[Reading]:
     """Frames with the time, seconds, at which they were complete.
 
     Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
@@ -63,6 +62,8 @@ def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKe
         inputs: by topic.
         others: topics besides, whose messages go to `hear`.
         hear: gets topic, message and time.
+        run_out_s: how long time goes on after the last message: as long as a frame can wait, and not until inputs
+            count as silent, which would make frames of what is left.
 
     Raises:
         InputError: the recording is broken.
@@ -80,7 +81,7 @@ def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKe
             yield from _at(_receive(bag, pipeline, inputs[topic], topic, raw, now_s), now_s)
         else:
             _overhear(bag, topic, raw, now_s, hear)
-    for _ in range(round(RUN_OUT_S / POLL_S)):
+    for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
         yield from _at(pipeline.poll(now_s), now_s)
 

@@ -102,7 +102,8 @@ class BagReplay:
                 for budget in others[topic]:
                     budget.hear(topic, message, now_s)
 
-            for number, (frame, now_s) in enumerate(bag_frames(bag, pipeline, inputs, dict.fromkeys(others, ""), hear)):
+            frames = bag_frames(bag, pipeline, inputs, others, hear, self._longest_wait_s)
+            for number, (frame, now_s) in enumerate(frames):
                 if number % every:
                     continue
                 seen, labels = corrupted(frame)
@@ -164,6 +165,11 @@ class BagReplay:
             law = load_config(GovernorConfig, bag.governor) if bag.governor else GovernorConfig()
             budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))
         return budgets
+
+    @property
+    def _longest_wait_s(self) -> float:
+        deployment = self._bag_plan.deployment
+        return max(deployment.sync.of(key.modality).wait_s for key in deployment.inputs)
 
     def _corruption(self, name: str) -> FrameCorruption:
         audio = self.engine.config.modalities.get(Modality.AUDIO)
