@@ -67,6 +67,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.run import evaluate
 
     kind = _kind(options.source, options.kind)
+    if kind != "bag":
+        _refuse_bag_options(options)
     plan = parse_config(EvaluationPlan, {
         "sources": [str(s) for s in options.source], "kind": kind,
         "split": options.split, "model": str(options.model), "corruptions": options.corruption,
@@ -79,6 +81,14 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
+
+
+def _refuse_bag_options(options: argparse.Namespace) -> None:
+    from admn_ros.errors import InputError
+
+    for name in ("sensors", "truth", "true_class", "trace", "recorded_budgets", "governor"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')}", "a dataset", "it with bags alone")
 
 
 def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:

@@ -72,10 +72,12 @@ class Evaluator:
         modalities = self.engine.config.modalities
         present = {m: int(sample.present[m].sum()) if m in sample.present else 0 for m in modalities}
         with self._meter.watching():
-            for budget, policy in self._variants:
+            for number, (budget, policy) in enumerate(self._variants):
                 asked = budget.at(now_s)
                 estimate = self.engine.infer(sample, asked, self._rate_hz, policy)
-                ran = self._meter.take()
+                ran, latent = self._meter.take(), self._meter.take_latent()
+                if number == 0:
+                    rows.put_latent(latent)
                 granted = asked.per_frame(self._rate_hz)
                 table = self.engine.costs.table(granted.unit)
                 rows.add(estimate, ran, is_violated(price(ran, present, table), granted, table))

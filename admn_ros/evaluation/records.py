@@ -11,6 +11,7 @@ N frames, V variants (every policy with every budget), M modalities and L layers
     severity (N, M)          of the corruption that was injected; 0 is clean
     kind (N, M)              its name, or "clean"
     nodes (N, M)             present sensor nodes
+    latent (N, D)            the controller's embedding under the first variant; NaN where it was not asked
     mean_m (N, V, 3), covariance_m2 (N, V, 3, 3)   NaN where nothing ran
     scores (N, V, K)         probabilities of the classes; NaN where nothing ran
     qoi (N, V, M)            NaN where not judged
@@ -70,6 +71,10 @@ class FrameRows:
             "label": -1 if target is None else target.label,
             "severity": [label.severity for label in done], "kind": [label.kind for label in done],
             "nodes": [int(sample.present[m].sum()) if m in sample.present else 0 for m in modalities]})
+
+    def put_latent(self, latent: npt.NDArray[np.float64]) -> None:
+        """The controller's embedding (D,) of the frame."""
+        self._rows[-1]["latent"] = latent.astype(np.float32)
 
     def add(self, estimate: Estimate, ran: Layers, violation: bool) -> None:
         """What one variant gave for the frame."""

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame really spent: layers are counted as they run, and their price is compared with what was granted."""
+"""What a frame really spent: layers are counted as they run, and their price is compared with what was granted.
+
+The meter also keeps what the controller saw, which no estimate tells.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
+import numpy as np
 from torch.utils.hooks import RemovableHandle
 
 from admn_ros.budget.budget import MICRO, Budget, exact
 from admn_ros.budget.costs import LayerCosts
+from admn_ros.evaluation.metrics import Floats
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
 
 Layers = dict[Modality, tuple[int, ...]]
@@ -24,11 +30,12 @@ class LayerMeter:
     def __init__(self, network: AdmnNetwork) -> None:
         self._network = network
         self._ran: dict[Modality, list[int]] = {}
+        self._latent: Floats | None = None
 
     @contextmanager
     def watching(self) -> Iterator[LayerMeter]:
         """Count for the duration."""
-        handles: list[RemovableHandle] = []
+        handles: list[RemovableHandle] = [self._network.qoi.register_forward_hook(self._keep)]
         for modality in self._network.config.modalities:
             for number, block in enumerate(self._network.backbone(modality).blocks):
                 handles.append(block.register_forward_hook(partial(self._note, modality, number)))
@@ -42,6 +49,14 @@ class LayerMeter:
         """Layers that ran since the last call, in the order in which they ran; every modality is named."""
         ran, self._ran = self._ran, {}
         return {m: tuple(ran.get(m, ())) for m in self._network.config.modalities}
+
+    def take_latent(self) -> Floats:
+        """The controller's embedding (dim,) of the last frame; NaN if it was not asked since the last call."""
+        latent, self._latent = self._latent, None
+        return np.full(self._network.config.qoi.dim, np.nan) if latent is None else latent
+
+    def _keep(self, module: object, inputs: object, output: ControllerOutput) -> None:
+        self._latent = output.e_corr[0].double().cpu().numpy()
 
     def _note(self, modality: Modality, number: int, *_: object) -> None:
         self._ran.setdefault(modality, []).append(number)

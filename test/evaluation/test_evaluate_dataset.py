@@ -69,6 +69,7 @@ def test_figures_are_those_of_the_records(whole, config):
     assert cell["layers"]["mean"] == pytest.approx(records["active"][:, v].sum(axis=1).mean(), abs=1e-5)
     assert (records["spent"] <= records["granted"]).all()
     assert records["active"].shape == (60, 4, config.layers_total)
+    assert records["latent"].shape == (60, config.qoi.dim) and np.isfinite(records["latent"]).all()
     assert set(np.unique(records["kind"][records["severity"] == 0])) == {"clean"}
 
 
@@ -211,7 +212,8 @@ def test_the_command(dataset, model, tmp_path, capsys):
     (["--budgets", "many"], "numbers, or inf"), (["--budgets", "-1"], "budgets"),
     (["--corruption", "fog"], "fog is none of clean"), (["--policy", "best"], "best"),
     (["--split", "train"], "test_time"), (["--unit", "joules"], "joules"), (["--jobs", "0"], "1 or more"),
-    (["--budgets", "2", "2"], "twice"), (["--unit", "watts", "--budgets", "5"], "frame_rate_hz")])
+    (["--trace", "t.csv"], "bags alone"), (["--budgets", "2", "2"], "twice"),
+    (["--unit", "watts", "--budgets", "5"], "frame_rate_hz")])
 def test_bad_arguments_are_one_clear_line(dataset, model, tmp_path, capsys, arguments, says):
     assert main(["evaluate", str(dataset), "--model", str(model), "--out", str(tmp_path / "o"), *arguments]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
