@@ -143,6 +143,8 @@ def _print(results: Mapping[str, Any]) -> None:
 
 def _print_speed(timings: Mapping[str, Any]) -> None:
     times = timings["times_real_time"]
+    if not timings["frames_done"]:
+        return
     CONSOLE.print(f"{timings['frames_done']} frames, each {timings['variants_per_frame']} times, in "
                   f"{timings['wall_s']:.0f} s: {timings['frames_per_s']:.1f} frames/s"
                   + (f", {times:.1f} times real time" if times else ""))

@@ -42,7 +42,6 @@ from admn_ros.sensing.corruption import CorruptionLabel
 
 Columns = dict[str, npt.NDArray[Any]]
 TIMES = ("controller_ms", "network_ms")
-TEXTS = ("scene", "kind", "unit", "reason", "source")
 CLEAN = CorruptionLabel()
 
 

@@ -54,6 +54,8 @@ class ResultsFolder:
             there = run.is_file()
             if not there and self.path.is_dir() and any(self.path.iterdir()):
                 raise InputError(str(self.path), "something that is no evaluation", "a new or empty folder")
+            if there and read_json(run).get("format") != FORMAT:
+                raise InputError(str(run), "something that is no evaluation", "a new or empty folder")
             if there and not force:
                 self._check(run, resume)
             elif there:

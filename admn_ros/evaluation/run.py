@@ -89,14 +89,20 @@ def _finish(plan: EvaluationPlan, folder: ResultsFolder, replay: Replay, units: 
         repeats, timed = split_times(columns)
         write_columns(folder.path / RECORDS / f"{corruption}.npz", repeats)
         write_columns(folder.path / TIMES / f"{corruption}.npz", timed)
-        cells += [{"corruption": corruption, **label, **Cell(repeats, v, config, plan.seed).figures()}
-                  for v, label in enumerate(labels)]
+        cells += [{"corruption": corruption, **label, **Cell(repeats, v, config, plan.seed, rival).figures()}
+                  for v, (label, rival) in enumerate(zip(labels, _rivals(plan, labels), strict=True))]
         times += [{"corruption": corruption, **entry} for entry in describe_times(timed, labels)]
         said |= about
     results = {**identity, "described_model": describe_model(config), "source": replay.describe(), "pieces": said,
                "cells": cells}
     folder.finish(results, {**speed, "network": times, "machine": _machine(replay)})
     return folder.results()
+
+
+def _rivals(plan: EvaluationPlan, labels: list[dict[str, Any]]) -> list[int | None]:
+    """For each variant the first policy's with the same budget."""
+    budgets = len(labels) // len(plan.policies)
+    return [None if v < budgets else v % budgets for v in range(len(labels))]
 
 
 def _gather(folder: ResultsFolder, replay: Replay, units: list[Unit]) -> tuple[Columns, dict[str, Any]]:

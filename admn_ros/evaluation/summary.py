@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,14 @@ class Cell:
     variant: number of the policy with the budget.
     config: of the model.
     seed: of the bootstrap.
+    rival: number of the variant with the same budget that it is compared with; None for none.
     """
 
     columns: Columns
     variant: int
     config: ModelConfig
     seed: int
+    rival: int | None = None
 
     @property
     def answered(self) -> Mask:
@@ -64,7 +66,7 @@ class Cell:
                   "violations": int(self.of("violation").sum()),
                   "ran_unlike_listed": int(self.of("unlike").sum()),
                   "qoi": {str(m): self._qoi(k) for k, m in enumerate(self.config.modalities)},
-                  "conditions": self._conditions()}
+                  "conditions": self._conditions(), "versus_first_policy": self._versus(bootstrap, scene)}
         why = {key: reason for key, reason in self._why(found, len(names)).items() if reason}
         return {**found, "why_null": why}
 
@@ -106,6 +108,18 @@ class Cell:
             "coverage": {f"{share:.0%}": _covered(bootstrap, away <= metrics.ellipse_limit(share, axes), where)
                          for share in COVERAGES},
             "constant": {"mean": rounded(constant.mean()), "median": rounded(np.median(constant))}}
+
+    def _versus(self, bootstrap: SceneBootstrap, scene: Whole) -> Figures | None:
+        """How much larger the error is than the first policy's, frame by frame, where both have an estimate."""
+        if self.rival is None:
+            return None
+        other = replace(self, variant=self.rival)
+        rows = self._located & other._located
+        if not rows.any():
+            return None
+        larger = self._errors_cm(rows) - other._errors_cm(rows)
+        return {"n": int(rows.sum()), "error_cm_mean": rounded(larger.mean()),
+                "interval": _interval(bootstrap.of_mean(larger, scene[rows]))}
 
     # --- class -------------------------------------------------------------------------------------
 

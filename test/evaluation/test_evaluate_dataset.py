@@ -68,6 +68,12 @@ def test_figures_are_those_of_the_records(whole, config):
     assert cell["error_cm"]["mean"] == pytest.approx(100 * np.linalg.norm(away, axis=1).mean(), abs=1e-4)
     assert cell["layers"]["mean"] == pytest.approx(records["active"][:, v].sum(axis=1).mean(), abs=1e-5)
     assert (records["spent"] <= records["granted"]).all()
+    assert cell["versus_first_policy"] is None
+    errors = np.linalg.norm(records["mean_m"][located, :, :2] - records["position_m"][located, None, :2], axis=2)
+    naive = results["cells"][4 + 2]["versus_first_policy"]   # as many layers for each modality, 2 in all
+    assert naive["error_cm_mean"] == pytest.approx(100 * (errors[:, 2] - errors[:, 0]).mean(), abs=1e-4)
+    assert naive["interval"][0] <= naive["error_cm_mean"] <= naive["interval"][1]
+    assert results["cells"][4 + 3]["versus_first_policy"]["error_cm_mean"] == 0   # everything is everything
     assert records["active"].shape == (60, 4, config.layers_total)
     assert records["latent"].shape == (60, config.qoi.dim) and np.isfinite(records["latent"]).all()
     assert set(np.unique(records["kind"][records["severity"] == 0])) == {"clean"}
