@@ -97,7 +97,7 @@ class _Corruption:
             return PreparedSamples(draws, self.model, seed, first=[clean] * clean_epochs)
 
         self.tests = PreparedSamples([self.test], self.model, 0)
-        workshop = Workshop(config, Splits(train, validation, self.test), work / corruption, processes, told)
+        workshop = Workshop(config, Splits(train, validation), work / corruption, processes, told)
         self.contenders = Contenders(workshop)
 
     def _draws(self, wanted: SplitConfig, corruption: str) -> list[PreparedSplit]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.tables_config import Effort, TablesConfig
-from admn_ros.evaluation.tables_data import PreparedSplit, Told
+from admn_ros.evaluation.tables_data import Told
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.loop import Report, fit
@@ -60,7 +60,6 @@ class Splits:
 
     train: Callable[[int, int], Samples]
     validation: Samples
-    test: PreparedSplit
 
 
 class Workshop:
