@@ -120,6 +120,10 @@ class AveFolder:
     def __len__(self) -> int:
         return len(self.clips)
 
+    def recording(self, index: int) -> str:
+        """The video of a clip; clips of one video count together in bootstraps."""
+        return self.clips[index].video
+
     def __getitem__(self, index: int) -> LabeledReadings:
         """Read one clip; its sound at its own rate.
 

@@ -117,6 +117,10 @@ class _Clips:
     def __len__(self) -> int:
         return len(self.clips)
 
+    def recording(self, index: int) -> str:
+        """The subject of a clip; clips of one person are alike, and count together in bootstraps."""
+        return self.clips[index].subject
+
     def _window(self, start: int) -> list[tuple[str, int]]:
         """Sensor node and number of the frame (from 0) for each frame."""
         if start < 0:
