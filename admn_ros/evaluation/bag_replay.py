@@ -159,8 +159,9 @@ class BagReplay:
         if bag.trace is not None:
             budgets.append(TracedBudget(Path(bag.trace), start_s))
         if bag.recorded_budgets is not None:
-            budgets.append(RecordedBudgets(absolute(bag.recorded_budgets),
-                                           Budget.of(bag.deployment.budget, "deployment file")))
+            budgets.append(RecordedBudgets(
+                absolute(bag.recorded_budgets), Budget.of(bag.deployment.budget, "deployment file"),
+                lambda budget: self._pipeline.check_budget(budget, plan.rate_hz)))
         if bag.governor is not None:
             law = load_config(GovernorConfig, bag.governor) if bag.governor else GovernorConfig()
             budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import math
 from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, get_args
@@ -27,6 +28,11 @@ class BudgetSource(Protocol):
     @property
     def topics(self) -> dict[str, str]:
         """Message types by topic that it wants to hear of a recording; `*` for all topics of a type."""
+        ...
+
+    @property
+    def known(self) -> Sequence[Budget]:
+        """Those that are known beforehand, to be checked before anything runs."""
         ...
 
     def hear(self, topic: str, message: Any, now_s: float) -> None:
@@ -58,6 +64,11 @@ class ConstantBudget:
     def topics(self) -> dict[str, str]:
         """None."""
         return {}
+
+    @property
+    def known(self) -> Sequence[Budget]:
+        """See `BudgetSource`."""
+        return (self.at(0.0),)
 
     def hear(self, topic: str, message: Any, now_s: float) -> None:
         """Nothing changes it."""
@@ -112,6 +123,11 @@ class TracedBudget:
         """None."""
         return {}
 
+    @property
+    def known(self) -> Sequence[Budget]:
+        """See `BudgetSource`."""
+        return self._budgets
+
     def hear(self, topic: str, message: Any, now_s: float) -> None:
         """Nothing changes it."""
 
@@ -126,10 +142,11 @@ class RecordedBudgets:
     Args:
         topic: of `ComputeBudget`.
         default: in force while none is valid.
+        check: raises InputError for a budget that the model has no costs for; the one in force then stays.
     """
 
-    def __init__(self, topic: str, default: Budget) -> None:
-        self._topic, self._book = topic, BudgetBook(default)
+    def __init__(self, topic: str, default: Budget, check: Callable[[Budget], None]) -> None:
+        self._topic, self._default, self._check, self._book = topic, default, check, BudgetBook(default)
 
     @property
     def label(self) -> dict[str, Any]:
@@ -141,9 +158,16 @@ class RecordedBudgets:
         """See `BudgetSource`."""
         return {self._topic: COMPUTE_BUDGET}
 
+    @property
+    def known(self) -> Sequence[Budget]:
+        """See `BudgetSource`."""
+        return (self._default,)
+
     def hear(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
-        self._book.submit(*read_budget(message), now_s)
+        budget, priority, valid_for_s = read_budget(message)
+        self._check(budget)
+        self._book.submit(budget, priority, valid_for_s, now_s)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

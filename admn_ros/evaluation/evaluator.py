@@ -44,11 +44,14 @@ class Evaluator:
         rate_hz: frames per second, for budgets in watts.
 
     Raises:
-        InputError: a policy is not one of this model, or a constant budget is in a unit it has no costs in.
+        InputError: a policy is not one of this model, or a budget is in a unit it has no costs in.
     """
 
     def __init__(self, engine: Engine, variants: Sequence[Variant], rate_hz: float | None = None) -> None:
         self.engine, self._rate_hz = engine, rate_hz
+        for variant in variants:
+            for budget in variant.budget.known:
+                engine.costs.table(budget.per_frame(rate_hz).unit)
         self._meter = LayerMeter(engine.network)
         self._variants: list[tuple[BudgetSource, AllocationPolicy]] = [
             (v.budget, policy_of(v.policy, engine.config)) for v in variants]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from admn_ros.budget.battery import Battery
@@ -48,6 +49,11 @@ class GovernedBudget:
     def topics(self) -> dict[str, str]:
         """See `BudgetSource`."""
         return {f"*{kind}": kind for kind in (TEMPERATURE, BATTERY, DIAGNOSTICS, COMPUTE_BUDGET)} | {"/watts": WATTS}
+
+    @property
+    def known(self) -> Sequence[Budget]:
+        """None; what it grants is in layers."""
+        return ()
 
     def hear(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""

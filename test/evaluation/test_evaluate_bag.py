@@ -105,6 +105,24 @@ def test_traces_recorded_budgets_and_the_governor(bag, make_bag_plan, tmp_path):
     assert set(seen["source"][:, 3]) == {"governor"}
 
 
+def test_budgets_that_the_model_cannot_count_are_refused(bag, make_bag_plan, tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_s,limit,unit\n0.4,3,joules\n")
+    with pytest.raises(InputError, match="unit: found joules"):
+        evaluate(make_bag_plan(bag, trace=str(trace)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    # Recorded ones as in the node: what was in force stays.
+    with BagReader(bag) as reader, BagWriter(tmp_path / "joules") as writer:
+        for topic, stamp_ns, raw in reader:
+            if topic == "/admn/budget":
+                hungry = make.compute_budget(1, "joules", stamp_ns, source="robot")
+                writer.write(topic, make.COMPUTE_BUDGET, hungry, stamp_ns)
+            else:
+                writer.write_raw(topic, reader.topics[topic].type, raw, stamp_ns)
+    evaluate(make_bag_plan(tmp_path / "joules", recorded_budgets="/admn/budget"), tmp_path / "out")
+    assert set(records(tmp_path / "out")["granted"][:, 1]) == {4}   # the deployment's
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("", "no limits"), ("time_s,limit\n", "no limits"), ("t,limit\n0,1\n", "time_s"), ("time_s,limit\n0,x\n", "line 2"),
     ("time_s,limit\n1,2\n0,2\n", "line 3: time_s"), ("time_s,limit,unit\n0,2,horses\n", "unit: found horses"),
