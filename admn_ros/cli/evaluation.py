@@ -131,8 +131,11 @@ def _print(results: Mapping[str, Any]) -> None:
         CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates mean nothing")
     table = Table("corruption", "policy", "budget", "frames", "none", "mean cm", "median", "p95", "in 90 %", "class",
                   "layers", "over", title=f"{model['name']}, 95 % intervals by scene", title_justify="left")
+    several = len(results["settings"]["policies"]) > 1
+    if several:
+        table.add_column(f"more than {results['settings']['policies'][0]}")
     for cell in results["cells"]:
-        table.add_row(*_row(cell))
+        table.add_row(*_row(cell), *([_more(cell["versus_first_policy"])] if several else []))
     Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
     known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
     if known:
@@ -160,6 +163,10 @@ def _row(cell: Mapping[str, Any]) -> list[str]:
     return [cell["corruption"], cell["policy"], limit, str(frames["n"]), str(frames["without_estimate"]), *place,
             "-" if classes is None else f"{classes['accuracy']:.1%}", f"{cell['layers']['mean']:.1f}",
             str(cell["violations"])]
+
+
+def _more(versus: Mapping[str, Any] | None) -> str:
+    return "" if versus is None else f"{versus['error_cm_mean']:+.1f}{_within(versus['interval'])}"
 
 
 def _within(interval: list[float] | None) -> str:

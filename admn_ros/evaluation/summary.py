@@ -67,7 +67,7 @@ class Cell:
                   "ran_unlike_listed": int(self.of("unlike").sum()),
                   "qoi": {str(m): self._qoi(k) for k, m in enumerate(self.config.modalities)},
                   "conditions": self._conditions(), "versus_first_policy": self._versus(bootstrap, scene)}
-        why = {key: reason for key, reason in self._why(found, len(names)).items() if reason}
+        why = {key: reason for key, reason in self._why(found).items() if reason}
         return {**found, "why_null": why}
 
     # --- place -------------------------------------------------------------------------------------
@@ -190,12 +190,14 @@ class Cell:
                 "layers": self._layers(rows)["per_modality"]})
         return found
 
-    def _why(self, found: Figures, scenes: int) -> dict[str, str]:
+    def _why(self, found: Figures) -> dict[str, str]:
         place = "no frame has both an estimate and a true position" if found["error_cm"] is None else ""
+        intervals = [f[name] for f, name in ((found["error_cm"], "mean_interval"),
+                                             (found["classes"], "accuracy_interval")) if f is not None]
         judged = any(f["n"] for f in found["qoi"].values())
         return {"error_cm": place, "cdf": place, "nll": place, "coverage": place, "constant": place,
                 "classes": "no frame has both an estimate and a true class" if found["classes"] is None else "",
-                "intervals": f"{scenes} scenes; intervals need {FEWEST_SCENES}" if scenes < FEWEST_SCENES else "",
+                "intervals": f"no intervals: they need {FEWEST_SCENES} scenes with truth" if None in intervals else "",
                 "qoi": "" if judged else "no QoI: the model did not learn to judge, or nothing was judged"}
 
 
