@@ -86,8 +86,10 @@ class RadarFrames(Stream):
         reading = self._world.radar(self._node, tick.t_s, tick.index)
         stamp_ns, frame = tick.stamp_ns(start_ns), self._frame
         points = make.point_cloud(reading.points, POINT_FIELDS, stamp_ns, frame)
+        # As in a dataset of this quality: a network that was trained on the one must know the other.
+        kept = reading.range_azimuth[:self._world.quality.radar_rows]
         return (
-            (f"{self._topic}/range_azimuth", make.IMAGE, make.radar_image(reading.range_azimuth, stamp_ns, frame)),
+            (f"{self._topic}/range_azimuth", make.IMAGE, make.radar_image(kept, stamp_ns, frame)),
             (f"{self._topic}/range_doppler", make.IMAGE, make.radar_image(reading.range_doppler, stamp_ns, frame)),
             (f"{self._topic}/points", make.POINT_CLOUD, points),
         )
