@@ -187,7 +187,8 @@ class BagReplay:
         if not plan.search_s:
             return Offset(plan.offset_s)
         axes = len(self.engine.config.localization.min_m)
-        return search_offset(track, columns["stamp_ns"], columns["mean_m"][:, -1, :axes], align=plan.align,
+        deepest = int(columns["active"].sum(axis=2).mean(axis=0).argmax())
+        return search_offset(track, columns["stamp_ns"], columns["mean_m"][:, deepest, :axes], align=plan.align,
                              max_gap_s=plan.max_gap_s, around_s=plan.offset_s, within_s=plan.search_s)
 
     def _stats_of_inputs(self) -> Figures:

@@ -32,7 +32,8 @@ class BagPlan(Strict):
     align: how truth is read between its stamps.
     max_gap_s: truth further away than this, or between stamps further apart, is none.
     offset_s: added to the stamps of the truth.
-    search_s: look for the offset within so many seconds around `offset_s`; 0 does not look.
+    search_s: look for the offset within so many seconds around `offset_s`, by the first corruption's estimates of
+        the variant that ran most layers; 0 does not look.
     hold_s: a drawn corruption holds so long.
     trace: file with limits over time (time_s, limit, unit), as one more budget.
     recorded_budgets: topic whose recorded budgets are one more budget.
