@@ -12,14 +12,18 @@ import pytest
 
 from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
-from admn_ros.config import InputTopic, dump_config
+from admn_ros.config import DeploymentConfig, InputTopic, dump_config, load_config, parse_config
+from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 from admn_ros.errors import InputError
 from admn_ros.evaluation.budgets import TracedBudget
+from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
 from admn_ros.evaluation.truth import NS, Track, search_offset
 from admn_ros.evaluation.truth_sources import find_track, read_track
 from admn_ros.inference.pipeline import Pipeline
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
 
@@ -308,6 +312,21 @@ def test_a_damage_far_inside_leaves_no_results(tmp_path, make_bag_plan, write_ba
     with pytest.raises(InputError):
         evaluate(make_bag_plan(bag), tmp_path / "out")
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_real_recording_from_end_to_end(shared_data, tmp_path):
+    """Nobody here made it: RGB-D of an office, its camera's poses as truth, with bad sensors injected."""
+    convert_rgbd_folder(shared_data / "rgbd_sequence", tmp_path / "office", limit=12)
+    create_random_model(preset("rgbd"), tmp_path / "model", seed=0)
+    deployment = load_config(DeploymentConfig, Path(__file__).parents[2] / "config" / "rgbd.yaml")
+    plan = parse_config(EvaluationPlan, {
+        "sources": [str(tmp_path / "office")], "kind": "bag", "model": str(tmp_path / "model"), "budgets": [6],
+        "corruptions": ["clean", "mmfi-gaussian"], "bag": {
+            "deployment": deployment.model_dump(mode="json"), "hold_s": 0.3}}, "plan")
+    clean, noisy = evaluate(plan, tmp_path / "out")["cells"]
+    assert clean["frames"]["n"] == clean["error_cm"]["n"] == noisy["frames"]["n"] == 12
+    assert clean["error_cm"]["mean"] != noisy["error_cm"]["mean"]
+    assert records(tmp_path / "out", "mmfi-gaussian")["severity"].any()
 
 
 def test_real_cameras_without_our_topics(shared_data, make_bag_plan, tmp_path):
