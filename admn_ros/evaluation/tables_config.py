@@ -110,6 +110,7 @@ class TablesConfig(Strict):
     """`config/tables/*.yaml`.
 
     model: preset of `admn_ros.model.presets`.
+    notes: what to know when reading the tables; printed above them.
     grid: blocks, in the order in which they are run.
     universal: budgets that universal controllers are trained for.
     seed: of data, of the networks that methods share, and of the searches.
@@ -120,6 +121,7 @@ class TablesConfig(Strict):
     """
 
     model: str = "table"
+    notes: str = ""
     train: SplitConfig
     validation: SplitConfig
     test: SplitConfig
@@ -156,8 +158,8 @@ class TablesConfig(Strict):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that a result depends on: everything but the grid, and what the model's preset says."""
-        known = self.model_dump(mode="json", exclude={"grid"}) | {"preset": preset(self.model).model_dump(mode="json")}
+        """Hash of all that a result depends on: everything but grid and notes, and what the model's preset says."""
+        known = self.model_dump(mode="json", exclude={"grid", "notes"}) | {"preset": preset(self.model).model_dump(mode="json")}
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -42,7 +42,7 @@ def render(config: TablesConfig, results: Results) -> str:
         f"their own have one number. {STUCK}: no better than the constant answer. {IMPOSSIBLE}: the method "
         "cannot keep to such a budget. DynMM as published bounds the mean number of layers alone; its price on "
         "compute is chosen for each budget by the validation split. Learning rates too are chosen by the validation "
-        "split, in short runs.", ""]
+        "split, in short runs.", "", *([config.notes, ""] if config.notes else [])]
     for number, title, methods in PAPER:
         lines += [f"## {number}: {title}", ""]
         for corruption in corruptions:

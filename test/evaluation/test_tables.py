@@ -130,7 +130,7 @@ def test_the_fingerprint_follows_the_effort_and_not_the_grid(monkeypatch: pytest
     monkeypatch.setitem(PRESETS, "micro", micro_model)
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "methods": ["upper_bound"]}])
     wider = config.model_copy(update={"grid": (*config.grid, config.grid[0])})
-    assert wider.fingerprint == config.fingerprint
+    assert wider.model_copy(update={"notes": "little"}).fingerprint == config.fingerprint
     assert config.model_copy(update={"batch": 8}).fingerprint != config.fingerprint
 
 
