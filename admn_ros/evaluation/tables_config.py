@@ -159,7 +159,8 @@ class TablesConfig(Strict):
     @property
     def fingerprint(self) -> str:
         """Hash of all that a result depends on: everything but grid and notes, and what the model's preset says."""
-        known = self.model_dump(mode="json", exclude={"grid", "notes"}) | {"preset": preset(self.model).model_dump(mode="json")}
+        known = self.model_dump(mode="json", exclude={"grid", "notes"})
+        known["preset"] = preset(self.model).model_dump(mode="json")
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
