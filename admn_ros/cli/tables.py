@@ -119,7 +119,7 @@ class _Watch:
             self._bar.update(self._task, completed=self._done)
             self._bar.console.print(line)
         else:
-            print(f"{self._done}/{self._total} {line}  about {left:.0f} min left", file=sys.stderr, flush=True)
+            print(f"{self._done}/{self._total} {line}  at this pace {left:.0f} min more", file=sys.stderr, flush=True)
         _render(config, out)
 
     def _minutes(self) -> float:
