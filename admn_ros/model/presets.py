@@ -88,7 +88,7 @@ def _gdtm_room() -> ModelConfig:
             Modality.RADAR: part(RadarInput(height=128, width=64, mean=1.1, std=0.7), 16),
             Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M), 8),
         },
-        fusion=TINY_FUSION, qoi=TINY_QOI,
+        fusion=TINY_FUSION, qoi=TINY_QOI.model_copy(update={"budget_token": True}),
         localization=LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0)))
 
 

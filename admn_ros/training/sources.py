@@ -66,7 +66,7 @@ def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Sampl
 
 
 def limited_source(data: DataConfig, split: str) -> SampleSource:
-    """Reader of a split, of at most `data.limit` samples.
+    """Reader of a split, of at most `data.limit` samples, and `data.validation_limit` of the validation split.
 
     Raises:
         InputError: it cannot be read, or is empty.
@@ -74,7 +74,9 @@ def limited_source(data: DataConfig, split: str) -> SampleSource:
     source = open_source(data, split)
     if not len(source):
         raise InputError(f"{data.folder}: {split}", "no samples", "at least one")
-    return source if data.limit is None else Spread(source, data.limit)
+    limits = (data.limit, data.validation_limit if split == data.validation else None)
+    limit = min((n for n in limits if n is not None), default=len(source))
+    return source if limit >= len(source) else Spread(source, limit)
 
 
 def _preset(data: DataConfig, model: ModelConfig, source: SampleSource) -> CorruptionPreset | None:

@@ -54,8 +54,10 @@ class Calls:
             for i, block in enumerate(vit.blocks):
                 self._hook(block, self.blocks, (Modality(name), i))
             self._hook(vit.patch_embed, self.others, f"embed {name}")
-        for part in ("qoi", "fusion", "localization", "classification"):
-            self._hook(getattr(network, part), self.others, part)
+        parts = {"qoi": network.qoi, "fusion": network.fusion.encoder, "localization": network.localization,
+                 "classification": network.classification}
+        for name, part in parts.items():
+            self._hook(part, self.others, name)
 
     def _hook(self, module, where, what):
         self._hooks.append(module.register_forward_hook(lambda *_: where.append(what)))
