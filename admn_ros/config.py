@@ -112,12 +112,17 @@ class DepthInput(Strict):
 
 
 class RadarInput(Strict):
-    """Radar magnitude as (log1p(x / floor) - mean) / std, resized to (channels, height, width)."""
+    """Radar magnitude as (log1p(x / floor) - mean) / std, resized to (channels, height, width).
+
+    rows: only the first so many range rows count, where a heatmap has more; null for all. What a row means in
+        metres must stay what it was in training.
+    """
 
     kind: Literal["radar"] = "radar"
     height: Count = 224
     width: Count = 224
     channels: Count = 1
+    rows: Count | None = None
     floor: Positive = 1.0
     mean: Finite = 0.0
     std: Positive = 1.0

@@ -30,7 +30,7 @@ CONFIGURE, ACTIVATE = 1, 3  # lifecycle_msgs/Transition
 SHARE = FindPackageShare("admn_ros")
 
 ARGUMENTS = (
-    ("model", "untrained:gdtm-tiny",
+    ("model", "gdtm",
      "Model folder, name of a shipped model, or untrained:PRESET for random weights (estimates mean nothing)."),
     ("sensors", "gdtm", "Sensor nodes, topics and synchronization: a YAML file, or the name of one in config/."),
     ("budget", "-1.0", "Budget while nobody publishes on ~/budget; -1: the one of the sensors file."),

@@ -115,4 +115,4 @@ class EvidenceHead(nn.Module):
         # Above 0 but for rounding, which the floor covers.
         second = (xx / determinant + floor - below**2).clamp_min(floor).sqrt()
         rows = torch.stack([first, torch.zeros_like(first), below, second], dim=-1)
-        return mean_m, rows.unflatten(-1, (2, 2))
+        return mean_m, rows.reshape(*rows.shape[:-1], 2, 2)

@@ -85,7 +85,7 @@ def _gdtm_room() -> ModelConfig:
         modalities={
             Modality.RGB: part(RgbInput(height=64, width=128), 16),
             Modality.DEPTH: part(DepthInput(height=64, width=80, relief=True), 16),
-            Modality.RADAR: part(RadarInput(height=128, width=64, mean=1.1, std=0.7), 16),
+            Modality.RADAR: part(RadarInput(height=128, width=64, rows=128, mean=1.1, std=0.7), 16),
             Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M), 8),
         },
         fusion=TINY_FUSION, qoi=TINY_QOI.model_copy(update={"budget_token": True}),

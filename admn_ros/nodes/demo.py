@@ -26,7 +26,6 @@ from admn_ros import __version__
 from admn_ros.config import DeploymentConfig, ModelConfig, load_config
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
-from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.watch import Display, WatchNode
@@ -43,10 +42,10 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "admn_ros"
     parser = argparse.ArgumentParser(prog="demo", description=__doc__.splitlines()[0])
     parser.add_argument("--bag", type=Path, help="recording to replay (default: one made on the spot, and kept)")
-    parser.add_argument("--model", default="", help="model folder (default: random weights, made on the spot)")
+    parser.add_argument("--model", default="gdtm", help="model folder or name (default: the shipped gdtm)")
     parser.add_argument("--sensors", default="gdtm", help="deployment file or its name in config/ (default: gdtm)")
     parser.add_argument("--rate", type=float, default=1.0, help="recorded seconds per second (default: 1)")
-    parser.add_argument("--cache", type=Path, default=cache, help="where the recording and the model are kept")
+    parser.add_argument("--cache", type=Path, default=cache, help="where the recording is kept")
     parser.add_argument("--out", type=Path, default=Path("out"), help="where demo.png and demo.json go (default: out)")
     return parser.parse_args(args)
 
@@ -56,7 +55,7 @@ def main(args: list[str] | None = None) -> int:
     options = parse(args)
     try:
         bag = options.bag or _recording(options.cache)
-        model = resolve(options.model, "models") if options.model else _model(options.cache)
+        model = resolve(options.model, "models")
         _check(options, model)
         with BagReader(bag) as reader:
             print(f"recording: {bag} ({reader.message_count} messages, "
@@ -102,14 +101,6 @@ def _recording(cache: Path) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             record(folder)
         print(f"  {time.monotonic() - started_s:.1f} s")
-    return folder
-
-
-def _model(cache: Path) -> Path:
-    folder = cache / f"gdtm-tiny-random_{__version__}"
-    if not (folder / "weights.safetensors").is_file():
-        print("making a model with random weights, once; its estimates mean nothing")
-        create_random_model(preset("gdtm-tiny"), folder, seed=0)
     return folder
 
 

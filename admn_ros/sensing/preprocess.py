@@ -82,7 +82,7 @@ def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
     """
     _check_map("radar", heatmap)
     largest = float(np.finfo(np.float32).max)
-    magnitude = np.nan_to_num(heatmap.astype(np.float64), nan=0.0, posinf=largest, neginf=0.0)
+    magnitude = np.nan_to_num(heatmap[:config.rows].astype(np.float64), nan=0.0, posinf=largest, neginf=0.0)
     compressed = np.log1p(np.minimum(np.maximum(magnitude, 0.0) / config.floor, largest))
     normalized = ((compressed - config.mean) / config.std).astype(np.float32)
     return _repeat(_resize(normalized, config.height, config.width), config.channels)

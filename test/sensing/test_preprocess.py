@@ -300,3 +300,10 @@ def test_an_unknown_input_names_what_the_model_has() -> None:
 def test_a_bad_reading_names_its_input() -> None:
     with pytest.raises(InputError, match=r"east/rgb\.rgb"):
         Preprocessor(MODEL)(frame_of({SensorKey("east", Modality.RGB): fresh(np.zeros((4, 4), np.uint8))}))
+
+
+def test_rows_that_do_not_count_are_cut_off():
+    heatmap = np.random.default_rng(0).uniform(0, 100, (256, 64)).astype(np.float32)
+    near = RadarInput(height=128, width=64, rows=128)
+    assert torch.equal(radar_tensor(heatmap, near), radar_tensor(heatmap[:128], near))
+    assert torch.equal(radar_tensor(heatmap[:100], near), radar_tensor(heatmap[:100], RadarInput(height=128, width=64)))
