@@ -27,14 +27,18 @@ TABLE_13 = {
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_shipped_files(path: Path) -> None:
     config = load_config(TrainConfig, path)
+    if path.stem.startswith("room_controller"):
+        assert config.model is None   # it goes on from a model folder
+        return
     model = preset(config.model or "")
     assert config.finetune is not None
-    assert config.controller is not None
     blocks = config.finetune.trainable_blocks
     if blocks != "all":
         assert set(blocks) == set(model.modalities)
-    assert all(len(model.modalities) <= b <= model.layers_total for b in config.controller.budgets)
+    budgets = config.controller.budgets if config.controller is not None else ()
+    assert all(len(model.modalities) <= b <= model.layers_total for b in budgets)
     if path.stem in TABLE_13:
+        assert config.controller is not None
         f, fusion = config.finetune, model.fusion
         assert (f.optimizer.epochs, f.optimizer.learning_rate, f.layerdrop, f.full_backbone_dropout,
                 fusion.depth, fusion.dim, fusion.heads) == TABLE_13[path.stem]
