@@ -160,7 +160,8 @@ class TablesConfig(Strict):
     def fingerprint(self) -> str:
         """Hash of all that a result depends on: everything but grid and notes, and what the model's preset says."""
         known = self.model_dump(mode="json", exclude={"grid", "notes"})
-        known["preset"] = preset(self.model).model_dump(mode="json")
+        # What is left at its default does not count, so that a new option does not make old results void.
+        known["preset"] = preset(self.model).model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
