@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -19,19 +18,16 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import CompressedImage, Image
 
 from admn_ros.budget.budget import Budget, BudgetBook
-from admn_ros.config import DeploymentConfig, InputTopic, load_config
+from admn_ros.config import DeploymentConfig, load_config
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
-from admn_ros.msg import AudioFrame, Classification, LayerAllocation
+from admn_ros.msg import Classification, LayerAllocation
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.budget_input import BudgetInput
@@ -42,9 +38,10 @@ from admn_ros.nodes.conversions import (
     pose_message,
 )
 from admn_ros.nodes.diagnostics import FrameLog, diagnostics_message
+from admn_ros.nodes.intake import Intake
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
-from admn_ros.sample import Modality, SensorFrame, SensorKey
+from admn_ros.sample import SensorFrame
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
@@ -78,12 +75,10 @@ class PerceptionNode(RobustLifecycleNode):
         self._budgets = BudgetBook(Budget(float("inf"), "layers"))
         self._log = FrameLog()
         self._logged_failures: set[str] = set()
-        self._sensor_inputs: list[Subscription] = []
+        self._intake: Intake | None = None
         self._poll_timer: Timer | None = None
         self._frame_stamps: deque[int] = deque(maxlen=16)
         self._arrival = ArrivalClock(self)
-        self._last_arrival_s = 0.0
-        self._reset_count = 0
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
@@ -103,7 +98,6 @@ class PerceptionNode(RobustLifecycleNode):
         pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
-        self._reset_count = 0
         config = pipeline.engine.config
         if pipeline.engine.costs_warning:
             self.get_logger().warning(pipeline.engine.costs_warning)
@@ -125,13 +119,11 @@ class PerceptionNode(RobustLifecycleNode):
         """Start the worker, then the sensor subscriptions."""
         assert self._pipeline is not None
         self._pipeline.restart()
-        self._reset_count = 0
         self._frame_stamps.clear()
         self._worker = Mailbox(self._process, self._failed)
         try:
-            for key, entry in self._pipeline.inputs.items():
-                self._sensor_inputs.append(self._subscribe(key, entry))
-            self._poll_timer = self._create_steady_timer("poll_period_s", self._poll)
+            self._intake = Intake(self, self._pipeline, self._arrival, self._deliver)
+            self._poll_timer = self._create_steady_timer("poll_period_s", self._intake.poll)
             return super().on_activate(state)
         except Exception:
             self._stop_sensing()
@@ -180,8 +172,9 @@ class PerceptionNode(RobustLifecycleNode):
         if self._poll_timer is not None:
             self.destroy_timer(self._poll_timer)
             self._poll_timer = None
-        while self._sensor_inputs:
-            self.destroy_subscription(self._sensor_inputs.pop())
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
         worker, self._worker = self._worker, None
         if worker is not None and not worker.stop():
             self.get_logger().warning("the network is still busy with its last frame, which will not be published")
@@ -196,12 +189,6 @@ class PerceptionNode(RobustLifecycleNode):
         self.destroy_publisher(self._diagnostics)
         self._pipeline.engine.close()
         self._pipeline = None
-
-    def _subscribe(self, key: SensorKey, entry: InputTopic) -> object:
-        kind = AudioFrame if key.modality is Modality.AUDIO else CompressedImage if entry.compressed else Image
-        return self.create_subscription(
-            kind, entry.topic, partial(self._on_reading, key), qos.SENSOR_IN,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     # --- parameters --------------------------------------------------------------------------------
 
@@ -254,36 +241,9 @@ class PerceptionNode(RobustLifecycleNode):
         self._log.last_error = str(error)
         self._warn_once(f"budget refused, the one in force stays: {error}")
 
-    def _on_reading(self, key: SensorKey, message: object) -> None:
-        if self._pipeline is None or self._worker is None:
-            return
-        arrived_s = time.monotonic()
-        try:
-            frames = self._pipeline.receive(key, message, self._arrival.now_s())
-        except InputError as error:
-            if self._pipeline.health[key].refuse(error):
-                self.get_logger().warning(f"message refused (further ones of this kind are only counted): {error}")
-            return
-        self._last_arrival_s = arrived_s
-        self._note_resets()
-        self._hand_over(frames)
-
-    def _poll(self) -> None:
-        if self._pipeline is not None:
-            self._hand_over(self._pipeline.poll(self._arrival.now_s()))
-
-    def _hand_over(self, frames: list[SensorFrame]) -> None:
-        for frame in frames:
-            if self._worker is not None:
-                self._worker.put(Work(frame, self._last_arrival_s))
-
-    def _note_resets(self) -> None:
-        assert self._pipeline is not None
-        count = self._pipeline.synchronizer.stats().resets
-        if count != self._reset_count:
-            self._reset_count = count
-            self.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh",
-                                      throttle_duration_sec=10.0)
+    def _deliver(self, frame: SensorFrame, arrived_s: float) -> None:
+        if self._worker is not None:
+            self._worker.put(Work(frame, arrived_s))
 
     # --- worker thread -----------------------------------------------------------------------------
 
@@ -298,18 +258,19 @@ class PerceptionNode(RobustLifecycleNode):
         try:
             estimate = pipeline.process(work.frame, budget, self._frame_rate_hz())
         except Exception as error:
+            failed_s = time.monotonic()
             self._allocation.publish(failed_message(
-                work.frame, pipeline.engine.config, budget, str(error), 1e3 * (time.monotonic() - work.arrived_s),
-                worker.dropped))
+                work.frame, pipeline.engine.config, budget, str(error), 1e3 * (failed_s - work.arrived_s),
+                1e3 * (failed_s - started_s), worker.dropped))
             raise
         ended_s = time.monotonic()
-        latency_ms = 1e3 * (ended_s - work.arrived_s)
+        latency_ms, inference_ms = 1e3 * (ended_s - work.arrived_s), 1e3 * (ended_s - started_s)
         if estimate.mean_m is not None:
             self._pose.publish(pose_message(estimate))
             self._classification.publish(classification_message(estimate))
         self._allocation.publish(allocation_message(
-            work.frame, estimate, pipeline.engine.config.depths, latency_ms, worker.dropped))
-        self._log.add(estimate.allocation, latency_ms, 1e3 * (ended_s - started_s))
+            work.frame, estimate, pipeline.engine.config.depths, latency_ms, inference_ms, worker.dropped))
+        self._log.add(estimate.allocation, latency_ms, inference_ms)
 
     def _frame_rate_hz(self) -> float:
         """What watts are divided by: the parameter, or the rate of the last frames where that is higher."""

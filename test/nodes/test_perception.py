@@ -184,8 +184,7 @@ def test_a_message_that_cannot_be_used_is_counted_and_the_node_lives_on(rig):
         health = next(h for k, h in rig.node._pipeline.health.items() if str(k) == "left/rgb")
         assert rig.wait(lambda: health.refused == count)  # noqa: B023
         assert field in health.last_error and "allowed:" in health.last_error
-    allocation = rig.frame()
-    assert modality(allocation, "rgb").availability == ModalityAllocation.FRESH
+    assert rig.wait(lambda: modality(rig.frame(), "rgb").availability == ModalityAllocation.FRESH)
     assert rig.wait(lambda: rig.frame() and rig.status("input left/rgb")
                     and rig.status("input left/rgb").level == b"\x01")
     values = {v.key: v.value for v in rig.status("input left/rgb").values}

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sensors' side of the perception node: subscriptions in, frames out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from rclpy.node import Node
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from admn_ros.config import InputTopic
+from admn_ros.errors import InputError
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.msg import AudioFrame
+from admn_ros.nodes import qos
+from admn_ros.nodes.arrival import ArrivalClock
+from admn_ros.sample import Modality, SensorFrame, SensorKey
+
+
+class Intake:
+    """Listens to the inputs of a pipeline while it is open. Everything here runs on the executor's thread.
+
+    Args:
+        node: subscribes.
+        pipeline: decodes and synchronizes.
+        clock: of arrival.
+        deliver: gets each frame, and when its newest input came (monotonic, seconds).
+
+    Raises:
+        Exception: what rclpy raises where a subscription cannot be made; nothing is left open.
+    """
+
+    def __init__(self, node: Node, pipeline: Pipeline, clock: ArrivalClock,
+                 deliver: Callable[[SensorFrame, float], None]) -> None:
+        self._node, self._pipeline, self._clock, self._deliver = node, pipeline, clock, deliver
+        self._last_arrival_s = 0.0
+        self._resets = 0
+        self._subscriptions: list[Subscription] = []
+        try:
+            for key, entry in pipeline.inputs.items():
+                self._subscriptions.append(self._subscribe(key, entry))
+        except Exception:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop listening."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+
+    def poll(self) -> None:
+        """Hand over the frames whose wait has run out."""
+        self._hand_over(self._pipeline.poll(self._clock.now_s()))
+
+    def _subscribe(self, key: SensorKey, entry: InputTopic) -> Subscription:
+        kind = AudioFrame if key.modality is Modality.AUDIO else CompressedImage if entry.compressed else Image
+        return self._node.create_subscription(
+            kind, entry.topic, partial(self._receive, key), qos.SENSOR_IN,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def _receive(self, key: SensorKey, message: object) -> None:
+        arrived_s = time.monotonic()
+        try:
+            frames = self._pipeline.receive(key, message, self._clock.now_s())
+        except InputError as error:
+            if self._pipeline.health[key].refuse(error):
+                self._node.get_logger().warning(
+                    f"message refused (further ones of this kind are only counted): {error}")
+            return
+        self._last_arrival_s = arrived_s
+        self._note_resets()
+        self._hand_over(frames)
+
+    def _hand_over(self, frames: list[SensorFrame]) -> None:
+        for frame in frames:
+            self._deliver(frame, self._last_arrival_s)
+
+    def _note_resets(self) -> None:
+        count = self._pipeline.synchronizer.stats().resets
+        if count != self._resets:
+            self._resets = count
+            self._node.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh",
+                                            throttle_duration_sec=10.0)
