@@ -91,11 +91,13 @@ class SensorFrame:
         frame carries it.
     reference: the input whose clock made this frame.
     readings: one entry for each configured input.
+    waited_s: how long it was held open for inputs that had not come, by the clock of arrival.
     """
 
     stamp_ns: int
     reference: SensorKey
     readings: Mapping[SensorKey, Reading]
+    waited_s: float = 0.0
 
     def availability(self, modality: Modality) -> Availability:
         """Best state among the sensor nodes that have this modality."""

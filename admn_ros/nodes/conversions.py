@@ -70,7 +70,7 @@ def classification_message(estimate: Estimate) -> Classification:
 
 
 def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Modality, int],
-                       latency_ms: float, frames_dropped: int) -> LayerAllocation:
+                       latency_ms: float, inference_ms: float, frames_dropped: int) -> LayerAllocation:
     """Where the compute of a frame went."""
     a = estimate.allocation
     return LayerAllocation(
@@ -78,18 +78,20 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
         requested_limit=a.requested.limit, requested_unit=UNITS.index(a.requested.unit), source=a.requested.source,
         granted_limit=a.granted_limit, granted_unit=UNITS.index(a.granted_unit), spent=a.spent,
         reason=getattr(LayerAllocation, f"REASON_{a.reason.name}"), reason_text=a.reason_text,
-        latency_ms=latency_ms, frames_dropped=frames_dropped,
+        latency_ms=latency_ms, inference_ms=inference_ms, waiting_ms=1e3 * frame.waited_s,
+        frames_dropped=frames_dropped,
         modalities=[_modality_message(frame, estimate, m, depth) for m, depth in depths.items()])
 
 
 def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, why: str, latency_ms: float,
-                   frames_dropped: int) -> LayerAllocation:
+                   inference_ms: float, frames_dropped: int) -> LayerAllocation:
     """The message of a frame on which the network failed."""
     unit = UNITS.index(budget.unit)
     return LayerAllocation(
         header=header(frame.stamp_ns, config.frame_id), requested_limit=budget.limit, requested_unit=unit,
         source=budget.source, granted_limit=budget.limit, granted_unit=unit, spent=0.0,
-        reason=LayerAllocation.REASON_FAILED, reason_text=why, latency_ms=latency_ms, frames_dropped=frames_dropped,
+        reason=LayerAllocation.REASON_FAILED, reason_text=why, latency_ms=latency_ms,
+        inference_ms=inference_ms, waiting_ms=1e3 * frame.waited_s, frames_dropped=frames_dropped,
         modalities=[ModalityAllocation(
             modality=m.value, layers_total=depth, qoi=math.nan, availability=AVAILABILITY[frame.availability(m)],
             held_nodes=frame.nodes(m, Availability.HELD), missing_nodes=frame.nodes(m, Availability.MISSING))

@@ -251,4 +251,4 @@ class Synchronizer:
             source.forget_before(frame.stamp_ns)
         self._emitted_ns = frame.stamp_ns
         self._frames += 1
-        return SensorFrame(frame.stamp_ns, frame.reference, readings)
+        return SensorFrame(frame.stamp_ns, frame.reference, readings, self._now_s - frame.opened_s)
