@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from admn_ros.errors import InputError
-from admn_ros.inference.pipeline import InputHealth, Pipeline
+from admn_ros.inference.frame_maker import FrameMaker, InputHealth
 from admn_ros.recordings.bag_messages import AUDIO_FRAME, IMAGE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality, SensorFrame, SensorKey
@@ -18,12 +18,14 @@ NODE = "/admn"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 POLL_S = 0.01
 """Between messages time goes on in such steps, as the replay node's does."""
+IDLE_S = 60.0
+"""Nothing waits so long: after it time goes on at once to the next message, which can be years away."""
 
 Hear = Callable[[str, Any, float], None]
 Reading = tuple[SensorFrame, float]
 
 
-def bag_inputs(bag: BagReader, pipeline: Pipeline) -> tuple[dict[str, SensorKey], list[str]]:
+def bag_inputs(bag: BagReader, maker: FrameMaker) -> tuple[dict[str, SensorKey], list[str]]:
     """The configured topics that the bag has, and those that it lacks.
 
     Raises:
@@ -31,14 +33,14 @@ def bag_inputs(bag: BagReader, pipeline: Pipeline) -> tuple[dict[str, SensorKey]
     """
     if not bag.message_count:
         raise InputError(str(bag.path), "0 messages", "a recording with messages")
-    wanted = {absolute(entry.topic): key for key, entry in pipeline.inputs.items()}
+    wanted = {absolute(entry.topic): key for key, entry in maker.inputs.items()}
     there = {topic: key for topic, key in wanted.items() if topic in bag.topics and bag.topics[topic].count}
     if not there:
         raise InputError(f"{bag.path}: topics", ", ".join(bag.topics), f"at least one of {', '.join(wanted)}, "
                                                                        "or another deployment file")
     for topic, key in there.items():
         expected = AUDIO_FRAME if key.modality is Modality.AUDIO else \
-            COMPRESSED if pipeline.inputs[key].compressed else IMAGE
+            COMPRESSED if maker.inputs[key].compressed else IMAGE
         if bag.topics[topic].type != expected:
             raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
     return there, [topic for topic in wanted if topic not in there]
@@ -49,16 +51,16 @@ def absolute(topic: str) -> str:
     return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
 
 
-def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKey], others: Iterable[str],
+def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey], others: Iterable[str],
                hear: Hear, run_out_s: float) -> Iterator[Reading]:
     """Frames with the time, seconds, at which they were complete.
 
     Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
-    used is counted in `pipeline.health`, and the next one is read.
+    used is counted in `maker.health`, and the next one is read.
 
     Args:
         bag: the recording.
-        pipeline: of the model; it starts afresh.
+        maker: of the deployment; it starts afresh.
         inputs: by topic.
         others: topics besides, whose messages go to `hear`.
         hear: gets topic, message and time.
@@ -68,30 +70,31 @@ def bag_frames(bag: BagReader, pipeline: Pipeline, inputs: Mapping[str, SensorKe
     Raises:
         InputError: the recording is broken.
     """
-    pipeline.restart()
-    pipeline.health.update({key: InputHealth() for key in pipeline.inputs})
+    maker.restart()
+    maker.health.update({key: InputHealth() for key in maker.inputs})
     now_s = -math.inf
     for topic, stamp_ns, raw in bag.raw([*inputs, *others]):
         arrived_s = max(now_s, stamp_ns * 1e-9)
-        while now_s + POLL_S < arrived_s and now_s > -math.inf:
+        idle_at_s = min(arrived_s, now_s + IDLE_S)
+        while now_s + POLL_S < idle_at_s and now_s > -math.inf:
             now_s += POLL_S
-            yield from _at(pipeline.poll(now_s), now_s)
+            yield from _at(maker.poll(now_s), now_s)
         now_s = arrived_s
         if topic in inputs:
-            yield from _at(_receive(bag, pipeline, inputs[topic], topic, raw, now_s), now_s)
+            yield from _at(_receive(bag, maker, inputs[topic], topic, raw, now_s), now_s)
         else:
             _overhear(bag, topic, raw, now_s, hear)
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
-        yield from _at(pipeline.poll(now_s), now_s)
+        yield from _at(maker.poll(now_s), now_s)
 
 
-def _receive(bag: BagReader, pipeline: Pipeline, key: SensorKey, topic: str, raw: bytes,
+def _receive(bag: BagReader, maker: FrameMaker, key: SensorKey, topic: str, raw: bytes,
              now_s: float) -> list[SensorFrame]:
     try:
-        return pipeline.receive(key, bag.deserialize(topic, raw), now_s)
+        return maker.receive(key, bag.deserialize(topic, raw), now_s)
     except InputError as error:
-        pipeline.health[key].refuse(error)
+        maker.health[key].refuse(error)
         return []
 
 

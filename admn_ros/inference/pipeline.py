@@ -2,57 +2,21 @@
 """The walk of a frame without ROS: message in, estimate out.
 
 The node and offline evaluation both run this, so that a recording gives the same numbers in either.
-Messages are taken as they come from rclpy or from a bag reader: only their fields are looked at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import AudioInput, DeploymentConfig, InputTopic
-from admn_ros.errors import InputError
+from admn_ros.config import DeploymentConfig
 from admn_ros.inference.engine import Engine, Estimate
-from admn_ros.sample import Array, Modality, MultimodalSample, SensorFrame, SensorKey
-from admn_ros.sensing.audio import AudioWindow
-from admn_ros.sensing.decode import (
-    decode_audio,
-    decode_compressed_rgb,
-    decode_depth,
-    decode_radar,
-    decode_rgb,
-    stamp_ns,
-)
+from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.sample import MultimodalSample, SensorFrame
 from admn_ros.sensing.preprocess import Preprocessor
-from admn_ros.sensing.synchronizer import Synchronizer
-
-_AUDIO_MARGIN = 1.5  # the window keeps this much more than the model looks at, for late frames
 
 
-@dataclass
-class InputHealth:
-    """What became of the messages of one input."""
-
-    accepted: int = 0
-    refused: int = 0
-    last_error: str = ""
-    causes: set[str] = field(default_factory=set)
-
-    def refuse(self, error: InputError) -> bool:
-        """Count a refusal; True when this cause is new and worth a log line."""
-        self.refused += 1
-        self.last_error = str(error)
-        cause = f"{error.field}: {error.allowed}"
-        new = cause not in self.causes and len(self.causes) < 32
-        if new:
-            self.causes.add(cause)
-        return new
-
-
-class Pipeline:
+class Pipeline(FrameMaker):
     """Decoding, synchronization, preprocessing and the engine for one model and one deployment."""
 
     def __init__(self, model: Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0) -> None:
@@ -65,41 +29,8 @@ class Pipeline:
             ConfigError: the deployment has an input that the model does not know.
         """
         self.engine = Engine(model, device, threads)
-        self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
-        self.health = {key: InputHealth() for key in self.inputs}
-        self.silent_s = deployment.sync.silent_s
+        super().__init__(self.engine.config, deployment)
         self._preprocess = Preprocessor(self.engine.config)
-        self._preprocess.check_inputs(list(self.inputs))
-        self._sync = deployment.sync
-        audio = self.engine.config.modalities.get(Modality.AUDIO)
-        self._listens = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget every reading. What was gathered before a pause belongs to no frame after it."""
-        self.synchronizer = Synchronizer(self._sync, list(self.inputs))
-        self._audio = {key: AudioWindow(_AUDIO_MARGIN * self._listens.window_s)
-                       for key in self.inputs if key.modality is Modality.AUDIO}
-
-    def receive(self, key: SensorKey, message: Any, now_s: float) -> list[SensorFrame]:
-        """Take one message of an input; return the frames that it completes.
-
-        now_s: arrival time on a monotonic clock, seconds.
-
-        Raises:
-            InputError: the message cannot be used; it was counted, and the next one may be fine.
-        """
-        try:
-            stamp = stamp_ns(message.header.stamp)
-            data = self._decode(key, message, stamp)
-        except InputError as error:
-            raise error.within(str(key)) from error
-        self.health[key].accepted += 1
-        return self.synchronizer.add(key, stamp, data, now_s)
-
-    def poll(self, now_s: float) -> list[SensorFrame]:
-        """Frames whose wait has run out. Call every few milliseconds."""
-        return self.synchronizer.poll(now_s)
 
     def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:
         """Refuse a budget in a unit that this model has no costs in.
@@ -116,17 +47,3 @@ class Pipeline:
     def prepare(self, frame: SensorFrame) -> MultimodalSample:
         """A frame as the network sees it."""
         return self._preprocess(frame)
-
-    def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
-        match key.modality:
-            case Modality.RGB:
-                compressed = self.inputs[key].compressed
-                return decode_compressed_rgb(message) if compressed else decode_rgb(message)
-            case Modality.DEPTH:
-                return decode_depth(message)
-            case Modality.RADAR:
-                return decode_radar(message)
-            case Modality.AUDIO:
-                window = self._audio[key]
-                window.push(decode_audio(message), stamp, int(message.sample_rate))
-                return window.window(stamp, self._listens.window_s, self._listens.sample_rate_hz)

@@ -112,7 +112,12 @@ class BagReader:
 
     def raw(self, topics: Collection[str] | None = None, start_ns: int | None = None,
             stop_ns: int | None = None) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, record stamp ns, CDR bytes) of some topics (default: all), in [start_ns, stop_ns)."""
+        """(topic, record stamp ns, CDR bytes) of some topics (default: all), in [start_ns, stop_ns).
+
+        Raises:
+            InputError: damage inside the file; or, at the end of a whole one, messages that the metadata counts and
+                that were not there.
+        """
         for connection, stamp_ns, data in self._read(self._select(topics), start_ns, stop_ns):
             yield connection.topic, stamp_ns, bytes(data)
 
@@ -150,15 +155,20 @@ class BagReader:
             raise InputError(str(self.path), "a closed bag", "reading before close()")
         if not connections:
             return
-        messages = self._reader.messages(connections, start_ns, stop_ns)
+        messages, left = self._reader.messages(connections, start_ns, stop_ns), sum(c.msgcount for c in connections)
         while True:
             try:
                 item = next(messages)
             except StopIteration:
-                return
+                break
             except Exception as error:  # see __init__: damage inside the file shows here
                 raise self._broken(error) from error
+            left -= 1
             yield item
+        if left > 0 and start_ns is None and stop_ns is None:
+            raise InputError(str(self.path), f"{left} messages fewer than its metadata counts on "
+                                             f"{', '.join(dict.fromkeys(c.topic for c in connections))}",
+                             f"{_READABLE}, complete (`ros2 bag reindex` counts anew)")
 
     def _decode(self, connection: Connection, data: bytes) -> Message:
         name, field = connection.msgtype, f"{self.path}: {connection.topic}"

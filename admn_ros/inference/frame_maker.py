@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first half of a frame's walk: messages in, synchronized frames out. No network is needed for it.
+
+Messages are taken as they come from rclpy or from a bag reader: only their fields are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from admn_ros.config import AudioInput, DeploymentConfig, InputTopic, ModelConfig
+from admn_ros.errors import InputError
+from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
+from admn_ros.sensing.audio import AudioWindow
+from admn_ros.sensing.decode import (
+    decode_audio,
+    decode_compressed_rgb,
+    decode_depth,
+    decode_radar,
+    decode_rgb,
+    stamp_ns,
+)
+from admn_ros.sensing.preprocess import Preprocessor
+from admn_ros.sensing.synchronizer import Synchronizer
+
+_AUDIO_MARGIN = 1.5  # the window keeps this much more than the model looks at, for late frames
+
+
+@dataclass
+class InputHealth:
+    """What became of the messages of one input."""
+
+    accepted: int = 0
+    refused: int = 0
+    last_error: str = ""
+    causes: set[str] = field(default_factory=set)
+
+    def refuse(self, error: InputError) -> bool:
+        """Count a refusal; True when this cause is new and worth a log line."""
+        self.refused += 1
+        self.last_error = str(error)
+        cause = f"{error.field}: {error.allowed}"
+        new = cause not in self.causes and len(self.causes) < 32
+        if new:
+            self.causes.add(cause)
+        return new
+
+
+class FrameMaker:
+    """Decoding, sound windows and the synchronizer for the inputs of one deployment."""
+
+    def __init__(self, config: ModelConfig, deployment: DeploymentConfig) -> None:
+        """Begin with nothing received.
+
+        config: the model that the frames are for; it says how long and how fast its sound is.
+
+        Raises:
+            ConfigError: the deployment has an input that the model does not know.
+        """
+        Preprocessor(config).check_inputs(list(deployment.inputs))
+        self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
+        self.health = {key: InputHealth() for key in self.inputs}
+        self.silent_s = deployment.sync.silent_s
+        self._sync = deployment.sync
+        audio = config.modalities.get(Modality.AUDIO)
+        self.sound = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget every reading. What was gathered before a pause belongs to no frame after it."""
+        self.synchronizer = Synchronizer(self._sync, list(self.inputs))
+        self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
+                       for key in self.inputs if key.modality is Modality.AUDIO}
+
+    def receive(self, key: SensorKey, message: Any, now_s: float) -> list[SensorFrame]:
+        """Take one message of an input; return the frames that it completes.
+
+        now_s: arrival time on a monotonic clock, seconds.
+
+        Raises:
+            InputError: the message cannot be used; it was counted, and the next one may be fine.
+        """
+        try:
+            stamp = stamp_ns(message.header.stamp)
+            data = self._decode(key, message, stamp)
+        except InputError as error:
+            raise error.within(str(key)) from error
+        self.health[key].accepted += 1
+        return self.synchronizer.add(key, stamp, data, now_s)
+
+    def poll(self, now_s: float) -> list[SensorFrame]:
+        """Frames whose wait has run out. Call every few milliseconds."""
+        return self.synchronizer.poll(now_s)
+
+    def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
+        match key.modality:
+            case Modality.RGB:
+                compressed = self.inputs[key].compressed
+                return decode_compressed_rgb(message) if compressed else decode_rgb(message)
+            case Modality.DEPTH:
+                return decode_depth(message)
+            case Modality.RADAR:
+                return decode_radar(message)
+            case Modality.AUDIO:
+                window = self._audio[key]
+                window.push(decode_audio(message), stamp, int(message.sample_rate))
+                return window.window(stamp, self.sound.window_s, self.sound.sample_rate_hz)
