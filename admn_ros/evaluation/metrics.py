@@ -40,27 +40,6 @@ def gaussian_nll(mean_m: Floats, covariance_m2: Floats, truth_m: Floats) -> Floa
     return nll
 
 
-def ellipse_limit(share: float, axes: int) -> float:
-    """Squared Mahalanobis distance within which `share` of a Gaussian's draws lie (quantile of chi square).
-
-    Args:
-        share: range (0, 1).
-        axes: 2 or 3.
-    """
-    if axes == 2:
-        return -2.0 * math.log1p(-share)
-    low, high = 0.0, 100.0
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if _chi_square_3(middle) < share else (low, middle)
-    return high
-
-
-def _chi_square_3(x: float) -> float:
-    """Distribution function of chi square with three degrees of freedom."""
-    return math.erf(math.sqrt(x / 2)) - math.sqrt(2 * x / math.pi) * math.exp(-x / 2)
-
-
 def cdf_at(values: Floats, points: Sequence[float] = CDF_AT_CM) -> list[float]:
     """Share of the values at or below each point."""
     return [float(np.mean(values <= point)) for point in points]

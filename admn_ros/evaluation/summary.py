@@ -16,6 +16,7 @@ from admn_ros.evaluation import metrics
 from admn_ros.evaluation.bootstrap import FEWEST_SCENES, Interval, SceneBootstrap
 from admn_ros.evaluation.metrics import CDF_AT_CM, COVERAGES, Floats, Whole
 from admn_ros.evaluation.records import Columns
+from admn_ros.inference.gaussian import ellipse_limit
 
 DIGITS = 6
 CM_PER_M = 100.0
@@ -105,7 +106,7 @@ class Cell:
                 "p95_interval": _interval(bootstrap.of_quantile(errors, where, 0.95))},
             "cdf": {"at_cm": list(CDF_AT_CM), "share": [rounded(x) for x in metrics.cdf_at(errors)]},
             "nll": {"mean": rounded(nll.mean()), "mean_interval": _interval(bootstrap.of_mean(nll, where))},
-            "coverage": {f"{share:.0%}": _covered(bootstrap, away <= metrics.ellipse_limit(share, axes), where)
+            "coverage": {f"{share:.0%}": _covered(bootstrap, away <= ellipse_limit(share, axes), where)
                          for share in COVERAGES},
             "constant": {"mean": rounded(constant.mean()), "median": rounded(np.median(constant))}}
 

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A track over the estimates: Kalman filter with constant velocity, gating, and a way out when it is wrong.
+
+The acceleration is white noise of a given density, as in Bar-Shalom, Li and Kirubarajan, Estimation with
+Applications to Tracking and Navigation (2001), section 6.2.2. The update is in Joseph's form, which keeps the
+covariance positive semidefinite in floating-point numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from admn_ros.config import Count, NotNegative, Positive, Strict
+from admn_ros.errors import InputError
+from admn_ros.inference.gaussian import Float64, ellipse_limit
+
+NS = 1_000_000_000
+
+
+class TrackerConfig(Strict):
+    """Numbers of the filter.
+
+    acceleration: density of the white acceleration in each direction, m^2/s^3: in one second the velocity is
+        expected to change by its root in m/s.
+    gate: an estimate further from the prediction than this share of draws is not used.
+    restart_after: so many estimates outside the gate in a row start the track afresh at the last of them.
+    timeout_s: without an estimate in the gate for so long, the track ends.
+    start_speed_mps: standard deviation of the velocity, of which nothing is known when a track starts.
+    spread: the estimates' standard deviations are multiplied by it. Errors of neighbouring frames are alike, which
+        a filter does not know; more than 1 makes up for that.
+    jump_back_s: a stamp that jumps back further (a bag that loops) starts afresh; a smaller step back is refused.
+    """
+
+    acceleration: Positive = 1.0
+    gate: Annotated[float, Field(gt=0, lt=1)] = 0.99
+    restart_after: Count = 5
+    timeout_s: Positive = 1.0
+    start_speed_mps: Positive = 1.0
+    spread: Positive = 1.0
+    jump_back_s: NotNegative = 1.0
+
+
+class Outcome(str, Enum):
+    """What became of a frame."""
+
+    STARTED = "started"      # a new track begins at its estimate
+    UPDATED = "updated"
+    GATED = "gated"          # too far from the prediction to be used
+    PREDICTED = "predicted"  # it brought no estimate
+    REFUSED = "refused"      # its stamp is not newer than the track's, or its estimate is no Gaussian
+    NOTHING = "nothing"      # there is no track, and it starts none
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """Where the target is and how it moves, at one stamp.
+
+    position_m, velocity_mps: (D,), in the frame of the estimates.
+    covariance: (2D, 2D) of position, then velocity; symmetric, positive semidefinite.
+    outcome: of the frame with this stamp.
+    """
+
+    stamp_ns: int
+    position_m: Float64
+    velocity_mps: Float64
+    covariance: Float64
+    outcome: Outcome
+
+    @property
+    def axes(self) -> int:
+        """D."""
+        return len(self.position_m)
+
+    @property
+    def position_covariance_m2(self) -> Float64:
+        """(D, D)."""
+        return self.covariance[:self.axes, :self.axes]
+
+    @property
+    def velocity_covariance(self) -> Float64:
+        """(D, D), in m^2/s^2."""
+        return self.covariance[self.axes:, self.axes:]
+
+
+class Tracker:
+    """One target, frame after frame in the order of their stamps.
+
+    Args:
+        config: numbers of the filter.
+        axes: 2 for the plane, 3 for space.
+
+    Raises:
+        InputError: another number of axes.
+    """
+
+    def __init__(self, config: TrackerConfig, axes: int) -> None:
+        if axes not in (2, 3):
+            raise InputError("axes", axes, "2 or 3")
+        self._config, self._axes = config, axes
+        self._limit = ellipse_limit(config.gate, axes)
+        self.counts = dict.fromkeys(Outcome, 0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the track."""
+        self._mean = np.zeros(2 * self._axes)
+        self._covariance = np.zeros((2 * self._axes, 2 * self._axes))
+        self._stamp_ns: int | None = None
+        self._used_ns = 0
+        self._alive = False
+        self._gated = 0
+
+    def step(self, stamp_ns: int, mean_m: Float64 | None = None,
+             covariance_m2: Float64 | None = None) -> tuple[Outcome, TrackState | None]:
+        """Go on to a frame, with its estimate if it has one.
+
+        Args:
+            stamp_ns: of the frame.
+            mean_m: (D,) or longer, of which the first D count; None where nothing ran or there is no target.
+            covariance_m2: (D, D) or larger.
+
+        Returns:
+            What became of it, and the track at its stamp; None when there is no track, or the frame was refused.
+        """
+        outcome = self._step(stamp_ns, mean_m, covariance_m2)
+        self.counts[outcome] += 1
+        if not self._alive or outcome is Outcome.REFUSED:
+            return outcome, None
+        axes = self._axes
+        return outcome, TrackState(stamp_ns, self._mean[:axes].copy(), self._mean[axes:].copy(),
+                                   self._covariance.copy(), outcome)
+
+    def _step(self, stamp_ns: int, mean_m: Float64 | None, covariance_m2: Float64 | None) -> Outcome:
+        if self._stamp_ns is not None and stamp_ns <= self._stamp_ns:
+            if self._stamp_ns - stamp_ns <= self._config.jump_back_s * NS:
+                return Outcome.REFUSED
+            self.reset()
+        estimate = None
+        if mean_m is not None and covariance_m2 is not None:
+            estimate = self._gaussian(mean_m, covariance_m2)
+            if estimate is None:
+                return Outcome.REFUSED
+        if self._alive and stamp_ns - self._used_ns > self._config.timeout_s * NS:
+            self.reset()
+        if self._alive and self._stamp_ns is not None:
+            self._predict((stamp_ns - self._stamp_ns) / NS)
+        self._stamp_ns = stamp_ns
+        if estimate is None:
+            return Outcome.PREDICTED if self._alive else Outcome.NOTHING
+        if not self._alive:
+            return self._start(stamp_ns, *estimate)
+        return self._measure(stamp_ns, *estimate)
+
+    def _gaussian(self, mean_m: Float64, covariance_m2: Float64) -> tuple[Float64, Float64] | None:
+        """The estimate in the filter's axes; None where it is no Gaussian with a density."""
+        mean = np.asarray(mean_m, np.float64)[:self._axes]
+        covariance = np.asarray(covariance_m2, np.float64)[:self._axes, :self._axes] * self._config.spread**2
+        if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            return None
+        covariance = (covariance + covariance.T) / 2
+        return (mean, covariance) if np.linalg.eigvalsh(covariance)[0] > 0 else None
+
+    def _start(self, stamp_ns: int, mean: Float64, covariance: Float64) -> Outcome:
+        axes = self._axes
+        self._mean = np.concatenate([mean, np.zeros(axes)])
+        self._covariance = np.zeros((2 * axes, 2 * axes))
+        self._covariance[:axes, :axes] = covariance
+        self._covariance[axes:, axes:] = np.eye(axes) * self._config.start_speed_mps**2
+        self._used_ns, self._alive, self._gated = stamp_ns, True, 0
+        return Outcome.STARTED
+
+    def _predict(self, seconds: float) -> None:
+        axes, eye = self._axes, np.eye(self._axes)
+        move = np.eye(2 * axes)
+        move[:axes, axes:] = seconds * eye
+        noise = self._config.acceleration * np.block([
+            [eye * (seconds**3 / 3), eye * (seconds**2 / 2)], [eye * (seconds**2 / 2), eye * seconds]])
+        self._mean = move @ self._mean
+        self._covariance = _symmetric(move @ self._covariance @ move.T + noise)
+
+    def _measure(self, stamp_ns: int, mean: Float64, covariance: Float64) -> Outcome:
+        axes = self._axes
+        residual = mean - self._mean[:axes]
+        spread = _symmetric(self._covariance[:axes, :axes] + covariance)
+        if not float(residual @ np.linalg.solve(spread, residual)) <= self._limit:
+            self._gated += 1
+            if self._gated >= self._config.restart_after:
+                return self._start(stamp_ns, mean, covariance)
+            return Outcome.GATED
+        gain = np.linalg.solve(spread, self._covariance[:axes]).T
+        left = np.eye(2 * axes)
+        left[:, :axes] -= gain
+        self._mean = self._mean + gain @ residual
+        self._covariance = _symmetric(left @ self._covariance @ left.T + gain @ covariance @ gain.T)
+        self._used_ns, self._gated = stamp_ns, 0
+        return Outcome.UPDATED
+
+
+def _symmetric(matrix: Float64) -> Float64:
+    """Without what rounding left between the two halves."""
+    return (matrix + matrix.T) / 2
