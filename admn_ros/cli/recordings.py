@@ -45,6 +45,8 @@ def add_commands(commands: Commands) -> None:
                           help="size of pictures (default: real for a bag, small for a dataset)")
     simulate.add_argument("--nodes", type=int, default=3, help="sensor nodes (default: 3)")
     simulate.add_argument("--audio-s", type=float, default=0.512, help="dataset: seconds of sound (default: 0.512)")
+    simulate.add_argument("--room-frames", type=int, default=100,
+                          help="dataset: at most so many samples of each room; a room holds one car (default: 100)")
     simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="dataset: processes (default: cores)")
 
     sheet = add_command(commands, "sheet", "draw what every sensor of a recording sees at one instant", _sheet)
@@ -89,7 +91,8 @@ def _simulate(options: argparse.Namespace) -> None:
 def _simulate_dataset(options: argparse.Namespace) -> None:
     from admn_ros.simulation.room_dataset import Plan, make_dataset
 
-    plan = Plan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s)
+    plan = Plan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
+                options.room_frames)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
         counts = make_dataset(options.dataset, plan, options.jobs, progress)

@@ -26,7 +26,6 @@ from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
 from admn_ros.simulation.scene import TARGETS
 from admn_ros.simulation.world import QUALITIES, World, as_arrays
 
-FRAMES_PER_ROOM = 100
 SPACING_S = 0.5     # the car drives some 0.5 m meanwhile, so neighbours differ
 PAUSE_S = 5.0       # between the training and the test part of a drive
 SHARES = {"train": 0.70, "val": 0.10, "test_time": 0.10, "test_view": 0.10}
@@ -54,6 +53,8 @@ class Plan:
 
     frames: samples of all splits together.
     audio_s: length of the sound that ends at each sample.
+    room_frames: at most so many samples of each room, which holds one car or none. Fewer make more rooms, which is
+        what telling the cars apart takes, and cost more time.
     """
 
     frames: int
@@ -61,6 +62,7 @@ class Plan:
     quality: str = "small"
     nodes: int = 3
     audio_s: float = 0.512
+    room_frames: int = 100
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -69,6 +71,8 @@ class Plan:
             raise InputError("seed", self.seed, "[0, 2^31)")
         if self.quality not in QUALITIES:
             raise InputError("quality", repr(self.quality), " or ".join(QUALITIES))
+        if self.room_frames < 1:
+            raise InputError("room_frames", self.room_frames, "1 or more")
         if not 0.05 <= self.audio_s <= 4:
             raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
 
@@ -76,7 +80,7 @@ class Plan:
         """Every shard of the dataset, in order."""
         rooms: list[Room] = []
         for split in SHARES:
-            for number, frames in enumerate(_split_up(self._count(split))):
+            for number, frames in enumerate(_split_up(self._count(split), self.room_frames)):
                 rooms.append(self._room(split, number, frames))
         return rooms
 
@@ -90,7 +94,7 @@ class Plan:
         viewpoints = "held_out" if split == "test_view" else "default" if default else "train"
         start_s = self.audio_s + 0.5
         if split == "test_time":
-            start_s += FRAMES_PER_ROOM * SPACING_S + PAUSE_S
+            start_s += self.room_frames * SPACING_S + PAUSE_S
         # Kinds of rooms draw from disjoint seeds; "test_time" shares the rooms of "train".
         seed = int(np.random.SeedSequence([self.seed, _NUMBER[split], number]).generate_state(1, np.uint32)[0])
         return Room(split, f"shard-{number:05d}", seed, viewpoints, "laps" if number % 2 else "random", start_s, frames)
@@ -173,7 +177,7 @@ def _run(folder: Path, plan: Plan, todo: list[Room], jobs: int) -> Iterator[Room
             raise
 
 
-def _split_up(frames: int) -> list[int]:
-    """Samples of each room: as even as possible, at most FRAMES_PER_ROOM."""
-    rooms = -(-frames // FRAMES_PER_ROOM)
+def _split_up(frames: int, most: int) -> list[int]:
+    """Samples of each room: as even as possible, at most `most`."""
+    rooms = -(-frames // most)
     return [frames // rooms + (number < frames % rooms) for number in range(rooms)]
