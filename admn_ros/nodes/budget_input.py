@@ -13,23 +13,25 @@ from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import budget_from_message
+from admn_ros.nodes.ports import Ports
 
 
 class BudgetInput:
     """Budgets from publishers of any durability, each once.
 
     Args:
-        node: subscribes.
+        node: whose graph is looked at.
+        ports: make the subscription.
         topic: of `ComputeBudget`.
         take: gets the budget, its priority and its validity in seconds; may raise InputError.
         refuse: gets what is wrong with a message that cannot be taken.
     """
 
-    def __init__(self, node: Node, topic: str, take: Callable[[Budget, int, float], None],
+    def __init__(self, node: Node, ports: Ports, topic: str, take: Callable[[Budget, int, float], None],
                  refuse: Callable[[InputError], None]) -> None:
-        self._node, self._topic, self._take, self._refuse = node, topic, take, refuse
+        self._node, self._ports, self._topic, self._take, self._refuse = node, ports, topic, take, refuse
         self._last: dict[str, int] = {}
-        self._subscriptions = [node.create_subscription(ComputeBudget, topic, self._receive, qos.COMMAND_IN)]
+        self._subscriptions = [ports.subscribe(ComputeBudget, topic, self._receive, qos.COMMAND_IN)]
 
     def follow_latched(self) -> None:
         """Once a power manager latches its budget, subscribe so that what it said before arrives too.
@@ -47,7 +49,7 @@ class BudgetInput:
     def destroy(self) -> None:
         """Stop listening."""
         while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+            self._ports.destroy(self._subscriptions.pop())
 
     def _receive(self, message: ComputeBudget, info: dict[str, int]) -> None:
         # A latching publisher reaches two subscriptions; of each source only what is newer counts.

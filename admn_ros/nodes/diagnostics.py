@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""/diagnostics: one status for each input, one for inference, one for the budget."""
+"""/diagnostics: one status for each input, one for inference, budget, connections and the process."""
 
 from __future__ import annotations
 
+import os
+import resource
+import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import quantiles
 
 from builtin_interfaces.msg import Time
@@ -41,6 +45,18 @@ class FrameLog:
         self.inference_ms.append(inference_ms)
 
 
+@dataclass(frozen=True)
+class Connections:
+    """How the node stands in the graph.
+
+    topics: full name of each input's topic.
+    mismatches: what is wrong with topics on which somebody's QoS does not match, by full name.
+    """
+
+    topics: Mapping[SensorKey, str]
+    mismatches: Mapping[str, str]
+
+
 def percentiles(values: deque[float]) -> tuple[float, float]:
     """p50 and p95; zeros where there is nothing yet."""
     kept = list(values)
@@ -50,13 +66,24 @@ def percentiles(values: deque[float]) -> tuple[float, float]:
     return cuts[9], cuts[18]
 
 
+def resident_mib() -> float:
+    """Memory of this process that is in RAM, in MiB; the highest so far where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def diagnostics_message(node: str, stamp: Time, pipeline: Pipeline, log: FrameLog, worker: Mailbox | None,
-                        now_s: float) -> DiagnosticArray:
+                        now_s: float, connections: Connections) -> DiagnosticArray:
     """Everything an operator needs to see why the output is as it is."""
     message = DiagnosticArray()
     message.header.stamp = stamp
-    message.status = [_input_status(node, pipeline, key, worker is not None, now_s) for key in pipeline.inputs]
-    message.status += [_inference_status(node, log, worker), _budget_status(node, log)]
+    message.status = [_input_status(node, pipeline, key, worker is not None, now_s, connections)
+                      for key in pipeline.inputs]
+    message.status += [_inference_status(node, log, worker, pipeline), _budget_status(node, log),
+                       connections_status(node, connections.mismatches), _process_status(node)]
     return message
 
 
@@ -65,32 +92,40 @@ def _status(name: str, hardware: str, level: bytes, text: str, values: Mapping[s
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
 
 
-def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, now_s: float) -> DiagnosticStatus:
+def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, now_s: float,
+                  connections: Connections) -> DiagnosticStatus:
     health, stats = pipeline.health[key], pipeline.synchronizer.stats().inputs[key]
     age_s = None if stats.last_arrival_s is None else now_s - stats.last_arrival_s
+    topic = connections.topics[key]
     if not active:
-        level, text = STALE, "not active"
+        state, level, text = "not active", STALE, "not active"
+    elif topic in connections.mismatches:
+        state, level, text = "mismatched", ERROR, f"{topic}: {connections.mismatches[topic]}"
+    elif age_s is None and health.refused:
+        state, level, text = "refused", ERROR, "refused: " + health.last_error
     elif age_s is None:
-        level, text = ERROR, "refused: " + health.last_error if health.refused else "nothing received"
+        state, level, text = "never heard", ERROR, f"nothing received on {topic}"
     elif age_s > pipeline.silent_s:
-        level, text = ERROR, f"silent for {age_s:.1f} s"
+        state, level, text = "silent", ERROR, f"silent for {age_s:.1f} s"
     elif health.refused:
-        level, text = WARN, f"{health.refused} messages refused, last: {health.last_error}"
+        state, level, text = "receiving", WARN, f"{health.refused} messages refused, last: {health.last_error}"
     else:
-        level, text = OK, "receiving"
+        state, level, text = "receiving", OK, "receiving"
     return _status(f"{node}: input {key}", str(key), level, text, {
-        "topic": pipeline.inputs[key].topic,
+        "topic": topic,
+        "state": state,
         "age_s": "never" if age_s is None else f"{age_s:.3f}",
         "rate_hz": f"{stats.rate_hz or 0.0:.1f}",
         "accepted": health.accepted,
         "refused": health.refused,
         "duplicates": stats.duplicates,
         "late": stats.late,
+        "frames_fresh": stats.fresh, "frames_held": stats.held, "frames_missing": stats.missing,
         "last_error": health.last_error,
     })
 
 
-def _inference_status(node: str, log: FrameLog, worker: Mailbox | None) -> DiagnosticStatus:
+def _inference_status(node: str, log: FrameLog, worker: Mailbox | None, pipeline: Pipeline) -> DiagnosticStatus:
     (p50, p95), (run50, run95) = percentiles(log.latency_ms), percentiles(log.inference_ms)
     if worker is None:
         level, text = STALE, "not active"
@@ -103,6 +138,7 @@ def _inference_status(node: str, log: FrameLog, worker: Mailbox | None) -> Diagn
     return _status(f"{node}: inference", node, level, text, {
         "frames": log.frames,
         "dropped": worker.dropped if worker else 0,
+        "hurried": pipeline.synchronizer.stats().hurried,
         "failed": log.failures,
         "latency_p50_ms": f"{p50:.1f}", "latency_p95_ms": f"{p95:.1f}",
         "inference_p50_ms": f"{run50:.1f}", "inference_p95_ms": f"{run95:.1f}",
@@ -124,3 +160,18 @@ def _budget_status(node: str, log: FrameLog) -> DiagnosticStatus:
         values |= {"requested": f"{last.requested.limit:g} {last.requested.unit}", "source": last.requested.source,
                    "granted": f"{last.granted_limit:g} {last.granted_unit}", "spent": f"{last.spent:g}"}
     return _status(f"{node}: budget", node, level, text, values)
+
+
+def connections_status(node: str, wrong: Mapping[str, str]) -> DiagnosticStatus:
+    """ERROR while somebody's QoS does not match ours; `wrong` says what, by topic."""
+    text = "; ".join(f"{topic}: {why}" for topic, why in wrong.items()) or "no QoS mismatch"
+    return _status(f"{node}: connections", node, ERROR if wrong else OK, text, wrong)
+
+
+def _process_status(node: str) -> DiagnosticStatus:
+    now = resident_mib()
+    return _status(f"{node}: process", node, OK, f"{now:.0f} MiB of memory", {
+        "rss_mib": f"{now:.1f}",
+        "peak_rss_mib": f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.1f}",
+        "threads": threading.active_count(),
+    })

@@ -27,9 +27,11 @@ from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.budget_input import BudgetInput
+from admn_ros.nodes.diagnostics import connections_status
 from admn_ros.nodes.governor_parameters import PARAMETERS, law_config
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
+from admn_ros.nodes.ports import Ports
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 SOURCE = "governor"
@@ -53,6 +55,7 @@ class GovernorNode(RobustLifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._ports = Ports(self)
         self._arrival = ArrivalClock(self)
         self._governor: Governor | None = None
         self._step_timer: Timer | None = None
@@ -73,15 +76,15 @@ class GovernorNode(RobustLifecycleNode):
         self._governor = Governor(config, self._costs())
         self._grant, self._refused, self._last_refusal = None, 0, ""
         self._logged_causes.clear()
-        self._output = self.create_lifecycle_publisher(ComputeBudget, "admn/budget", qos.RESULT_OUT)
-        self._status = self.create_lifecycle_publisher(DiagnosticStatus, "~/status", qos.STATE)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
-        self._requests = BudgetInput(self, "~/budget_request", self._on_request, self._refuse)
+        self._output = self._ports.publish(ComputeBudget, "admn/budget", qos.RESULT_OUT)
+        self._status = self._ports.publish(DiagnosticStatus, "~/status", qos.STATE)
+        self._diagnostics = self._ports.publish(DiagnosticArray, "/diagnostics", qos.RESULT_OUT, managed=False)
+        self._requests = BudgetInput(self, self._ports, "~/budget_request", self._on_request, self._refuse)
         self._inputs = [
-            self.create_subscription(Temperature, "temperature", self._on_temperature, qos.SENSOR_IN),
-            self.create_subscription(BatteryState, "battery_state", self._on_battery, qos.SENSOR_IN),
-            self.create_subscription(Float32, "watts", self._on_watts, qos.SENSOR_IN),
-            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND_IN),
+            self._ports.subscribe(Temperature, "temperature", self._on_temperature, qos.SENSOR_IN),
+            self._ports.subscribe(BatteryState, "battery_state", self._on_battery, qos.SENSOR_IN),
+            self._ports.subscribe(Float32, "watts", self._on_watts, qos.SENSOR_IN),
+            self._ports.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.COMMAND_IN),
         ]
         self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(f"configured: {self._governor.max_layers} layers, target {config.target_c:g} C")
@@ -133,10 +136,9 @@ class GovernorNode(RobustLifecycleNode):
         self.destroy_timer(self._diagnostics_timer)
         self._requests.destroy()
         while self._inputs:
-            self.destroy_subscription(self._inputs.pop())
-        for publisher in (self._output, self._status):
-            self.destroy_lifecycle_publisher(publisher)
-        self.destroy_publisher(self._diagnostics)
+            self._ports.destroy(self._inputs.pop())
+        for publisher in (self._output, self._status, self._diagnostics):
+            self._ports.destroy(publisher)
 
     # --- parameters --------------------------------------------------------------------------------
 
@@ -244,7 +246,8 @@ class GovernorNode(RobustLifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         self._requests.follow_latched()
-        message = DiagnosticArray(status=[self._status_message()])
+        message = DiagnosticArray(status=[
+            self._status_message(), connections_status(self.get_fully_qualified_name(), self._ports.mismatches())])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 
 from rclpy.node import Node
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
@@ -18,6 +17,7 @@ from admn_ros.inference.pipeline import Pipeline
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
 from admn_ros.nodes.arrival import ArrivalClock
+from admn_ros.nodes.ports import Ports
 from admn_ros.sample import Modality, SensorFrame, SensorKey
 
 
@@ -25,7 +25,8 @@ class Intake:
     """Listens to the inputs of a pipeline while it is open. Everything here runs on the executor's thread.
 
     Args:
-        node: subscribes.
+        node: whose log it writes to.
+        ports: make the subscriptions.
         pipeline: decodes and synchronizes.
         clock: of arrival.
         deliver: gets each frame, and when its newest input came (monotonic, seconds).
@@ -34,9 +35,10 @@ class Intake:
         Exception: what rclpy raises where a subscription cannot be made; nothing is left open.
     """
 
-    def __init__(self, node: Node, pipeline: Pipeline, clock: ArrivalClock,
+    def __init__(self, node: Node, ports: Ports, pipeline: Pipeline, clock: ArrivalClock,
                  deliver: Callable[[SensorFrame, float], None]) -> None:
-        self._node, self._pipeline, self._clock, self._deliver = node, pipeline, clock, deliver
+        self._node, self._ports, self._pipeline = node, ports, pipeline
+        self._clock, self._deliver = clock, deliver
         self._last_arrival_s = 0.0
         self._resets = 0
         self._subscriptions: list[Subscription] = []
@@ -50,7 +52,7 @@ class Intake:
     def close(self) -> None:
         """Stop listening."""
         while self._subscriptions:
-            self._node.destroy_subscription(self._subscriptions.pop())
+            self._ports.destroy(self._subscriptions.pop())
 
     def poll(self) -> None:
         """Hand over the frames whose wait has run out."""
@@ -58,9 +60,7 @@ class Intake:
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> Subscription:
         kind = AudioFrame if key.modality is Modality.AUDIO else CompressedImage if entry.compressed else Image
-        return self._node.create_subscription(
-            kind, entry.topic, partial(self._receive, key), qos.SENSOR_IN,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return self._ports.subscribe(kind, entry.topic, partial(self._receive, key), qos.SENSOR_IN)
 
     def _receive(self, key: SensorKey, message: object) -> None:
         arrived_s = time.monotonic()

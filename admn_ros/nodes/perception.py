@@ -19,6 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.timer import Timer
+from std_msgs.msg import Float32
 
 from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.config import DeploymentConfig, load_config
@@ -37,10 +38,11 @@ from admn_ros.nodes.conversions import (
     failed_message,
     pose_message,
 )
-from admn_ros.nodes.diagnostics import FrameLog, diagnostics_message
+from admn_ros.nodes.diagnostics import Connections, FrameLog, diagnostics_message
 from admn_ros.nodes.intake import Intake
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
+from admn_ros.nodes.ports import Ports
 from admn_ros.sample import SensorFrame
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -59,7 +61,7 @@ class PerceptionNode(RobustLifecycleNode):
     sensors and starts the worker; deactivate and cleanup undo exactly that.
 
     Callbacks only decode headers and store views; the network runs on a worker thread that takes the
-    newest frame. Published on ~/: pose, classification, allocation; and /diagnostics.
+    newest frame. Published on ~/: pose, classification, allocation, latency; and /diagnostics.
     """
 
     def __init__(self, name: str = "admn", **kwargs: object) -> None:
@@ -68,6 +70,7 @@ class PerceptionNode(RobustLifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._ports = Ports(self)
         self._pipeline: Pipeline | None = None
         self._deployment: DeploymentConfig | None = None
         self._worker: Mailbox[Work] | None = None
@@ -103,11 +106,12 @@ class PerceptionNode(RobustLifecycleNode):
             self.get_logger().warning(pipeline.engine.costs_warning)
         if not config.trained:
             self.get_logger().warning(f"model '{config.name}' is UNTRAINED (random weights): estimates mean nothing")
-        self._pose = self.create_lifecycle_publisher(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
-        self._classification = self.create_lifecycle_publisher(Classification, "~/classification", qos.RESULT_OUT)
-        self._allocation = self.create_lifecycle_publisher(LayerAllocation, "~/allocation", qos.RESULT_OUT)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT)
-        self._budget_input = BudgetInput(self, "~/budget", self._take_budget, self._refuse_budget)
+        self._pose = self._ports.publish(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
+        self._classification = self._ports.publish(Classification, "~/classification", qos.RESULT_OUT)
+        self._allocation = self._ports.publish(LayerAllocation, "~/allocation", qos.RESULT_OUT)
+        self._age = self._ports.publish(Float32, "~/latency", qos.RESULT_OUT)
+        self._diagnostics = self._ports.publish(DiagnosticArray, "/diagnostics", qos.RESULT_OUT, managed=False)
+        self._budget_input = BudgetInput(self, self._ports, "~/budget", self._take_budget, self._refuse_budget)
         self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
@@ -122,7 +126,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._frame_stamps.clear()
         self._worker = Mailbox(self._process, self._failed)
         try:
-            self._intake = Intake(self, self._pipeline, self._arrival, self._deliver)
+            self._intake = Intake(self, self._ports, self._pipeline, self._arrival, self._deliver)
             self._poll_timer = self._create_steady_timer("poll_period_s", self._intake.poll)
             return super().on_activate(state)
         except Exception:
@@ -184,9 +188,8 @@ class PerceptionNode(RobustLifecycleNode):
             return
         self.destroy_timer(self._diagnostics_timer)
         self._budget_input.destroy()
-        for publisher in (self._pose, self._classification, self._allocation):
-            self.destroy_lifecycle_publisher(publisher)
-        self.destroy_publisher(self._diagnostics)
+        for publisher in (self._pose, self._classification, self._allocation, self._age, self._diagnostics):
+            self._ports.destroy(publisher)
         self._pipeline.engine.close()
         self._pipeline = None
 
@@ -271,6 +274,8 @@ class PerceptionNode(RobustLifecycleNode):
         self._allocation.publish(allocation_message(
             work.frame, estimate, pipeline.engine.config.depths, latency_ms, inference_ms, worker.dropped))
         self._log.add(estimate.allocation, latency_ms, inference_ms)
+        if self._age.get_subscription_count():
+            self._age.publish(Float32(data=1e-6 * (self.get_clock().now().nanoseconds - work.frame.stamp_ns)))
 
     def _frame_rate_hz(self) -> float:
         """What watts are divided by: the parameter, or the rate of the last frames where that is higher."""
@@ -299,8 +304,12 @@ class PerceptionNode(RobustLifecycleNode):
         if self._pipeline is not None:
             self._budget_input.follow_latched()
             self._diagnostics.publish(diagnostics_message(
-                self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline,
-                self._log, self._worker, self._arrival.now_s()))
+                self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline, self._log,
+                self._worker, self._arrival.now_s(), self._connections()))
+
+    def _connections(self) -> Connections:
+        inputs = {key: self.resolve_topic_name(entry.topic) for key, entry in self._pipeline.inputs.items()}
+        return Connections(inputs, self._ports.mismatches())
 
 
 def main(args: list[str] | None = None) -> int:
