@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,14 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.config import AudioInput, load_config
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.evaluation.bag_frames import absolute, bag_frames, bag_inputs
+from admn_ros.evaluation.bag_frames import Reading, absolute, bag_frames, bag_inputs
 from admn_ros.evaluation.budgets import BudgetSource, ConstantBudget, RecordedBudgets, TracedBudget
 from admn_ros.evaluation.evaluator import Evaluator, variants_of
 from admn_ros.evaluation.frame_corruption import FrameCorruption
 from admn_ros.evaluation.governed_budget import GovernedBudget
 from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows
-from admn_ros.evaluation.replay import Figures, Told, Unit, preset_for
+from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
 from admn_ros.evaluation.truth import NS, Offset, Track, search_offset
 from admn_ros.evaluation.truth_sources import find_track, noted_class
 from admn_ros.inference.pipeline import Pipeline
@@ -92,18 +92,10 @@ class BagReplay:
         pipeline, config, name = self._pipeline, self.engine.config, self._names[unit.source]
         budgets = self._budgets(unit.source)
         evaluator = Evaluator(self.engine, variants_of(self._plan.policies, budgets), self._plan.rate_hz)
-        corrupted = self._corruption(unit.corruption)
-        every, rows, number, start_ns = self._every(unit), FrameRows(config), -1, self._starts[unit.source]
+        rows, number, start_ns = FrameRows(config), -1, self._starts[unit.source]
+        corrupted, every = self._corruption(unit.corruption), self._every(unit.source)
         with BagReader(self._paths[unit.source]) as bag:
-            inputs, _ = bag_inputs(bag, pipeline)
-            others = _heard(bag, budgets)
-
-            def hear(topic: str, message: Any, now_s: float) -> None:
-                for budget in others[topic]:
-                    budget.hear(topic, message, now_s)
-
-            frames = bag_frames(bag, pipeline, inputs, others, hear, self._longest_wait_s)
-            for number, (frame, now_s) in enumerate(frames):
+            for number, (frame, now_s) in enumerate(self._read(bag, budgets)):
                 if number % every:
                     continue
                 seen, labels = corrupted(frame)
@@ -150,7 +142,31 @@ class BagReplay:
         by_bag = len(self._paths) >= ENOUGH_BAGS
         return {"kind": "bag", "bags": bags, "scene": "a bag" if by_bag else f"{SCENE_S:g} s of a bag"}
 
+    def seen(self, corruption: str, source: int, indices: Collection[int]) -> Iterator[tuple[int, Readings]]:
+        """See `Replay`."""
+        corrupted, every = self._corruption(corruption), self._every(source)
+        with BagReader(self._paths[source]) as bag:
+            for number, (frame, _) in enumerate(self._read(bag, self._budgets(source))):
+                if number > max(indices, default=-1):
+                    return
+                if number % every:
+                    continue
+                given, _ = corrupted(frame)   # its stretches begin with the first frame, so each one passes through
+                if number in indices:
+                    yield number, {key: reading.data for key, reading in given.readings.items()}
+
     # --- parts -------------------------------------------------------------------------------------
+
+    def _read(self, bag: BagReader, budgets: list[BudgetSource]) -> Iterator[Reading]:
+        """Frames of a bag, while the budgets hear what is theirs."""
+        inputs, _ = bag_inputs(bag, self._pipeline)
+        others = _heard(bag, budgets)
+
+        def hear(topic: str, message: Any, now_s: float) -> None:
+            for budget in others[topic]:
+                budget.hear(topic, message, now_s)
+
+        return bag_frames(bag, self._pipeline, inputs, others, hear, self._longest_wait_s)
 
     def _budgets(self, source: int) -> list[BudgetSource]:
         """Fresh budgets for one pass over one bag."""
@@ -178,9 +194,9 @@ class BagReplay:
         preset = None if name == CLEAN else preset_for(name, self._plan, self.engine.config, rate_hz)
         return FrameCorruption(preset, self._plan.seed, self._bag_plan.hold_s)
 
-    def _every(self, unit: Unit) -> int:
+    def _every(self, source: int) -> int:
         """Of how many frames one is evaluated."""
-        return max(1, -(-self._frames[unit.source] // self._plan.limit)) if self._plan.limit else 1
+        return max(1, -(-self._frames[source] // self._plan.limit)) if self._plan.limit else 1
 
     def _offset(self, track: Track, columns: Columns) -> Offset:
         plan = self._bag_plan

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,8 +16,9 @@ from admn_ros.evaluation.budgets import ConstantBudget
 from admn_ros.evaluation.evaluator import Evaluator, variants_of
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows
-from admn_ros.evaluation.replay import Figures, Told, Unit, preset_for
+from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
 from admn_ros.inference.engine import Engine
+from admn_ros.sample import SensorKey
 from admn_ros.training.config import DataConfig
 from admn_ros.training.sources import open_source
 
@@ -73,13 +74,10 @@ class DatasetReplay:
 
     def run(self, unit: Unit, told: Told) -> Iterator[Columns]:
         """See `Replay`."""
-        config = self.engine.config
-        preset = preset_for(unit.corruption, self._plan, config, self._source[0].audio_rate_hz or 16000)
-        corrupted = None if preset is None else CorruptedSource(self._source, preset, self._plan.seed)
-        rows = FrameRows(config)
+        corrupted, rows = self._corrupted(unit.corruption), FrameRows(self.engine.config)
         for index in unit.indices:
             readings, labels = (self._source[index], {}) if corrupted is None else corrupted.labeled(index)
-            self._evaluator.run(rows, index, self._recording(index), readings.sample(config), labels)
+            self._evaluator.run(rows, index, self._recording(index), readings.sample(self.engine.config), labels)
             told(1)
         yield rows.take()
 
@@ -96,6 +94,18 @@ class DatasetReplay:
         return {"kind": self._plan.kind, "name": self._name, "split": self._plan.split,
                 "frames_there": len(self._source), "scene": "a recording of the dataset"
                 if isinstance(self._source, KnowsRecording) else f"{BLOCK} samples that follow one another"}
+
+    def seen(self, corruption: str, source: int, indices: Collection[int]) -> Iterator[tuple[int, Readings]]:
+        """See `Replay`."""
+        corrupted, config = self._corrupted(corruption), self.engine.config
+        keys = [SensorKey(node, modality) for node in config.sensor_nodes for modality in config.modalities]
+        for index in indices:
+            found = (self._source if corrupted is None else corrupted)[index].readings
+            yield index, {key: found.get(key) for key in keys}
+
+    def _corrupted(self, corruption: str) -> CorruptedSource | None:
+        preset = preset_for(corruption, self._plan, self.engine.config, self._source[0].audio_rate_hz or 16000)
+        return None if preset is None else CorruptedSource(self._source, preset, self._plan.seed)
 
     def _indices(self) -> list[int]:
         length, limit = len(self._source), self._plan.limit

@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns
 from admn_ros.inference.engine import Engine
-from admn_ros.sample import Modality
+from admn_ros.sample import Array, Modality, SensorKey
 from admn_ros.sensing.corruption import DEPTH_MAX_M
 from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
 
 Told = Callable[[int], None]
 """Called with the frames done since the last call."""
 Figures = dict[str, Any]
+Readings: TypeAlias = "Mapping[SensorKey, Array | None]"
+"""Of each input that there could be; None for one that is missing."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,14 @@ class Replay(Protocol):
 
     def describe(self) -> Figures:
         """The sources, for the results."""
+        ...
+
+    def seen(self, corruption: str, source: int, indices: Collection[int]) -> Iterator[tuple[int, Readings]]:
+        """What the model was given in some frames, read again.
+
+        Raises:
+            InputError: the source cannot be read.
+        """
         ...
 
 

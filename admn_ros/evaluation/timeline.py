@@ -11,7 +11,7 @@ from pathlib import Path
 from admn_ros.errors import InputError
 from admn_ros.sample import Availability
 
-COLOURS = {"rgb": "#c0392b", "depth": "#2471a3", "radar": "#1e8449", "audio": "#b9770e"}
+COLOURS = {"rgb": "#b03a2e", "depth": "#1f5fa8", "radar": "#17a589", "audio": "#c28d0a"}
 OTHER = "#7d3c98"
 
 
