@@ -8,6 +8,7 @@ covariance positive semidefinite in floating-point numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
@@ -20,6 +21,8 @@ from admn_ros.errors import InputError
 from admn_ros.inference.gaussian import Float64, ellipse_limit
 
 NS = 1_000_000_000
+NO_TARGET = "none"
+"""The class of an empty scene. Models localize nothing there, whatever their Gaussian says."""
 
 
 class TrackerConfig(Strict):
@@ -34,6 +37,7 @@ class TrackerConfig(Strict):
     spread: the estimates' standard deviations are multiplied by it. Errors of neighbouring frames are alike, which
         a filter does not know; more than 1 makes up for that.
     jump_back_s: a stamp that jumps back further (a bag that loops) starts afresh; a smaller step back is refused.
+    none_above: a frame whose class is `none` with this probability or more shows no target.
     """
 
     acceleration: Positive = 1.0
@@ -43,6 +47,7 @@ class TrackerConfig(Strict):
     start_speed_mps: Positive = 1.0
     spread: Positive = 1.0
     jump_back_s: NotNegative = 1.0
+    none_above: Annotated[float, Field(gt=0, le=1)] = 0.5
 
 
 class Outcome(str, Enum):
@@ -204,6 +209,19 @@ class Tracker:
         return Outcome.UPDATED
 
 
+def shows_target(classes: Sequence[str], scores: Float64 | None, none_above: float) -> bool:
+    """Whether a frame's estimate is of a target: the model ran, and does not say that there is none.
+
+    Args:
+        classes: of the model; without one called `none` every estimate counts.
+        scores: (K,) their probabilities; None where nothing ran.
+        none_above: see `TrackerConfig`.
+    """
+    if scores is None:
+        return False
+    return NO_TARGET not in classes or not float(scores[list(classes).index(NO_TARGET)]) >= none_above
+
+
 def _symmetric(matrix: Float64) -> Float64:
     """Without what rounding left between the two halves."""
-    return (matrix + matrix.T) / 2
+    return np.asarray((matrix + matrix.T) / 2, np.float64)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.inference.gaussian import ellipse_limit
-from admn_ros.inference.tracking import Outcome, Tracker, TrackerConfig, TrackState
+from admn_ros.inference.tracking import Outcome, Tracker, TrackerConfig, TrackState, shows_target
 
 STEP_NS = 66_666_667  # 15 Hz
 SMALL = np.eye(2) * 0.05**2
@@ -85,7 +85,7 @@ def test_a_straight_drive_is_tracked_without_bias_and_with_less_error(axes):
         speeds.append(late.velocity_mps - np.array([0.7, -0.4, 0.2])[:axes])
         inside.append(errors[-1] @ np.linalg.solve(late.position_covariance_m2, errors[-1]) <= ellipse_limit(0.9, axes))
     expected_m = math.sqrt(late.position_covariance_m2[0, 0])
-    assert expected_m < 0.06 < 0.1
+    assert expected_m < 0.06, "one estimate alone has 0.12"
     assert np.abs(np.mean(errors, axis=0)).max() < 4 * expected_m / math.sqrt(len(errors))
     assert np.abs(np.mean(speeds, axis=0)).max() < 4 * math.sqrt(late.velocity_covariance[0, 0] / len(errors))
     assert np.std(errors) == pytest.approx(expected_m, rel=0.3)
@@ -155,6 +155,13 @@ def test_an_estimate_that_is_no_gaussian_is_refused_and_the_track_lives_on():
 def test_spread_makes_it_trust_the_estimates_less():
     narrow, wide = (drive(Tracker(TrackerConfig(spread=s), 2), 5)[0][-1] for s in (1.0, 3.0))
     assert np.trace(wide.covariance) > np.trace(narrow.covariance)
+
+
+@pytest.mark.parametrize(("classes", "scores", "shows"), [
+    (("car", "none"), [0.6, 0.4], True), (("car", "none"), [0.5, 0.5], False), (("car", "none"), None, False),
+    (("left", "right"), [0.1, 0.9], True), (("left", "right"), None, False)])
+def test_a_frame_of_class_none_shows_no_target(classes, scores, shows):
+    assert shows_target(classes, None if scores is None else np.array(scores), 0.5) is shows
 
 
 def test_axes_are_two_or_three():
