@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from admn_ros.config import (
-    DeploymentConfig,
-    DepthInput,
-    ModelConfig,
-    SyncConfig,
-    dump_config,
-    load_config,
-    parse_config,
-)
+from admn_ros.config import DepthInput, ModelConfig, dump_config, load_config, parse_config
+from admn_ros.deployment import DeploymentConfig, SyncConfig
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality

@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
 # Each room may import what stands before it, and nothing after it.
-ROOMS = ("errors", "sample", "config", "sensing", "budget", "model", "inference", "recordings", "simulation",
-         "datasets", "baselines", "training", "evaluation", "cli", "nodes")
+ROOMS = ("errors", "sample", "config", "deployment", "sensing", "budget", "model", "inference", "recordings",
+         "simulation", "datasets", "baselines", "training", "evaluation", "cli", "nodes")
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
        "launch", "launch_ros", "lifecycle_msgs", "message_filters", "rcl_interfaces", "rosgraph_msgs",
        "sensor_msgs", "std_msgs", "tf2_msgs"}

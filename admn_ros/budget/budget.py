@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, get_args
 
-from admn_ros.config import BudgetConfig, BudgetUnit
+from admn_ros.config import BudgetUnit
+from admn_ros.deployment import BudgetConfig
 from admn_ros.errors import InputError
 
 CostUnit = Literal["layers", "gflops", "milliseconds", "joules"]

@@ -92,7 +92,8 @@ def _refuse_bag_options(options: argparse.Namespace) -> None:
 
 
 def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:
-    from admn_ros.config import DeploymentConfig, load_config
+    from admn_ros.config import load_config
+    from admn_ros.deployment import DeploymentConfig
     from admn_ros.errors import InputError
 
     if options.sensors is None:

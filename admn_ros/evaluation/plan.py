@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from admn_ros import __version__
-from admn_ros.config import BudgetUnit, Count, DeploymentConfig, Finite, NotNegative, Positive, Strict
+from admn_ros.config import BudgetUnit, Count, Finite, NotNegative, Positive, Strict
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
 from admn_ros.sensing.corruption_presets import PRESET_NAMES

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admn_ros.config import AudioInput, DeploymentConfig, InputTopic, ModelConfig
+from admn_ros.config import AudioInput, ModelConfig
+from admn_ros.deployment import DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import DeploymentConfig
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.sample import MultimodalSample, SensorFrame

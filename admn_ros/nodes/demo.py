@@ -23,7 +23,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 from admn_ros import __version__
-from admn_ros.config import DeploymentConfig, ModelConfig, load_config
+from admn_ros.config import ModelConfig, load_config
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
 from admn_ros.model.presets import preset

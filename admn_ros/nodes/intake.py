@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from admn_ros.config import InputTopic
+from admn_ros.deployment import InputTopic
 from admn_ros.errors import InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.msg import AudioFrame

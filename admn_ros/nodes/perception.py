@@ -22,7 +22,8 @@ from rclpy.timer import Timer
 from std_msgs.msg import Float32
 
 from admn_ros.budget.budget import Budget, BudgetBook
-from admn_ros.config import DeploymentConfig, load_config
+from admn_ros.config import load_config
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline

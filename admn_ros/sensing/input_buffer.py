@@ -7,7 +7,7 @@ from collections import deque
 from enum import Enum
 from typing import NamedTuple
 
-from admn_ros.config import SyncModality
+from admn_ros.deployment import SyncModality
 from admn_ros.sample import MISSING, Array, Availability, Reading, SensorKey
 
 _NS = 1_000_000_000

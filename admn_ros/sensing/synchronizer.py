@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from admn_ros.config import SyncConfig
+from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
 from admn_ros.sensing.input_buffer import InputBuffer, Stamped, Stored

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget, BudgetBook
-from admn_ros.config import BudgetConfig
+from admn_ros.deployment import BudgetConfig
 from admn_ros.errors import InputError
 
 DEFAULT = Budget(math.inf, "layers", "default")

@@ -14,7 +14,6 @@ import torch
 from admn_ros.config import (
     AudioInput,
     BackboneConfig,
-    DeploymentConfig,
     DepthInput,
     FusionConfig,
     ModalityConfig,
@@ -23,6 +22,7 @@ from admn_ros.config import (
     RgbInput,
     parse_config,
 )
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.recordings import bag_messages as make

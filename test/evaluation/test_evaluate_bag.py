@@ -12,8 +12,9 @@ import pytest
 
 from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
-from admn_ros.config import DeploymentConfig, InputTopic, dump_config, load_config, parse_config
+from admn_ros.config import dump_config, load_config, parse_config
 from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+from admn_ros.deployment import DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.evaluation.budgets import TracedBudget
 from admn_ros.evaluation.plan import EvaluationPlan

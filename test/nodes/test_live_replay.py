@@ -11,7 +11,8 @@ import rclpy
 import yaml
 from rclpy.parameter import Parameter
 
-from admn_ros.config import DeploymentConfig, load_config, parse_config
+from admn_ros.config import load_config, parse_config
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate

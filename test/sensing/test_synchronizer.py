@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from admn_ros.config import SyncConfig, SyncModality
+from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.synchronizer import Synchronizer

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from admn_ros.config import SyncConfig, SyncModality
+from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.sensing.synchronizer import Synchronizer
 
