@@ -1,29 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples of the datasets that `admn simulate --dataset` makes."""
+"""Samples of the datasets that `admn simulate --dataset` and `admn convert bag` make."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from admn_ros.config import NodePose, parse_config
+from admn_ros.datasets.shard_readings import Arrays, Listed, Stacked
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
-from admn_ros.sample import Array, Modality, SensorKey, Target
+from admn_ros.sample import Modality, SensorKey, Target
 
-MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
+
+@dataclass(frozen=True)
+class _Shard:
+    """Readings and truth of one shard, where its sensor nodes stood, and the recording it is of."""
+
+    readings: Stacked | Listed
+    arrays: Arrays
+    poses: dict[str, NodePose] | None
+    recording: str
+
+    def __len__(self) -> int:
+        return len(self.arrays["label"])
+
+    def stamp_ns(self, row: int) -> int:
+        if "stamp_ns" in self.arrays:
+            return int(self.arrays["stamp_ns"][row])
+        return round(float(self.arrays["time"][row]) * 1e9)
 
 
 class SimulatedDataset:
     """One split, memory-mapped: nothing is read before it is asked for.
 
-    Readings are those of `admn_ros.sample.Reading`: depth in metres with NaN, radar linear, audio full scale 1.
+    Readings are those of `admn_ros.sample.Reading`: depth in metres with NaN, radar linear, audio full scale 1. Of a
+    recording's, what was missing in a frame is absent.
     """
 
     def __init__(self, folder: str | Path, split: str) -> None:
@@ -39,36 +57,39 @@ class SimulatedDataset:
         self.nodes: list[str] = plan["sensor_nodes"]
         self.classes: list[str] = plan["targets"]
         self._rate_hz: int = plan["audio_rate_hz"]
-        self._shards, self._poses = [], []
-        for name in splits[split]:
-            arrays, meta = shards.read(folder, split, name)
-            self._shards.append(arrays)
-            self._poses.append(_poses(meta, folder / split / name))
-            missing = {*map(str, MODALITIES), "time", "position", "label"} - set(arrays)
-            if missing or len({len(a) for a in arrays.values()}) != 1:
-                raise InputError(str(folder / split / name), f"unequal arrays, or without {sorted(missing) or '-'}",
-                                 "one entry per sample in each array")
-        self._names = splits[split]
-        self._ends = np.cumsum([len(s["label"]) for s in self._shards]).tolist()
+        self._inputs = [_key(name) for name in plan["inputs"]] if "inputs" in plan else None
+        self._shards = [self._open(folder, split, name) for name in splits[split]]
+        self._ends = np.cumsum([len(s) for s in self._shards]).tolist()
+
+    def _open(self, folder: Path, split: str, name: str) -> _Shard:
+        arrays, meta = shards.read(folder, split, name)
+        place = folder / split / name
+        if self._inputs is None:
+            return _Shard(Stacked.of(arrays, self.nodes, place), arrays, _poses(meta, place), name)
+        poses = None if meta.get("node_poses") is None else _poses(meta, place)
+        return _Shard(Listed.of(arrays, self._inputs, place), arrays, poses, str(meta.get("recording", name)))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def recording(self, index: int) -> str:
-        """The room that a sample is of; samples of one room are alike, and count together in bootstraps."""
-        return self._names[bisect_right(self._ends, check_index(index, len(self)))]
+        """The room, or stretch of a recording, that a sample is of; those are alike, and count together in bootstraps.
+        """
+        return self._shards[bisect_right(self._ends, check_index(index, len(self)))].recording
 
     def __getitem__(self, index: int) -> LabeledReadings:
         index = check_index(index, len(self))
         number = bisect_right(self._ends, index)
-        arrays = self._shards[number]
+        shard = self._shards[number]
         row = index - (self._ends[number - 1] if number else 0)
-        readings = {SensorKey(node, m): _decoded(m, arrays[m.value][row, k])
-                    for k, node in enumerate(self.nodes) for m in MODALITIES}
-        x, y, z = (float(v) for v in arrays["position"][row])
-        return LabeledReadings(readings, Target((x, y, z), int(arrays["label"][row])),
-                               stamp_ns=round(float(arrays["time"][row]) * 1e9), audio_rate_hz=self._rate_hz,
-                               poses=self._poses[number])
+        x, y, z = (float(v) for v in shard.arrays["position"][row])
+        return LabeledReadings(shard.readings.at(row), Target((x, y, z), int(shard.arrays["label"][row])),
+                               stamp_ns=shard.stamp_ns(row), audio_rate_hz=self._rate_hz, poses=shard.poses)
+
+
+def _key(name: str) -> SensorKey:
+    node, _, modality = name.partition("/")
+    return SensorKey(node, Modality(modality))
 
 
 def _poses(meta: Mapping[str, Any], shard: Path) -> dict[str, NodePose]:
@@ -76,18 +97,3 @@ def _poses(meta: Mapping[str, Any], shard: Path) -> dict[str, NodePose]:
     if not isinstance(found, dict):
         raise InputError(f"{shard}: node_poses", type(found).__name__, "the pose of each sensor node")
     return {node: parse_config(NodePose, pose, f"{shard}: node_poses.{node}") for node, pose in found.items()}
-
-
-def _decoded(modality: Modality, stored: npt.NDArray[Any]) -> Array:
-    match modality:
-        case Modality.RGB:
-            return np.array(stored)
-        case Modality.DEPTH:
-            metres: npt.NDArray[np.float32] = stored.astype(np.float32) * np.float32(0.001)
-            metres[stored == 0] = np.nan
-            return metres
-        case Modality.RADAR:
-            return stored.astype(np.float32)
-        case Modality.AUDIO:
-            sound: npt.NDArray[np.float32] = stored.astype(np.float32) / np.float32(32767.0)
-            return sound

@@ -23,7 +23,7 @@ _WHOLE_BYTES = 1 << 20
 """Files up to this size are hashed whole, of larger ones both ends and the size."""
 
 
-class BagPlan(Strict):
+class BagTruth(Strict):
     """How bags are read and what is true of them.
 
     deployment: topics, synchronization, as the node has them.
@@ -33,12 +33,6 @@ class BagPlan(Strict):
     align: how truth is read between its stamps.
     max_gap_s: truth further away than this, or between stamps further apart, is none.
     offset_s: added to the stamps of the truth.
-    search_s: look for the offset within so many seconds around `offset_s`, by the first corruption's estimates of
-        the variant that ran most layers; 0 does not look.
-    hold_s: a drawn corruption holds so long.
-    trace: file with limits over time (time_s, limit, unit), as one more budget.
-    recorded_budgets: topic whose recorded budgets are one more budget.
-    governor: file with numbers of the governor, or empty for its defaults, as one more budget; null for none.
     """
 
     deployment: DeploymentConfig
@@ -47,6 +41,19 @@ class BagPlan(Strict):
     align: Literal["linear", "nearest"] = "linear"
     max_gap_s: Positive = 0.1
     offset_s: Finite = 0.0
+
+
+class BagPlan(BagTruth):
+    """Bags, and what is done with them in an evaluation.
+
+    search_s: look for the offset within so many seconds around `offset_s`, by the first corruption's estimates of
+        the variant that ran most layers; 0 does not look.
+    hold_s: a drawn corruption holds so long.
+    trace: file with limits over time (time_s, limit, unit), as one more budget.
+    recorded_budgets: topic whose recorded budgets are one more budget.
+    governor: file with numbers of the governor, or empty for its defaults, as one more budget; null for none.
+    """
+
     search_s: NotNegative = 0.0
     hold_s: Positive = 2.0
     trace: str | None = None
@@ -112,14 +119,23 @@ class EvaluationPlan(Strict):
         Raises:
             InputError: a source or the model cannot be read.
         """
-        sources = [{"name": Path(s).name, "fingerprint": source_fingerprint(Path(s), self)} for s in self.sources]
+        sources = [{"name": Path(s).name, "fingerprint": source_fingerprint(Path(s), self.split)} for s in self.sources]
         settings = self.settings
         for name in ("truth", "trace", "governor"):
             file = Path(settings["bag"][name] or "") if settings["bag"] else Path()
             if file.is_file():
-                settings["bag"][name] = {"name": file.name, "fingerprint": _fingerprint([file], file.parent)}
+                settings["bag"][name] = file_identity(file)
         return {"version": __version__, "settings": settings, "sources": sources,
                 "model": {"name": Path(self.model).name, "fingerprint": model_fingerprint(Path(self.model))}}
+
+
+def file_identity(file: Path) -> dict[str, str]:
+    """Name and hash of a file that settings name.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    return {"name": file.name, "fingerprint": _fingerprint([file], file.parent)}
 
 
 def model_fingerprint(folder: Path) -> str:
@@ -131,8 +147,8 @@ def model_fingerprint(folder: Path) -> str:
     return _fingerprint((folder / name for name in (CONFIG, WEIGHTS, COSTS, LEGACY)), folder, whole=True)
 
 
-def source_fingerprint(path: Path, plan: EvaluationPlan) -> str:
-    """Hash of names, sizes and ends of the files of a source; of a dataset only the evaluated split's.
+def source_fingerprint(path: Path, split: str | None = None) -> str:
+    """Hash of names, sizes and ends of the files of a source; of a dataset only a split's.
 
     Raises:
         InputError: there is nothing.
@@ -141,8 +157,8 @@ def source_fingerprint(path: Path, plan: EvaluationPlan) -> str:
         return _fingerprint([path], path.parent)
     if not path.is_dir():
         raise InputError(str(path), "nothing there", "a dataset folder or a recording")
-    split = path / plan.split
-    files = sorted(p for p in (split if split.is_dir() else path).rglob("*") if p.is_file())
+    part = path if split is None or not (path / split).is_dir() else path / split
+    files = sorted(p for p in part.rglob("*") if p.is_file())
     return _fingerprint([*(path / name for name in ("plan.json", "dataset.json")), *files], path)
 
 

@@ -86,7 +86,8 @@ def read_index(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
         InputError: not a dataset, an incomplete one, or one of another format.
     """
     if not (folder / PLAN).is_file():
-        raise InputError(str(folder), "no dataset" if folder.is_dir() else "nothing", "a folder of `admn simulate`")
+        raise InputError(str(folder), "no dataset" if folder.is_dir() else "nothing",
+                         "a dataset of `admn simulate` or `admn convert bag`")
     if not (folder / INDEX).is_file():
         raise InputError(str(folder), "an incomplete dataset", "a complete one; the same command continues it")
     index, plan = (_load(folder / name) for name in (INDEX, PLAN))
@@ -108,7 +109,7 @@ def read(folder: Path, split: str, name: str) -> tuple[dict[str, npt.NDArray[Any
         try:
             arrays[file.stem] = np.load(file, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise InputError(str(file), f"a broken array ({error})", "an array as `admn simulate` writes it") from error
+            raise InputError(str(file), f"a broken array ({error})", "an array as it was written") from error
     return arrays, meta
 
 
