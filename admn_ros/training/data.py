@@ -163,8 +163,8 @@ class Samples:
             return self._source[index % len(self._source)]
         if draw == CLEAN:
             clean = self._source[index % len(self._source)]
-            target = Target(clean.target.position_m, clean.target.label, dict.fromkeys(self._preset.modalities, 0.0))
-            return LabeledReadings(clean.readings, target, clean.stamp_ns, clean.audio_rate_hz, clean.scene)
+            return replace(clean, target=replace(
+                clean.target, corruption=dict.fromkeys(self._preset.modalities, 0.0)))
         seed = derive(self._seed, CORRUPTION, draw)
         return CorruptedSource(self._source, self._preset, seed, self._repeats)[index]
 

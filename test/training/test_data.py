@@ -118,3 +118,10 @@ def test_bad_places(dataset: Path, model: ModelConfig) -> None:
         open_samples(DataConfig(), model, 0)
     with pytest.raises(InputError, match="split"):
         open_samples(DataConfig(folder=str(dataset), train="training"), model, 0)
+
+
+def test_epochs_without_corruption_know_where_the_sensor_nodes_stood(dataset: Path, model: ModelConfig) -> None:
+    clean, corrupted = (next(samples(dataset, model, clean_epochs=1).batches(e, 3, shuffle=False)) for e in (0, 1))
+    assert clean.samples.poses is not None and corrupted.samples.poses is not None
+    assert torch.equal(clean.samples.poses, corrupted.samples.poses)
+    assert all(not s.any() for s in clean.severity.values())
