@@ -48,6 +48,7 @@ class BackboneConfig(Strict):
     stem: how an input becomes tokens. patch: one linear map of each patch, as in ViT. conv: convolutions of
         stride 2 down to the same tokens, which learn from far fewer pictures (Xiao et al. 2021).
     points: so many places in the picture are read out beside the class token (0: the class token alone).
+    point_values: numbers that each of them reads of what stands there (0: where alone; a class is no place).
     """
 
     dim: Count = 768
@@ -57,10 +58,13 @@ class BackboneConfig(Strict):
     patch: tuple[Count, Count] = (16, 16)
     stem: Literal["patch", "conv"] = "patch"
     points: Annotated[int, Field(ge=0)] = 0
+    point_values: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _fits(self) -> BackboneConfig:
         _check_heads("heads", self.dim, self.heads)
+        if self.point_values and not self.points:
+            raise ValueError("point_values needs points")
         side = self.patch[0]
         if self.stem == "conv" and (side != self.patch[1] or side < 2 or side & (side - 1) or self.dim % (side // 2)):
             raise ValueError(f"stem conv needs a square patch of 2, 4, 8 or 16 whose half divides dim {self.dim}")
@@ -410,7 +414,7 @@ def _siblings(kind: type[Strict], loc: tuple[int | str, ...]) -> list[str]:
             node = next((o for o in resolved
                          if o.get("properties", {}).get("kind", {}).get("const") == part), resolved[0])
             continue
-        extra = node.get("additionalProperties")
+        extra = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
         node = node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
     return list(_resolve(node, schema).get("properties", {}))
 

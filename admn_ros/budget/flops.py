@@ -101,7 +101,8 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
     else:
         embed = _linear(patches, channels * b.patch[0] * b.patch[1], b.dim)
     if b.points:
-        embed += _linear(patches, b.dim, 3 * b.points) + _linear(1, 3 * b.points, b.dim)
+        values = b.points * b.point_values
+        embed += _linear(patches, b.dim, 3 * b.points + values) + _linear(1, 3 * b.points + values, b.dim)
     adapter = _linear(1, b.dim, m.adapter_hidden) + _linear(1, m.adapter_hidden, config.fusion.dim)
     layer = _block(patches + 1, b.dim, hidden_width(b.dim, b.mlp_ratio))
     return ModalityFlops(_look(config.qoi, channels), embed + adapter, layer)

@@ -77,8 +77,9 @@ def _gdtm_room() -> ModelConfig:
     The poses are those of the simulated room's fixed viewpoints.
     """
     def part(input_config: InputConfig, patch: int) -> ModalityConfig:
-        return ModalityConfig(input=input_config, adapter_hidden=192,
-                              backbone=TINY.model_copy(update={"patch": (patch, patch), "stem": "conv", "points": 16}))
+        return ModalityConfig(
+            input=input_config, adapter_hidden=192,
+            backbone=TINY.model_copy(update={"patch": (patch, patch), "points": 16, "point_values": 6}))
 
     return ModelConfig(
         name="gdtm-room", trained=False, sensor_nodes=GDTM_NODES, node_poses=ROOM_POSES, classes=CAR_CLASSES,

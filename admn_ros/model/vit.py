@@ -49,21 +49,24 @@ class ConvStem(nn.Module):
 class Points(nn.Module):
     """Places in the picture, read out of the patch tokens: where each learned query finds what it looks for.
 
-    A spatial soft-argmax (Levine et al. 2016) with an offset of each token, as tokens are coarser than a place.
+    A spatial soft-argmax (Levine et al. 2016) with an offset of each token, as tokens are coarser than a place; and
+    with the same weights what the tokens there hold.
 
     Args:
         grid: rows and columns of patches.
         dim: of the tokens.
         count: queries.
+        values: numbers that each query reads of what stands there.
     """
 
     places: Tensor
 
-    def __init__(self, grid: tuple[int, int], dim: int, count: int) -> None:
+    def __init__(self, grid: tuple[int, int], dim: int, count: int, values: int) -> None:
         super().__init__()
         self.count = count
         self.query = nn.Linear(dim, 3 * count)
-        self.proj = nn.Linear(3 * count, dim)
+        self.value = nn.Linear(dim, values * count) if values else None
+        self.proj = nn.Linear((3 + values) * count, dim)
         down, across = (((torch.arange(n) + 0.5) * 2 / n - 1) for n in grid)
         self.register_buffer("places", torch.cartesian_prod(down, across), persistent=False)
 
@@ -73,8 +76,11 @@ class Points(nn.Module):
         share = said[:, :, 0].softmax(dim=1)
         # In units of the whole picture; half a patch is typical of an offset.
         at = self.places[:, :, None] + said[:, :, 1:] / len(self.places) ** 0.5
-        spots = (share[:, :, None] * at).sum(dim=1).flatten(1)
-        out: Tensor = self.proj(torch.cat([spots, share.square().sum(dim=1)], dim=1))
+        read = [(share[:, :, None] * at).sum(dim=1).flatten(1), share.square().sum(dim=1)]
+        if self.value is not None:
+            held = self.value(tokens).view(*share.shape, -1)
+            read.append((share[..., None] * held).sum(dim=1).flatten(1))
+        out: Tensor = self.proj(torch.cat(read, dim=1))
         return out
 
 
@@ -98,7 +104,7 @@ class AdaptiveViT(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, patches + 1, config.dim))
         self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
-        self.points = Points((rows, columns), config.dim, config.points) if config.points else None
+        self.points = Points((rows, columns), config.dim, config.points, config.point_values) if config.points else None
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first.
