@@ -113,7 +113,8 @@ def joined(device: str) -> Iterator[Processes]:
         torch.cuda.set_device(place)
     distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=PATIENCE)
     yield Processes(rank, count, place)
-    # Not after an error: the others may wait for this process, and torchrun ends them when it ends.
+    # Neither after an error: the others may wait for this process, and torchrun ends them when it ends.
+    distributed.barrier()  # nobody leaves while another still sends to it: gloo may abort then
     distributed.destroy_process_group()
 
 

@@ -27,7 +27,8 @@ def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Two processes on this machine, one thread each, with the modules that the tests see."""
     return subprocess.run(
         [sys.executable, *TORCHRUN, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1",
+             "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True, text=True, timeout=110, check=False)
 
 
