@@ -10,11 +10,22 @@ from __future__ import annotations
 import argparse
 import sys
 
-from admn_ros.cli import evaluation, governing, importing, models, probing, recordings, tables, tracking, training
+from admn_ros.cli import (
+    debugging,
+    evaluation,
+    governing,
+    importing,
+    models,
+    probing,
+    recordings,
+    tables,
+    tracking,
+    training,
+)
 from admn_ros.cli.command import Command
 from admn_ros.errors import AdmnError
 
-GROUPS = (models, importing, training, recordings, probing, tables, evaluation, tracking, governing)
+GROUPS = (models, importing, training, recordings, probing, tables, evaluation, tracking, debugging, governing)
 
 
 def main(args: list[str] | None = None) -> int:

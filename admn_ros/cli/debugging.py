@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that show what a model does: debug-image."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from admn_ros.cli.command import Commands, add_command
+
+
+def add_commands(commands: Commands) -> None:
+    """Look at one frame."""
+    new = add_command(commands, "debug-image", "draw what a model makes of an instant of a recording", _debug_image)
+    new.add_argument("bag", type=Path, help="rosbag2 recording")
+    new.add_argument("png", type=Path, help="picture to write")
+    new.add_argument("--model", type=Path, required=True, help="model folder")
+    new.add_argument("--sensors", type=Path, required=True, metavar="FILE",
+                     help="deployment file, such as config/gdtm.yaml")
+    new.add_argument("--budget", type=float, default=math.inf, help="of each frame (default: everything)")
+    new.add_argument("--unit", default="layers", choices=("layers", "gflops", "milliseconds", "joules"),
+                     help="of the budget (default: layers)")
+    new.add_argument("--at", type=float, metavar="SECONDS", help="after the recording's start (default: its middle)")
+
+
+def _debug_image(options: argparse.Namespace) -> None:
+    from admn_ros.budget.budget import Budget
+    from admn_ros.config import load_config
+    from admn_ros.deployment import DeploymentConfig
+    from admn_ros.evaluation.debug_frame import draw_debug_frame
+    from admn_ros.inference.pipeline import Pipeline
+
+    deployment = load_config(DeploymentConfig, options.sensors)
+    pipeline = Pipeline(options.model, deployment, "cpu")
+    view = draw_debug_frame(options.bag, options.png, pipeline, deployment,
+                            Budget(options.budget, options.unit, "command line"), options.at)
+    spent = view.estimate.allocation
+    print(f"{options.png}: stamp {view.frame.stamp_ns}, spent {spent.spent:g} {spent.granted_unit}, "
+          f"{spent.layers} layers")

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The debug picture of an instant of a recording, by the node's own walk, without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from admn_ros.budget.budget import Budget
+from admn_ros.deployment import DeploymentConfig
+from admn_ros.errors import InputError
+from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
+from admn_ros.inference.debug_picture import DebugPicture, DebugView
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
+from admn_ros.recordings.bags import BagReader
+
+NS = 1_000_000_000
+HISTORY_S = 6.0
+"""So much before the instant goes through the network too, for the curves, the trail and the track."""
+
+
+def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: DeploymentConfig, budget: Budget,
+                     at_s: float | None = None) -> DebugView:
+    """Write the picture of the first frame at or after an instant; returns what it shows.
+
+    Latency is the network's, since a recording is not live.
+
+    Args:
+        bag: the recording.
+        png: picture to write.
+        pipeline: of the model and the deployment.
+        deployment: topics.
+        budget: of every frame.
+        at_s: seconds after the recording's start; None for its middle.
+
+    Raises:
+        InputError: the recording has no frame there, or a file cannot be read or written.
+    """
+    config = pipeline.engine.config
+    picture, tracker = DebugPicture(config, list(deployment.inputs)), Tracker(TrackerConfig(),
+                                                                              len(config.localization.min_m))
+    with BagReader(bag) as reader:
+        inputs, _ = bag_inputs(reader, pipeline)
+        length_s = (reader.end_ns - reader.start_ns) / NS
+        at = length_s / 2 if at_s is None else at_s
+        if not 0 <= at <= length_s:
+            raise InputError("--at", at, f"[0, {length_s:.3g}]")
+        for frame, now_s in bag_frames(reader, pipeline, inputs, (), _ignore, 0.0):
+            since_s = now_s - reader.start_ns / NS
+            if since_s < at - HISTORY_S:
+                continue
+            estimate = pipeline.process(frame, budget)
+            shows = shows_target(config.classes, estimate.scores, TrackerConfig().none_above)
+            _, track = tracker.step(frame.stamp_ns, *((estimate.mean_m, estimate.covariance_m2) if shows else ()))
+            picture.note(estimate)
+            if since_s >= at:
+                view = DebugView(frame, estimate, estimate.duration_ms, 0, track)
+                _write(png, picture.draw(view))
+                return view
+    raise InputError(str(bag), f"no frame from {at:.2f} s on", "an instant with messages after it")
+
+
+def _ignore(topic: str, message: Any, now_s: float) -> None:
+    """No other topic is read."""
+
+
+def _write(png: Path, pixels: Any) -> None:
+    if png.suffix.lower() != ".png":
+        raise InputError(str(png), repr(png.suffix), "a file with the ending .png")
+    # Thumbnails are noisy: without their last bits the file is half as large and looks the same.
+    ok, data = cv2.imencode(".png", (pixels & 0xF0 | 0x08)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    try:
+        png.parent.mkdir(parents=True, exist_ok=True)
+        png.write_bytes(data.tobytes() if ok else b"")
+    except OSError as error:
+        raise InputError(str(png), error.strerror or str(error), "a file that can be written") from error
