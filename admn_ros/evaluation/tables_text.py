@@ -14,6 +14,8 @@ from admn_ros.model.presets import preset
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
 CORRUPTIONS = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
                "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
+               "room-lowlight": "darkness on RGB, or receiver noise on radar",
+               "room-blur": "blur on RGB, receiver noise on radar",
                "room-all": "every kind of corruption"}
 Results = Mapping[Cell, CellResult]
 PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (

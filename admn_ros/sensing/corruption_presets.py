@@ -11,6 +11,8 @@ noise are independent. The levels are the paper's where it gives any:
     ave-rain-noise         image or audio, never both; outdoors rain with low light or wind, indoors low light or fan
     gdtm-three-modalities  RGB, depth, radar each with probability 1/2 extreme noise (Section 4.3)
     room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 5, 10, 20 dB above its floor, independent
+    room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in half-dark, or in the dark
+    room-blur              ours: RGB sharp, blurred or blurred much; radar clean or with noise 10 dB above its floor
     room-all               ours: every modality, every kind, continuous severity
 
 Official code that differs is `variant="code"`: the Gaussian presets draw sigma evenly from 0 to the largest
@@ -166,6 +168,9 @@ def corruption_preset(name: str, variant: Variant = "paper", *, depth_max_m: flo
         return CorruptionPreset(name, variant, tuple(modalities), _room({m: kinds[m] for m in modalities}))
     if name == "room-gaussian":
         return CorruptionPreset(name, variant, (_RGB, _RADAR), _room_gaussian)
+    if name in _ROOM_CONDITIONS:
+        conditions = _ROOM_CONDITIONS[name]()
+        return CorruptionPreset(name, variant, (_RGB, _RADAR), lambda rng, scene: _pick(conditions, rng))
     if name == "ave-rain-noise":
         return CorruptionPreset(name, variant, (_RGB, _AUDIO), _ave(audio_rate_hz, code))
     if name in _GAUSSIAN:
@@ -182,7 +187,7 @@ _GAUSSIAN: Final = {
     "mmfi-gaussian": ((0.0, 0.75, 1.5, 2.0), (0.0, 2.0, 3.0, 4.0), (2.0, 3.0)),
 }
 PRESET_NAMES: Final = (*_GAUSSIAN, "gdtm-lowlight", "gdtm-blur", "ave-rain-noise", "gdtm-three-modalities",
-                       "room-gaussian", "room-all")
+                       "room-gaussian", "room-lowlight", "room-blur", "room-all")
 
 
 def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -> GaussianNoise:
@@ -217,6 +222,22 @@ def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
         level = int(rng.integers(len(levels)))
         draws[modality] = Draw(corruption if level else None, levels[level], level)
     return draws
+
+
+def _room_lowlight() -> list[Draws]:
+    dark = LowLight()
+    return [{_RGB: Draw(), _RADAR: Draw(RadarNoise(), 0.4, 1)},
+            {_RGB: Draw(dark, dark.severity_of(MEDIUM_GAMMA), 1), _RADAR: Draw()},
+            {_RGB: Draw(dark, 1.0, 2), _RADAR: Draw()}]
+
+
+def _room_blur() -> list[Draws]:
+    blur = Blur()
+    pictures = (Draw(), Draw(blur, blur.severity_of(MEDIUM_KERNEL), 1), Draw(blur, 1.0, 2))
+    return [{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in (Draw(), Draw(RadarNoise(), 0.2, 1))]
+
+
+_ROOM_CONDITIONS: Final = {"room-lowlight": _room_lowlight, "room-blur": _room_blur}
 
 
 def _lowlight_conditions(depth_max_m: float) -> list[Draws]:

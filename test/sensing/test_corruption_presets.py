@@ -112,6 +112,15 @@ def test_room_gaussian() -> None:
     assert {round(x[RADAR].severity, 3) for x in drawn} == {0.0, 0.1, 0.2, 0.4}
 
 
+def test_room_lowlight_and_blur() -> None:
+    found = shares([(x[RGB].level, x[RADAR].level) for x in labels(corruption_preset("room-lowlight"))])
+    assert found == {pair: pytest.approx(1 / 3, abs=0.03) for pair in ((0, 1), (1, 0), (2, 0))}
+    drawn = labels(corruption_preset("room-blur"))
+    found = shares([(x[RGB].level, x[RADAR].level) for x in drawn])
+    assert found == {(r, m): pytest.approx(1 / 6, abs=0.02) for r in range(3) for m in range(2)}
+    assert {x[RGB].kind for x in drawn} == {"clean", "blur"}
+
+
 def test_room_all() -> None:
     drawn = labels(corruption_preset("room-all"))
     for modality in Modality:
