@@ -166,11 +166,8 @@ def corruption_preset(name: str, variant: Variant = "paper", *, depth_max_m: flo
             raise InputError("modalities", "none", "at least one")
         kinds = _room_kinds(depth_max_m, audio_rate_hz)
         return CorruptionPreset(name, variant, tuple(modalities), _room({m: kinds[m] for m in modalities}))
-    if name == "room-gaussian":
-        return CorruptionPreset(name, variant, (_RGB, _RADAR), _room_gaussian)
-    if name in _ROOM_CONDITIONS:
-        conditions = _ROOM_CONDITIONS[name]()
-        return CorruptionPreset(name, variant, (_RGB, _RADAR), lambda rng, scene: _pick(conditions, rng))
+    if name in _ROOM:
+        return CorruptionPreset(name, variant, (_RGB, _RADAR), _ROOM[name])
     if name == "ave-rain-noise":
         return CorruptionPreset(name, variant, (_RGB, _AUDIO), _ave(audio_rate_hz, code))
     if name in _GAUSSIAN:
@@ -224,20 +221,20 @@ def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
     return draws
 
 
-def _room_lowlight() -> list[Draws]:
+def _room_lowlight(rng: np.random.Generator, scene: Scene) -> Draws:
     dark = LowLight()
-    return [{_RGB: Draw(), _RADAR: Draw(RadarNoise(), 0.4, 1)},
-            {_RGB: Draw(dark, dark.severity_of(MEDIUM_GAMMA), 1), _RADAR: Draw()},
-            {_RGB: Draw(dark, 1.0, 2), _RADAR: Draw()}]
+    return _pick([{_RGB: Draw(), _RADAR: Draw(RadarNoise(), 0.4, 1)},
+                  {_RGB: Draw(dark, dark.severity_of(MEDIUM_GAMMA), 1), _RADAR: Draw()},
+                  {_RGB: Draw(dark, 1.0, 2), _RADAR: Draw()}], rng)
 
 
-def _room_blur() -> list[Draws]:
+def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
     blur = Blur()
     pictures = (Draw(), Draw(blur, blur.severity_of(MEDIUM_KERNEL), 1), Draw(blur, 1.0, 2))
-    return [{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in (Draw(), Draw(RadarNoise(), 0.2, 1))]
+    return _pick([{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in (Draw(), Draw(RadarNoise(), 0.2, 1))], rng)
 
 
-_ROOM_CONDITIONS: Final = {"room-lowlight": _room_lowlight, "room-blur": _room_blur}
+_ROOM: Final = {"room-gaussian": _room_gaussian, "room-lowlight": _room_lowlight, "room-blur": _room_blur}
 
 
 def _lowlight_conditions(depth_max_m: float) -> list[Draws]:
