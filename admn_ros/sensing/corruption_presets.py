@@ -231,7 +231,8 @@ def _room_lowlight(rng: np.random.Generator, scene: Scene) -> Draws:
 def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
     blur = Blur()
     pictures = (Draw(), Draw(blur, blur.severity_of(MEDIUM_KERNEL), 1), Draw(blur, 1.0, 2))
-    return _pick([{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in (Draw(), Draw(RadarNoise(), 0.2, 1))], rng)
+    radars = Draw(), Draw(RadarNoise(), 0.2, 1)
+    return _pick([{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in radars], rng)
 
 
 _ROOM: Final = {"room-gaussian": _room_gaussian, "room-lowlight": _room_lowlight, "room-blur": _room_blur}
