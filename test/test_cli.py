@@ -38,7 +38,7 @@ def test_a_recording_is_made_inspected_and_drawn(tmp_path: Path, capsys):
     (["new-model", "{tmp}/m", "--preset", "gpt"], "gpt"),
     (["inspect", "{tmp}/nothing"], "nothing"),
     (["profile", "{tmp}/nothing"], "nothing"),
-    (["convert", "{tmp}/nothing", "{tmp}/bag"], "nothing"),
+    (["convert", "rgbd", "{tmp}/nothing", "{tmp}/bag"], "nothing"),
     (["demo-recording", "{tmp}/bag", "--seconds", "-1"], "-1"),
     (["demo-recording", "{tmp}/bag", "--seconds", "nan"], "nan"),
     (["sheet", "{tmp}/nothing", "{tmp}/a.png"], "nothing"),

@@ -11,6 +11,7 @@ import argparse
 import sys
 
 from admn_ros.cli import (
+    converting,
     debugging,
     evaluation,
     governing,
@@ -25,7 +26,8 @@ from admn_ros.cli import (
 from admn_ros.cli.command import Command
 from admn_ros.errors import AdmnError
 
-GROUPS = (models, importing, training, recordings, probing, tables, evaluation, tracking, debugging, governing)
+GROUPS = (models, importing, training, recordings, converting, probing, tables, evaluation, tracking, debugging,
+          governing)
 
 
 def main(args: list[str] | None = None) -> int:

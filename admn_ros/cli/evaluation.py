@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from admn_ros.cli.bag_options import add_truth_options, truth_settings
 from admn_ros.cli.command import CONSOLE, Commands, add_command, progress_bar
 
 KINDS = ("auto", "simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "bag")
@@ -44,13 +45,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_bag_options(bags: argparse._ArgumentGroup) -> None:
-    bags.add_argument("--sensors", type=Path, metavar="FILE", help="deployment file, such as config/gdtm.yaml: topics")
-    bags.add_argument("--truth", help="topic of poses, tf:FRAME, or a CSV or TUM file "
-                                      "(default: /ground_truth/pose, if there)")
-    bags.add_argument("--true-class", metavar="CLASS", help="class of the target all through (default: as simulated)")
-    bags.add_argument("--align", default="linear", choices=("linear", "nearest"), help="between true positions")
-    bags.add_argument("--max-gap-s", type=float, default=0.1, help="further apart, they say nothing (default: 0.1)")
-    bags.add_argument("--offset-s", type=float, default=0.0, help="added to the truth's stamps (default: 0)")
+    add_truth_options(bags)
     bags.add_argument("--search-s", type=float, default=0.0, help="look for the offset so far around (default: 0)")
     bags.add_argument("--hold-s", type=float, default=2.0, help="a corruption holds so long (default: 2)")
     bags.add_argument("--trace", type=Path, metavar="FILE", help="CSV time_s,limit,unit: one more budget")
@@ -92,16 +87,7 @@ def _refuse_bag_options(options: argparse.Namespace) -> None:
 
 
 def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:
-    from admn_ros.config import load_config
-    from admn_ros.deployment import DeploymentConfig
-    from admn_ros.errors import InputError
-
-    if options.sensors is None:
-        raise InputError("--sensors", "nothing", "a deployment file with the bags' topics, such as config/gdtm.yaml")
-    deployment = load_config(DeploymentConfig, options.sensors)
-    return {"deployment": deployment.model_dump(mode="json"), "truth": options.truth,
-            "true_class": options.true_class, "align": options.align, "max_gap_s": options.max_gap_s,
-            "offset_s": options.offset_s, "search_s": options.search_s, "hold_s": options.hold_s,
+    return {**truth_settings(options), "search_s": options.search_s, "hold_s": options.hold_s,
             "trace": None if options.trace is None else str(options.trace),
             "recorded_budgets": options.recorded_budgets, "governor": options.governor}
 
@@ -111,8 +97,9 @@ def _kind(sources: list[Path], kind: str) -> str:
     if kind != "auto":
         return kind
     first = sources[0]
-    bag = first.suffix in (".mcap", ".db3") or (first / "metadata.yaml").is_file()
-    return "bag" if bag else "simulated"
+    # A bag whose metadata.yaml was lost is still a bag, and is told so.
+    files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"))
+    return "bag" if first.suffix in (".mcap", ".db3", ".bag") or files else "simulated"
 
 
 def _limit(text: str) -> float | None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about recordings and datasets: convert, demo-recording, simulate, sheet."""
+"""Commands about recordings and datasets: demo-recording, simulate, sheet."""
 
 from __future__ import annotations
 
@@ -14,14 +14,7 @@ from admn_ros.errors import ConfigError
 
 
 def add_commands(commands: Commands) -> None:
-    """Convert, simulate and draw recordings."""
-    convert = add_command(commands, "convert", "turn an RGB-D image folder (7-Scenes layout) into a rosbag2", _convert)
-    convert.add_argument("folder", type=Path, help="folder with frame-NNNNNN.color.jpg, .depth.png and .pose.txt")
-    convert.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
-    convert.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
-    convert.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"), help="encoding (default: 16UC1)")
-    convert.add_argument("--limit", type=int, help="at most so many frames")
-
+    """Simulate and draw recordings."""
     demo = add_command(commands, "demo-recording", "make the demo's recording: a car seen by four modalities",
                        _demo_recording)
     demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
@@ -53,15 +46,6 @@ def add_commands(commands: Commands) -> None:
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
     sheet.add_argument("png", type=Path, help="picture to write")
     sheet.add_argument("--at", type=float, help="seconds after the start (default: the middle)")
-
-
-def _convert(options: argparse.Namespace) -> None:
-    from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
-
-    with progress_bar("converting") as progress:
-        summary = convert_rgbd_folder(options.folder, options.bag, storage=options.storage, depth=options.depth,
-                                      limit=options.limit, progress=progress)
-    print(f"{options.bag}: {summary}")
 
 
 def _demo_recording(options: argparse.Namespace) -> None:

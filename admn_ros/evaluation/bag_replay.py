@@ -13,6 +13,16 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.config import AudioInput, load_config
 from admn_ros.errors import ConfigError, InputError
+from admn_ros.evaluation.bag_facts import (
+    ENOUGH_BAGS,
+    SCENE_S,
+    class_index,
+    distinct_names,
+    input_stats,
+    longest_wait_s,
+    no_frames,
+    scene_name,
+)
 from admn_ros.evaluation.bag_frames import Reading, absolute, bag_frames, bag_inputs
 from admn_ros.evaluation.budgets import BudgetSource, ConstantBudget, RecordedBudgets, TracedBudget
 from admn_ros.evaluation.evaluator import Evaluator, variants_of
@@ -22,16 +32,13 @@ from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows
 from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
 from admn_ros.evaluation.truth import NS, Offset, Track, search_offset
-from admn_ros.evaluation.truth_sources import find_track, noted_class
+from admn_ros.evaluation.truth_sources import find_track
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality
 
 CHUNK = 512
 """Frames that are held in memory before they are written."""
-SCENE_S = 10.0
-ENOUGH_BAGS = 5
-"""From so many bags on each counts as one scene; of fewer, stretches of `SCENE_S` seconds do."""
 
 
 class BagReplay:
@@ -51,7 +58,7 @@ class BagReplay:
         self._pipeline = Pipeline(Path(plan.model), plan.bag.deployment, plan.device, threads=1)
         self.engine = self._pipeline.engine
         self._paths = [Path(source) for source in plan.sources]
-        self._names = _distinct(self._paths)
+        self._names = distinct_names(self._paths)
         self._stats: dict[str, Figures] = {}
         self._offsets: dict[int, Offset] = {}
         self._tracks: list[tuple[Track | None, str]] = []
@@ -72,10 +79,7 @@ class BagReplay:
         self._missing.append(missing)
         self._starts.append(bag.start_ns)
         self._tracks.append(find_track(bag, self._bag_plan.truth, self.engine.config.frame_id))
-        name, classes = self._bag_plan.true_class or noted_class(bag), self.engine.config.classes
-        if self._bag_plan.true_class is not None and name not in classes:
-            raise InputError("true class", name, ", ".join(classes))
-        self._classes.append(classes.index(name) if name in classes else -1)
+        self._classes.append(class_index(bag, self._bag_plan.true_class, self.engine.config.classes))
 
     def units(self) -> list[Unit]:
         """See `Replay`."""
@@ -99,16 +103,15 @@ class BagReplay:
                 if number % every:
                     continue
                 seen, labels = corrupted(frame)
-                seconds = (frame.stamp_ns - start_ns) / NS
-                scene = name if len(self._paths) >= ENOUGH_BAGS else f"{name} {int(seconds // SCENE_S) * SCENE_S:+g} s"
+                scene = scene_name(name, len(self._paths), frame.stamp_ns, start_ns)
                 evaluator.run(rows, number, scene, pipeline.prepare(seen), labels, now_s)
                 told(1)
                 if len(rows) == CHUNK:
                     yield rows.take()
             if number < 0:
-                raise InputError(f"{bag.path}: frames", f"none; {self._refusals()}", "messages that can be used")
+                raise no_frames(bag, pipeline)
             recorded_s = (bag.end_ns - bag.start_ns) / NS
-        self._stats[unit.name] = {"frames": number + 1, "recorded_s": round(recorded_s, 3), **self._stats_of_inputs()}
+        self._stats[unit.name] = {"frames": number + 1, "recorded_s": round(recorded_s, 3), **input_stats(pipeline)}
         yield rows.take()
 
     def said(self, unit: Unit) -> Figures:
@@ -166,7 +169,7 @@ class BagReplay:
             for budget in others[topic]:
                 budget.hear(topic, message, now_s)
 
-        return bag_frames(bag, self._pipeline, inputs, others, hear, self._longest_wait_s)
+        return bag_frames(bag, self._pipeline, inputs, others, hear, longest_wait_s(self._bag_plan.deployment))
 
     def _budgets(self, source: int) -> list[BudgetSource]:
         """Fresh budgets for one pass over one bag."""
@@ -182,11 +185,6 @@ class BagReplay:
             law = load_config(GovernorConfig, bag.governor) if bag.governor else GovernorConfig()
             budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))
         return budgets
-
-    @property
-    def _longest_wait_s(self) -> float:
-        deployment = self._bag_plan.deployment
-        return max(deployment.sync.of(key.modality).wait_s for key in deployment.inputs)
 
     def _corruption(self, name: str) -> FrameCorruption:
         audio = self.engine.config.modalities.get(Modality.AUDIO)
@@ -207,19 +205,6 @@ class BagReplay:
         return search_offset(track, columns["stamp_ns"], columns["mean_m"][:, deepest, :axes], align=plan.align,
                              max_gap_s=plan.max_gap_s, around_s=plan.offset_s, within_s=plan.search_s)
 
-    def _stats_of_inputs(self) -> Figures:
-        stats = self._pipeline.synchronizer.stats()
-        inputs = {str(key): {
-            "received": s.received, "refused": self._pipeline.health[key].refused,
-            "last_refusal": self._pipeline.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
-            "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
-        return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
-
-    def _refusals(self) -> str:
-        said = [f"{key}: {h.refused} refused, the last because of {h.last_error}"
-                for key, h in self._pipeline.health.items() if h.refused]
-        return "; ".join(said) or "no message was refused"
-
 
 def _heard(bag: BagReader, budgets: list[BudgetSource]) -> dict[str, list[BudgetSource]]:
     """Topics of the bag that budgets want to hear."""
@@ -232,10 +217,3 @@ def _heard(bag: BagReader, budgets: list[BudgetSource]) -> dict[str, list[Budget
             for name in names:
                 found.setdefault(name, []).append(budget)
     return found
-
-
-def _distinct(paths: list[Path]) -> list[str]:
-    """Names of the bags; equal ones with their folder before them, or with a number."""
-    names = [path.name for path in paths]
-    longer = [f"{p.parent.name}/{p.name}" if names.count(p.name) > 1 else p.name for p in paths]
-    return [n if longer.count(n) == 1 else f"{n} ({k})" for k, n in enumerate(longer)]

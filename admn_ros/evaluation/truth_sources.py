@@ -61,6 +61,19 @@ def find_track(bag: BagReader, wanted: str | None, frame_id: str) -> tuple[Track
                                       "or a CSV or TUM file")
 
 
+def read_transforms(bag: BagReader) -> Transforms:
+    """All of a recording's TF.
+
+    Raises:
+        InputError: the recording is broken.
+    """
+    tree, topics = Transforms(), [t for t, i in bag.topics.items() if i.type == TF]
+    if topics:
+        for topic, _, message in bag.messages(topics):
+            tree.add(topic, message)
+    return tree
+
+
 def noted_class(bag: BagReader) -> str | None:
     """Class of the target that the simulator noted in the bag."""
     try:
@@ -135,12 +148,12 @@ def _from_topic(bag: BagReader, topic: str, frame_id: str) -> Track:
     stamps_ns, position_m = np.array(stamps, np.int64), np.array(positions, np.float64)
     (frame,) = frames
     if frame not in ("", frame_id):
-        position_m = _transforms(bag).at(frame, frame_id, stamps_ns).move(position_m)
+        position_m = read_transforms(bag).at(frame, frame_id, stamps_ns).move(position_m)
     return Track.of(stamps_ns, position_m, topic)
 
 
 def _from_tf(bag: BagReader, child: str, frame_id: str) -> Track:
-    tree = _transforms(bag)
+    tree = read_transforms(bag)
     stamps_ns: Whole = tree.stamps_ns(child, frame_id)
     fixed = not len(stamps_ns)
     if fixed:
@@ -149,11 +162,3 @@ def _from_tf(bag: BagReader, child: str, frame_id: str) -> Track:
     if fixed:
         return Track(stamps_ns, position_m, f"TF {child}", fixed=True)
     return Track.of(stamps_ns, position_m, f"TF {child}")
-
-
-def _transforms(bag: BagReader) -> Transforms:
-    tree, topics = Transforms(), [t for t, i in bag.topics.items() if i.type == TF]
-    if topics:
-        for topic, _, message in bag.messages(topics):
-            tree.add(topic, message)
-    return tree

@@ -37,7 +37,7 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
     if there.is_file():
         if there.read_text(encoding="utf-8") != text:
             raise InputError(str(folder), "a dataset begun with other arguments", "the same arguments, or a new folder")
-        for partial in folder.glob("*/.partial-*"):
+        for partial in folder.glob("*/.partial-*/"):
             shutil.rmtree(partial)
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

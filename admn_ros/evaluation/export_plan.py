@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frames of recordings go into a dataset, and into which of its splits."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from admn_ros import __version__
+from admn_ros.config import Count, ModelConfig, NotNegative
+from admn_ros.errors import InputError
+from admn_ros.evaluation.plan import BagTruth, file_identity, source_fingerprint
+from admn_ros.sample import Modality
+
+SPLITS = ("train", "val", "test_time")
+Shares = Annotated[tuple[NotNegative, NotNegative, NotNegative], Field()]
+
+
+class ExportPlan(BagTruth):
+    """One dataset.
+
+    sources: bags.
+    shares: of each bag's time that go to train, val and test_time, in this order. Splits are stretches of time, never
+        frames drawn at random: neighbours are nearly the same picture, and a test on them would reward memory.
+    pause_s: between two splits so much is left out, so that no sound window and no held reading is in both.
+    every: of so many frames one is kept.
+    without_truth: what becomes of a frame with neither position nor class. drop: it is left out and counted. keep: it
+        is written, for training that needs no labels.
+    """
+
+    sources: tuple[str, ...] = Field(min_length=1)
+    shares: Shares = (0.7, 0.15, 0.15)
+    pause_s: NotNegative = 2.0
+    every: Count = 1
+    without_truth: Literal["drop", "keep"] = "drop"
+
+    @field_validator("shares")
+    @classmethod
+    def _a_whole(cls, shares: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not math.isclose(sum(shares), 1.0, abs_tol=1e-6):
+            raise ValueError(f"must add up to 1, not {sum(shares):g}")
+        return shares
+
+    @field_validator("sources")
+    @classmethod
+    def _once(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(sources)) != len(sources):
+            raise ValueError("names a bag twice")
+        return sources
+
+    def identity(self, config: ModelConfig) -> dict[str, Any]:
+        """What a run that continues must share, and what a reader must know, as JSON values. No places are in it.
+
+        Raises:
+            InputError: a bag, or a file of truth, cannot be read.
+        """
+        settings = self.model_dump(mode="json", exclude={"sources"})
+        truth = Path(self.truth or "")
+        if truth.is_file():
+            settings["truth"] = file_identity(truth)
+        sound = config.modalities.get(Modality.AUDIO)
+        return {"version": __version__, "settings": settings, "targets": list(config.classes),
+                "frame_id": config.frame_id, "sensor_nodes": list(self.deployment.sensors),
+                "inputs": [str(key) for key in self.deployment.inputs],
+                # Who has no ear has no rate; readers want a number.
+                "audio_rate_hz": getattr(sound.input, "sample_rate_hz", 16000) if sound is not None else 16000,
+                "bags": [{"name": Path(s).name, "fingerprint": source_fingerprint(Path(s))} for s in self.sources]}
+
+
+class Blocks:
+    """Stretches of one recording, by time since its start."""
+
+    def __init__(self, plan: ExportPlan, length_s: float, name: str) -> None:
+        """Divide a recording.
+
+        Raises:
+            InputError: the pauses leave nothing of it.
+        """
+        used = [(split, share) for split, share in zip(SPLITS, plan.shares, strict=True) if share > 0]
+        pauses_s = plan.pause_s * (len(used) - 1)
+        if length_s <= pauses_s:
+            raise InputError(f"{name}: seconds", f"{length_s:.1f}",
+                             f"more than {pauses_s:g}, which are the pauses between its splits (pause_s)")
+        self._blocks: list[tuple[str, float, float]] = []
+        start_s = 0.0
+        for split, share in used:
+            stop_s = start_s + share * (length_s - pauses_s)
+            self._blocks.append((split, start_s, stop_s))
+            start_s = stop_s + plan.pause_s
+        # What is complete only after the last message belongs to the last block.
+        split, start_s, _ = self._blocks[-1]
+        self._blocks[-1] = (split, start_s, math.inf)
+
+    def split(self, time_s: float) -> str | None:
+        """The split of an instant, or None in a pause."""
+        return next((name for name, start_s, stop_s in self._blocks if start_s <= time_s < stop_s), None)

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a recording to shards: what is held is stored once, what is missing not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.config import NodePose
+from admn_ros.datasets.shard_readings import array_name, encoded, row_name
+from admn_ros.evaluation.truth import NS
+from admn_ros.recordings import shards
+from admn_ros.sample import SensorFrame, SensorKey
+
+MOST_BYTES = 256 << 20
+"""So much of a recording is held in memory before it is written."""
+
+
+class _Readings:
+    """The readings of one input in one shard."""
+
+    def __init__(self) -> None:
+        self.stored: list[npt.NDArray[Any]] = []
+        self.rows: list[int] = []
+        self._stamp_ns: int | None = None
+
+    def add(self, key: SensorKey, frame: SensorFrame) -> int:
+        """Take what a frame has; returns the bytes that it adds."""
+        reading = frame.readings[key]
+        if reading.data is None:
+            self.rows.append(-1)
+            return 0
+        if reading.stamp_ns != self._stamp_ns:
+            self._stamp_ns = reading.stamp_ns
+            self.stored.append(encoded(key.modality, reading.data))
+        self.rows.append(len(self.stored) - 1)
+        return self.stored[-1].nbytes
+
+    def arrays(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """All readings (K, ...), and for each frame which (N,)."""
+        stored = np.stack(self.stored) if self.stored else np.zeros((0, 1), np.uint8)
+        return stored, np.array(self.rows, np.int32)
+
+
+class Collector:
+    """Gathers the frames of one bag and writes them as shards of a dataset, whole ones only.
+
+    A shard ends where the split or the stretch ends, when memory is used up, or when an input changes its size.
+    """
+
+    def __init__(self, folder: Path, bag: str, start_ns: int, keys: Iterable[SensorKey],
+                 poses: dict[str, NodePose] | None) -> None:
+        """Begin.
+
+        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording.
+        """
+        self._folder, self._bag, self._start_ns, self._keys = folder, bag, start_ns, list(keys)
+        self._poses = None if poses is None else {node: pose.model_dump() for node, pose in poses.items()}
+        self.written: dict[str, list[str]] = {}
+        self.frames: dict[str, int] = {}
+        self._number = 0
+        self._begin("", "")
+
+    def add(self, frame: SensorFrame, split: str, stretch: str, position_m: npt.NDArray[np.float64],
+            label: int) -> None:
+        """Take a frame with its truth.
+
+        Raises:
+            InputError: a full shard cannot be written.
+        """
+        shape = {k: r.data.shape for k, r in frame.readings.items() if r.data is not None}
+        changed = any(self._shapes.get(key, found) != found for key, found in shape.items())
+        if (split, stretch) != (self._split, self._stretch) or changed or self._bytes > MOST_BYTES:
+            self.flush()
+            self._begin(split, stretch)
+        self._shapes |= shape
+        self._bytes += sum(self._readings[key].add(key, frame) for key in self._keys)
+        self._stamps_ns.append(frame.stamp_ns)
+        self._positions.append(position_m)
+        self._labels.append(label)
+
+    def flush(self) -> None:
+        """Write what was gathered.
+
+        Raises:
+            InputError: the disk is full or the folder cannot be written.
+        """
+        if not self._stamps_ns:
+            return
+        name = f"{self._bag}-{self._number:05d}"
+        self._number += 1
+        if not shards.is_written(self._folder, self._split, name):
+            shards.write(self._folder, self._split, name, self._arrays(), {
+                "recording": self._stretch, "node_poses": self._poses, "frames": len(self._stamps_ns)})
+        self.written.setdefault(self._split, []).append(name)
+        self.frames[self._split] = self.frames.get(self._split, 0) + len(self._stamps_ns)
+        self._begin(self._split, self._stretch)
+
+    def _begin(self, split: str, stretch: str) -> None:
+        self._split, self._stretch, self._bytes = split, stretch, 0
+        self._readings = {key: _Readings() for key in self._keys}
+        self._shapes: dict[SensorKey, tuple[int, ...]] = {}
+        self._stamps_ns: list[int] = []
+        self._positions: list[npt.NDArray[np.float64]] = []
+        self._labels: list[int] = []
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        stamps_ns = np.array(self._stamps_ns, np.int64)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "stamp_ns": stamps_ns, "time": (stamps_ns - self._start_ns) / NS,
+            "position": np.array(self._positions, np.float64), "label": np.array(self._labels, np.int64)}
+        for key, readings in self._readings.items():
+            arrays[array_name(key)], arrays[row_name(key)] = readings.arrays()
+        return arrays

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings to datasets: the node's own frames, split by time, whole or not at all, and fit for training."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from admn_ros.cli import main
+from admn_ros.config import ModelConfig, dump_config, parse_config
+from admn_ros.datasets.shard_readings import decoded, encoded
+from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.deployment import DeploymentConfig
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.evaluation.export import export
+from admn_ros.evaluation.export_plan import SPLITS, Blocks, ExportPlan
+from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.evaluation.records import read_columns
+from admn_ros.evaluation.run import evaluate
+from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.sample import Modality, SensorKey
+from admn_ros.simulation.recording import record
+
+START_NS = 1_700_000_000_000_000_000   # as in conftest.py
+NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
+RGB1, DEPTH1, AUDIO2 = (SensorKey(n, m) for n, m in (
+    ("node1", Modality.RGB), ("node1", Modality.DEPTH), ("node2", Modality.AUDIO)))
+
+
+@pytest.fixture
+def make_export(deployment: DeploymentConfig) -> Callable[..., ExportPlan]:
+    def plan(*bags: Path, **changes: object) -> ExportPlan:
+        return parse_config(ExportPlan, {"sources": [str(b) for b in bags], "pause_s": 0.2,
+                                         "deployment": deployment.model_dump(mode="json"), **changes}, "plan")
+
+    return plan
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest()
+            for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def stamps(folder: Path) -> dict[str, list[int]]:
+    return {split: [sample.stamp_ns for sample in SimulatedDataset(folder, split)] for split in SPLITS}
+
+
+def rewrite(source: Path, target: Path, change: Callable[[int, str, int, bytes], list[tuple[str, int, bytes]]]) -> Path:
+    """A bag with its messages changed: (number on its topic, topic, stamp, bytes) to what takes its place."""
+    seen: dict[str, int] = {}
+    with BagReader(source) as old, BagWriter(target) as new:
+        for topic, stamp_ns, raw in old:
+            number = seen.setdefault(topic, 0)
+            seen[topic] += 1
+            for name, stamp, data in change(number, topic, stamp_ns, raw):
+                new.write_raw(name, old.topics[topic].type, data, stamp)
+    return target
+
+
+# --- what is in it ------------------------------------------------------------------------------------
+
+
+def test_frames_are_the_nodes_and_the_model_says_the_same(bag, make_export, make_bag_plan, model, config, tmp_path):
+    found = export(make_export(bag), config, tmp_path / "data")
+    assert found["frames"] == {"train": 12, "val": 3, "test_time": 3}
+    evaluate(make_bag_plan(bag, changes={"budgets": [None]}), tmp_path / "bag")
+    live = read_columns(tmp_path / "bag" / "records" / "clean.npz")
+    for split in SPLITS:
+        evaluate(parse_config(EvaluationPlan, {"sources": [str(tmp_path / "data")], "model": str(model),
+                                               "split": split}, "plan"), tmp_path / split)
+        stored = read_columns(tmp_path / split / "records" / "clean.npz")
+        rows = np.searchsorted(live["stamp_ns"], stored["stamp_ns"])
+        assert live["stamp_ns"][rows].tolist() == stored["stamp_ns"].tolist() == stamps(tmp_path / "data")[split]
+        # Depth is in whole millimetres and sound in 16 bits.
+        assert stored["mean_m"][:, 0] == pytest.approx(live["mean_m"][rows, 0], abs=2e-3)
+        assert stored["position_m"] == pytest.approx(live["position_m"][rows], abs=1e-9)
+
+
+def test_splits_are_stretches_of_time_with_pauses_between(bag, make_export, config, tmp_path):
+    export(make_export(bag), config, tmp_path / "data")
+    seconds = {split: np.array(found) - START_NS for split, found in stamps(tmp_path / "data").items()}
+    for before, after in (("train", "val"), ("val", "test_time")):
+        assert seconds[after].min() - seconds[before].max() >= 0.2e9
+    assert all((np.diff(found) > 0).all() for found in seconds.values())
+    sample = SimulatedDataset(tmp_path / "data", "train")
+    assert sample.recording(0) == "drive +0 s" and len(sample) == 12
+
+
+@given(length_s=st.floats(0.1, 1e4), pause_s=st.floats(0, 50), cut=st.floats(0.01, 0.98), times=st.lists(
+    st.floats(0, 1), min_size=1, max_size=50))
+def test_any_instant_is_in_one_split_or_none(length_s, pause_s, cut, times):
+    shares = (cut, (1 - cut) / 2, (1 - cut) / 2)
+    plan = ExportPlan.model_construct(shares=shares, pause_s=pause_s)
+    if length_s <= 2 * pause_s:
+        with pytest.raises(InputError, match="pauses between its splits"):
+            Blocks(plan, length_s, "bag")
+        return
+    order = [Blocks(plan, length_s, "bag").split(length_s * t) for t in sorted(times)]
+    named = [SPLITS.index(name) for name in order if name is not None]
+    assert named == sorted(named)
+
+
+def test_what_is_held_is_stored_once_and_what_is_missing_is_absent(bag, make_export, config, deployment, tmp_path):
+    def slow(number: int, topic: str, stamp: int, raw: bytes) -> list[tuple[str, int, bytes]]:
+        kept = topic != "/node2/audio" and not (topic == "/node1/depth" and number % 3)
+        return [(topic, stamp, raw)] if kept else []
+
+    found = export(make_export(rewrite(bag, tmp_path / "slow", slow)), config, tmp_path / "data")
+    assert found["bags"][0]["topics_missing"] == ["/node2/audio"]
+    source = SimulatedDataset(tmp_path / "data", "train")
+    (shard,) = (tmp_path / "data" / "train").iterdir()
+    rows, stored = np.load(shard / "node1.depth.row.npy"), np.load(shard / "node1.depth.npy")
+    # The first frame was made when nothing but its own picture had been heard.
+    assert rows.tolist() == [-1, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3] and len(stored) == 4
+    assert all(AUDIO2 not in sample.readings and RGB1 in sample.readings for sample in source)
+    assert source[2].readings[DEPTH1].tolist() == source[1].readings[DEPTH1].tolist()
+    assert source[1].sample(config).present[Modality.AUDIO].tolist() == [True, False]
+    # The readings themselves are those of the messages.
+    maker, first = FrameMaker(config, deployment), None
+    with BagReader(tmp_path / "slow") as reader:
+        for _, stamp_ns, message in reader.messages(["/node1/rgb"]):
+            first = first or next(iter(maker.receive(RGB1, message, stamp_ns * 1e-9)), None)
+    assert source[0].readings[RGB1].tolist() == first.readings[RGB1].data.tolist()
+
+
+def test_an_input_that_changes_its_size_begins_a_shard(bag, make_export, config, tmp_path):
+    def shrunk(number: int, topic: str, stamp: int, raw: bytes) -> list[tuple[str, int, bytes]]:
+        if topic == "/node1/rgb" and number >= 6:
+            image = make.rgb_image(np.full((12, 20, 3), number, np.uint8), START_NS + round(number / 15 * 1e9), "node1")
+            raw = bytes(make.typestore().serialize_cdr(image, make.IMAGE))
+        return [(topic, stamp, raw)]
+
+    export(make_export(rewrite(bag, tmp_path / "shrunk", shrunk)), config, tmp_path / "data")
+    source = SimulatedDataset(tmp_path / "data", "train")
+    assert len(list((tmp_path / "data" / "train").iterdir())) == 2
+    assert [source[k].readings[RGB1].shape for k in (5, 6)] == [(24, 24, 3), (12, 20, 3)]
+    assert source.recording(5) == source.recording(6)
+
+
+@given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2),
+              elements=st.floats(-1, 100, width=32) | st.just(np.nan)))
+def test_depth_keeps_millimetres_and_what_is_invalid(metres):
+    again = decoded(Modality.DEPTH, encoded(Modality.DEPTH, metres))
+    valid = metres > 0
+    assert np.array_equal(np.isfinite(again), valid)
+    near = valid & (metres >= 0.001) & (metres < 65)
+    assert np.abs(again[near] - metres[near]).max(initial=0) <= 0.00051
+
+
+@given(arrays(np.float32, (7, 2), elements=st.floats(-2, 2, width=32)))
+def test_sound_keeps_16_bits(sound):
+    again = decoded(Modality.AUDIO, encoded(Modality.AUDIO, sound))
+    assert np.abs(again - np.clip(sound, -1, 1)).max() <= 0.6 / 32767
+
+
+# --- truth --------------------------------------------------------------------------------------------
+
+
+def test_frames_without_truth_are_dropped_or_kept_and_counted(make_export, config, tmp_path, write_bag):
+    bare = write_bag(tmp_path / "bare", truth=None)
+    with pytest.raises(InputError, match=r"split train: found no frames; 18 had no truth .*true_class.*keep"):
+        export(make_export(bare), config, tmp_path / "data")
+    assert not (tmp_path / "data").exists()
+    found = export(make_export(bare, without_truth="keep"), config, tmp_path / "kept")
+    assert found["frames"]["train"] == 12 and found["bags"][0]["located"] == 0
+    sample = SimulatedDataset(tmp_path / "kept", "train")[0]
+    assert np.isnan(sample.target.position_m).all() and sample.target.label == -1
+    found = export(make_export(bare, true_class="green_car"), config, tmp_path / "class")
+    assert found["bags"][0]["with_class"] == 18
+    assert SimulatedDataset(tmp_path / "class", "val")[0].target.label == 1
+
+
+def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export, config, tmp_path, place):
+    lines = "\n".join(f"{k / 15},{','.join(map(str, place(k / 15)))}" for k in range(12))
+    (tmp_path / "half.csv").write_text(f"time_s,x,y\n{lines}\n")
+    for name, truth in (("topic", "/ground_truth/pose"), ("tf", "tf:car"), ("file", str(tmp_path / "half.csv"))):
+        shares = [1.0, 0.0, 0.0] if name == "file" else [0.7, 0.15, 0.15]
+        found = export(make_export(bag, truth=truth, shares=shares), config, tmp_path / name)
+        sample = SimulatedDataset(tmp_path / name, "train")[5]
+        assert sample.target.position_m[:2] == pytest.approx(place((sample.stamp_ns - START_NS) * 1e-9), abs=1e-4)
+    assert found["frames"] == {"train": 12} and found["bags"][0]["left_out"]["without_truth"] == 12
+
+
+# --- sensor nodes -------------------------------------------------------------------------------------
+
+
+def test_poses_are_those_of_tf(bag, make_export, config, tmp_path):
+    def with_bases(tilt: float, moving: bool) -> Path:
+        path = tmp_path / f"tf{tilt}{moving}"
+        half = np.sqrt(0.5)
+        with BagReader(bag) as old, BagWriter(path) as new:
+            for k, (topic, stamp_ns, raw) in enumerate(old):
+                if k == 0:
+                    # A camera that looks along its base's x axis, z forward, x right (REP-103), and a bit down.
+                    looks = make.quaternion_of(np.array([[0, -np.sin(tilt), np.cos(tilt)], [-1, 0, 0],
+                                                         [0, -np.cos(tilt), -np.sin(tilt)]]))
+                    bases = [make.Transform("map", f"{node}_base", (x, 2.0, 0.5), (0, 0, half, half))
+                             for node, x in (("node1", 1.0), ("node2", -1.0)) if not (moving and node == "node2")]
+                    eyes = [make.Transform(f"{node}_base", node, (0.0, 0.1, 0.2), looks) for node in ("node1", "node2")]
+                    new.write("/tf_static", make.TF, make.static_transforms([*bases, *eyes], stamp_ns), stamp_ns)
+                if topic == "/ground_truth/pose" and moving:
+                    drift = make.Transform("map", "node2_base", (0.01 * k, 0.0, 0.0), NOT_TURNED)
+                    new.write("/tf", make.TF, make.static_transforms([drift], stamp_ns), stamp_ns)
+                if not topic.startswith("/tf"):
+                    new.write_raw(topic, old.topics[topic].type, raw, stamp_ns)
+        return path
+
+    export(make_export(with_bases(0.25, False)), config, tmp_path / "a")
+    poses = SimulatedDataset(tmp_path / "a", "train")[0].poses
+    assert poses["node1"].numbers == pytest.approx((1.0, 2.0, 0.5, np.pi / 2, 0.25))
+    assert poses["node2"].numbers[0] == -1.0
+    assert tuple(SimulatedDataset(tmp_path / "a", "val")[0].sample(config).poses.shape) == (2, 5)
+    found = export(make_export(with_bases(0.25, True)), config, tmp_path / "b")
+    assert "TF node2: found moves in map" in found["why_no_poses"]
+    assert SimulatedDataset(tmp_path / "b", "train")[0].poses is None
+    found = export(make_export(bag), config, tmp_path / "c")
+    assert "neither node1_base" in found["why_no_poses"]
+
+
+# --- whole or not at all ------------------------------------------------------------------------------
+
+
+def test_an_interrupted_one_is_no_dataset_and_is_continued(bag, make_export, config, tmp_path, write_bag):
+    other = write_bag(tmp_path / "other", tf=True)
+    plan = make_export(bag, other)
+    export(plan, config, tmp_path / "whole")
+    assert sum(len(found) for found in stamps(tmp_path / "whole").values()) == 36
+
+    def interrupt(done_s: float, total_s: float) -> None:
+        if done_s > 2.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(plan, config, tmp_path / "cut", interrupt)
+    with pytest.raises(InputError, match="an incomplete dataset; allowed: a complete one; the same command"):
+        SimulatedDataset(tmp_path / "cut", "train")
+    with pytest.raises(InputError, match="begun with other arguments"):
+        export(make_export(bag, other, every=2), config, tmp_path / "cut")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").glob("*/000-*/*")}
+    told: list[float] = []
+    export(plan, config, tmp_path / "cut", lambda done, total: told.append(done))
+    assert told[0] > 1.5 and before and all(p.stat().st_mtime_ns == t for p, t in before.items())
+    assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")
+    assert export(plan, config, tmp_path / "cut")["frames"] == {"train": 24, "val": 6, "test_time": 6}
+
+
+def test_a_bag_that_breaks_half_way_gives_no_dataset(make_export, config, tmp_path, write_bag):
+    broken = write_bag(tmp_path / "broken", storage="sqlite3", ticks=40)
+    (file,) = broken.glob("*.db3")
+    data = bytearray(file.read_bytes())
+    middle = 4096 * (len(data) // 8192)
+    data[middle:middle + 40 * 4096] = bytes(40 * 4096)
+    file.write_bytes(data)
+    with pytest.raises(InputError, match="broken"):
+        export(make_export(broken), config, tmp_path / "data")
+    assert not (tmp_path / "data" / "dataset.json").exists()
+
+
+@pytest.mark.parametrize(("changes", "says"), [
+    ({"pause_s": 30.0}, "seconds: found 1.5; allowed: more than 60"),
+    ({"shares": [0.5, 0.2, 0.2]}, "must add up to 1, not 0.9"), ({"shares": [-0.5, 1.0, 0.5]}, "shares"),
+    ({"every": 0}, "every"), ({"true_class": "train"}, "true class: found train"), ({"truth": "/nowhere"}, "/nowhere"),
+    ({"deployment": {"sensors": {"node9": {"rgb": {"topic": "/node1/rgb"}}}}}, "node9")])
+def test_what_cannot_be_is_said_before_anything_is_written(bag, make_export, config, tmp_path, changes, says):
+    with pytest.raises((InputError, ConfigError), match=says) as caught:
+        export(make_export(bag, **changes), config, tmp_path / "data")
+    assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
+
+
+# --- and then -----------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, tmp_path: Path, capsys) -> None:
+    """By commands alone: a simulated drive to a bag, to a dataset, to a model, to figures."""
+    record(tmp_path / "drive", seconds=3.0, seed=5, events=False)
+    nodes = {node: {"rgb": {"topic": f"/{node}/rgb/image_raw"}, "depth": {"topic": f"/{node}/depth/image_raw"},
+                    "audio": {"topic": f"/{node}/audio"}} for node in ("node1", "node2")}
+    sensors, training = tmp_path / "sensors.yaml", tmp_path / "train.yaml"
+    sensors.write_text(yaml.safe_dump({"sensors": nodes}))
+    training.write_text(yaml.safe_dump({
+        "data": {"source": "simulated"},
+        "finetune": {"optimizer": {"batch": 8, "epochs": 1, "learning_rate": 0.001, "seed": 4}, "budgets": [4]}}))
+    (tmp_path / "start").mkdir()
+    dump_config(config, tmp_path / "start" / "config.yaml")
+    data, arguments = str(tmp_path / "data"), ["--sensors", str(sensors), "--pause-s", "0.3"]
+    assert main(["convert", "bag", str(tmp_path / "drive"), data, "--model", str(tmp_path / "start"), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "with a position (/ground_truth/pose)" in said and "sensor nodes: where TF has them" in said
+    assert json.loads((tmp_path / "data" / "plan.json").read_text())["targets"] == list(config.classes)
+
+    from admn_ros.model.checkpoint import create_random_model
+
+    create_random_model(config, tmp_path / "micro", seed=0)
+    assert main(["train", "finetune", "--config", str(training), "--data", data, "--model", str(tmp_path / "micro"),
+                 "--out", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    assert main(["evaluate", data, "--model", str(tmp_path / "run" / "model"), "--out", str(tmp_path / "out"),
+                 "--budgets", "4", "--corruption", "clean", "gdtm-gaussian"]) == 0
+    clean, noisy = json.loads((tmp_path / "out" / "results.json").read_text())["cells"]
+    # The motion capture ends a little before the last frame.
+    assert clean["frames"]["n"] == noisy["frames"]["n"] >= 5 and clean["error_cm"]["n"] >= clean["frames"]["n"] - 1
+    assert clean["layers"]["max"] == 4 and clean["classes"]["n"] == clean["frames"]["n"]
+
+
+def test_the_command_says_what_is_wrong_in_one_line(bag, tmp_path, capsys):
+    arguments = ["convert", "bag", str(bag), str(tmp_path / "data")]
+    assert main([*arguments, "--model", "untrained:gdtm-tiny"]) == 2
+    assert "--sensors: found nothing" in capsys.readouterr().err
+    (tmp_path / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {"node1": {"rgb": {"topic": "/x"}}}}))
+    arguments += ["--sensors", str(tmp_path / "sensors.yaml")]
+    for model, says in (("untrained:gdtm-tiny", "at least one of /x"), (str(tmp_path / "no"), "config.yaml"),
+                        ("untrained:gpt", "gpt")):
+        assert main([*arguments, "--model", model]) == 2
+        (line,) = [text for text in capsys.readouterr().err.splitlines() if text.strip()]
+        assert says in line and "allowed" in line
