@@ -19,6 +19,7 @@ from admn_ros.cli import (
     models,
     probing,
     recordings,
+    replaying,
     tables,
     tracking,
     training,
@@ -26,8 +27,8 @@ from admn_ros.cli import (
 from admn_ros.cli.command import Command
 from admn_ros.errors import AdmnError
 
-GROUPS = (models, importing, training, recordings, converting, probing, tables, evaluation, tracking, debugging,
-          governing)
+GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, tracking,
+          debugging, governing)
 
 
 def main(args: list[str] | None = None) -> int:
