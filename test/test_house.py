@@ -16,8 +16,8 @@ PACKAGE = ROOT / "admn_ros"
 ROOMS = ("errors", "sample", "config", "deployment", "sensing", "budget", "model", "inference", "recordings",
          "simulation", "datasets", "baselines", "training", "evaluation", "cli", "nodes")
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
-       "launch", "launch_ros", "lifecycle_msgs", "message_filters", "rcl_interfaces", "rosgraph_msgs",
-       "sensor_msgs", "std_msgs", "tf2_msgs"}
+       "launch", "launch_ros", "lifecycle_msgs", "message_filters", "nav_msgs", "rcl_interfaces", "rosgraph_msgs",
+       "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

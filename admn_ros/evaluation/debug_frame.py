@@ -12,7 +12,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
-from admn_ros.inference.debug_picture import DebugPicture, DebugView
+from admn_ros.inference.debug_picture import DebugPicture, DebugView, History
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
 from admn_ros.recordings.bags import BagReader
@@ -40,8 +40,8 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
         InputError: the recording has no frame there, or a file cannot be read or written.
     """
     config = pipeline.engine.config
-    picture, tracker = DebugPicture(config, list(deployment.inputs)), Tracker(TrackerConfig(),
-                                                                              len(config.localization.min_m))
+    picture, history = DebugPicture(config, list(deployment.inputs)), History()
+    tracker = Tracker(TrackerConfig(), len(config.localization.min_m))
     with BagReader(bag) as reader:
         inputs, _ = bag_inputs(reader, pipeline)
         length_s = (reader.end_ns - reader.start_ns) / NS
@@ -55,9 +55,9 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
             estimate = pipeline.process(frame, budget)
             shows = shows_target(config.classes, estimate.scores, TrackerConfig().none_above)
             _, track = tracker.step(frame.stamp_ns, *((estimate.mean_m, estimate.covariance_m2) if shows else ()))
-            picture.note(estimate)
+            history.note(estimate)
             if since_s >= at:
-                view = DebugView(frame, estimate, estimate.duration_ms, 0, track)
+                view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
                 _write(png, picture.draw(view))
                 return view
     raise InputError(str(bag), f"no frame from {at:.2f} s on", "an instant with messages after it")

@@ -105,7 +105,7 @@ class Canvas:
             cover = mask[y0 - top:y1 - top, x0 - left:x1 - left, None]
             below = self.pixels[y0:y1, x0:x1]
             below[:] = below + (np.array(colour, np.float32) - below) * cover
-        return width
+        return int(width)
 
     def picture(self, picture: Picture, box: Box, *, keep_shape: bool = True) -> Box:
         """Put a picture into a box, centred; returns the box that it covers."""

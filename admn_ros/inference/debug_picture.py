@@ -47,24 +47,7 @@ _CELL_GAP = 3
 
 
 @dataclass(frozen=True)
-class DebugView:
-    """What a picture shows.
-
-    frame, estimate: of one stamp.
-    latency_ms: from the newest input to the outputs.
-    dropped: frames given up so far.
-    track: the tracked target, if tracking is on.
-    """
-
-    frame: SensorFrame
-    estimate: Estimate
-    latency_ms: float
-    dropped: int
-    track: TrackState | None = None
-
-
-@dataclass(frozen=True)
-class _Past:
+class Past:
     """What is remembered of a frame."""
 
     granted: float
@@ -72,8 +55,47 @@ class _Past:
     mean_m: Float64 | None
 
 
+@dataclass(frozen=True)
+class DebugView:
+    """What a picture shows.
+
+    frame, estimate: of one stamp.
+    latency_ms: from the newest input to the outputs.
+    dropped: frames given up so far.
+    track: the tracked target, if tracking is on.
+    past: the last frames up to this one, oldest first.
+    """
+
+    frame: SensorFrame
+    estimate: Estimate
+    latency_ms: float
+    dropped: int
+    track: TrackState | None = None
+    past: tuple[Past, ...] = ()
+
+
+class History:
+    """Remembers the last frames, drawn or not, for the columns and the trail."""
+
+    def __init__(self) -> None:
+        self._past: deque[Past] = deque(maxlen=HISTORY)
+        self._unit = ""
+
+    def note(self, estimate: Estimate) -> None:
+        """Remember a frame."""
+        a = estimate.allocation
+        if a.granted_unit != self._unit:
+            self._past.clear()  # amounts in different units do not share an axis
+        self._unit = a.granted_unit
+        self._past.append(Past(a.granted_limit, dict(a.cost), estimate.mean_m))
+
+    def frames(self) -> tuple[Past, ...]:
+        """Oldest first."""
+        return tuple(self._past)
+
+
 class DebugPicture:
-    """Draws frames of one model with one set of inputs. Remembers the last frames for the curves and the trail.
+    """Draws frames of one model with one set of inputs.
 
     Args:
         config: of the model.
@@ -86,25 +108,15 @@ class DebugPicture:
         self._nodes = list(dict.fromkeys(key.node for key in inputs))
         self._modalities = list(config.modalities)
         self._map = Map(_MAP, config)
-        self._past: deque[_Past] = deque(maxlen=HISTORY)
-        self._unit = "layers"
-
-    def note(self, estimate: Estimate) -> None:
-        """Remember a frame, drawn or not."""
-        a = estimate.allocation
-        if self._past and a.granted_unit != self._unit:
-            self._past.clear()  # amounts in different units do not share an axis
-        self._unit = a.granted_unit
-        self._past.append(_Past(a.granted_limit, dict(a.cost), estimate.mean_m))
 
     def draw(self, view: DebugView) -> Picture:
-        """The picture of a noted frame, RGB (HEIGHT, WIDTH, 3)."""
+        """The picture of a frame, RGB (HEIGHT, WIDTH, 3)."""
         canvas = Canvas(WIDTH, HEIGHT)
         self._draw_head(canvas, view)
         for column, modality in enumerate(self._modalities):
             self._draw_column(canvas, column, modality, view.frame)
             self._draw_lane(canvas, column, modality, view)
-        trail = [past.mean_m for past in list(self._past)[:-1] if past.mean_m is not None]
+        trail = [past.mean_m for past in view.past[:-1] if past.mean_m is not None]
         self._map.draw(canvas, {node: STATES[self._node_state(view.frame, node)] for node in self._nodes}, trail,
                        view.estimate.mean_m, view.estimate.covariance_m2, view.track)
         self._draw_place(canvas, view)
@@ -232,7 +244,7 @@ class DebugPicture:
         width = canvas.text(f"{a.spent:.4g}", box.x + 12, box.y + 28, INK, 17, bold=True)
         canvas.text(f"{limit} {a.granted_unit}", box.x + 18 + width, box.y + 28, SOFT, 11)
         canvas.text(f"from {a.requested.source or 'nobody named'}", box.x + 12, box.y + 50, SOFT, 10)
-        top = self._top()
+        top = self._top(view)
         bar, at = self.spent_bar, 0.0
         canvas.fill(bar, RULE)
         for modality in self._modalities:
@@ -243,22 +255,23 @@ class DebugPicture:
         if a.granted_limit <= top:
             x = min(bar.x + round(bar.width * a.granted_limit / top), bar.right - 2)
             canvas.fill(Box(x, bar.y - 4, 2, bar.height + 8), INK)
-        self._draw_history(canvas, Box(box.x + 12, box.y + 92, box.width - 24, 70), top)
+        self._draw_history(canvas, Box(box.x + 12, box.y + 92, box.width - 24, 70), view.past, top)
         self._draw_classes(canvas, view, Box(box.x + 12, box.y + 172, box.width - 24, 70))
 
-    def _top(self) -> float:
+    def _top(self, view: DebugView) -> float:
         """Right end of the budget's axis: what everything costs, where that is known, or the most that was seen."""
-        if self._past and self._unit == "layers":
+        a = view.estimate.allocation
+        if a.granted_unit == "layers":
             return float(self._config.layers_total)
-        seen = [sum(past.cost.values()) for past in self._past]
-        seen += [past.granted for past in self._past if math.isfinite(past.granted)]
+        seen = [a.spent, *(sum(past.cost.values()) for past in view.past)]
+        seen += [past.granted for past in view.past if math.isfinite(past.granted)]
         return max([*seen, 1e-9]) * 1.05
 
-    def _draw_history(self, canvas: Canvas, box: Box, top: float) -> None:
+    def _draw_history(self, canvas: Canvas, box: Box, frames: Sequence[Past], top: float) -> None:
         """A column for each of the last frames, newest at the right: what was spent, below what was granted."""
         canvas.fill(box, (22, 26, 32))
         step = box.width / HISTORY
-        for k, past in enumerate(reversed(self._past)):
+        for k, past in enumerate(reversed(frames)):
             right = box.right - round(k * step)
             left = max(box.x, box.right - round((k + 1) * step))
             at = 0.0

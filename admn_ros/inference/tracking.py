@@ -114,6 +114,11 @@ class Tracker:
         self.counts = dict.fromkeys(Outcome, 0)
         self.reset()
 
+    @property
+    def config(self) -> TrackerConfig:
+        """Numbers of the filter."""
+        return self._config
+
     def reset(self) -> None:
         """Forget the track."""
         self._mean = np.zeros(2 * self._axes)

@@ -51,6 +51,16 @@ PARAMETERS = (
     Spec("frame_rate_hz", 15.0, "Frames per second that watts are divided by, or the measured rate if higher.",
          live=True, low=0.1, high=1000.0),
     Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
+    Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
+    Spec("tracking_acceleration", 1.0, "Density of the target's acceleration, m^2/s^3.", low=1e-4, high=1e4),
+    Spec("tracking_gate", 0.99, "An estimate beyond this share of what the filter expects is not used.",
+         low=0.5, high=0.999999),
+    Spec("tracking_timeout_s", 1.0, "Without an estimate for so long the track ends.", low=0.05, high=60.0),
+    Spec("tracking_none_above", 0.5, "A frame whose class is none with this probability shows no target.",
+         low=0.01, high=1.0),
+    Spec("target_frame", "target", "child_frame_id of ~/odometry."),
+    Spec("debug_image_rate_hz", 5.0, "Most debug pictures per second, while somebody listens.", live=True, low=0.1,
+         high=60.0),
     Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
 )
 

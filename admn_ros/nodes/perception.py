@@ -44,6 +44,7 @@ from admn_ros.nodes.intake import Intake
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
 from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.views import Views
 from admn_ros.sample import SensorFrame
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -62,7 +63,7 @@ class PerceptionNode(RobustLifecycleNode):
     sensors and starts the worker; deactivate and cleanup undo exactly that.
 
     Callbacks only decode headers and store views; the network runs on a worker thread that takes the
-    newest frame. Published on ~/: pose, classification, allocation, latency; and /diagnostics.
+    newest frame. Published on ~/: pose, classification, allocation, latency, what `Views` adds; and /diagnostics.
     """
 
     def __init__(self, name: str = "admn", **kwargs: object) -> None:
@@ -80,6 +81,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._log = FrameLog()
         self._logged_failures: set[str] = set()
         self._intake: Intake | None = None
+        self._views: Views | None = None
         self._poll_timer: Timer | None = None
         self._frame_stamps: deque[int] = deque(maxlen=16)
         self._arrival = ArrivalClock(self)
@@ -112,6 +114,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._allocation = self._ports.publish(LayerAllocation, "~/allocation", qos.RESULT_OUT)
         self._age = self._ports.publish(Float32, "~/latency", qos.RESULT_OUT)
         self._diagnostics = self._ports.publish(DiagnosticArray, "/diagnostics", qos.RESULT_OUT, managed=False)
+        self._views = Views(self, self._ports, pipeline)
         self._budget_input = BudgetInput(self, self._ports, "~/budget", self._take_budget, self._refuse_budget)
         self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
@@ -125,6 +128,7 @@ class PerceptionNode(RobustLifecycleNode):
         assert self._pipeline is not None
         self._pipeline.restart()
         self._frame_stamps.clear()
+        self._views.start()
         self._worker = Mailbox(self._process, self._failed)
         try:
             self._intake = Intake(self, self._ports, self._pipeline, self._arrival, self._deliver)
@@ -183,12 +187,15 @@ class PerceptionNode(RobustLifecycleNode):
         worker, self._worker = self._worker, None
         if worker is not None and not worker.stop():
             self.get_logger().warning("the network is still busy with its last frame, which will not be published")
+        if self._views is not None:
+            self._views.stop()
 
     def _release(self) -> None:
         if self._pipeline is None:
             return
         self.destroy_timer(self._diagnostics_timer)
         self._budget_input.destroy()
+        self._views.destroy()
         for publisher in (self._pose, self._classification, self._allocation, self._age, self._diagnostics):
             self._ports.destroy(publisher)
         self._pipeline.engine.close()
@@ -277,6 +284,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._log.add(estimate.allocation, latency_ms, inference_ms)
         if self._age.get_subscription_count():
             self._age.publish(Float32(data=1e-6 * (self.get_clock().now().nanoseconds - work.frame.stamp_ns)))
+        self._views.show(work.frame, estimate, latency_ms, worker.dropped)
 
     def _frame_rate_hz(self) -> float:
         """What watts are divided by: the parameter, or the rate of the last frames where that is higher."""

@@ -14,6 +14,9 @@ SENSOR_IN = _profile(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE
 RESULT_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """For what the node computes."""
 
+VIEW_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""For pictures and markers, of which only the newest is worth anything."""
+
 COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """For commands such as budgets, from publishers of any durability."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig, parse_config
 from admn_ros.inference.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
 from admn_ros.inference.debug_map import TARGET, TRACK, Map
-from admn_ros.inference.debug_picture import HEIGHT, WIDTH, DebugPicture, DebugView
+from admn_ros.inference.debug_picture import HEIGHT, HISTORY, WIDTH, DebugPicture, DebugView, History
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.allocation import Allocation, Reason
@@ -60,12 +61,14 @@ def view(active: dict[Modality, tuple[int, ...]], missing: frozenset[SensorKey] 
                 "scores": np.array([0.8, 0.2]), "qoi": dict.fromkeys(MODALITIES, 0.5), **changes}
     whole = Estimate(STAMP_NS, "map", allocation=allocation, labels=("car", "none"), controller_ms=1.0, network_ms=2.0,
                      **estimate)
-    return DebugView(SensorFrame(STAMP_NS, KEYS[0], readings), whole, 12.0, 3)
+    history = History()
+    for _ in range(3):
+        history.note(whole)
+    return DebugView(SensorFrame(STAMP_NS, KEYS[0], readings), whole, 12.0, 3, past=history.frames())
 
 
 def draw(shown: DebugView, model: ModelConfig | None = None) -> tuple[DebugPicture, np.ndarray]:
     picture = DebugPicture(model or config(), KEYS)
-    picture.note(shown.estimate)
     return picture, picture.draw(shown)
 
 
@@ -160,9 +163,18 @@ def test_one_sensor_node_with_two_modalities_fills_the_same_place():
                                      "node_poses": {}, "sensor_nodes": ("left",)})
     picture = DebugPicture(model, keys)
     shown = view({Modality.RGB: (0,)}, limit=math.inf)
-    picture.note(shown.estimate)
     assert picture.draw(shown).shape == (HEIGHT, WIDTH, 3)
     assert picture.thumbnail(keys[0]).width > 400 and picture.thumbnail(keys[1]).right <= 848
+
+
+def test_the_history_is_bounded_and_starts_afresh_in_another_unit():
+    history = History()
+    layers = view({Modality.RGB: (0,)}).estimate
+    for _ in range(HISTORY + 20):
+        history.note(layers)
+    assert len(history.frames()) == HISTORY
+    history.note(replace(layers, allocation=replace(layers.allocation, granted_unit="gflops")))
+    assert len(history.frames()) == 1
 
 
 @given(st.text(max_size=30), st.integers(-50, 450), st.integers(-50, 450), st.sampled_from([0.0, 0.5, 1.0]))

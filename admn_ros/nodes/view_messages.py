@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages for people and for what comes after perception: odometry, markers, pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Point, Quaternion, Vector3
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import Image
+from std_msgs.msg import ColorRGBA
+from visualization_msgs.msg import Marker, MarkerArray
+
+from admn_ros.config import ModelConfig, NodePose
+from admn_ros.inference.debug_map import SHARE
+from admn_ros.inference.engine import Estimate
+from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.tracking import TrackState
+from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE, header
+
+UNKNOWN_RATE_VARIANCE = 1e6
+"""(rad/s)^2, of a turning rate of which nothing is known; of a velocity in m/s likewise."""
+IN_PLANE_VARIANCE = 1e-6
+"""(m/s)^2, across the plane that the target does not leave."""
+THINNEST_M = 0.01
+SHOWN_FOR = Duration(sec=1)
+WHITE, VIOLET, BLUE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0), ColorRGBA(r=0.7, g=0.5, b=1.0, a=0.35), ColorRGBA(
+    r=0.35, g=0.6, b=0.9, a=1.0)
+ELLIPSE = ColorRGBA(r=0.2, g=0.85, b=0.6, a=0.35)
+
+
+def odometry_message(track: TrackState, frame_id: str, child_frame_id: str, plane_z_m: float,
+                     plane_variance_m2: float) -> Odometry:
+    """Position and velocity of the target.
+
+    Orientation is not estimated: it is the identity, so the child frame is at the target with the axes of the
+    header's frame, and the twist reads the same in both. What is not estimated has the variance of no knowledge.
+
+    Args:
+        track: the tracked target.
+        frame_id: of the estimates.
+        child_frame_id: of the target.
+        plane_z_m: height of a track in the plane.
+        plane_variance_m2: of that height.
+    """
+    message = Odometry(header=header(track.stamp_ns, frame_id), child_frame_id=child_frame_id)
+    axes, position, linear = track.axes, message.pose.pose.position, message.twist.twist.linear
+    place, speed = [0.0, 0.0, plane_z_m], [0.0, 0.0, 0.0]
+    place[:axes], speed[:axes] = track.position_m.tolist(), track.velocity_mps.tolist()
+    position.x, position.y, position.z = place
+    linear.x, linear.y, linear.z = speed
+    pose = np.diag([plane_variance_m2] * 3 + [UNKNOWN_ANGLE_VARIANCE] * 3)
+    twist = np.diag([UNKNOWN_RATE_VARIANCE] * 6)
+    pose[:axes, :axes], twist[:axes, :axes] = track.position_covariance_m2, track.velocity_covariance
+    if axes == 2:
+        twist[2, 2] = IN_PLANE_VARIANCE
+    message.pose.covariance, message.twist.covariance = pose.ravel().tolist(), twist.ravel().tolist()
+    return message
+
+
+def image_message(pixels: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
+    """An rgb8 image of (H, W, 3)."""
+    height, width = pixels.shape[:2]
+    message = Image(header=header(stamp_ns, frame_id), height=height, width=width, encoding="rgb8", step=3 * width)
+    message.data.frombytes(np.ascontiguousarray(pixels))
+    return message
+
+
+def target_markers(estimate: Estimate, axes: int) -> MarkerArray:
+    """The estimate's ellipsoid, which holds 90 % of what it believes, and its class in words.
+
+    A frame without an estimate takes both away.
+    """
+    ellipsoid, label = (Marker(header=header(estimate.stamp_ns, estimate.frame_id), ns=ns, lifetime=SHOWN_FOR)
+                        for ns in ("estimate", "class"))
+    if estimate.mean_m is None or estimate.covariance_m2 is None or estimate.scores is None:
+        ellipsoid.action = label.action = Marker.DELETE
+        return MarkerArray(markers=[ellipsoid, label])
+    x, y, z = map(float, estimate.mean_m)
+    variances, turn = np.linalg.eigh(estimate.covariance_m2)
+    reach = np.maximum(2 * np.sqrt(np.maximum(variances, 0.0) * ellipse_limit(SHARE, axes)), THINNEST_M)
+    ellipsoid.type, ellipsoid.color = Marker.SPHERE, ELLIPSE
+    ellipsoid.pose.position = Point(x=x, y=y, z=z)
+    ellipsoid.pose.orientation = quaternion(turn * np.sign(np.linalg.det(turn)))
+    ellipsoid.scale = Vector3(**dict(zip("xyz", reach.tolist(), strict=True)))
+    best = int(estimate.scores.argmax())
+    label.type, label.color, label.scale.z = Marker.TEXT_VIEW_FACING, WHITE, 0.14
+    label.pose.position = Point(x=x, y=y, z=z + 0.3)
+    label.text = f"{estimate.labels[best]} {estimate.scores[best]:.2f}"
+    return MarkerArray(markers=[ellipsoid, label])
+
+
+def sensor_node_markers(config: ModelConfig, stamp_ns: int) -> MarkerArray:
+    """An arrow along each sensor node's x axis, which points ahead (REP-103), and its name. Empty without poses."""
+    markers = []
+    for number, (name, pose) in enumerate(config.node_poses.items()):
+        arrow, label = (Marker(header=header(stamp_ns, config.frame_id), ns=ns, id=number)
+                        for ns in ("sensor_nodes", "sensor_node_names"))
+        arrow.type, arrow.color, arrow.scale = Marker.ARROW, BLUE, Vector3(x=0.35, y=0.06, z=0.06)
+        arrow.pose.position = Point(x=pose.x_m, y=pose.y_m, z=pose.z_m)
+        arrow.pose.orientation = quaternion(_attitude(pose))
+        label.type, label.color, label.scale.z, label.text = Marker.TEXT_VIEW_FACING, WHITE, 0.12, name
+        label.pose.position = Point(x=pose.x_m, y=pose.y_m, z=pose.z_m + 0.2)
+        markers += [arrow, label]
+    return MarkerArray(markers=markers)
+
+
+def _attitude(pose: NodePose) -> npt.NDArray[np.float64]:
+    """Yaw about z, then down by the tilt about the turned y axis."""
+    (cy, sy), (ct, st) = ((np.cos(a), np.sin(a)) for a in (pose.yaw_rad, pose.tilt_rad))
+    return np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]]) @ np.array([[ct, 0, st], [0, 1, 0], [-st, 0, ct]])
+
+
+def quaternion(turn: npt.NDArray[np.float64]) -> Quaternion:
+    """Of a rotation matrix (3, 3).
+
+    The row of Shepperd's symmetric matrix with the largest diagonal entry (Shepperd 1978), so that nothing is
+    divided by a number near zero.
+    """
+    t = np.trace(turn)
+    off = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
+    whole = np.empty((4, 4))  # w, x, y, z: four times the products of the quaternion's parts
+    whole[0, 0], whole[0, 1:], whole[1:, 0] = 1 + t, off, off
+    whole[1:, 1:] = turn + turn.T + (1 - t) * np.eye(3)
+    row = whole[int(np.argmax(np.diag(whole)))]
+    w, x, y, z = (row / np.linalg.norm(row)).tolist()
+    return Quaternion(w=w, x=x, y=y, z=z)
