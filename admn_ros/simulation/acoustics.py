@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from admn_ros.sensing.direction import SOUND_MPS
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, Motion, Pose
 
 SAMPLE_RATE_HZ = 16000
 CHUNK = 1056                 # samples: 66 ms, the chunks of GDTM's ReSpeaker
 MICROPHONES = 4
 ARRAY_RADIUS_M = 0.032
-SOUND_MPS = 343.0
 TURNS_PER_M = 310.0          # motor turns per metre driven: 340 Hz at 1.1 m/s
 HARMONICS = ((1, 1.0), (2, 0.6), (3, 0.35), (5, 0.25), (8, 0.12))
 LEVEL_AT_1M = 0.05           # RMS of full scale

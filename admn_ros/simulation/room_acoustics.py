@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.direction import SOUND_MPS
 from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
 from admn_ros.simulation.room_noise import RoomNoise
@@ -30,7 +31,6 @@ from admn_ros.simulation.scene import Scene
 CHUNK = 1056                 # samples: 66 ms, the chunks of GDTM's ReSpeaker
 MICROPHONES = 4
 ARRAY_RADIUS_M = 0.0323
-SOUND_MPS = 343.0
 _DENSE = DENSE_RATE_HZ // SAMPLE_RATE_HZ
 _BLOCK = 1056                # samples at once: tables of this size stay in the processor's cache
 _KNOT = 132                  # samples between exact delays; lines between them are right to 0.01 sample

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from admn_ros.sensing.direction import SOUND_MPS
 from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.moving_target import Floats, SensorNode
 from admn_ros.simulation.scene import Scene
 
 LOOP = 1 << 16
-_SOUND_MPS = 343.0
 _HUM_HZ = (120, 240, 360)      # twice the mains, as transformers hum; the loop is closed by rounding to its own steps
 _FANS = 3
 _TALKERS = 3
@@ -63,7 +63,7 @@ def _heard(spectra: list[npt.NDArray[np.complex128]], places: Floats, microphone
     total = np.zeros((len(microphones), len(hertz)), np.complex128)
     for spectrum, place in zip(spectra, places, strict=True):
         away = np.linalg.norm(microphones - place, axis=1)[:, None]
-        total += spectrum * np.exp(-2j * np.pi * hertz * away / _SOUND_MPS) / away
+        total += spectrum * np.exp(-2j * np.pi * hertz * away / SOUND_MPS) / away
     sound: Floats = np.fft.irfft(total, LOOP, axis=1)
     normalized: Floats = sound / sound.std()
     return normalized

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.direction import SOUND_MPS
 from admn_ros.simulation import acoustics
 from admn_ros.simulation.cameras import Camera, Cast, View, expose, grazing_cosine, measure_depth
 from admn_ros.simulation.moving_target import (
@@ -248,7 +249,7 @@ def test_delay_between_microphones_is_the_geometry() -> None:
             spectrum = np.fft.rfft(sound[:, a]).conj() * np.fft.rfft(sound[:, b])
             fine = np.fft.irfft(spectrum, 16 * len(sound))  # 16 times finer than a sample
             lag = np.fft.fftfreq(len(fine), 1 / len(fine))[fine.argmax()] / 16
-            expected = (ways[b] - ways[a]) / acoustics.SOUND_MPS * acoustics.SAMPLE_RATE_HZ
+            expected = (ways[b] - ways[a]) / SOUND_MPS * acoustics.SAMPLE_RATE_HZ
             assert lag == pytest.approx(expected, abs=0.2)
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.direction import SOUND_MPS
 from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ, VOICES, CarSound, HeldSound
 from admn_ros.simulation.driving import Drive
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Pose, SensorNode
 from admn_ros.simulation.room_acoustics import (
     CHUNK,
     FAST,
-    SOUND_MPS,
     AcousticsConfig,
     Microphones,
     absorption_of,
