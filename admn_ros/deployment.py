@@ -3,19 +3,91 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
 from admn_ros.config import BudgetUnit, Finite, Name, NotNegative, Positive, Strict
 from admn_ros.sample import Modality, SensorKey
 
+InputType = Literal["image", "compressed_image", "point_cloud", "radar_scan", "audio_frame", "audio_data"]
+MESSAGE_TYPES: Final[dict[InputType, str]] = {
+    "image": "sensor_msgs/msg/Image",
+    "compressed_image": "sensor_msgs/msg/CompressedImage",
+    "point_cloud": "sensor_msgs/msg/PointCloud2",
+    "radar_scan": "radar_msgs/msg/RadarScan",
+    "audio_frame": "admn_ros/msg/AudioFrame",
+    "audio_data": "audio_common_msgs/msg/AudioDataStamped",
+}
+INPUT_TYPES: Final[dict[Modality, tuple[InputType, ...]]] = {
+    Modality.RGB: ("image", "compressed_image"),
+    Modality.DEPTH: ("image", "compressed_image"),
+    Modality.RADAR: ("image", "point_cloud", "radar_scan"),
+    Modality.AUDIO: ("audio_frame", "audio_data"),
+}
+"""What an input can be; the first where the file does not say."""
+
+
+class RadarGrid(Strict):
+    """The range-azimuth heatmap into which the points of a radar are drawn. It must be what the model was trained on.
+
+    rows: of range; row k is at k * `range_step_m`.
+    columns: of azimuth, in equal steps of its sine from +1 (left) to -1, as an angle FFT gives them.
+    strength: field of a point cloud that says how strong a point is; null takes the first of intensity, snr,
+        power, amplitude, rcs.
+    decibels: strength is 20 log10 of a magnitude; otherwise it is the magnitude.
+    """
+
+    rows: Annotated[int, Field(ge=1, le=4096)] = 256
+    range_step_m: Positive = 0.0435
+    columns: Annotated[int, Field(ge=1, le=4096)] = 64
+    strength: str | None = None
+    decibels: bool = True
+
+
+class SoundFormat(Strict):
+    """Of messages that do not say it themselves (`audio_data`)."""
+
+    sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
+    channels: Annotated[int, Field(ge=1, le=64)] = 1
+    encoding: Literal["S16LE", "F32LE"] = "S16LE"
+
 
 class InputTopic(Strict):
-    """One sensor topic. `compressed`: a CompressedImage (RGB only) in place of an Image."""
+    """One sensor topic.
+
+    type: of its messages; null is the first of `INPUT_TYPES` for the modality.
+    grid: with point_cloud and radar_scan; null is the default one.
+    sound: with audio_data; null is the default one.
+    """
 
     topic: Annotated[str, Field(pattern=r"^(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
-    compressed: bool = False
+    type: InputType | None = None
+    grid: RadarGrid | None = None
+    sound: SoundFormat | None = None
+
+    @property
+    def compressed(self) -> bool:
+        """Whether it is a compressed image."""
+        return self.type == "compressed_image"
+
+    def kind_of(self, modality: Modality) -> InputType:
+        """The type, or the modality's first."""
+        return self.type or INPUT_TYPES[modality][0]
+
+    def resolved(self, modality: Modality) -> InputTopic:
+        """The same with its type said.
+
+        Raises:
+            ValueError: a type that the modality does not have, or settings of another type.
+        """
+        kind = self.kind_of(modality)
+        if kind not in INPUT_TYPES[modality]:
+            raise ValueError(f"type {kind} is not of {modality}; it has {', '.join(INPUT_TYPES[modality])}")
+        for field, kinds in (("grid", ("point_cloud", "radar_scan")), ("sound", ("audio_data",))):
+            if getattr(self, field) is not None and kind not in kinds:
+                raise ValueError(f"{field} is of type {' and '.join(kinds)}, not {kind}")
+        return self.model_copy(update={"type": kind})
 
 
 class SyncModality(Strict):
@@ -77,8 +149,10 @@ class DeploymentConfig(Strict):
                 raise ValueError(f"sensor node {node} has no inputs")
             for modality, entry in inputs.items():
                 here = f"{node}/{modality}"
-                if entry.compressed and modality is not Modality.RGB:
-                    raise ValueError(f"{here} is compressed; only rgb can be")
+                try:
+                    entry.resolved(modality)
+                except ValueError as error:
+                    raise ValueError(f"{here}: {error}") from error
                 if entry.topic in seen:
                     raise ValueError(f"topic {entry.topic} is used by both {seen[entry.topic]} and {here}")
                 seen[entry.topic] = here
@@ -86,6 +160,6 @@ class DeploymentConfig(Strict):
 
     @property
     def inputs(self) -> dict[SensorKey, InputTopic]:
-        """Topic of each input."""
-        return {SensorKey(node, modality): entry
+        """Topic of each input, with its type said."""
+        return {SensorKey(node, modality): entry.resolved(modality)
                 for node, inputs in self.sensors.items() for modality, entry in inputs.items()}

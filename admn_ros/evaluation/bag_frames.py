@@ -7,15 +7,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from admn_ros.deployment import MESSAGE_TYPES
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_maker import FrameMaker, InputHealth
-from admn_ros.recordings.bag_messages import AUDIO_FRAME, IMAGE
 from admn_ros.recordings.bags import BagReader
-from admn_ros.sample import Modality, SensorFrame, SensorKey
+from admn_ros.sample import SensorFrame, SensorKey
 
 NODE = "/admn"
 """Name of the perception node, for topics of its own (`~/...`)."""
-COMPRESSED = "sensor_msgs/msg/CompressedImage"
 POLL_S = 0.01
 """Between messages time goes on in such steps, as the replay node's does."""
 IDLE_S = 60.0
@@ -39,8 +38,7 @@ def bag_inputs(bag: BagReader, maker: FrameMaker) -> tuple[dict[str, SensorKey],
         raise InputError(f"{bag.path}: topics", ", ".join(bag.topics), f"at least one of {', '.join(wanted)}, "
                                                                        "or another deployment file")
     for topic, key in there.items():
-        expected = AUDIO_FRAME if key.modality is Modality.AUDIO else \
-            COMPRESSED if maker.inputs[key].compressed else IMAGE
+        expected = MESSAGE_TYPES[maker.inputs[key].kind_of(key.modality)]
         if bag.topics[topic].type != expected:
             raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
     return there, [topic for topic in wanted if topic not in there]

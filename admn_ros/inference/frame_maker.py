@@ -15,14 +15,8 @@ from admn_ros.deployment import DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow
-from admn_ros.sensing.decode import (
-    decode_audio,
-    decode_compressed_rgb,
-    decode_depth,
-    decode_radar,
-    decode_rgb,
-    stamp_ns,
-)
+from admn_ros.sensing.decode import stamp_ns
+from admn_ros.sensing.messages import decode_picture, decode_sound
 from admn_ros.sensing.preprocess import Preprocessor
 from admn_ros.sensing.synchronizer import Synchronizer
 
@@ -96,15 +90,9 @@ class FrameMaker:
         return self.synchronizer.poll(now_s)
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
-        match key.modality:
-            case Modality.RGB:
-                compressed = self.inputs[key].compressed
-                return decode_compressed_rgb(message) if compressed else decode_rgb(message)
-            case Modality.DEPTH:
-                return decode_depth(message)
-            case Modality.RADAR:
-                return decode_radar(message)
-            case Modality.AUDIO:
-                window = self._audio[key]
-                window.push(decode_audio(message), stamp, int(message.sample_rate))
-                return window.window(stamp, self.sound.window_s, self.sound.sample_rate_hz)
+        if key.modality is not Modality.AUDIO:
+            return decode_picture(key.modality, self.inputs[key], message)
+        window = self._audio[key]
+        samples, rate_hz = decode_sound(self.inputs[key], message)
+        window.push(samples, stamp, rate_hz)
+        return window.window(stamp, self.sound.window_s, self.sound.sample_rate_hz)

@@ -3,22 +3,35 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable
 from functools import partial
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 
-from admn_ros.deployment import InputTopic
-from admn_ros.errors import InputError
+from admn_ros.deployment import MESSAGE_TYPES, InputTopic
+from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
 from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.ports import Ports
-from admn_ros.sample import Modality, SensorFrame, SensorKey
+from admn_ros.sample import SensorFrame, SensorKey
+
+
+def message_class(key: SensorKey, entry: InputTopic) -> type:
+    """The class of an input's messages; its package is imported only where a deployment asks for it.
+
+    Raises:
+        ConfigError: the package is not installed, or is another one of the same name.
+    """
+    package, _, name = MESSAGE_TYPES[entry.kind_of(key.modality)].split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"sensors.{key.node}.{key.modality}.type", f"{entry.type}, but there is no {package}/{name}",
+                          f"a type whose package is installed (ROS package {package})") from error
 
 
 class Intake:
@@ -59,8 +72,7 @@ class Intake:
         self._hand_over(self._pipeline.poll(self._clock.now_s()))
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> Subscription:
-        kind = AudioFrame if key.modality is Modality.AUDIO else CompressedImage if entry.compressed else Image
-        return self._ports.subscribe(kind, entry.topic, partial(self._receive, key), qos.SENSOR_IN)
+        return self._ports.subscribe(message_class(key, entry), entry.topic, partial(self._receive, key), qos.SENSOR_IN)
 
     def _receive(self, key: SensorKey, message: object) -> None:
         arrived_s = time.monotonic()

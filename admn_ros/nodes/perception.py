@@ -40,7 +40,7 @@ from admn_ros.nodes.conversions import (
     pose_message,
 )
 from admn_ros.nodes.diagnostics import Connections, FrameLog, diagnostics_message
-from admn_ros.nodes.intake import Intake
+from admn_ros.nodes.intake import Intake, message_class
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
 from admn_ros.nodes.ports import Ports
@@ -100,6 +100,8 @@ class PerceptionNode(RobustLifecycleNode):
         if wrong:
             raise ConfigError(*wrong[0])
         budgets = BudgetBook(self._default_budget())
+        for key, entry in self._deployment.inputs.items():
+            message_class(key, entry)
         pipeline = self._load(self._value("model"), self._deployment)
         pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()

@@ -145,12 +145,11 @@ def temperature(celsius: float, stamp_ns: int, frame_id: str, *, variance: float
 
 
 def point_cloud(points: npt.NDArray[np.float32], fields: Sequence[str], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/PointCloud2, unordered, from float32 (P, len(fields)); metres for x, y, z."""
-    _check(points, "points", np.float32, 2)
-    if points.shape[1] != len(fields):
-        raise InputError("points", f"{points.shape[1]} columns", f"{len(fields)}: {', '.join(fields)}")
+    """sensor_msgs/PointCloud2, unordered, from float32 (P, len(fields)), P may be 0; metres for x, y, z."""
+    if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] != len(fields):
+        raise InputError("points", f"{points.dtype} {points.shape}", f"float32 with columns {', '.join(fields)}")
     described = [ros.sensor_msgs__msg__PointField(name, 4 * k, 7, 1) for k, name in enumerate(fields)]  # 7: FLOAT32
-    data = np.frombuffer(np.ascontiguousarray(points, "<f4").tobytes(), np.uint8)
+    data = np.ascontiguousarray(points, "<f4").reshape(-1).view(np.uint8)
     return ros.sensor_msgs__msg__PointCloud2(
         header(stamp_ns, frame_id), 1, len(points), described, False, 4 * len(fields), 4 * len(fields) * len(points),
         data, True)

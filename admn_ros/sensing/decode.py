@@ -12,7 +12,7 @@ allowed. Sizes are checked before any memory is taken.
 from __future__ import annotations
 
 from array import array
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -78,16 +78,37 @@ class AudioMessage(Protocol):
     def data(self) -> Buffer: ...  # noqa: D102
 
 
-# Encoding of a colour image: channels, and OpenCV's conversion to RGB (None: it is RGB).
+
+
+class _Colour(NamedTuple):
+    """How a colour image is stored. conversion: OpenCV's to RGB (None: it is RGB). block: pixels that go together."""
+
+    channels: int
+    conversion: int | None
+    bits: int = 8
+    block: int = 1
+
+
 # 8UC3 and 8UC1 do not say what the channels are; OpenCV's own order is the convention for them.
-_COLOUR: dict[str, tuple[int, int | None]] = {
-    "rgb8": (3, None),
-    "bgr8": (3, cv2.COLOR_BGR2RGB),
-    "rgba8": (4, cv2.COLOR_RGBA2RGB),
-    "bgra8": (4, cv2.COLOR_BGRA2RGB),
-    "mono8": (1, cv2.COLOR_GRAY2RGB),
-    "8UC3": (3, cv2.COLOR_BGR2RGB),
-    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+# OpenCV names a Bayer pattern by the second and third pixel of the second row: RGGB is its BG.
+_COLOUR: dict[str, _Colour] = {
+    "rgb8": _Colour(3, None),
+    "bgr8": _Colour(3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Colour(4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Colour(4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Colour(1, cv2.COLOR_GRAY2RGB),
+    "8UC3": _Colour(3, cv2.COLOR_BGR2RGB),
+    "8UC1": _Colour(1, cv2.COLOR_GRAY2RGB),
+    "rgb16": _Colour(3, None, 16),
+    "bgr16": _Colour(3, cv2.COLOR_BGR2RGB, 16),
+    "rgba16": _Colour(4, cv2.COLOR_RGBA2RGB, 16),
+    "bgra16": _Colour(4, cv2.COLOR_BGRA2RGB, 16),
+    "mono16": _Colour(1, cv2.COLOR_GRAY2RGB, 16),
+    **{f"bayer_{pattern}{bits}": _Colour(1, conversion, bits, 2) for bits in (8, 16) for pattern, conversion in (
+        ("rggb", cv2.COLOR_BayerBG2RGB), ("bggr", cv2.COLOR_BayerRG2RGB),
+        ("gbrg", cv2.COLOR_BayerGR2RGB), ("grbg", cv2.COLOR_BayerGB2RGB))},
+    **dict.fromkeys(("yuv422", "uyvy"), _Colour(2, cv2.COLOR_YUV2RGB_UYVY, block=2)),
+    **dict.fromkeys(("yuv422_yuy2", "yuyv"), _Colour(2, cv2.COLOR_YUV2RGB_YUY2, block=2)),
 }
 _DEPTH: dict[str, np.dtype[Any]] = {
     "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16)}
@@ -114,17 +135,22 @@ def stamp_ns(stamp: StampMessage) -> int:
 def decode_rgb(msg: ImageMessage) -> npt.NDArray[np.uint8]:
     """Colour or grey image to uint8 (H, W, 3), RGB order.
 
-    Encodings: rgb8, bgr8, rgba8, bgra8, mono8; 8UC3 is taken as bgr8 and 8UC1 as mono8, OpenCV's
-    order. Alpha is dropped, grey is repeated.
+    Encodings: rgb8, bgr8, rgba8, bgra8, mono8 and the same with 16 bits, of which the upper 8 count;
+    Bayer patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv). 8UC3 is taken as bgr8 and 8UC1 as mono8,
+    OpenCV's order. Alpha is dropped, grey is repeated. rgb8 is a view of the message.
 
     Raises:
-        InputError: unknown encoding, or a size that does not fit the data.
+        InputError: unknown encoding, or a size that does not fit the data or the encoding.
     """
-    channels, conversion = _choose(msg.encoding, _COLOUR)
-    pixels = _pixels(msg, np.dtype(np.uint8), channels)
-    if conversion is None:
+    colour = _choose(msg.encoding, _COLOUR)
+    if msg.width % colour.block or (colour.channels == 1 and msg.height % colour.block):
+        raise InputError("width", f"{msg.width}x{msg.height}", f"even sizes with {msg.encoding}")
+    pixels = _pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels)
+    if colour.bits == 16:
+        pixels = (pixels >> 8).astype(np.uint8)
+    if colour.conversion is None:
         return pixels
-    return np.asarray(cv2.cvtColor(pixels, conversion), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, colour.conversion), dtype=np.uint8)
 
 
 def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
@@ -139,14 +165,21 @@ def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
     """
     dtype = _choose(msg.encoding, _DEPTH)
     pixels = _pixels(msg, dtype, 1)[..., 0]
-    if dtype.kind == "u":
-        depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
-        valid = (pixels != 0) & (pixels != _SATURATED_MM)
-        depth /= np.float32(1000.0)
-    else:
-        depth = pixels.astype(np.float32)
-        valid = (depth > 0) & (depth < np.inf)
-    depth[~valid] = np.nan
+    return depth_of_millimetres(pixels) if dtype.kind == "u" else depth_of_metres(pixels)
+
+
+def depth_of_millimetres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Pixels (H, W) of a 16UC1 image to float32 metres, NaN where invalid."""
+    depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
+    depth /= np.float32(1000.0)
+    depth[(pixels == 0) | (pixels == _SATURATED_MM)] = np.nan
+    return depth
+
+
+def depth_of_metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Pixels (H, W) of a 32FC1 image to float32 metres, NaN where invalid."""
+    depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
+    depth[~((depth > 0) & (depth < np.inf))] = np.nan
     return depth
 
 
@@ -178,13 +211,13 @@ def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
         InputError: neither JPEG nor PNG, more than 8 bits (that is a depth image), too large,
             cut off, or broken.
     """
-    data = _bytes(msg.data)
+    data = bytes_of(msg.data)
     header = read_image_header(data[:1 << 20].tobytes())
     if header is None:
         raise InputError("data", f"format {msg.format!r} with unknown first bytes", "a JPEG or PNG file")
     if header.bits > 8:
         raise InputError("data", f"{header.bits} bits per channel", "8 bits per channel")
-    _check_size(header.width, header.height)
+    check_size(header.width, header.height)
     if header.kind == "jpeg" and not data[-4096:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
         # OpenCV would fill the rest with grey and say nothing.
         raise InputError("data", f"a JPEG of {data.size} bytes without its end", "a complete file")
@@ -211,7 +244,7 @@ def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
         raise InputError("sample_rate", msg.sample_rate, "1000 to 384000")
     if not 1 <= msg.channels <= 64:
         raise InputError("channels", msg.channels, "1 to 64")
-    data = _bytes(msg.data)
+    data = bytes_of(msg.data)
     unit = dtype.itemsize * msg.channels
     if data.size == 0 or data.size % unit:
         raise InputError("data", f"{data.size} bytes",
@@ -233,7 +266,7 @@ def _choose(encoding: str, known: dict[str, T]) -> T:
     return known[encoding]
 
 
-def _bytes(data: Buffer) -> npt.NDArray[np.uint8]:
+def bytes_of(data: Buffer) -> npt.NDArray[np.uint8]:
     """View of a message's bytes."""
     try:
         view = memoryview(cast(bytes, data))  # a buffer, for which Python 3.10 has no type
@@ -244,7 +277,8 @@ def _bytes(data: Buffer) -> npt.NDArray[np.uint8]:
     return np.frombuffer(view, np.uint8)
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Refuse an image of no pixels or of more than MAX_PIXELS."""
     for field, value in (("width", width), ("height", height)):
         if value <= 0:
             raise InputError(field, value, "at least 1")
@@ -254,12 +288,12 @@ def _check_size(width: int, height: int) -> None:
 
 def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
     """View (H, W, channels) of an image's pixels, past the padding of rows, in its byte order."""
-    _check_size(msg.width, msg.height)
+    check_size(msg.width, msg.height)
     pixel = dtype.itemsize * channels
     if msg.step < msg.width * pixel:
         raise InputError("step", msg.step,
                          f"at least {msg.width * pixel} bytes ({msg.width} pixels of {msg.encoding})")
-    data = _bytes(msg.data)
+    data = bytes_of(msg.data)
     if data.size != msg.step * msg.height:
         raise InputError("data", f"{data.size} bytes", f"{msg.step * msg.height} bytes (step times height)")
     ordered = dtype.newbyteorder(">" if msg.is_bigendian else "<")

@@ -173,7 +173,7 @@ def test_a_message_that_cannot_be_used_is_counted_and_the_node_lives_on(rig):
     from sensor_msgs.msg import Image
 
     bad = [
-        (Image(header=header(rig.now_ns + 1, ""), encoding="yuv422", height=4, width=4, step=8, data=[0] * 32),
+        (Image(header=header(rig.now_ns + 1, ""), encoding="nv21", height=4, width=4, step=8, data=[0] * 32),
          "left/rgb.encoding: found"),
         (Image(header=header(rig.now_ns + 2, ""), encoding="rgb8", height=4, width=4, step=12, data=[0] * 7), "data"),
         (Image(header=header(rig.now_ns + 3, ""), encoding="rgb8", height=4, width=4, step=5, data=[0] * 20), "step"),

@@ -80,6 +80,38 @@ def test_grey_is_repeated(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize(("encoding", "stored"), [
+    ("rgb16", COLOURS), ("bgr16", COLOURS[..., ::-1]), ("rgba16", np.concatenate([COLOURS, ALPHA], axis=2)),
+    ("bgra16", np.concatenate([COLOURS[..., ::-1], ALPHA], axis=2))])
+def test_of_16_bits_the_upper_8_count(encoding: str, stored: np.ndarray, big: bool) -> None:
+    rgb = decode.decode_rgb(image(stored.astype(np.uint16) * 256 + 77, encoding, 4, big))
+    np.testing.assert_array_equal(rgb, COLOURS)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_give_their_colour(pattern: str, bits: int) -> None:
+    red, green, blue = 200, 120, 40
+    cell = np.array([{"r": red, "g": green, "b": blue}[c] for c in pattern], np.uint8).reshape(2, 2)
+    mosaic = np.tile(cell, (4, 5))
+    stored = mosaic if bits == 8 else mosaic.astype(np.uint16) * 256
+    rgb = decode.decode_rgb(image(stored, f"bayer_{pattern}{bits}", padding=2))
+    assert rgb.shape == (8, 10, 3)
+    np.testing.assert_array_equal(rgb, np.broadcast_to([red, green, blue], rgb.shape))
+
+
+@pytest.mark.parametrize(("encoding", "order"), [
+    ("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv")])
+def test_yuv_gives_its_colour(encoding: str, order: str) -> None:
+    # ITU-R BT.601, studio range: this is a strong red.
+    y, u, v = 81, 90, 240
+    cell = np.array([{"y": y, "u": u, "v": v}[c] for c in order], np.uint8).reshape(1, 2, 2)
+    rgb = decode.decode_rgb(image(np.tile(cell, (3, 2, 1)), encoding, padding=1))
+    assert rgb.shape == (3, 4, 3)
+    np.testing.assert_allclose(rgb, np.broadcast_to([255, 0, 0], rgb.shape), atol=3)
+
+
+@pytest.mark.parametrize("big", [False, True])
 @pytest.mark.parametrize("padding", [0, 2])
 def test_depth_in_metres(big: bool, padding: int) -> None:
     stored = np.array([[0.5, np.nan, np.inf, 0.0], [-np.inf, -1.0, 65.535, 9.25]], np.float32)
@@ -150,7 +182,10 @@ GOOD = Image(2, 3, "rgb8", 9, bytes(18))
 
 
 @pytest.mark.parametrize(("change", "field", "allowed"), [
-    ({"encoding": "yuv422"}, "encoding", "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3, 8UC1"),
+    ({"encoding": "nv21"}, "encoding", "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3, 8UC1"),
+    ({"encoding": "yuv422"}, "width", "even sizes with yuv422"),
+    ({"encoding": "bayer_rggb8"}, "width", "even sizes"),
+    ({"encoding": "bayer_gbrg16", "width": 2, "height": 1}, "width", "even sizes"),
     ({"encoding": ""}, "encoding", "rgb8"),
     ({"width": 0}, "width", "at least 1"),
     ({"height": 0}, "height", "at least 1"),
@@ -187,7 +222,7 @@ numbers = st.integers(0, 40) | st.sampled_from([-1, 2**31, 2**32 - 1])
 
 @settings(deadline=None)
 @given(st.builds(Image, height=numbers, width=numbers, step=numbers, is_bigendian=st.integers(0, 255),
-                 encoding=st.sampled_from(["rgb8", "mono8", "32FC1", "16UC1", "mono16", "x"]),
+                 encoding=st.sampled_from(["rgb8", "mono8", "32FC1", "16UC1", "mono16", "bayer_grbg8", "yuv422", "x"]),
                  data=st.binary(max_size=200)),
        st.sampled_from([decode.decode_rgb, decode.decode_depth, decode.decode_radar]))
 def test_any_image_decodes_as_documented_or_is_refused(msg: Image, decoder: Any) -> None:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which decoder a message goes through: by the modality and the type of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.deployment import InputTopic, InputType, RadarGrid, SoundFormat
+from admn_ros.sample import Array, Modality
+from admn_ros.sensing.compressed_depth import decode_compressed_depth
+from admn_ros.sensing.decode import (
+    Buffer,
+    decode_audio,
+    decode_compressed_rgb,
+    decode_depth,
+    decode_radar,
+    decode_rgb,
+)
+from admn_ros.sensing.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
+
+
+@dataclass(frozen=True)
+class _Described:
+    """Sound whose format was not in its message."""
+
+    sample_rate: int
+    channels: int
+    encoding: str
+    data: Buffer
+
+
+_PICTURES: dict[tuple[Modality, InputType], Callable[[Any, RadarGrid], Array]] = {
+    (Modality.RGB, "image"): lambda message, _: decode_rgb(message),
+    (Modality.RGB, "compressed_image"): lambda message, _: decode_compressed_rgb(message),
+    (Modality.DEPTH, "image"): lambda message, _: decode_depth(message),
+    (Modality.DEPTH, "compressed_image"): lambda message, _: decode_compressed_depth(message),
+    (Modality.RADAR, "image"): lambda message, _: decode_radar(message),
+    (Modality.RADAR, "point_cloud"): lambda message, grid: heatmap_of_points(decode_point_cloud(message, grid), grid),
+    (Modality.RADAR, "radar_scan"): lambda message, grid: heatmap_of_points(decode_radar_scan(message), grid),
+}
+
+
+def decode_picture(modality: Modality, entry: InputTopic, message: Any) -> Array:
+    """A message of any modality but audio to an array as documented in `admn_ros.sample.Reading`.
+
+    Raises:
+        InputError: the message cannot be used.
+    """
+    return _PICTURES[modality, entry.kind_of(modality)](message, entry.grid or RadarGrid())
+
+
+def decode_sound(entry: InputTopic, message: Any) -> tuple[npt.NDArray[np.float32], int]:
+    """A message of audio to samples float32 (samples, channels), full scale 1.0, and their rate in Hz.
+
+    Raises:
+        InputError: the message cannot be used.
+    """
+    if entry.type == "audio_data":
+        sound = entry.sound or SoundFormat()
+        message = _Described(sound.sample_rate_hz, sound.channels, sound.encoding, message.audio.data)
+    return decode_audio(message), int(message.sample_rate)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Radars that give points: clouds and scans to points, points to the heatmap that a network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.deployment import RadarGrid
+from admn_ros.errors import InputError
+from admn_ros.sensing.decode import Buffer, bytes_of
+
+Points = npt.NDArray[np.float32]
+
+MAX_POINTS = 1_000_000
+"""Most points in a message."""
+_STRENGTHS = ("intensity", "snr", "power", "amplitude", "rcs")
+# sensor_msgs/PointField: INT8 to FLOAT64.
+_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+_MOST_DECIBELS = 200.0
+
+
+class PointFieldMessage(Protocol):
+    """sensor_msgs/PointField."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def offset(self) -> int: ...  # noqa: D102
+    @property
+    def datatype(self) -> int: ...  # noqa: D102
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+
+class PointCloudMessage(Protocol):
+    """sensor_msgs/PointCloud2."""
+
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def fields(self) -> Sequence[PointFieldMessage]: ...  # noqa: D102
+    @property
+    def is_bigendian(self) -> bool: ...  # noqa: D102
+    @property
+    def point_step(self) -> int: ...  # noqa: D102
+    @property
+    def row_step(self) -> int: ...  # noqa: D102
+    @property
+    def data(self) -> Buffer: ...  # noqa: D102
+
+
+class RadarScanMessage(Protocol):
+    """radar_msgs/RadarScan; each return has range, azimuth, elevation, amplitude."""
+
+    @property
+    def returns(self) -> Sequence[Any]: ...  # noqa: D102
+
+
+def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> Points:
+    """Point cloud to float32 (P, 4): x, y, z in metres (REP-103), strength as the message has it.
+
+    Fields are found by name, in any order, type and byte order; without z it is 0. Points with NaN or infinity in
+    one of these fields are left out. An empty cloud gives no points: the radar sees nothing.
+
+    Raises:
+        InputError: a field is missing or reaches beyond its point, or a size does not fit the data.
+    """
+    count = msg.width * msg.height
+    if count > MAX_POINTS:
+        raise InputError("width", f"{msg.width}x{msg.height}", f"at most {MAX_POINTS} points")
+    data = bytes_of(msg.data)
+    if data.size != msg.row_step * msg.height or msg.row_step < msg.width * msg.point_step:
+        raise InputError("data", f"{data.size} bytes, row_step {msg.row_step}, point_step {msg.point_step}",
+                         f"row_step times height {msg.height}, row_step at least point_step times width {msg.width}")
+    if not count:
+        return np.empty((0, 4), np.float32)
+    fields = {f.name: f for f in msg.fields}
+    columns = [_column(msg, fields[name], data) if name in fields else np.zeros(count, np.float32)
+               for name in ("x", "y", "z", _strength_field(fields, grid))]
+    points = np.stack(columns, axis=1)
+    return points[np.isfinite(points).all(axis=1)]
+
+
+def decode_radar_scan(msg: RadarScanMessage) -> Points:
+    """Radar scan to float32 (P, 4): x, y, z in metres (REP-103), amplitude as the message has it (dB).
+
+    Its azimuth grows clockwise, to the right, and its elevation upwards, as `radar_msgs` defines them.
+
+    Raises:
+        InputError: too many returns.
+    """
+    if len(msg.returns) > MAX_POINTS:
+        raise InputError("returns", len(msg.returns), f"at most {MAX_POINTS}")
+    polar = np.array([(r.range, r.azimuth, r.elevation, r.amplitude) for r in msg.returns], np.float32).reshape(-1, 4)
+    polar = polar[np.isfinite(polar).all(axis=1)]
+    reach, azimuth, elevation, amplitude = polar.T
+    flat = reach * np.cos(elevation)
+    points = [flat * np.cos(azimuth), -flat * np.sin(azimuth), reach * np.sin(elevation), amplitude]
+    return np.stack(points, axis=1).astype(np.float32)
+
+
+def heatmap_of_points(points: Points, grid: RadarGrid) -> npt.NDArray[np.float32]:
+    """Points (P, 4) of a radar in its own frame to magnitudes float32 (rows, columns), 0 where there is no point.
+
+    Each point fills the cell that it is in; of several the strongest counts. What lies beyond the last row or behind
+    the antennas is left out.
+    """
+    x, y, z, strength = points.astype(np.float64).T
+    reach = np.sqrt(x**2 + y**2 + z**2)
+    rows = np.rint(reach / grid.range_step_m)
+    kept = (x >= 0) & (reach > 0) & (rows < grid.rows)
+    sine = np.divide(y, reach, out=np.zeros_like(y), where=kept)
+    columns = np.minimum(np.floor((1 - sine) * grid.columns / 2), grid.columns - 1)
+    magnitude = 10 ** (np.minimum(strength, _MOST_DECIBELS) / 20) if grid.decibels else np.maximum(strength, 0.0)
+    heatmap = np.zeros((grid.rows, grid.columns), np.float32)
+    cells = rows[kept].astype(np.intp), columns[kept].astype(np.intp)
+    np.maximum.at(heatmap, cells, magnitude[kept].astype(np.float32))
+    return heatmap
+
+
+def _strength_field(fields: dict[str, PointFieldMessage], grid: RadarGrid) -> str:
+    """Its name, once all fields that are needed are there."""
+    strength = grid.strength or next((name for name in _STRENGTHS if name in fields), "")
+    if not {"x", "y", strength} <= set(fields):
+        raise InputError("fields", ", ".join(fields) or "none",
+                         f"x, y and {grid.strength or 'one of ' + ', '.join(_STRENGTHS)} among them")
+    return strength
+
+
+def _column(msg: PointCloudMessage, field: PointFieldMessage, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """One field of all points (P,)."""
+    if field.datatype not in _TYPES:
+        raise InputError(f"fields.{field.name}.datatype", field.datatype, "1 (INT8) to 8 (FLOAT64)")
+    dtype = np.dtype(_TYPES[field.datatype]).newbyteorder(">" if msg.is_bigendian else "<")
+    if field.offset + dtype.itemsize > msg.point_step:
+        raise InputError(f"fields.{field.name}.offset", field.offset,
+                         f"at most {msg.point_step - dtype.itemsize}, the end of a point")
+    view: npt.NDArray[Any] = np.ndarray((msg.height, msg.width), dtype, data, field.offset,
+                                        (msg.row_step, msg.point_step))
+    with np.errstate(over="ignore"):
+        return view.astype(np.float32).reshape(-1)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every type of input from a recording, offline, through the decoders that the node uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from admn_ros.config import ModelConfig, RadarInput, parse_config
+from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
+from admn_ros.errors import InputError
+from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
+from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings.bags import BagReader
+from admn_ros.sample import Modality, SensorKey
+from admn_ros.sensing.radar_raster import heatmap_of_points
+
+START_NS = 1_700_000_000_000_000_000
+# Those of packages that are not ours, with the fields that are read.
+FOREIGN = {
+    "radar_msgs/msg/RadarReturn": "float32 range\nfloat32 azimuth\nfloat32 elevation\nfloat32 doppler_velocity\n"
+                                  "float32 amplitude\n",
+    "radar_msgs/msg/RadarScan": "std_msgs/Header header\nradar_msgs/RadarReturn[] returns\n",
+    "audio_common_msgs/msg/AudioData": "uint8[] data\n",
+    "audio_common_msgs/msg/AudioDataStamped": "std_msgs/Header header\naudio_common_msgs/AudioData audio\n",
+}
+SENSORS = {
+    "node1": {
+        "rgb": {"topic": "/jpeg", "type": "compressed_image"},
+        "depth": {"topic": "/depth", "type": "compressed_image"},
+        "radar": {"topic": "/points", "type": "point_cloud"},
+        "audio": {"topic": "/sound", "type": "audio_data", "sound": {"channels": 2}}},
+    "node2": {"radar": {"topic": "/scan", "type": "radar_scan", "grid": {"rows": 100}}},
+}
+POINTS = np.array([[1.0, 0.5, 0.0, 20.0], [2.0, -1.0, 0.0, 30.0]], np.float32)
+
+
+def store() -> Any:
+    types = get_typestore(Stores.ROS2_JAZZY)
+    for name, text in FOREIGN.items():
+        types.register(get_types_from_msg(text, name))
+    return types
+
+
+def messages(types: Any, stamp_ns: int) -> dict[str, Any]:
+    """One message of each topic."""
+    header = make.header(stamp_ns, "node")
+    packed, scan, hit, sound, data = (types.types[name] for name in (
+        MESSAGE_TYPES["compressed_image"], MESSAGE_TYPES["radar_scan"], "radar_msgs/msg/RadarReturn",
+        MESSAGE_TYPES["audio_data"], "audio_common_msgs/msg/AudioData"))
+    colours, millimetres = np.full((16, 16, 3), 99, np.uint8), np.full((16, 16), 2500, np.uint16)
+    depth = np.concatenate([np.zeros(12, np.uint8), cv2.imencode(".png", millimetres)[1].reshape(-1)])
+    samples = np.full((1066, 2), 8192, "<i2")
+    return {
+        "/jpeg": packed(header, "png", cv2.imencode(".png", colours)[1].reshape(-1)),
+        "/depth": packed(header, "16UC1; compressedDepth png", depth),
+        "/points": make.point_cloud(POINTS, ("x", "y", "z", "snr"), stamp_ns, "node"),
+        "/scan": scan(header, [hit(np.float32(2.0), np.float32(-0.5), np.float32(0), np.float32(0), np.float32(12))]),
+        "/sound": sound(header, data(samples.reshape(-1).view(np.uint8))),
+    }
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    types = store()
+    kinds = {entry["topic"]: MESSAGE_TYPES[entry["type"]] for inputs in SENSORS.values() for entry in inputs.values()}
+    with Writer(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {topic: writer.add_connection(topic, kind, typestore=types) for topic, kind in kinds.items()}
+        for k in range(4):
+            for topic, message in messages(types, START_NS + k * 66_000_000).items():
+                writer.write(connections[topic], START_NS + k * 66_000_000,
+                             types.serialize_cdr(message, kinds[topic]))
+    return tmp_path / "drive"
+
+
+def deployment(**change: Any) -> DeploymentConfig:
+    return parse_config(DeploymentConfig, {"sensors": SENSORS | change}, "types")
+
+
+def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelConfig) -> None:
+    radar = config.modalities[Modality.RGB].model_copy(update={"input": RadarInput(height=32, width=32)})
+    model = config.model_copy(update={"modalities": {**config.modalities, Modality.RADAR: radar}})
+    maker = FrameMaker(model, deployment())
+    with BagReader(bag) as reader:
+        there, lacking = bag_inputs(reader, maker)
+        assert len(there) == 5 and not lacking
+        frames = [frame for frame, _ in bag_frames(reader, maker, there, [], lambda *_: None, 0.1)]
+    assert len(frames) == 4 and not any(h.refused for h in maker.health.values())
+    readings = {str(key): reading.data for key, reading in frames[-1].readings.items()}
+    assert (readings["node1/rgb"] == 99).all() and (readings["node1/depth"] == 2.5).all()
+    np.testing.assert_array_equal(readings["node1/radar"], heatmap_of_points(POINTS, RadarGrid()))
+    left = np.array([[2 * np.cos(0.5), 2 * np.sin(0.5), 0, 12]], np.float32)
+    np.testing.assert_array_equal(readings["node2/radar"], heatmap_of_points(left, RadarGrid(rows=100)))
+    assert readings["node1/audio"].shape[1] == 2
+    np.testing.assert_array_equal(readings["node1/audio"][-1066:], 0.25)
+
+
+def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:
+    maker = FrameMaker(config, deployment(node1={"rgb": {"topic": "/jpeg"}}, node2={"depth": {"topic": "/depth"}}))
+    with BagReader(bag) as reader, pytest.raises(InputError, match=r"/jpeg.*CompressedImage.*msg/Image, as node1/rgb"):
+        bag_inputs(reader, maker)
+    assert maker.inputs[SensorKey("node1", Modality.RGB)].type == "image"

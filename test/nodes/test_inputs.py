@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every type of input over real DDS: compressed images and depth, point clouds, and what is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
+
+from admn_ros.deployment import RadarGrid
+from admn_ros.nodes.conversions import header
+from admn_ros.recordings import bag_messages as make
+from admn_ros.sample import Modality, SensorKey
+from admn_ros.sensing.decode import decode_rgb
+from admn_ros.sensing.radar_raster import heatmap_of_points
+
+CONFIGURE, ACTIVATE = 1, 3
+POINTS = np.array([[1.0, 0.5, 0.1, 20.0], [2.0, -1.0, 0.0, 30.0]], np.float32)
+
+
+@pytest.fixture
+def deploy(tmp_path: Path):
+    def write(inputs: dict, **more: object) -> str:
+        path = tmp_path / "types.yaml"
+        path.write_text(yaml.safe_dump({"sensors": {"left": inputs}, "budget": {"limit": 8, "unit": "layers"}} | more))
+        return str(path)
+
+    return write
+
+
+def packed(kind: type, stamp_ns: int, **fields: object) -> object:
+    """A message with its bytes put in as fast as they can be."""
+    data = fields.pop("data")
+    message = kind(header=header(stamp_ns, "left"), **fields)
+    message.data.frombytes(data)
+    return message
+
+
+def cloud(stamp_ns: int, points: np.ndarray) -> PointCloud2:
+    made = make.point_cloud(points, ("x", "y", "z", "intensity"), stamp_ns, "left")
+    fields = [PointField(name=f.name, offset=f.offset, datatype=f.datatype, count=f.count) for f in made.fields]
+    return packed(PointCloud2, stamp_ns, height=1, width=len(points), fields=fields, point_step=16,
+                  row_step=16 * len(points), is_dense=True, data=made.data.tobytes())
+
+
+def heard(rig, modality: Modality) -> np.ndarray | None:
+    """The newest reading of an input, as the synchronizer has it."""
+    newest = rig.node._pipeline.synchronizer._inputs[SensorKey("left", modality)].newest
+    return None if newest is None else newest.data
+
+
+def test_compressed_images_and_point_clouds_become_readings(make_rig, model_folder, deploy):
+    rig = make_rig(model=str(model_folder), autostart=True, diagnostics_period_s=0.1, sensors=deploy({
+        "rgb": {"topic": "/jpeg", "type": "compressed_image"},
+        "depth": {"topic": "/depth/compressedDepth", "type": "compressed_image"},
+        "radar": {"topic": "/points", "type": "point_cloud", "grid": {"rows": 64}}}))
+    rgb = rig.driver.create_publisher(CompressedImage, "/jpeg", 5)
+    depth = rig.driver.create_publisher(CompressedImage, "/depth/compressedDepth", 5)
+    radar = rig.driver.create_publisher(PointCloud2, "/points", 5)
+    assert rig.wait(lambda: all(p.get_subscription_count() for p in (rgb, depth, radar)))
+    colours = np.full((32, 48, 3), (30, 90, 200), np.uint8)
+    millimetres = np.full((32, 48), 1500, np.uint16)
+    stamp_ns = 10**9
+    rgb.publish(packed(CompressedImage, stamp_ns, format="png", data=cv2.imencode(".png", colours)[1].tobytes()))
+    depth.publish(packed(CompressedImage, stamp_ns, format="16UC1; compressedDepth png",
+                         data=bytes(12) + cv2.imencode(".png", millimetres)[1].tobytes()))
+    radar.publish(cloud(stamp_ns, POINTS))
+    assert rig.wait(lambda: all(heard(rig, m) is not None for m in (Modality.RGB, Modality.DEPTH, Modality.RADAR)))
+    np.testing.assert_array_equal(heard(rig, Modality.RGB), colours[..., ::-1])
+    np.testing.assert_array_equal(heard(rig, Modality.DEPTH), np.full((32, 48), 1.5, np.float32))
+    expected = heatmap_of_points(POINTS, RadarGrid(rows=64))
+    np.testing.assert_array_equal(heard(rig, Modality.RADAR), expected)
+    assert rig.wait(lambda: rig.allocation_of(stamp_ns))
+    assert rig.wait(lambda: rig.poses)
+    # An empty cloud is a reading: the radar is there and sees nothing.
+    radar.publish(cloud(stamp_ns + 10**8, POINTS[:0]))
+    assert rig.wait(lambda: heard(rig, Modality.RADAR) is not None and not heard(rig, Modality.RADAR).any())
+    assert not rig.node._pipeline.health[SensorKey("left", Modality.RADAR)].refused
+    # Something else on the topic is refused in words.
+    depth.publish(packed(CompressedImage, stamp_ns + 10**8, format="16UC1; compressedDepth rvl", data=bytes(40)))
+    health = rig.node._pipeline.health[SensorKey("left", Modality.DEPTH)]
+    assert rig.wait(lambda: health.refused)
+    assert "left/depth.format" in health.last_error and "rvl" in health.last_error
+
+
+def test_a_camera_may_send_its_raw_pattern(make_rig, model_folder, deploy):
+    rig = make_rig(model=str(model_folder), autostart=True, sensors=deploy({"rgb": {"topic": "/raw"}}))
+    camera = rig.driver.create_publisher(Image, "/raw", 5)
+    assert rig.wait(camera.get_subscription_count)
+    mosaic = np.tile(np.array([[200, 120], [120, 40]], np.uint8), (16, 24))
+    message = packed(Image, 10**9, encoding="bayer_rggb8", height=32, width=48, step=48, data=mosaic.tobytes())
+    camera.publish(message)
+    assert rig.wait(lambda: heard(rig, Modality.RGB) is not None)
+    np.testing.assert_array_equal(heard(rig, Modality.RGB), decode_rgb(message))
+    assert heard(rig, Modality.RGB)[5, 5].tolist() == [200, 120, 40]
+
+
+@pytest.mark.parametrize(("modality", "kind", "package"), [
+    ("radar", "radar_scan", "radar_msgs"), ("audio", "audio_data", "audio_common_msgs")])
+def test_a_type_whose_package_is_not_installed_fails_configuration_and_names_it(
+        make_rig, model_folder, deploy, capfd, modality, kind, package):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed here")
+    rig = make_rig(model=str(model_folder), sensors=deploy({modality: {"topic": "/x", "type": kind}}))
+    assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
+    said = capfd.readouterr().err
+    assert f"sensors.left.{modality}.type: found {kind}" in said and f"ROS package {package}" in said
