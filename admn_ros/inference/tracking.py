@@ -40,12 +40,12 @@ class TrackerConfig(Strict):
     none_above: a frame whose class is `none` with this probability or more shows no target.
     """
 
-    acceleration: Positive = 1.0
+    acceleration: Positive = 2.0
     gate: Annotated[float, Field(gt=0, lt=1)] = 0.99
     restart_after: Count = 5
     timeout_s: Positive = 1.0
     start_speed_mps: Positive = 1.0
-    spread: Positive = 1.0
+    spread: Positive = 2.0
     jump_back_s: NotNegative = 1.0
     none_above: Annotated[float, Field(gt=0, le=1)] = 0.5
 

@@ -52,7 +52,9 @@ PARAMETERS = (
          live=True, low=0.1, high=1000.0),
     Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
     Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
-    Spec("tracking_acceleration", 1.0, "Density of the target's acceleration, m^2/s^3.", low=1e-4, high=1e4),
+    Spec("tracking_acceleration", 2.0, "Density of the target's acceleration, m^2/s^3.", low=1e-4, high=1e4),
+    Spec("tracking_spread", 2.0, "The filter takes the estimates' standard deviations times this: errors of "
+         "neighbouring frames are alike.", low=0.1, high=100.0),
     Spec("tracking_gate", 0.99, "An estimate beyond this share of what the filter expects is not used.",
          low=0.5, high=0.999999),
     Spec("tracking_timeout_s", 1.0, "Without an estimate for so long the track ends.", low=0.05, high=60.0),

@@ -108,8 +108,9 @@ class Views:
 
     def _make_tracker(self) -> Tracker:
         return Tracker(TrackerConfig(
-            acceleration=self._value("tracking_acceleration"), gate=self._value("tracking_gate"),
-            timeout_s=self._value("tracking_timeout_s"), none_above=self._value("tracking_none_above")), self._axes)
+            acceleration=self._value("tracking_acceleration"), spread=self._value("tracking_spread"),
+            gate=self._value("tracking_gate"), timeout_s=self._value("tracking_timeout_s"),
+            none_above=self._value("tracking_none_above")), self._axes)
 
     def _value(self, name: str) -> object:
         return self._node.get_parameter(name).value

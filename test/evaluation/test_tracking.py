@@ -43,7 +43,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> No
 
 
 def test_white_noise_becomes_less_and_the_ellipse_stays_honest(results):
-    (cell,) = track_results(results, TrackerConfig(acceleration=4.0))
+    (cell,) = track_results(results, TrackerConfig(acceleration=4.0, spread=1.0))
     assert cell["frames"] == cell["compared"] == 120 and cell["outcomes"]["started"] == 2
     assert cell["alone"]["inside_90%"] == pytest.approx(0.9, abs=0.08)
     assert cell["tracked"]["mean_cm"] < 0.85 * cell["alone"]["mean_cm"]

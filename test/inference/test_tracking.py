@@ -76,7 +76,7 @@ def drive(tracker: Tracker, seed: int, *, frames_: int = 90, std_m: float = 0.1,
 
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_straight_drive_is_tracked_without_bias_and_with_less_error(axes):
-    config = TrackerConfig(acceleration=0.01, gate=0.999999)
+    config = TrackerConfig(acceleration=0.01, gate=0.999999, spread=1.0)
     errors, speeds, inside = [], [], []
     for seed in range(40):
         states, truths = drive(Tracker(config, axes), seed, axes=axes)
