@@ -20,6 +20,7 @@ from admn_ros.cli import (
     probing,
     recordings,
     replaying,
+    report,
     tables,
     tracking,
     training,
@@ -27,22 +28,21 @@ from admn_ros.cli import (
 from admn_ros.cli.command import Command
 from admn_ros.errors import AdmnError
 
-GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, tracking,
-          debugging, governing)
+GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
+          tracking, debugging, governing)
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a subcommand; one clear line and exit code 2 on bad input."""
+    """Run a subcommand; its exit code, or one clear line and 2 on bad input."""
     options = _parser().parse_args(args)
     run: Command = options.run
     try:
-        run(options)
+        return run(options) or 0
     except AdmnError as error:
         print(f"admn {options.command}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

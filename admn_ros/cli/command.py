@@ -11,7 +11,8 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.progress import Progress
 
-Command = Callable[[argparse.Namespace], None]
+Command = Callable[[argparse.Namespace], int | None]
+"""Returns an exit code other than 0 where a command has one to give."""
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 CONSOLE = Console(stderr=True)
 

@@ -7,13 +7,16 @@ import argparse
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from admn_ros.cli.bag_options import add_truth_options, truth_settings
 from admn_ros.cli.command import CONSOLE, Commands, add_command, progress_bar
+
+if TYPE_CHECKING:
+    from admn_ros.evaluation.plan import EvaluationPlan
 
 KINDS = ("auto", "simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "bag")
 UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")
@@ -41,6 +44,7 @@ def add_commands(commands: Commands) -> None:
     new.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
     new.add_argument("--force", action="store_true", help="replace an evaluation that is there")
+    new.add_argument("--no-report", action="store_true", help="figures alone; --resume makes the report later")
     _add_bag_options(new.add_argument_group("bags"))
 
 
@@ -76,6 +80,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
+    if not options.no_report:
+        _report(plan, options.out)
+
+
+def _report(plan: EvaluationPlan, folder: Path) -> None:
+    from admn_ros.evaluation.report import make_report
+    from admn_ros.evaluation.report_context import gather_context
+
+    with CONSOLE.status("report"):
+        gather_context(plan, folder)
+        page = make_report(folder)
+    print(page)
 
 
 def _refuse_bag_options(options: argparse.Namespace) -> None:
@@ -94,6 +110,11 @@ def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:
 
 def _kind(sources: list[Path], kind: str) -> str:
     """What a source is, by its files."""
+    from admn_ros.errors import InputError
+
+    for source in sources:
+        if not source.exists():
+            raise InputError(str(source), "nothing there", "a dataset folder, a rosbag2 folder, or a .mcap or .db3 file")
     if kind != "auto":
         return kind
     first = sources[0]

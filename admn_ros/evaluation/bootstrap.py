@@ -55,16 +55,13 @@ class SceneBootstrap:
 
     def of_quantile(self, values: Floats, scene: Whole, share: float) -> Interval | None:
         """95 % interval of a quantile (the smallest value with at least `share` of the values up to it)."""
-        order = np.argsort(values, kind="stable")
-        ordered, places = values[order], scene[order]
+        return self._interval(_quantile_of(values, scene, share), scene)
 
-        def quantile(draws: Whole) -> Floats:
-            step = max(1, _CHUNK // max(1, len(values)))
-            parts = [_weighted_quantile(ordered, draws[i:i + step][:, places], share)
-                     for i in range(0, len(draws), step)]
-            return np.concatenate(parts)
-
-        return self._interval(quantile, scene)
+    def of_quantile_change(self, old: Floats, old_scene: Whole, new: Floats, new_scene: Whole,
+                           share: float) -> Interval | None:
+        """95 % interval of how much larger a quantile of the new values is, both under the same draws."""
+        before, after = _quantile_of(old, old_scene, share), _quantile_of(new, new_scene, share)
+        return self._interval(lambda draws: after(draws) - before(draws), np.intersect1d(old_scene, new_scene))
 
     def of_counts(self, counts: npt.NDArray[np.int64], figure: Callable[[npt.NDArray[np.int64]], Floats],
                   scene: Whole) -> Interval | None:
@@ -83,6 +80,19 @@ class SceneBootstrap:
         drawn = figure(self.draws)
         low, high = np.nanquantile(drawn, [0.025, 0.975])
         return float(low), float(high)
+
+
+def _quantile_of(values: Floats, scene: Whole, share: float) -> Callable[[Whole], Floats]:
+    """A quantile of values (N,) of scenes (N,), as a function of draws (R, scenes) to (R,)."""
+    order = np.argsort(values, kind="stable")
+    ordered, places = values[order], scene[order]
+
+    def quantile(draws: Whole) -> Floats:
+        step = max(1, _CHUNK // max(1, len(values)))
+        parts = [_weighted_quantile(ordered, draws[i:i + step][:, places], share) for i in range(0, len(draws), step)]
+        return np.concatenate(parts)
+
+    return quantile
 
 
 def _weighted_quantile(ordered: Floats, weights: Whole, share: float) -> Floats:

@@ -7,6 +7,8 @@
     times/NAME.npz     milliseconds of each frame, which differ from run to run
     timings.json       speed and machine
     results.json       the figures; its last entry is "complete": true
+    context.json       and moments/: what a report needs of the recordings (`admn_ros.evaluation.report_context`)
+    report.html        and figures/: the report
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from admn_ros.evaluation.records import Columns, join, read_columns, write_colum
 FORMAT = "admn-evaluation-1"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
     "run.json", "results.json", "timings.json", "parts", "records", "times", "unit.json")
+REPORT, FIGURES, CONTEXT, MOMENTS = "report.html", "figures", "context.json", "moments"
 
 
 class ResultsFolder:
@@ -76,9 +79,10 @@ class ResultsFolder:
                              "the same, to continue it; or a new folder, or --force")
 
     def _clear(self) -> None:
-        for name in (RESULTS, TIMINGS, RUN):  # results first: without them nothing passes for whole
+        # The results first: without them nothing passes for whole.
+        for name in (RESULTS, REPORT, TIMINGS, CONTEXT, RUN):
             (self.path / name).unlink(missing_ok=True)
-        for name in (PARTS, RECORDS, TIMES):
+        for name in (PARTS, RECORDS, TIMES, FIGURES, MOMENTS):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     @property

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about finished evaluations: report make, report compare."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from admn_ros.cli.command import CONSOLE, Commands, add_command
+
+if TYPE_CHECKING:
+    from admn_ros.evaluation.report_compare import Change, Comparison
+
+COMPARED = "compare.json"
+
+
+def add_commands(commands: Commands) -> None:
+    """Make and compare reports."""
+    whole = commands.add_parser("report", help="make the report of an evaluation again, or compare two evaluations",
+                                description="Make the report of an evaluation again, or compare two evaluations.")
+    parts = whole.add_subparsers(dest="part", required=True, metavar="COMMAND")
+    make = add_command(parts, "make", "make the report of a finished evaluation again", _make)
+    make.add_argument("results", type=Path, help="folder of `admn evaluate`")
+    compare = add_command(parts, "compare", "say what changed between two evaluations; exit code 1 if it got worse",
+                          _compare)
+    compare.add_argument("old", type=Path, help="folder of `admn evaluate`")
+    compare.add_argument("new", type=Path, help="folder of another one")
+    compare.add_argument("--tolerance", nargs="+", action="extend", default=[], metavar="METRIC=VALUE",
+                         help="how much worse a metric may be, in its unit or in %% of its old value: error.mean=1 "
+                              "error.median=1 error.p95=5 (cm) nll=0.2 coverage=0.05 accuracy=0.02 f1=0.05 qoi=0.05 "
+                              "layers=0.5 violations=0 unanswered=0 (these are the defaults)")
+    compare.add_argument("--all", action="store_true", help="print every metric, not only the mean error and changes")
+    compare.add_argument("--out", type=Path, metavar="DIR", help=f"write {COMPARED} there")
+
+
+def _make(options: argparse.Namespace) -> None:
+    from admn_ros.evaluation.report import make_report
+
+    print(make_report(options.results))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from admn_ros.errors import InputError
+    from admn_ros.evaluation.report_compare import compare, read_tolerances
+    from admn_ros.evaluation.report_data import read_evaluation
+    from admn_ros.evaluation.results_folder import write_text
+
+    tolerances = read_tolerances(options.tolerance)
+    found = compare(read_evaluation(options.old), read_evaluation(options.new), tolerances)
+    _print(found, found.changes if options.all else [
+        change for change in found.changes if change.metric == "error.mean" or change.verdict != "same"])
+    if options.out is not None:
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(str(options.out), error.strerror or "unwritable", "a writable folder") from error
+        write_text(options.out / COMPARED, found.text())
+        print(options.out / COMPARED)
+    return 1 if found.worse else 0
+
+
+def _print(found: Comparison, changes: Sequence[Change]) -> None:
+    table = Table("corruption", "policy", "budget", "metric", "old", "new", "difference", "95 % interval", "tolerance",
+                  "", title="old against new, intervals by scene", title_justify="left")
+    for change in changes:
+        metric = change.metric if change.metric == change.unit else f"{change.metric}, {change.unit}"
+        table.add_row(change.corruption, change.policy, change.budget, metric,
+                      _number(change.old), _number(change.new), _number(change.difference, signed=True),
+                      "-" if change.interval is None else f"{change.interval[0]:+.3g} to {change.interval[1]:+.3g}",
+                      change.tolerance, "" if change.verdict == "same" else change.verdict)
+    Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
+    for note in found.notes:
+        print(f"note: {note}")
+    for which, cells in (("old", found.only_old), ("new", found.only_new)):
+        for cell in cells:
+            print(f"only in the {which} one: {cell}")
+    print(f"{len(found.changes)} figures compared, {len(found.worse)} worse than tolerated")
+
+
+def _number(value: float | None, *, signed: bool = False) -> str:
+    return "-" if value is None else f"{value:+.4g}" if signed else f"{value:.4g}"

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report of a finished evaluation: report.html, and figures/ with pictures and numbers."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from admn_ros.errors import InputError
+from admn_ros.evaluation.report_allocation import allocation, controller_view
+from admn_ros.evaluation.report_context import read_context
+from admn_ros.evaluation.report_curves import error_against_budget, error_distribution, latency_and_operations
+from admn_ros.evaluation.report_data import read_evaluation
+from admn_ros.evaluation.report_drawing import write_files
+from admn_ros.evaluation.report_page import page
+from admn_ros.evaluation.report_timeline import timelines
+from admn_ros.evaluation.results_folder import FIGURES, REPORT, write_text
+
+
+def make_report(folder: Path) -> Path:
+    """Write the report of a finished evaluation into its folder; the same results give the same page.
+
+    Args:
+        folder: of `admn evaluate`.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the evaluation is not complete, or the folder cannot be written.
+    """
+    evaluation = read_evaluation(folder)
+    context = read_context(folder, evaluation)
+    figures = [error_against_budget(evaluation), error_distribution(evaluation), allocation(evaluation),
+               controller_view(evaluation), latency_and_operations(evaluation, context)]
+    timeline = timelines(evaluation, context)
+    target = folder / FIGURES
+    try:
+        (folder / REPORT).unlink(missing_ok=True)
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir()
+    except OSError as error:
+        raise InputError(str(folder), error.strerror or "unwritable", "a writable folder with space") from error
+    for figure in (*figures, timeline[0]):
+        write_files(figure, target)
+    write_text(folder / REPORT, page(evaluation, context, folder, figures, timeline))
+    return folder / REPORT

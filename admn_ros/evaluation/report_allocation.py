@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the layers go when modalities are bad, and what the controller sees of that."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.evaluation.metrics import Floats
+from admn_ros.evaluation.report_data import Evaluation, budget_text
+from admn_ros.evaluation.report_drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report_palette import CARD, INK, RULE, SEVERITIES, SOFT, modality_colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BAD = 0.5
+"""From this severity on a modality counts as bad."""
+FEWEST_FRAMES = 5
+MOST_BUDGETS = 3
+MOST_POINTS = 2500
+ROW, GAP = 19, 1.0
+STEPS = ("clean", "to 0.25", "to 0.5", "to 0.75", "to 1")
+
+Mask = npt.NDArray[np.bool_]
+
+
+# --- allocation -----------------------------------------------------------------------------------
+
+
+def allocation(evaluation: Evaluation) -> ReportFigure:
+    """Share of the frames in which each layer ran, by what was bad; one panel for each finite budget."""
+    finite = [k for k in evaluation.constant_budgets if evaluation.budgets[k]["limit"] is not None]
+    budgets = finite[:MOST_BUDGETS] or evaluation.constant_budgets[-1:]
+    numbers = [{"budget": budget_text(evaluation.budgets[k], long=True), "policy": evaluation.policies[0],
+                "rows": _rows(evaluation, evaluation.variant(0, k))} for k in budgets]
+    return ReportFigure(
+        "allocation", "Where the layers go",
+        "A square is a layer, the fuller the more often it ran; beside it stands how many layers the modality got on "
+        "average, and in brackets of how many frames. A modality is bad when it is missing or corrupted with severity "
+        f"{BAD:g} or more: its block should then be emptier than in the first row.",
+        [Panel(f"{n['budget']}", _say_rows(n), lambda figure, n=n: _draw_rows(figure, n), 720,  # type: ignore[misc]
+               64 + ROW * len(n["rows"])) for n in numbers], numbers,
+        [Key(modality_colour(m), m) for m in evaluation.modalities])
+
+
+def _rows(evaluation: Evaluation, variant: int) -> list[dict[str, Any]]:
+    found = []
+    for corruption in evaluation.corruptions:
+        columns = evaluation.records[corruption]
+        every = np.ones(len(columns["index"]), dtype=bool)
+        groups = [(f"{corruption}: all", every)]
+        bad = (columns["severity"] >= BAD) | (columns["nodes"] == 0)
+        groups += [(f"{corruption}: {m} bad", bad[:, k]) for k, m in enumerate(evaluation.modalities)]
+        for text, rows in groups:
+            if rows.sum() >= FEWEST_FRAMES:
+                found.append(_row(evaluation, columns["active"][rows, variant], text))
+    return found
+
+
+def _row(evaluation: Evaluation, active: Mask, text: str) -> dict[str, Any]:
+    depths = evaluation.results["described_model"]["depths"]
+    shares = np.split(active.mean(axis=0), np.cumsum(list(depths.values()))[:-1])
+    by_modality = dict(zip(depths, shares, strict=True))
+    return {"frames": text, "n": len(active), "share": {m: share.round(4).tolist() for m, share in by_modality.items()},
+            "layers": {m: round(float(share.sum()), 3) for m, share in by_modality.items()}}
+
+
+def _say_rows(numbers: dict[str, Any]) -> str:
+    said = [f"{row['frames']}: " + ", ".join(f"{m} {n:.1f}" for m, n in row["layers"].items())
+            for row in numbers["rows"]]
+    return f"Mean layers within {numbers['budget']}. " + "; ".join(said)
+
+
+def _draw_rows(figure: Figure, numbers: dict[str, Any]) -> None:
+    from matplotlib.collections import PatchCollection  # noqa: PLC0415
+    from matplotlib.patches import Rectangle  # noqa: PLC0415
+
+    axes, rows = figure.subplots(), numbers["rows"]
+    left, ticks = 0.0, []
+    for modality in rows[0]["share"]:
+        depth = len(rows[0]["share"][modality])
+        places = [(left + k + 0.08, y + 0.1) for y in range(len(rows)) for k in range(depth)]
+        shares = [share for row in rows for share in row["share"][modality]]
+        axes.add_collection(PatchCollection([Rectangle(p, 0.84, 0.8) for p in places], facecolor=RULE, lw=0))
+        for place, share in zip(places, shares, strict=True):
+            if share > 0:
+                axes.add_patch(Rectangle(place, 0.84, 0.8, facecolor=modality_colour(modality), lw=0,
+                                         alpha=round(0.12 + 0.88 * share, 2)))
+        for y, row in enumerate(rows):
+            axes.text(left + depth + 0.25, y + 0.52, f"{row['layers'][modality]:.1f}", va="center", fontsize=9,
+                      color=SOFT if row["layers"][modality] < 0.05 else INK)
+        ticks.append((left + depth / 2, modality))
+        left += depth + 2.6 + GAP
+    axes.set_xlim(0, left)
+    axes.set_ylim(len(rows), 0)
+    axes.set_xticks([x for x, _ in ticks], [m for _, m in ticks])
+    axes.xaxis.tick_top()
+    axes.set_yticks([y + 0.5 for y in range(len(rows))], [f"{row['frames']} ({row['n']})" for row in rows])
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+# --- the controller's view ------------------------------------------------------------------------
+
+
+def controller_view(evaluation: Evaluation) -> ReportFigure:
+    """The controller's embedding of every frame in two dimensions, coloured by the severity in each modality."""
+    latent = np.concatenate([evaluation.records[c]["latent"] for c in evaluation.corruptions]).astype(np.float64)
+    severity = np.concatenate([evaluation.records[c]["severity"] for c in evaluation.corruptions])
+    nodes = np.concatenate([evaluation.records[c]["nodes"] for c in evaluation.corruptions])
+    known = np.isfinite(latent).all(axis=1)
+    title = "What the controller sees"
+    if known.sum() < 3 or np.ptp(latent[known], axis=0).max() == 0:
+        return ReportFigure("latent", title, "", absent="The first policy does not ask the controller.")
+    plane, explained = principal_plane(latent[known])
+    severity, nodes = severity[known], nodes[known]
+    # A missing modality is as bad as can be, whoever took it away.
+    severity = np.where(nodes == 0, 1.0, np.nan_to_num(severity))
+    step = -(-len(plane) // MOST_POINTS)
+    plane, severity = plane[::step], severity[::step]
+    numbers = {"method": "principal components", "explained": [round(float(x), 4) for x in explained],
+               "points": plane.round(4).tolist(),
+               "severity": {m: severity[:, k].round(4).tolist() for k, m in enumerate(evaluation.modalities)}}
+    return ReportFigure(
+        "latent", title,
+        "Each point is a frame as the controller embeds it, seen along the two directions in which frames differ most "
+        f"(principal components; {100 * explained[0]:.0f} % and {100 * explained[1]:.0f} % of the variance): where "
+        "coloured points lie apart from grey ones, the controller can tell that the modality is bad.",
+        [Panel(m, f"Embedding of {len(plane)} frames, coloured by the severity in {m}",
+               lambda figure, k=k: _draw_plane(figure, plane, severity[:, k]), 255, 235)  # type: ignore[misc]
+         for k, m in enumerate(evaluation.modalities)], numbers,
+        [Key(colour, text, "dot") for colour, text in zip(SEVERITIES, STEPS, strict=True)])
+
+
+def principal_plane(points: Floats) -> tuple[Floats, Floats]:
+    """Points (N, D) along their first two principal components (N, 2), and the share of the variance of each (2,)."""
+    centred = points - points.mean(axis=0)
+    _, values, axes = np.linalg.svd(centred, full_matrices=False)
+    # The sign of a component is arbitrary; this one is the same on every machine.
+    axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
+    explained = values**2 / (values**2).sum()
+    return np.asarray(centred @ axes.T, dtype=np.float64), np.asarray(explained[:2], dtype=np.float64)
+
+
+def _draw_plane(figure: Figure, plane: Floats, severity: Floats) -> None:
+    axes = figure.subplots()
+    level = np.ceil(np.clip(severity, 0, 1) * (len(SEVERITIES) - 1)).astype(int)
+    for k, colour in enumerate(SEVERITIES):
+        here = level == k
+        axes.plot(plane[here, 0], plane[here, 1], "o", ms=3.6, mew=0.4, mec=CARD, color=colour, alpha=0.9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.grid(visible=False)
+    axes.set_aspect("equal", adjustable="datalim")

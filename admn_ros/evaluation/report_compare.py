@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two evaluations side by side: what changed, how sure that is, and whether it got worse by more than is tolerated."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from admn_ros.errors import InputError
+from admn_ros.evaluation import metrics
+from admn_ros.evaluation.bootstrap import Interval, SceneBootstrap
+from admn_ros.evaluation.metrics import Floats
+from admn_ros.evaluation.report_data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.summary import rounded
+from admn_ros.inference.gaussian import ellipse_limit
+
+FORMAT = "admn-comparison-1"
+SHARE = 0.9
+"""Of the truths that should be in the ellipse."""
+Verdict = Literal["same", "better", "WORSE", "LOST", "new"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a cell.
+
+    read: it, None if there is none.
+    worse: how much worse the new value is than the old one; negative is better.
+    tolerance: how much worse it may be, in its unit; what makes a team look again, not what is significant.
+    """
+
+    unit: str
+    read: Callable[[Figures], float | None]
+    worse: Callable[[float, float], float]
+    tolerance: float
+
+
+def _up(old: float, new: float) -> float:
+    return new - old
+
+
+def _down(old: float, new: float) -> float:
+    return old - new
+
+
+def _off(old: float, new: float) -> float:
+    return abs(new - SHARE) - abs(old - SHARE)
+
+
+def _of(part: str, name: str) -> Callable[[Figures], float | None]:
+    return lambda cell: None if cell[part] is None else cell[part][name]
+
+
+METRICS: Mapping[str, Metric] = {
+    "error.mean": Metric("cm", _of("error_cm", "mean"), _up, 1.0),
+    "error.median": Metric("cm", _of("error_cm", "median"), _up, 1.0),
+    "error.p95": Metric("cm", _of("error_cm", "p95"), _up, 5.0),
+    "nll": Metric("nats", _of("nll", "mean"), _up, 0.2),
+    "coverage": Metric("share", lambda cell: None if cell["coverage"] is None else cell["coverage"]["90%"]["share"],
+                       _off, 0.05),
+    "accuracy": Metric("share", _of("classes", "accuracy"), _down, 0.02),
+    "f1": Metric("share", _of("classes", "macro_f1"), _down, 0.05),
+    "qoi": Metric("AUROC", lambda cell: _mean(q["auroc"] for q in cell["qoi"].values()), _down, 0.05),
+    "layers": Metric("layers", _of("layers", "mean"), _up, 0.5),
+    "violations": Metric("frames", lambda cell: float(cell["violations"]), _up, 0.0),
+    "unanswered": Metric("share", lambda cell: cell["frames"]["without_estimate"] / cell["frames"]["n"], _up, 0.0),
+}
+"""By name; `coverage` is that of the 90 % ellipse and is the worse the further it is from 0.9."""
+
+
+def _mean(values: Any) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much worse a metric may be: in its unit, or as a share of its old value."""
+
+    value: float
+    is_share: bool = False
+
+    def allows(self, worse: float, old: float) -> bool:
+        """Whether so much worse is still fine."""
+        return worse <= self.value * (abs(old) if self.is_share else 1.0)
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:g}%" if self.is_share else f"{self.value:g}"
+
+
+def read_tolerances(texts: Sequence[str]) -> dict[str, Tolerance]:
+    """Tolerances of all metrics: `METRIC=VALUE` or `METRIC=VALUE%`, the others by default.
+
+    Raises:
+        InputError: no such metric, or a value that is none.
+    """
+    found = {name: Tolerance(metric.tolerance) for name, metric in METRICS.items()}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in METRICS:
+            raise InputError("tolerance", text, f"METRIC=VALUE or METRIC=VALUE% with one of {', '.join(METRICS)}")
+        is_share = value.endswith("%")
+        try:
+            number = float(value.removesuffix("%"))
+        except ValueError as error:
+            raise InputError(f"tolerance of {name}", value or "nothing", "a number, or a number with %") from error
+        if not math.isfinite(number) or number < 0:
+            raise InputError(f"tolerance of {name}", value, "a number of at least 0")
+        found[name] = Tolerance(number / 100 if is_share else number, is_share)
+    return found
+
+
+@dataclass(frozen=True)
+class Change:
+    """One metric of one cell. interval: of the difference, 95 %, by scene; None where it cannot be had."""
+
+    corruption: str
+    policy: str
+    budget: str
+    metric: str
+    unit: str
+    old: float | None
+    new: float | None
+    difference: float | None
+    interval: Interval | None
+    tolerance: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed.
+
+    notes: what makes the two unlike beyond the model.
+    only_old, only_new: cells that the other one does not have.
+    """
+
+    notes: list[str]
+    only_old: list[str]
+    only_new: list[str]
+    changes: list[Change]
+
+    @property
+    def worse(self) -> list[Change]:
+        """What got worse by more than is tolerated, or got lost."""
+        return [change for change in self.changes if change.verdict in ("WORSE", "LOST")]
+
+    def text(self) -> str:
+        """JSON."""
+        return json.dumps({"format": FORMAT, **asdict(self), "regressed": bool(self.worse)}, indent=1,
+                          allow_nan=False) + "\n"
+
+
+def compare(old: Evaluation, new: Evaluation, tolerances: Mapping[str, Tolerance]) -> Comparison:
+    """Compare the cells that both have.
+
+    Raises:
+        InputError: there are none.
+    """
+    cells = [{(c["corruption"], c["policy"], json.dumps(c["budget"], sort_keys=True)): (k, c)
+              for k, c in enumerate(e.results["cells"])} for e in (old, new)]
+    shared = [key for key in cells[0] if key in cells[1]]
+    only_old, only_new = ([_name(c) for key, (_, c) in mine.items() if key not in other]
+                          for mine, other in ((cells[0], cells[1]), (cells[1], cells[0])))
+    if not shared:
+        raise InputError("cells of the two evaluations", f"{'; '.join(only_old[:3])} and {'; '.join(only_new[:3])}",
+                         "at least one corruption, policy and budget in common")
+    changes: list[Change] = []
+    for key in shared:
+        (a, before), (b, after) = cells[0][key], cells[1][key]
+        intervals = _intervals(old, new, key[0], _variant(old, a), _variant(new, b))
+        for name, metric in METRICS.items():
+            change = _change(name, metric, before, after, intervals.get(name), tolerances[name])
+            changes += [change] if change is not None else []
+    return Comparison(_notes(old, new), only_old, only_new, changes)
+
+
+def _name(cell: Figures) -> str:
+    return f"{cell['corruption']}, {cell['policy']}, {budget_text(cell['budget'], long=True)}"
+
+
+def _variant(evaluation: Evaluation, cell: int) -> int:
+    return cell % (len(evaluation.budgets) * len(evaluation.policies))
+
+
+def _change(name: str, metric: Metric, before: Figures, after: Figures, interval: Interval | None,
+            tolerance: Tolerance) -> Change | None:
+    old, new = metric.read(before), metric.read(after)
+    if old is None and new is None:
+        return None
+    verdict: Verdict = "LOST" if new is None else "new"
+    if old is not None and new is not None:
+        worse = round(metric.worse(old, new), 9)
+        verdict = "WORSE" if not tolerance.allows(worse, old) else "better" if worse < 0 and not tolerance.allows(
+            -worse, old) else "same"
+    return Change(before["corruption"], before["policy"], budget_text(before["budget"], long=True), name, metric.unit,
+                  rounded(old), rounded(new), None if old is None or new is None else rounded(new - old), interval,
+                  str(tolerance), verdict)
+
+
+def _notes(old: Evaluation, new: Evaluation) -> list[str]:
+    """Differences that make a comparison mean less."""
+    a, b = old.results, new.results
+    found = []
+    if [s["fingerprint"] for s in a["sources"]] != [s["fingerprint"] for s in b["sources"]]:
+        found.append("the recordings are not the same")
+    elif not any(_paired(old, new, c) for c in old.corruptions if c in new.corruptions):
+        found.append("the frames are not the same")
+    one, other = a["settings"], b["settings"]
+    found += [f"{name}: {one[name]} and {other[name]}" for name in ("seed", "variant", "limit", "split")
+              if one[name] != other[name]]
+    if a["version"] != b["version"]:
+        found.append(f"admn_ros {a['version']} and {b['version']}")
+    if a["model"] == b["model"]:
+        found.append("the model is the same")
+    return found
+
+
+# --- intervals ------------------------------------------------------------------------------------
+
+
+def _paired(old: Evaluation, new: Evaluation, corruption: str) -> bool:
+    """Whether both saw the same frames with the same truth."""
+    a, b = old.records[corruption], new.records[corruption]
+    return all(np.array_equal(a[name], b[name]) for name in ("index", "stamp_ns", "scene", "label")) and np.array_equal(
+        a["position_m"], b["position_m"], equal_nan=True)
+
+
+def _intervals(old: Evaluation, new: Evaluation, corruption: str, a: int, b: int) -> dict[str, Interval]:
+    """Intervals of differences, frame by frame under the same draws of scenes; none where frames differ."""
+    if not _paired(old, new, corruption):
+        return {}
+    names, scene = np.unique(old.records[corruption]["scene"], return_inverse=True)
+    bootstrap = SceneBootstrap(len(names), old.results["settings"]["seed"])
+    before, after = _by_frame(old, corruption, a), _by_frame(new, corruption, b)
+    found: dict[str, Interval | None] = {}
+    for name, values in before.items():
+        both = np.isfinite(values) & np.isfinite(after[name])
+        if both.any():
+            found[name] = bootstrap.of_mean(after[name][both] - values[both], scene[both])
+    errors = [values["error.mean"] for values in (before, after)]
+    known = [np.isfinite(values) for values in errors]
+    if known[0].any() and known[1].any():
+        for name, share in (("error.median", 0.5), ("error.p95", 0.95)):
+            found[name] = bootstrap.of_quantile_change(errors[0][known[0]], scene[known[0]], errors[1][known[1]],
+                                                       scene[known[1]], share)
+    return {name: (round(x[0], 6), round(x[1], 6)) for name, x in found.items() if x is not None}
+
+
+def _by_frame(evaluation: Evaluation, corruption: str, variant: int) -> dict[str, Floats]:
+    """Metrics that are means over frames, of each frame (N,); NaN where there is none."""
+    columns, axes = evaluation.records[corruption], evaluation.results["described_model"]["axes"]
+    errors = evaluation.errors_cm(corruption, variant)
+    rows = np.isfinite(errors)
+    mean, truth = columns["mean_m"][rows, variant, :axes], columns["position_m"][rows, :axes]
+    covariance = columns["covariance_m2"][rows, variant, :axes, :axes]
+    scores, label = columns["scores"][:, variant], columns["label"]
+    judged = (label >= 0) & np.isfinite(scores).all(axis=1)
+    found = {"error.mean": errors, "layers": columns["active"][:, variant].sum(axis=1).astype(np.float64)}
+    found |= {name: np.full(len(errors), np.nan) for name in ("nll", "coverage", "accuracy")}
+    if rows.any():
+        found["nll"][rows] = metrics.gaussian_nll(mean, covariance, truth)
+        found["coverage"][rows] = metrics.mahalanobis(mean, covariance, truth) <= ellipse_limit(SHARE, axes)
+    found["accuracy"][judged] = scores[judged].argmax(axis=1) == label[judged]
+    return found

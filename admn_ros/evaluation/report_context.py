@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a report needs of the recordings and the model, gathered while they are at hand.
+
+    context.json   operations by layers, recorded temperatures, moments
+    moments/       small pictures of what the sensors gave in those moments
+
+Results name no places, so that they are the same wherever the data lie; a report that is made again, on another
+machine too, has its pictures from here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.errors import InputError
+from admn_ros.evaluation.metrics import Floats, Whole
+from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.evaluation.replay import Readings, Replay
+from admn_ros.evaluation.report_data import Evaluation, read_evaluation
+from admn_ros.evaluation.report_moments import Stretch, moments, stretches
+from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS, read_json, write_text
+from admn_ros.evaluation.workers import open_replay
+from admn_ros.recordings.bag_messages import TEMPERATURE
+from admn_ros.recordings.bags import BagReader
+from admn_ros.sample import Array, Modality
+from admn_ros.sensing.pictures import reading_picture
+
+FORMAT = "admn-report-context-1"
+MOST_NODES = 4
+"""Sensor nodes whose pictures are kept."""
+MOST_POINTS = 2000
+"""Of a temperature."""
+WIDTH, HEIGHT, QUALITY = 120, 80, 72
+"""Of a picture, in pixels, and of its JPEG."""
+
+Context = dict[str, Any]
+
+
+def gather_context(plan: EvaluationPlan, folder: Path) -> None:
+    """Gather and write what the report of a finished evaluation needs of its recordings, unless it is there.
+
+    Args:
+        plan: that was evaluated.
+        folder: of its results.
+
+    Raises:
+        InputError: the evaluation is not complete, a source cannot be read, or the folder cannot be written.
+    """
+    evaluation = read_evaluation(folder)
+    if read_context(folder, evaluation):
+        return
+    replay, shown = open_replay(plan), stretches(evaluation)
+    try:
+        shutil.rmtree(folder / MOMENTS, ignore_errors=True)
+        (folder / MOMENTS).mkdir()
+        pictures = {stretch.corruption: _pictures(evaluation, replay, stretch, folder) for stretch in shown}
+    except OSError as error:
+        raise InputError(str(folder), error.strerror or "unwritable", "a writable folder with space") from error
+    sources = sorted({stretch.source for stretch in shown}) if evaluation.is_of_bags else []
+    context = {"format": FORMAT, "results": evaluation.fingerprint,
+               "gflops": _gflops(evaluation, replay.engine.costs.table("gflops")),
+               "bags": {str(k): _bag(Path(plan.sources[k])) for k in sources}, "pictures": pictures}
+    write_text(folder / CONTEXT, json.dumps(context, indent=1, allow_nan=False) + "\n")
+
+
+def read_context(folder: Path, evaluation: Evaluation) -> Context:
+    """What was gathered for these results; empty if nothing was.
+
+    Raises:
+        InputError: the file is broken.
+    """
+    if not (folder / CONTEXT).is_file():
+        return {}
+    found = read_json(folder / CONTEXT)
+    if found.get("format") != FORMAT or found.get("results") != evaluation.fingerprint:
+        return {}
+    return found
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def _pictures(evaluation: Evaluation, replay: Replay, stretch: Stretch, folder: Path) -> dict[str, Any]:
+    """Of each moment, by row: file names by sensor node and modality, None for what was missing."""
+    index = evaluation.records[stretch.corruption]["index"]
+    rows: dict[int, list[int]] = {}
+    for moment in moments(evaluation, stretch):
+        rows.setdefault(int(index[moment.row]), []).append(moment.row)
+    found: dict[str, Any] = {}
+    for number, readings in replay.seen(stretch.corruption, stretch.source, sorted(rows)):
+        for row in set(rows[number]):
+            found[str(row)] = dict(_files(readings, f"{stretch.corruption}-{row}", folder / MOMENTS))
+    return found
+
+
+def _files(readings: Readings, name: str, folder: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    nodes = list(dict.fromkeys(key.node for key in readings))[:MOST_NODES]
+    for number, node in enumerate(nodes):
+        files: dict[str, str | None] = {}
+        for key, data in readings.items():
+            if key.node != node:
+                continue
+            files[str(key.modality)] = None
+            if data is not None:
+                file = folder / f"{name}-{number}-{key.modality}.jpg"
+                file.write_bytes(_thumbnail(key.modality, data))
+                files[str(key.modality)] = file.name
+        yield node, files
+
+
+def _thumbnail(modality: Modality, data: Array) -> bytes:
+    """A reading as a small JPEG. Cameras keep their proportions, heatmaps and spectrograms have none."""
+    picture = reading_picture(modality, data)
+    height, width = picture.shape[:2]
+    shrink = min(WIDTH / width, HEIGHT / height)
+    size = (WIDTH, HEIGHT) if modality in (Modality.RADAR, Modality.AUDIO) else (
+        max(1, round(width * shrink)), max(1, round(height * shrink)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if width > size[0] else cv2.INTER_NEAREST)
+    ok, encoded = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return encoded.tobytes() if ok else b""
+
+
+# --- operations -----------------------------------------------------------------------------------
+
+
+def frame_gflops(table: LayerCosts, layers: Whole, nodes: Whole) -> Floats:
+    """Operations of frames, GFLOPs (N,): `admn_ros.evaluation.spending.price` of many frames at once.
+
+    Args:
+        table: of operations.
+        layers: that ran in each modality (N, M), in the table's order.
+        nodes: present sensor nodes (N, M).
+    """
+    micro = np.full(len(layers), table.fixed, dtype=np.int64)
+    for k, costs in enumerate(table.modalities.values()):
+        look, entry, layer = (np.array([0, *values])[nodes[:, k]] for values in (costs.look, costs.entry, costs.layer))
+        micro += look + (layers[:, k] > 0) * entry + layers[:, k] * layer
+    return np.where(layers.any(axis=1), micro, 0) * table.amount(1)
+
+
+def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]:
+    """Operations by the number of layers that ran, over all frames."""
+    depths = np.cumsum(list(evaluation.results["described_model"]["depths"].values()))[:-1]
+    total, operations = [], []
+    for columns in evaluation.records.values():
+        for variant in range(columns["active"].shape[1]):
+            layers = np.column_stack([part.sum(axis=1) for part in np.split(columns["active"][:, variant], depths, 1)])
+            total.append(layers.sum(axis=1))
+            operations.append(frame_gflops(table, layers, columns["nodes"]))
+    ran, gflops = np.concatenate(total), np.concatenate(operations)
+    return [{"layers": int(k), "frames": int(here.sum()), "min": round(float(gflops[here].min()), 6),
+             "median": round(float(np.median(gflops[here])), 6), "max": round(float(gflops[here].max()), 6)}
+            for k in np.unique(ran) for here in [ran == k]]
+
+
+# --- recordings -----------------------------------------------------------------------------------
+
+
+def _bag(path: Path) -> dict[str, Any]:
+    """When a bag starts, and the temperatures in it: [seconds, degrees Celsius] by sensor."""
+    with BagReader(path) as bag:
+        topics = [topic for topic, info in bag.topics.items() if info.type == TEMPERATURE]
+        read: dict[str, list[list[float]]] = {}
+        for topic, stamp_ns, message in bag.messages(topics) if topics else ():
+            if np.isfinite(message.temperature):
+                seconds = (stamp_ns - bag.start_ns) * 1e-9
+                name = message.header.frame_id or topic
+                read.setdefault(name, []).append([round(seconds, 3), round(float(message.temperature), 2)])
+        return {"start_ns": bag.start_ns,
+                "temperatures": {name: points[::-(-len(points) // MOST_POINTS)] for name, points in read.items()}}

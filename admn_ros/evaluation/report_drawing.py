@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of a report: drawn once; written as pictures, as numbers, and as SVG in the colours of the page."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from admn_ros.errors import InputError
+from admn_ros.evaluation.report_palette import CARD, INK, RULE, SOFT, themed
+from admn_ros.evaluation.results_folder import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Pixels = npt.NDArray[np.uint8]
+
+UNITS_PER_INCH = 72
+"""So that one unit of the SVG is one pixel of the page at full size."""
+PNG_DPI = 144
+WIDEST = 1100
+"""Of a picture file, in pixels of the page."""
+_STYLE: Any = {
+    "svg.fonttype": "none", "font.size": 11, "text.color": INK, "axes.labelcolor": SOFT, "axes.edgecolor": RULE,
+    "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT,
+    "xtick.labelsize": 10.5, "ytick.labelsize": 10.5, "axes.labelsize": 10.5, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.8,
+    "figure.facecolor": CARD, "axes.facecolor": CARD, "savefig.facecolor": CARD, "legend.frameon": False}
+_PAPER = tuple(int(CARD[k:k + 2], 16) for k in (1, 3, 5))
+# Fonts are the page's; a style would reach all of the page; names of groups come twice in a page.
+_NOT_OURS = re.compile(r' id="[a-zA-Z.]+2?d?_\d+"|font-family: [^;"]*;? ?|<metadata>.*?</metadata>|<style.*?</style>',
+                       re.DOTALL)
+_DIGITS = re.compile(r"(\d\.\d\d)\d+")
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing.
+
+    title: above it.
+    alt: what it shows, for those who do not see it.
+    draw: onto an empty canvas.
+    width, height: pixels at full size.
+    """
+
+    title: str
+    alt: str
+    draw: Callable[[Figure], None]
+    width: int = 350
+    height: int = 270
+
+
+@dataclass(frozen=True)
+class Key:
+    """One entry of a legend.
+
+    kind: fill, line, dashed, dotted or dot.
+    """
+
+    colour: str
+    text: str
+    kind: str = "fill"
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure of a report.
+
+    name: of its files.
+    title: its heading.
+    reading: one sentence that says how to read it.
+    panels: side by side where there is room.
+    numbers: JSON behind it.
+    keys: legend of all panels.
+    absent: why there is nothing to draw; "" if there is.
+    """
+
+    name: str
+    title: str
+    reading: str
+    panels: Sequence[Panel] = ()
+    numbers: Any = None
+    keys: Sequence[Key] = ()
+    absent: str = ""
+
+
+def to_svg(panel: Panel, name: str) -> str:
+    """A panel as an SVG element for a page; its colours are the page's.
+
+    Args:
+        panel: what to draw.
+        name: unlike that of any other panel of the page: identifiers come from it.
+    """
+    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
+
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        text = io.StringIO()
+        _drawn(panel).savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    return themed(_bare(text.getvalue(), panel))
+
+
+def write_files(figure: ReportFigure, folder: Path) -> None:
+    """Write NAME.json and, if there is something to draw, NAME.png.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_text(folder / f"{figure.name}.json", json.dumps(
+        {"figure": figure.title, "reading": figure.reading, "absent": figure.absent or None,
+         "numbers": figure.numbers}, indent=1, allow_nan=False) + "\n")
+    if not figure.panels:
+        return
+    import matplotlib as mpl  # noqa: PLC0415
+
+    with mpl.rc_context(_STYLE):
+        pictures = [_pixels(_drawn(panel, titled=True)) for panel in figure.panels]
+        columns = max(1, WIDEST // max(panel.width for panel in figure.panels))
+        rows = [_beside(pictures[i:i + columns]) for i in range(0, len(pictures), columns)]
+        if figure.keys:
+            rows.append(_pixels(_legend(figure.keys, max(row.shape[1] for row in rows) // 2)))
+    ok, data = cv2.imencode(".png", _below(rows)[..., ::-1])
+    _write(folder / f"{figure.name}.png", data.tobytes() if ok else b"")
+
+
+def _drawn(panel: Panel, *, titled: bool = False) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure((panel.width / UNITS_PER_INCH, panel.height / UNITS_PER_INCH), dpi=PNG_DPI, layout="constrained")
+    panel.draw(figure)
+    if titled:
+        figure.suptitle(panel.title, x=0.02, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _legend(keys: Sequence[Key], width: int) -> Figure:
+    """A strip with the legend of all panels."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.lines import Line2D  # noqa: PLC0415
+
+    figure = Figure((width / UNITS_PER_INCH, 26 / UNITS_PER_INCH), dpi=PNG_DPI)
+    styles = {"fill": ("none", "s"), "dot": ("none", "o"), "line": ("-", ""), "dashed": ("--", ""), "dotted": (":", "")}
+    figure.legend([Line2D([], [], color=k.colour, ls=styles[k.kind][0], marker=styles[k.kind][1]) for k in keys],
+                  [k.text for k in keys], loc="center left", ncols=len(keys), fontsize=10)
+    return figure
+
+
+def _pixels(figure: Figure) -> Pixels:
+    """Figure to RGB (H, W, 3)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
+
+
+def _beside(pictures: Sequence[Pixels]) -> Pixels:
+    tallest = max(len(p) for p in pictures)
+    return np.concatenate([_padded(p, tallest, p.shape[1]) for p in pictures], axis=1)
+
+
+def _below(rows: Sequence[Pixels]) -> Pixels:
+    widest = max(row.shape[1] for row in rows)
+    return np.concatenate([_padded(row, len(row), widest) for row in rows])
+
+
+def _padded(picture: Pixels, height: int, width: int) -> Pixels:
+    padded = np.full((height, width, 3), _PAPER, np.uint8)
+    padded[:len(picture), :picture.shape[1]] = picture
+    return padded
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "unwritable", "a writable folder with space") from error
+
+
+def _bare(svg: str, panel: Panel) -> str:
+    """Matplotlib's SVG as an element of a page: without what would reach beyond it."""
+    body = svg[svg.index("<svg"):]
+    body = body[body.index(">") + 1:]
+    body = _NOT_OURS.sub("", body)
+    body = _DIGITS.sub(r"\1", body.replace("xlink:href", "href"))
+    label = html.escape(panel.alt, quote=True)
+    return (f'<svg viewBox="0 0 {panel.width} {panel.height}" role="img" aria-label="{label}" '
+            f'style="max-width:{panel.width * 1.25:g}px">{body}')
