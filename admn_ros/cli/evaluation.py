@@ -114,7 +114,8 @@ def _kind(sources: list[Path], kind: str) -> str:
 
     for source in sources:
         if not source.exists():
-            raise InputError(str(source), "nothing there", "a dataset folder, a rosbag2 folder, or a .mcap or .db3 file")
+            raise InputError(str(source), "nothing there",
+                             "a dataset folder, a rosbag2 folder, or one .mcap or .db3 file")
     if kind != "auto":
         return kind
     first = sources[0]
