@@ -3,7 +3,7 @@
 
     ros2 launch admn_ros gdtm.launch.py model:=/path/to/model
     ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
-    ros2 launch admn_ros gdtm.launch.py sim:=true
+    ros2 launch admn_ros gdtm.launch.py sim:=true foxglove:=true
     ros2 launch admn_ros gdtm.launch.py governor:=true battery_topic:=/base/battery_state
     ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
@@ -14,6 +14,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
@@ -28,6 +29,7 @@ from launch_ros.substitutions import FindPackageShare
 
 CONFIGURE, ACTIVATE = 1, 3  # lifecycle_msgs/Transition
 SHARE = FindPackageShare("admn_ros")
+SHOWN = ("pose", "odometry", "markers", "sensor_nodes", "debug_image")  # below the node's name, in config/gdtm.rviz
 
 ARGUMENTS = (
     ("model", "gdtm",
@@ -46,7 +48,10 @@ ARGUMENTS = (
     ("sim", "false", "Simulate the room for an hour: needs MuJoCo (pip install mujoco) and EGL. A bag wins over it."),
     ("seed", "7", "Seed of the simulated room."),
     ("rate", "1.0", "Speed of the replay, recorded seconds per second."),
-    ("rviz", "false", "Open RViz with the package's view."),
+    ("parameters", "", "YAML file with parameters of the perception node; the arguments here beat it."),
+    ("rviz", "false", "Open RViz with the package's view, config/gdtm.rviz."),
+    ("foxglove", "false", "Start foxglove_bridge; import the package's layout, config/gdtm_foxglove.json, in the app."),
+    ("foxglove_port", "8765", "Port of foxglove_bridge, on this machine alone."),
     ("use_sim_time", "auto", "Follow /clock. auto: with bag or sim."),
     ("namespace", "", "Namespace of the nodes."),
     ("name", "admn", "Name of the perception node; its topics are below it."),
@@ -55,6 +60,7 @@ ARGUMENTS = (
 CHOICES = {
     "budget_unit": ["layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["auto", "cpu", "cuda"],
+    "foxglove": ["true", "false"],
     "governor": ["true", "false"],
     "rviz": ["true", "false"],
     "sim": ["true", "false"],
@@ -72,7 +78,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     perception = LifecycleNode(
         package="admn_ros", executable="perception", name=value["name"], namespace=value["namespace"],
         output="screen", arguments=logging,
-        parameters=[{
+        parameters=[*([value["parameters"]] if value["parameters"] else []), {
             "model": value["model"], "sensors": value["sensors"], "device": value["device"],
             "budget_limit": float(value["budget"]), "budget_unit": value["budget_unit"], "use_sim_time": sim_time,
         }])
@@ -91,11 +97,29 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             output="screen", arguments=logging,
             parameters=[{"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}])
         actions += [simulator, shut_down_after(simulator)]
-    if value["rviz"] == "true":
-        actions.append(Node(
-            package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
-            arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])],
-            parameters=[{"use_sim_time": sim_time}]))
+    return [*actions, *viewers(context, value, sim_time)]
+
+
+def viewers(context: LaunchContext, value: dict[str, str], sim_time: bool) -> list[LaunchDescriptionEntity]:
+    """RViz and the bridge to Foxglove, as far as they are asked for and installed."""
+    own = "/".join(["", *filter(None, [value["namespace"].strip("/"), value["name"]])])
+    rviz = Node(
+        package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
+        arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])], parameters=[{"use_sim_time": sim_time}],
+        remappings=[(f"/admn/{topic}", f"{own}/{topic}") for topic in SHOWN])
+    bridge = Node(
+        package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", namespace=value["namespace"],
+        parameters=[{"port": int(value["foxglove_port"]), "address": "127.0.0.1", "use_sim_time": sim_time}])
+    actions: list[LaunchDescriptionEntity] = []
+    for asked, package, node in (("rviz", "rviz2", rviz), ("foxglove", "foxglove_bridge", bridge)):
+        if value[asked] != "true":
+            continue
+        try:
+            FindPackageShare(package).perform(context)
+            actions.append(node)
+        except LookupError:  # no such package
+            actions.append(LogInfo(msg=f"{asked}:=true: the package {package} is not installed "
+                                       f"(apt install ros-jazzy-{package.replace('_', '-')}); going on without it"))
     return actions
 
 
