@@ -201,6 +201,8 @@ class FinetuneConfig(Strict):
         least that the allocator gives (Section 3.3.2; Table 13 "modality dropout").
     modality_dropout: probability that a modality is absent altogether: no token of it in the fusion.
         Ours: the allocator drops whole modalities at the smallest budgets, and sensors die.
+    solo: probability of each modality that a batch shows it alone; otherwise modalities are absent as above. Ours: what
+        learns last, such as where a small car is in a picture, never learns beside those that already know.
     sensor_dropout: probability that a modality is absent at a sensor node, drawn for each sample. Ours: single
         sensors die, and what is absent is not computed.
     trainable_blocks: last layers of each backbone that are trained; the rest of the backbone is frozen,
@@ -214,9 +216,16 @@ class FinetuneConfig(Strict):
     keep_first_layer: bool = True
     full_backbone_dropout: Share = 0.1
     modality_dropout: Rate = 0.1
+    solo: dict[Modality, Share] = Field(default={})
     sensor_dropout: Rate = 0.0
     trainable_blocks: Literal["all"] | dict[Modality, Whole] = "all"
     budgets: tuple[Count, ...] = ()
+
+    @model_validator(mode="after")
+    def _shares(self) -> FinetuneConfig:
+        if sum(self.solo.values()) > 1:
+            raise ValueError(f"solo: probabilities that sum to at most 1, not {sum(self.solo.values()):g}")
+        return self
 
 
 class AutoencoderConfig(Strict):

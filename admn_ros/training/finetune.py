@@ -41,6 +41,9 @@ class Finetune(Stage):
                               f"0 with localization of kind {network.config.localization.kind}")
         self.network, self.config = network, config
         self.depths = network.config.depths
+        for modality in config.solo:
+            if modality not in self.depths:
+                raise ConfigError("finetune.solo", modality, ", ".join(map(str, self.depths)))
         total = network.config.layers_total
         for budget in config.budgets:
             if budget > total:

@@ -22,11 +22,11 @@ def layerdrop_rate(config: FinetuneConfig, epoch: int) -> float:
 def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int, draws: torch.Generator) -> Plan:
     """Draw the layers of one batch (Section 3.3.2), for each modality on its own.
 
-    Absent with `modality_dropout` (drawn again if all would be), else only the first layer with
-    `full_backbone_dropout`, else each layer dropped at the epoch's rate. A modality that runs has at least
-    its first layer: without any it would be absent, which is another state.
+    Absent when another is shown `solo` or with `modality_dropout` (drawn again if all would be), else only the
+    first layer with `full_backbone_dropout`, else each layer dropped at the epoch's rate. A modality that runs has
+    at least its first layer: without any it would be absent, which is another state.
     """
-    present: list[Modality] = []
+    present = _solo(config, draws)
     while not present:
         chance = torch.rand(len(depths), generator=draws).tolist()
         present = [m for m, x in zip(depths, chance, strict=True) if x >= config.modality_dropout]
@@ -42,6 +42,18 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
         if modality in present:
             plan[modality] = (0,) if alone or not layers else layers
     return plan
+
+
+def _solo(config: FinetuneConfig, draws: torch.Generator) -> list[Modality]:
+    """The modality that this batch shows alone, if it does."""
+    if not config.solo:
+        return []
+    left = float(torch.rand((), generator=draws))
+    for modality, chance in config.solo.items():
+        left -= chance
+        if left < 0:
+            return [modality]
+    return []
 
 
 def drop_sensors(samples: SampleBatch, rate: float, noise: torch.Generator) -> SampleBatch:

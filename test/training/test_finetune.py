@@ -57,6 +57,17 @@ def test_layerdrop_statistics(keep_first: bool) -> None:
                  single[Modality.RGB] * single[Modality.DEPTH])
 
 
+def test_modalities_shown_alone() -> None:
+    config = FinetuneConfig(layerdrop=0.3, modality_dropout=0.2, solo={Modality.RGB: 0.5, Modality.DEPTH: 0.2})
+    draws, n = torch.Generator().manual_seed(0), 4000
+    plans = [draw_plan(config, DEPTHS, 0, draws) for _ in range(n)]
+    for m, solo in config.solo.items():
+        # One of two absent, in the batches that show none alone; both absent (4 %) is drawn again.
+        assert share(sum(list(p) == [m] for p in plans), n, solo + 0.3 * 0.16 / 0.96)
+    with pytest.raises(ValueError, match=r"at most 1, not 1\.1"):
+        FinetuneConfig(solo={Modality.RGB: 0.6, Modality.DEPTH: 0.5})
+
+
 def test_ramp() -> None:
     config = FinetuneConfig(layerdrop=0.4, ramp_epochs=4)
     assert [layerdrop_rate(config, e) for e in range(6)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
