@@ -111,8 +111,15 @@ class SyncConfig(Strict):
     `silent_s`, the next live input in order takes over, and a silent input is not waited for.
     A reference must agree with at least half of the live inputs to within `jump_back_s`, so that one
     wrong clock cannot lead. A stamp that jumps back by more than `jump_back_s` (a bag that loops) resets everything.
+
+    policy: hold: all of that. approximate_time: ROS's message_filters in its place, where it is installed; frames then
+        are complete sets within `slop_s` of each other, of the last `queue` readings of each input, and what else is
+        said here does not count but `reference`, `jump_back_s` and the offsets.
     """
 
+    policy: Literal["hold", "approximate_time"] = "hold"
+    slop_s: Positive = 0.1
+    queue: Annotated[int, Field(ge=1, le=1000)] = 10
     reference: tuple[Modality, ...] = Field(
         default=(Modality.RGB, Modality.DEPTH, Modality.AUDIO, Modality.RADAR), min_length=1)
     silent_s: Positive = 0.5

@@ -18,7 +18,7 @@ from admn_ros.sensing.audio import AudioWindow
 from admn_ros.sensing.decode import stamp_ns
 from admn_ros.sensing.messages import decode_picture, decode_sound
 from admn_ros.sensing.preprocess import Preprocessor
-from admn_ros.sensing.synchronizer import Synchronizer
+from admn_ros.sensing.synchronizer import MakeSynchronizer, holding
 
 _AUDIO_MARGIN = 1.5  # the window keeps this much more than the model looks at, for late frames
 
@@ -46,26 +46,27 @@ class InputHealth:
 class FrameMaker:
     """Decoding, sound windows and the synchronizer for the inputs of one deployment."""
 
-    def __init__(self, config: ModelConfig, deployment: DeploymentConfig) -> None:
+    def __init__(self, config: ModelConfig, deployment: DeploymentConfig,
+                 make_synchronizer: MakeSynchronizer = holding) -> None:
         """Begin with nothing received.
 
         config: the model that the frames are for; it says how long and how fast its sound is.
 
         Raises:
-            ConfigError: the deployment has an input that the model does not know.
+            ConfigError: the deployment has an input that the model does not know, or a policy that cannot be had.
         """
         Preprocessor(config).check_inputs(list(deployment.inputs))
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
         self.silent_s = deployment.sync.silent_s
-        self._sync = deployment.sync
+        self._sync, self._make_synchronizer = deployment.sync, make_synchronizer
         audio = config.modalities.get(Modality.AUDIO)
         self.sound = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
         self.restart()
 
     def restart(self) -> None:
         """Forget every reading. What was gathered before a pause belongs to no frame after it."""
-        self.synchronizer = Synchronizer(self._sync, list(self.inputs))
+        self.synchronizer = self._make_synchronizer(self._sync, list(self.inputs))
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 

@@ -14,12 +14,14 @@ from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.sample import MultimodalSample, SensorFrame
 from admn_ros.sensing.preprocess import Preprocessor
+from admn_ros.sensing.synchronizer import MakeSynchronizer, holding
 
 
 class Pipeline(FrameMaker):
     """Decoding, synchronization, preprocessing and the engine for one model and one deployment."""
 
-    def __init__(self, model: Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0) -> None:
+    def __init__(self, model: Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0,
+                 make_synchronizer: MakeSynchronizer = holding) -> None:
         """Load the model and check that it knows every configured input.
 
         threads: CPU threads of the network; see `hardware.use_threads`.
@@ -29,7 +31,7 @@ class Pipeline(FrameMaker):
             ConfigError: the deployment has an input that the model does not know.
         """
         self.engine = Engine(model, device, threads)
-        super().__init__(self.engine.config, deployment)
+        super().__init__(self.engine.config, deployment, make_synchronizer)
         self._preprocess = Preprocessor(self.engine.config)
 
     def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:

@@ -31,6 +31,7 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.msg import Classification, LayerAllocation
 from admn_ros.nodes import parameters, qos
+from admn_ros.nodes.approximate_time import make_synchronizer
 from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.conversions import (
@@ -173,11 +174,11 @@ class PerceptionNode(RobustLifecycleNode):
         hardware = (self._value("device"), self._value("threads"))
         kind, _, preset_name = name.partition(":")
         if kind != "untrained":
-            return Pipeline(resolve(name, "models"), deployment, *hardware)
+            return Pipeline(resolve(name, "models"), deployment, *hardware, make_synchronizer)
         with tempfile.TemporaryDirectory() as parent:
             folder = Path(parent) / preset_name
             create_random_model(preset(preset_name), folder, seed=0)
-            return Pipeline(folder, deployment, *hardware)
+            return Pipeline(folder, deployment, *hardware, make_synchronizer)
 
     def _stop_sensing(self) -> None:
         if self._poll_timer is not None:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
@@ -57,6 +58,36 @@ class SyncStats:
     resets: int
     waiting: int
     reference: SensorKey | None
+
+
+class FrameSynchronizer(Protocol):
+    """What makes frames of readings. `Synchronizer` says what each call means."""
+
+    def add(self, key: SensorKey, stamp_ns: int, data: Array, now_s: float) -> list[SensorFrame]:
+        """Take one reading; return the frames that it completes."""
+        ...
+
+    def poll(self, now_s: float) -> list[SensorFrame]:
+        """Let time pass; return the frames that became complete."""
+        ...
+
+    def stats(self) -> SyncStats:
+        """Counters and state."""
+        ...
+
+
+MakeSynchronizer = Callable[[SyncConfig, Sequence[SensorKey]], FrameSynchronizer]
+
+
+def holding(config: SyncConfig, inputs: Sequence[SensorKey]) -> Synchronizer:
+    """The synchronizer of a deployment, where there is no ROS.
+
+    Raises:
+        ConfigError: the deployment asks for ROS's own.
+    """
+    if config.policy != "hold":
+        raise ConfigError("sync.policy", config.policy, "hold; message_filters is part of ROS, which only the node has")
+    return Synchronizer(config, inputs)
 
 
 @dataclass
