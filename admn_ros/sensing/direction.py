@@ -37,7 +37,9 @@ def direction_picture(sound: Floats, config: AudioInput) -> Floats:
     cross /= np.maximum(np.abs(cross), np.float32(1e-12))
     fit = _steering(config) @ np.concatenate([cross.real, cross.imag], axis=1)
     weights = mel_filters(config.sample_rate_hz, config.fft, config.mels)
-    fits = np.tensordot(weights / (len(first) * weights.sum(axis=1, keepdims=True)), fit, axes=1)
+    # One small product per azimuth. In one large product BLAS takes threads, which wait for each other for tens of
+    # milliseconds when other processes want the same cores.
+    fits = np.matmul(weights / (len(first) * weights.sum(axis=1, keepdims=True)), fit.swapaxes(0, 1)).swapaxes(0, 1)
     levels = log_mel(sound, config.sample_rate_hz, config.fft, config.hop, config.mels).mean(axis=0)
     levels = (levels - np.float32(config.mean)) / np.float32(config.std)
     heard = np.stack([levels[:, part].mean(axis=1) for part in parts], axis=-1)
