@@ -22,7 +22,8 @@ MODEL = {"name": "m", "trained": False, "sensor_nodes": ["node1"], "classes": ["
          "modalities": {"rgb": {"input": {"kind": "rgb"}}}}
 
 
-@pytest.mark.parametrize(("name", "fitting"), [("gdtm", "gdtm-tiny"), ("rgbd", "rgbd")])
+@pytest.mark.parametrize(("name", "fitting"), [
+    ("gdtm", "gdtm-tiny"), ("rgbd", "rgbd"), ("mmfi", "mmfi"), ("ave", "ave")])
 def test_shipped_deployments_load_and_fit_their_models(name, fitting):
     deployment = load_config(DeploymentConfig, ROOT / "config" / f"{name}.yaml")
     Preprocessor(preset(fitting)).check_inputs(list(deployment.inputs))

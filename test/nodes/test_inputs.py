@@ -12,14 +12,20 @@ import pytest
 import yaml
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
-from admn_ros.deployment import RadarGrid
+from admn_ros.config import BackboneConfig, FusionConfig, load_config
+from admn_ros.deployment import DeploymentConfig, RadarGrid
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.presets import preset
+from admn_ros.msg import AudioFrame, ModalityAllocation
 from admn_ros.nodes.conversions import header
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode import decode_rgb
 from admn_ros.sensing.radar_raster import heatmap_of_points
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIGURE, ACTIVATE = 1, 3
+NARROW = BackboneConfig(dim=16, depth=4, heads=2, mlp_ratio=1.0)
 POINTS = np.array([[1.0, 0.5, 0.1, 20.0], [2.0, -1.0, 0.0, 30.0]], np.float32)
 
 
@@ -110,3 +116,44 @@ def test_a_type_whose_package_is_not_installed_fails_configuration_and_names_it(
     assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
     said = capfd.readouterr().err
     assert f"sensors.left.{modality}.type: found {kind}" in said and f"ROS package {package}" in said
+
+
+@pytest.mark.parametrize("name", ["mmfi", "ave"])
+def test_a_clip_of_a_shipped_deployment_becomes_one_frame(make_rig, tmp_path, name):
+    # The preset with narrow backbones: the deployment is what is tested.
+    config = preset(name)
+    parts = {m: c.model_copy(update={"backbone": NARROW, "adapter_hidden": 16}) for m, c in config.modalities.items()}
+    qoi = config.qoi.model_copy(update={"size": 32, "dim": 16, "depth": 1, "heads": 2})
+    create_random_model(config.model_copy(update={
+        "modalities": parts, "fusion": FusionConfig(dim=16, depth=1, heads=2), "qoi": qoi}), tmp_path / name, seed=0)
+    rig = make_rig(model=str(tmp_path / name), sensors=name, autostart=True)
+    inputs = load_config(DeploymentConfig, ROOT / "config" / f"{name}.yaml").inputs
+    outputs = {key: rig.driver.create_publisher(AudioFrame if key.modality is Modality.AUDIO else Image, e.topic, 5)
+               for key, e in inputs.items()}
+    assert rig.wait(lambda: all(p.get_subscription_count() for p in outputs.values()))
+
+    def clip(stamp_ns: int) -> None:
+        for key, output in outputs.items():
+            match key.modality:
+                case Modality.RGB:
+                    output.publish(packed(Image, stamp_ns, encoding="rgb8", height=24, width=32, step=96,
+                                          data=bytes(24 * 96)))
+                case Modality.DEPTH:
+                    output.publish(packed(Image, stamp_ns, encoding="16UC1", height=24, width=32, step=64,
+                                          data=np.full((24, 32), 2000, np.uint16).tobytes()))
+                case _:
+                    output.publish(packed(AudioFrame, stamp_ns, sample_rate=16000, channels=1, encoding="S16LE",
+                                          data=bytes(2 * 160_000)))
+
+    # Who was never heard is not waited for: the first clip is in pieces, and so is one that takes longer than wait_s.
+    for stamp_s in range(10, 100, 10):
+        clip(stamp_s * 10**9)
+        assert rig.wait(lambda: rig.allocation_of(stamp_s * 10**9), 60)  # noqa: B023
+        allocation = rig.allocation_of(stamp_s * 10**9)
+        if not any(m.missing_nodes for m in allocation.modalities):
+            break
+    assert allocation.spent == 8.0 and allocation.requested_limit == 12.0
+    for m in allocation.modalities:
+        assert m.availability == ModalityAllocation.FRESH and not m.missing_nodes and not m.held_nodes
+        assert len(m.sensor_nodes) == sum(k.modality.value == m.modality for k in inputs)
+    assert rig.wait(lambda: rig.classes) and rig.classes[-1].labels == list(config.classes)
