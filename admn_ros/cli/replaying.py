@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that need a ROS 2 to be there: replay.
+"""Commands that need a ROS 2 to be there: replay, watch.
 
-They start the node as a program of its own, so that nothing here imports ROS.
+They start a node as a program of its own, so that nothing here imports ROS.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,11 @@ from pathlib import Path
 from admn_ros.cli.command import Commands, add_command
 from admn_ros.errors import InputError
 
-NODE = "admn_ros.nodes.replay"
+NODE, WATCH = "admn_ros.nodes.replay", "admn_ros.nodes.watch"
 
 
 def add_commands(commands: Commands) -> None:
-    """Replay a recording."""
+    """Replay a recording; watch a node."""
     replay = add_command(commands, "replay", "publish a rosbag2 on its topics with /clock, beside a running node",
                          _replay)
     replay.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
@@ -29,11 +30,14 @@ def add_commands(commands: Commands) -> None:
     replay.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="topics that are not published")
     replay.add_argument("--wait-s", type=float, default=10.0,
                         help="wait so long at most for listeners on the sensor topics (default: 10)")
+    watch = add_command(commands, "watch", "show on the terminal what a running perception node does", _watch)
+    watch.add_argument("node", nargs="?", default="/admn", help="name of the node (default: /admn)")
+    watch.add_argument("--seconds", type=float, default=0.0, help="end after so many seconds (default: by Ctrl-C)")
+    watch.add_argument("--svg", type=Path, help="at the end, write the dashboard as a picture")
+    watch.add_argument("--picture", type=Path, help="at the end, draw all frames over time into a PNG")
 
 
 def _replay(options: argparse.Namespace) -> None:
-    if importlib.util.find_spec("rclpy") is None:
-        raise InputError("ROS 2", "no rclpy for this Python", "a sourced ROS 2, or the environment that `make` sets up")
     if not options.bag.exists():
         raise InputError(str(options.bag), "nothing there", "a rosbag2 folder, or one .mcap or .db3 file")
     # An absolute path is never taken for a number.
@@ -41,7 +45,30 @@ def _replay(options: argparse.Namespace) -> None:
                                  "wait_for_subscribers_s": options.wait_s}
     if options.exclude:
         values["exclude"] = options.exclude
+    _run(NODE, values)
+
+
+def _watch(options: argparse.Namespace) -> None:
+    values: dict[str, object] = {"node": options.node, "seconds": options.seconds}
+    values |= {name: str(path.absolute()) for name, path in (("svg", options.svg), ("picture", options.picture))
+               if path is not None}
+    _run(WATCH, values)
+
+
+def _run(module: str, values: dict[str, object]) -> None:
+    """Run a node until it ends. Values are its parameters.
+
+    Raises:
+        InputError: there is no ROS 2.
+    """
+    if importlib.util.find_spec("rclpy") is None:
+        raise InputError("ROS 2", "no rclpy for this Python", "a sourced ROS 2, or the environment that `make` sets up")
     parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    code = subprocess.run([sys.executable, "-m", NODE, "--ros-args", *parameters], check=False).returncode
+    node = subprocess.Popen([sys.executable, "-m", module, "--ros-args", *parameters])
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node too, which then ends tidily
+    try:
+        code = node.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
     if code:
         raise SystemExit(code)

@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A live table of what the perception node does: budget, layers per modality, latency, drops."""
+"""The perception node, live on a terminal: a dashboard; a line now and then where there is no terminal."""
 
 from __future__ import annotations
 
 import math
 import sys
+import time
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
+from admn_ros.errors import AdmnError
+from admn_ros.evaluation.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.evaluation.timeline import FrameRecord, ModalityRecord, draw_timeline
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
@@ -25,8 +30,10 @@ from admn_ros.nodes.middleware import run_node
 STATES = {value: state for state, value in AVAILABILITY.items()}
 REASONS = {getattr(LayerAllocation, name): name.removeprefix("REASON_").lower().replace("_", " ")
            for name in dir(LayerAllocation) if name.startswith("REASON_")}
-SHORT_UNITS = {"layers": "", "gflops": " GFLOP", "milliseconds": " ms", "joules": " J", "watts": " W"}
 KEEP = 20_000  # frames; a picture of more would show nothing
+SHOWN = 300    # frames; of the percentiles
+FORGET_S = 10.0
+"""A status of /diagnostics that did not come again for so long says nothing any more."""
 
 
 class WatchNode(Node):
@@ -36,11 +43,17 @@ class WatchNode(Node):
         super().__init__(name, **kwargs)
         target = target or self._declare("node", "/admn", "Perception node to watch.")
         self._target = target
-        self.picture = self._declare("picture", "", "Where to write a picture at the end; empty: none.")
+        self.picture = self._declare("picture", "", "Where to write a picture of all frames at the end; empty: none.")
+        self.svg = self._declare("svg", "", "Where to write the dashboard as a picture at the end; empty: nowhere.")
+        self.seconds = self._declare("seconds", 0.0, "End after so many seconds; 0: when interrupted.")
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
         self._truth = (math.nan, math.nan)
+        self._last: LayerAllocation | None = None
+        self._heard_s = -math.inf
+        self._speed: tuple[int, float] = (0, math.nan)
+        self._statuses: dict[str, tuple[float, DiagnosticStatus]] = {}
         self._outputs = [
             self.create_subscription(LayerAllocation, f"{target}/allocation", self._on_allocation, qos.RESULT_OUT),
             self.create_subscription(PoseWithCovarianceStamped, f"{target}/pose", self._on_pose, qos.RESULT_OUT),
@@ -49,11 +62,11 @@ class WatchNode(Node):
         self.accepted: dict[str, int] = {}
         self.processed = 0
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
+        self.create_subscription(Odometry, f"{target}/odometry", self._on_odometry, qos.RESULT_OUT)
         self.create_subscription(PoseStamped, "/ground_truth/pose", self._on_truth, qos.SENSOR_IN)
 
-    def _declare(self, name: str, default: str, description: str) -> str:
-        return str(self.declare_parameter(
-            name, default, ParameterDescriptor(description=description, read_only=True)).value)
+    def _declare(self, name: str, default: object, description: str) -> object:
+        return self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True)).value
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position, covariance = message.pose.pose.position, message.pose.covariance
@@ -66,6 +79,10 @@ class WatchNode(Node):
     def _on_truth(self, message: PoseStamped) -> None:
         self._truth = (message.pose.position.x, message.pose.position.y)
 
+    def _on_odometry(self, message: Odometry) -> None:
+        linear = message.twist.twist.linear
+        self._speed = stamp_of(message), math.hypot(linear.x, linear.y, linear.z)
+
     @property
     def connected(self) -> bool:
         """Whether the perception node's outputs have been found."""
@@ -74,6 +91,7 @@ class WatchNode(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         """How many messages of each input the node has taken, and how many frames it has finished."""
         for status in message.status:
+            self._statuses[status.name] = time.monotonic(), status
             name, _, key = status.name.partition(": input ")
             values = {v.key: v.value for v in status.values}
             if key and name == self._target:
@@ -83,6 +101,7 @@ class WatchNode(Node):
 
     def _on_allocation(self, message: LayerAllocation) -> None:
         pose = self._poses.get(stamp_of(message))
+        self._last, self._heard_s = message, time.monotonic()
         self.records.append(FrameRecord(
             stamp_ns=stamp_of(message), granted=message.granted_limit, spent=message.spent,
             unit=UNITS[message.granted_unit], reason=REASONS[message.reason],
@@ -91,7 +110,7 @@ class WatchNode(Node):
             position_m=pose[:2] if pose else (math.nan, math.nan), truth_m=self._truth))
 
     def row(self, record: FrameRecord) -> list[str]:
-        """Cells of one frame."""
+        """Cells of one frame, for a line of text."""
         unit = SHORT_UNITS[record.unit]
         pose = self._poses.get(record.stamp_ns)
         return [
@@ -103,40 +122,47 @@ class WatchNode(Node):
             self._labels.get(record.stamp_ns, ""),
         ]
 
-    def table(self, rows: int = 18) -> Table:
-        """The last frames."""
-        shown = list(self.records)[-rows:]
-        names = list(shown[-1].modalities) if shown else []
-        table = Table(title="layers run per modality (· held, ! some sensor nodes missing, ✗ missing)",
-                      title_justify="left", title_style="dim")
-        for column in ("time s", "budget", "spent", *names, "latency ms", "dropped", "x y m", "class"):
-            table.add_column(column, justify="left" if column in ("x y m", "class") else "right", no_wrap=True)
-        for record in shown:
-            table.add_row(*self.row(record))
-        return table
+    def dashboard(self) -> Dashboard:
+        """What is known now."""
+        now_s, last = time.monotonic(), self._last
+        fresh = [status for at_s, status in self._statuses.values() if now_s - at_s < FORGET_S]
+        governor = next((s.message for s in fresh if s.name.endswith(": grant")), "")
+        if last is None:
+            return Dashboard(node=str(self._target), statuses=len(fresh), problems=_problems(fresh), governor=governor)
+        stamp_ns = stamp_of(last)
+        pose, records = self._poses.get(stamp_ns), list(self.records)[-SHOWN:]
+        if pose is not None:  # it may have come after its frame's record was made
+            records[-1] = replace(records[-1], position_m=pose[:2])
+        return Dashboard(
+            node=str(self._target), records=records,
+            active={m.modality: tuple(m.active_layers) for m in last.modalities},
+            source=last.source, why=last.reason_text, spread_m=pose[2] if pose else math.nan,
+            label=self._labels.get(stamp_ns, ""), quiet_s=now_s - self._heard_s,
+            speed_mps=self._speed[1] if abs(self._speed[0] - stamp_ns) < 10**9 else math.nan,
+            statuses=len(fresh), problems=_problems(fresh), governor=governor)
 
 
 class Display:
-    """Shows the table: live on a terminal, one line now and then elsewhere (a log, a pipe)."""
+    """Shows the dashboard on a terminal; elsewhere (a log, a pipe) one line now and then."""
 
     def __init__(self, node: WatchNode, console: Console | None = None) -> None:
         self._node = node
         self._console = console or Console(width=None if sys.stdout.isatty() else 150)
-        self._live = Live(node.table(), console=self._console, refresh_per_second=8) if sys.stdout.isatty() else None
+        self._live = Live(node.dashboard(), console=self._console, auto_refresh=False) if sys.stdout.isatty() else None
         self._printed = -1
         if self._live is not None:
             self._live.start()
-        node.create_timer(0.12 if self._live is not None else 0.5, self._refresh)
+        node.create_timer(0.2 if self._live is not None else 0.5, self._refresh)
 
     def close(self) -> None:
-        """Leave the last table on the screen."""
+        """Leave the last dashboard on the screen."""
         if self._live is not None:
-            self._live.update(self._node.table())
+            self._live.update(self._node.dashboard(), refresh=True)
             self._live.stop()
 
     def _refresh(self) -> None:
         if self._live is not None:
-            self._live.update(self._node.table())
+            self._live.update(self._node.dashboard(), refresh=True)
         elif self._node.records and self._node.records[-1].stamp_ns != self._printed:
             record = self._node.records[-1]
             cells = self._node.row(record)
@@ -171,22 +197,43 @@ def _cell(record: ModalityRecord) -> str:
     return f"{record.layers:2d}/{record.layers_total} {mark}"
 
 
+def _problems(statuses: list[DiagnosticStatus]) -> list[Problem]:
+    return [Problem(s.level[0], s.name, s.message) for s in statuses if s.level != DiagnosticStatus.OK]
+
+
 def main(args: list[str] | None = None) -> int:
-    """Entry point of `ros2 run admn_ros watch`."""
+    """Entry point of `ros2 run admn_ros watch` and `admn watch`."""
     shown: list[tuple[WatchNode, Display]] = []
 
     def make() -> WatchNode:
         node = WatchNode()
         shown.append((node, Display(node)))
+        if node.seconds > 0:
+            node.create_timer(node.seconds, _end)
         return node
 
     code = run_node(make, args)
     for node, display in shown:
         display.close()
-        if node.picture and node.records:
-            draw_timeline(list(node.records), Path(node.picture))
-            print(f"picture: {node.picture}")
+        try:
+            _write_pictures(node)
+        except AdmnError as error:
+            print(f"watch: {error}", file=sys.stderr)
+            return 2
     return code
+
+
+def _end() -> None:
+    raise ExternalShutdownException
+
+
+def _write_pictures(node: WatchNode) -> None:
+    if node.svg:
+        write_svg(node.dashboard(), Path(node.svg))
+        print(f"picture: {node.svg}")
+    if node.picture and node.records:
+        draw_timeline(list(node.records), Path(node.picture))
+        print(f"picture: {node.picture}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dashboard of a terminal: what the perception node does right now, and what is wrong."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from admn_ros.evaluation.results_folder import write_text
+from admn_ros.evaluation.timeline import FrameRecord, ModalityRecord
+from admn_ros.sample import Availability
+
+COLOURS = {"rgb": "#e86a52", "depth": "#5b8def", "radar": "#4fd6b4", "audio": "#f0c33c"}
+OTHER = "#c39ade"
+GOOD, WARN, ALERT, SOFT = "#74d3a5", "#f0be50", "#ff7668", "#8f9aa8"
+LEVELS = {0: ("OK", GOOD), 1: ("WARN", WARN), 2: ("ERROR", ALERT), 3: ("STALE", SOFT)}
+SHORT_UNITS = {"layers": "", "gflops": " GFLOP", "milliseconds": " ms", "joules": " J", "watts": " W"}
+QUIET_S = 2.0
+"""Without a frame for so long, the node counts as silent."""
+HISTORY = 48
+MOST_PROBLEMS = 8
+_STEPS = "▁▂▃▄▅▆▇█"
+_BAR = 48
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A status of /diagnostics that is not OK. level: of diagnostic_msgs/DiagnosticStatus."""
+
+    level: int
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """What is shown.
+
+    node: name of the perception node.
+    records: its last frames, oldest first.
+    active: layers that ran in the last one, by modality.
+    source, why: who asked for the budget, and the allocator's reason in words.
+    spread_m: standard deviation of the last pose; NaN without one.
+    label: class of the last frame.
+    speed_mps: of the track; NaN without one.
+    quiet_s: since the last frame arrived; infinite before the first.
+    statuses: number of statuses of /diagnostics; problems: those that are not OK.
+    governor: what the governor says; empty without one.
+    """
+
+    node: str
+    records: Sequence[FrameRecord] = ()
+    active: dict[str, tuple[int, ...]] | None = None
+    source: str = ""
+    why: str = ""
+    spread_m: float = math.nan
+    label: str = ""
+    speed_mps: float = math.nan
+    quiet_s: float = math.inf
+    statuses: int = 0
+    problems: Sequence[Problem] = ()
+    governor: str = ""
+
+    def __rich__(self) -> RenderableType:
+        """The dashboard as rich prints it."""
+        parts: list[RenderableType] = []
+        if self.records:
+            parts += [self._budget(), "", self._modalities(), "", self._results()]
+        else:
+            parts.append(Text(f"waiting for {self.node}/allocation ...", WARN))
+        if self.governor:
+            parts.append(_line("governor", Text(self.governor)))
+        parts += ["", self._health()]
+        return Panel(Group(*parts), title=self._title(), title_align="left", border_style=SOFT, padding=(1, 2))
+
+    def _title(self) -> Text:
+        if not self.records:
+            return Text.assemble((f" {self.node} ", "bold"), ("○ no frame yet ", WARN))
+        state = (f"● silent for {self.quiet_s:.0f} s ", ALERT) if self.quiet_s > QUIET_S else ("● live ", GOOD)
+        last = self.records[-1]
+        return Text.assemble((f" {self.node} ", "bold"), state, (f"{self._rate_hz():.1f} Hz  ", "default"),
+                             (f"stamp {last.stamp_ns / 1e9:.2f} ", SOFT))
+
+    def _rate_hz(self) -> float:
+        stamps = [r.stamp_ns for r in self.records[-HISTORY:]]
+        return (len(stamps) - 1) * 1e9 / (stamps[-1] - stamps[0]) if len(stamps) > 1 and stamps[-1] > stamps[0] else 0.0
+
+    def _budget(self) -> Text:
+        """What was spent, by modality, up to the line of what was granted."""
+        last = self.records[-1]
+        total = sum(m.layers_total for m in last.modalities.values())
+        top = total if last.unit == "layers" else max(r.spent for r in self.records[-HISTORY:]) or 1.0
+        top = max(top, last.granted) if last.unit != "layers" and math.isfinite(last.granted) else top
+        scale, ran = _BAR / top, sum(m.layers for m in last.modalities.values())
+        bar, at = Text(), 0.0
+        for name, m in last.modalities.items():
+            until = at + (last.spent * m.layers / ran if ran else 0.0)
+            bar.append("█" * (round(until * scale) - round(at * scale)), COLOURS.get(name, OTHER))
+            at = until
+        limit = min(_BAR, round(last.granted * scale)) if math.isfinite(last.granted) else _BAR
+        free = max(0, limit - len(bar))
+        bar.append("·" * free, SOFT)
+        bar.append("┃", "bold")
+        bar.append("·" * (_BAR - len(bar) + 1), "#3a424d")
+        granted = "everything" if math.isinf(last.granted) else f"{last.granted:g}{SHORT_UNITS[last.unit]}"
+        unit = " layers" if last.unit == "layers" else ""
+        said = Text.assemble(("  spent ", SOFT), (f"{last.spent:.4g}", "bold"), (f" of {granted}{unit}", "default"),
+                             (f", from {self.source or 'nobody named'}", SOFT))
+        return _line("budget", Text.assemble(bar, said, ("\n          " + self.why, SOFT if ran else ALERT)))
+
+    def _modalities(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for _ in range(6):
+            table.add_column(no_wrap=True)
+        table.add_row(*(Text(t, SOFT) for t in ("", "inputs", "QoI", "layers that ran", "", f"last {HISTORY} frames")))
+        for name, m in self.records[-1].modalities.items():
+            colour = COLOURS.get(name, OTHER)
+            active = (self.active or {}).get(name, ())
+            cells = Text()
+            for layer in range(m.layers_total):
+                cells.append("■ " if layer in active else "□ ", colour if layer in active else "#4a535f")
+            past = [r.modalities[name].layers / max(1, m.layers_total) for r in self.records[-HISTORY:]
+                    if name in r.modalities]
+            table.add_row(Text(f"{name:6}", f"bold {colour}"), _inputs(m), _quality(m.qoi, colour), cells,
+                          Text(f"{m.layers:2d}/{m.layers_total}", "bold"), Text(_curve(past), colour))
+        return table
+
+    def _results(self) -> Group:
+        last, latency = self.records[-1], [r.latency_ms for r in self.records]
+        place = Text("no estimate", WARN) if math.isnan(last.position_m[0]) else Text.assemble(
+            ("x ", SOFT), f"{last.position_m[0]:+.2f}", ("  y ", SOFT), f"{last.position_m[1]:+.2f}",
+            ("  ± ", SOFT), f"{self.spread_m:.2f} m",
+            *([] if math.isnan(self.speed_mps) else [("   track ", SOFT), f"{self.speed_mps:.2f} m/s"]),
+            ("   class ", SOFT), self.label or "-")
+        recent = latency[-HISTORY:]
+        times = Text.assemble(
+            (f"{latency[-1]:.0f} ms", "bold"), (f"   p50 {np.quantile(latency, 0.5):.0f}"
+                                                f"   p95 {np.quantile(latency, 0.95):.0f}   ", "default"),
+            (_curve([x / max(recent) for x in recent]) if max(recent) > 0 else "", SOFT),
+            ("   dropped ", SOFT), (str(last.dropped), WARN if last.dropped else "default"))
+        return Group(_line("target", place), _line("latency", times))
+
+    def _health(self) -> Group:
+        if not self.statuses:
+            return Group(_line("health", Text("no /diagnostics yet", WARN)))
+        if not self.problems:
+            return Group(_line("health", Text(f"all {self.statuses} statuses OK", GOOD)))
+        worst = sorted(self.problems, key=lambda p: (-p.level if p.level < 3 else -1.5, p.name))
+        rows = [_line("health" if k == 0 else "", Text.assemble(
+            (f"{LEVELS.get(p.level, LEVELS[2])[0]:5} ", LEVELS.get(p.level, LEVELS[2])[1]), (f"{p.name}: ", "bold"),
+            p.text)) for k, p in enumerate(worst[:MOST_PROBLEMS])]
+        if len(worst) > MOST_PROBLEMS:
+            rows.append(_line("", Text(f"and {len(worst) - MOST_PROBLEMS} more", SOFT)))
+        return Group(*rows)
+
+
+def write_svg(dashboard: Dashboard, path: Path, width: int = 132) -> None:
+    """Write the dashboard as the picture of a terminal.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    console.print(dashboard)
+    write_text(path, console.export_svg(title="admn watch", unique_id="admn-watch"))
+
+
+def _line(name: str, text: Text) -> Text:
+    return Text.assemble((f"{name:10}", SOFT), text, no_wrap=False)
+
+
+def _inputs(m: ModalityRecord) -> Text:
+    """The modality's state, and the sensor nodes without it."""
+    state = str(m.availability)
+    text = Text(f"{state:7}", {"fresh": GOOD, "held": WARN}.get(state, ALERT))
+    if m.availability is not Availability.MISSING and m.missing_nodes:
+        text.append(f" ✗ {' '.join(m.missing_nodes)}", ALERT)
+    return text
+
+
+def _quality(qoi: float, colour: str) -> Text:
+    if math.isnan(qoi):
+        return Text("─" * 10 + "    -", "#4a535f")
+    full = round(10 * qoi)
+    return Text.assemble(("━" * full, colour), ("─" * (10 - full), "#4a535f"), f" {qoi:.2f}")
+
+
+def _curve(shares: Sequence[float]) -> str:
+    """Shares of [0, 1] as a line of blocks; nothing is a space."""
+    return "".join(" " if s <= 0 else _STEPS[min(7, int(s * 7.999))] for s in shares)
