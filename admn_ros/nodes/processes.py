@@ -33,7 +33,8 @@ class NodeProcess:
         command = [sys.executable, "-m", f"admn_ros.nodes.{module}", "--ros-args", "--log-level", "error"]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
-        self._process = subprocess.Popen(command)
+        # In a session of its own: Ctrl-C is for who started it, and who started it ends it.
+        self._process = subprocess.Popen(command, start_new_session=True)
 
     @property
     def running(self) -> bool:

@@ -23,7 +23,7 @@ from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import NodeProcess, keep_apart, machine
 from admn_ros.nodes.soak_report import Span, draw, summarize, text
 
-CHANGE = 0.1  # chance that a frame is answered with another budget
+CHANGE = 0.25  # chance that a frame is answered with another budget
 FIRST_FRAME_S = 300.0
 
 

@@ -157,13 +157,13 @@ def draw(spans: Sequence[Span], path: Path) -> None:
     for index, (name, colour) in enumerate((("p50", "#1f618d"), ("p95", "#b9770e"), ("p99", "#922b21"))):
         latency.plot(minutes, [s.latency_ms[index] for s in spans], color=colour, lw=1.3, label=name)
     latency.set(ylabel="latency, ms", ylim=(0, None))
-    latency.legend(loc="upper right", ncols=3, frameon=False, fontsize=9)
     seconds = np.diff([0.0, *(s.t_s for s in spans)])
     for name, colour in (("frames", "#1e8449"), ("dropped", "#922b21")):
         output.plot(minutes, np.array([getattr(s, name) for s in spans]) / seconds, color=colour, lw=1.3, label=name)
     output.plot(minutes, [s.load for s in spans], color=FAINT, lw=1.0, ls="--", label="load average of the machine")
-    output.set(ylabel="per second", xlabel="minutes", ylim=(0, None), xlim=(0, minutes[-1]))
-    output.legend(loc="upper right", ncols=3, frameon=False, fontsize=9)
+    output.set(ylabel="frames per second", xlabel="minutes", ylim=(0, None), xlim=(0, minutes[-1]))
+    for axes in (latency, output):
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=3, frameon=False, fontsize=9)
     for axes in (memory, latency, output):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
