@@ -23,7 +23,7 @@ def _law() -> tuple[Spec, ...]:
 PARAMETERS = (
     Spec("model", "", "Model folder, or name of a shipped model: its layers and measured costs. Empty: max_layers "
                       "and joules_per_layer count, and requests in layers alone can be converted."),
-    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager."),
+    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager.", fixed=True),
     Spec("priority", 100, "Priority of the published budget. The perception node follows the highest that is valid.",
          live=True, low=-2**31, high=2**31 - 1),
     Spec("period_s", 0.2, "How often a budget is published.", low=0.02, high=1.0),

@@ -15,19 +15,21 @@ from admn_ros.nodes.conversions import UNITS
 
 @dataclass(frozen=True)
 class Spec:
-    """One parameter. live: may change while the node is configured; otherwise only before."""
+    """One parameter. live: may change while the node is configured; otherwise only before. fixed: only at start-up."""
 
     name: str
     default: object
     description: str
     live: bool = False
+    fixed: bool = False
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
 
     def descriptor(self) -> ParameterDescriptor:
         """As ROS shows it."""
-        when = "Can change at any time." if self.live else "Can change while unconfigured."
+        when = ("Can be given at start-up alone." if self.fixed else
+                "Can change at any time." if self.live else "Can change while unconfigured.")
         floats, integers = [], []
         if self.low is not None and self.high is not None:
             if isinstance(self.default, int):
@@ -35,7 +37,8 @@ class Spec:
             else:
                 floats = [FloatingPointRange(from_value=self.low, to_value=self.high, step=0.0)]
         return ParameterDescriptor(
-            description=f"{self.description} {when}", floating_point_range=floats, integer_range=integers,
+            description=f"{self.description} {when}", read_only=self.fixed,
+            floating_point_range=floats, integer_range=integers,
             additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "")
 
 
@@ -44,13 +47,13 @@ PARAMETERS = (
     Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
     Spec("device", "auto", "Where the network runs.", choices=("auto", "cpu", "cuda")),
     Spec("threads", 0, "CPU threads of the network; 0: half the cores, at most four.", low=0, high=256),
-    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager."),
+    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager.", fixed=True),
     Spec("budget_limit", -1.0, "Budget while nobody publishes one on ~/budget; -1 takes the deployment file's.",
          live=True, low=-1.0, high=1e9),
     Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=UNITS),
     Spec("frame_rate_hz", 15.0, "Frames per second that watts are divided by, or the measured rate if higher.",
          live=True, low=0.1, high=1000.0),
-    Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", low=0.001, high=0.5),
+    Spec("poll_period_s", 0.01, "How often waiting frames are looked at.", live=True, low=0.001, high=0.5),
     Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
     Spec("tracking_acceleration", 2.0, "Density of the target's acceleration, m^2/s^3.", low=1e-4, high=1e4),
     Spec("tracking_spread", 2.0, "The filter takes the estimates' standard deviations times this: errors of "
@@ -63,7 +66,7 @@ PARAMETERS = (
     Spec("target_frame", "target", "child_frame_id of ~/odometry."),
     Spec("debug_image_rate_hz", 5.0, "Most debug pictures per second, while somebody listens.", live=True, low=0.1,
          high=60.0),
-    Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
+    Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", live=True, low=0.1, high=60.0),
 )
 
 

@@ -83,7 +83,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._logged_failures: set[str] = set()
         self._intake: Intake | None = None
         self._views: Views | None = None
-        self._poll_timer: Timer | None = None
+        self._paced: dict[str, Timer] = {}
         self._frame_stamps: deque[int] = deque(maxlen=16)
         self._arrival = ArrivalClock(self)
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
@@ -119,7 +119,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._diagnostics = self._ports.publish(DiagnosticArray, "/diagnostics", qos.RESULT_OUT, managed=False)
         self._views = Views(self, self._ports, pipeline)
         self._budget_input = BudgetInput(self, self._ports, "~/budget", self._take_budget, self._refuse_budget)
-        self._diagnostics_timer = self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
+        self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
             f"{len(pipeline.inputs)} inputs")
@@ -135,7 +135,7 @@ class PerceptionNode(RobustLifecycleNode):
         self._worker = Mailbox(self._process, self._failed)
         try:
             self._intake = Intake(self, self._ports, self._pipeline, self._arrival, self._deliver)
-            self._poll_timer = self._create_steady_timer("poll_period_s", self._intake.poll)
+            self._create_steady_timer("poll_period_s", self._intake.poll)
             return super().on_activate(state)
         except Exception:
             self._stop_sensing()
@@ -165,9 +165,13 @@ class PerceptionNode(RobustLifecycleNode):
         self._stop_sensing()
         super().destroy_node()
 
-    def _create_steady_timer(self, parameter: str, callback: Callable[[], None]) -> Timer:
+    def _create_steady_timer(self, parameter: str, callback: Callable[[], None]) -> None:
         """A timer that goes on when /clock stands still: waits and diagnostics are about real time."""
-        return self.create_timer(self._value(parameter), callback, clock=self._steady)
+        self._paced[parameter] = self.create_timer(self._value(parameter), callback, clock=self._steady)
+
+    def _end_timer(self, parameter: str) -> None:
+        if parameter in self._paced:
+            self.destroy_timer(self._paced.pop(parameter))
 
     def _load(self, name: str, deployment: DeploymentConfig) -> Pipeline:
         """The model of a folder, or one with random weights for `untrained:PRESET`."""
@@ -181,9 +185,7 @@ class PerceptionNode(RobustLifecycleNode):
             return Pipeline(folder, deployment, *hardware, make_synchronizer)
 
     def _stop_sensing(self) -> None:
-        if self._poll_timer is not None:
-            self.destroy_timer(self._poll_timer)
-            self._poll_timer = None
+        self._end_timer("poll_period_s")
         if self._intake is not None:
             self._intake.close()
             self._intake = None
@@ -196,7 +198,7 @@ class PerceptionNode(RobustLifecycleNode):
     def _release(self) -> None:
         if self._pipeline is None:
             return
-        self.destroy_timer(self._diagnostics_timer)
+        self._end_timer("diagnostics_period_s")
         self._budget_input.destroy()
         self._views.destroy()
         for publisher in (self._pose, self._classification, self._allocation, self._age, self._diagnostics):
@@ -232,6 +234,11 @@ class PerceptionNode(RobustLifecycleNode):
         return [self.get_parameter(spec.name) for spec in parameters.PARAMETERS]
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
+        for parameter in changes:
+            timer = self._paced.get(parameter.name)
+            if timer is not None:
+                timer.timer_period_ns = round(parameter.value * 1e9)
+                timer.reset()
         if self._deployment is not None and {p.name for p in changes} & {"budget_limit", "budget_unit"}:
             with self._budget_lock:
                 self._budgets.default = self._default_budget()

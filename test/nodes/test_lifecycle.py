@@ -6,11 +6,13 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 from rclpy.parameter import Parameter
 
+from admn_ros.inference.pipeline import Pipeline
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import parameters, qos
 
@@ -39,19 +41,23 @@ def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_rig, mod
     assert rig.transition(CONFIGURE)
 
 
-def test_repeated_cycles_leave_no_threads_and_no_entities(make_rig, model_folder, sensors_file):
+def test_twenty_cycles_leave_nothing_behind(make_rig, model_folder, sensors_file):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
 
-    def cycle() -> tuple[int, int, int, int]:
+    def cycle() -> tuple[int, ...]:
         for number in (CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP):
             assert rig.transition(number)
         gc.collect()
         node = rig.node
+        pipelines = sum(type(thing) is Pipeline for thing in gc.get_objects())
         return (threading.active_count(), len(list(node.subscriptions)), len(list(node.publishers)),
-                len(list(node.timers)))
+                len(list(node.timers)), len(list(node.waitables)), len(node._ports._ports), pipelines,
+                len(list(Path("/proc/self/fd").iterdir())))
 
+    cycle()
     first = cycle()
-    assert [cycle() for _ in range(5)] == [first] * 5
+    assert first[-2] == 0, "no model is left in memory"
+    assert [cycle() for _ in range(18)] == [first] * 18
 
 
 @pytest.mark.parametrize(("broken", "says"), [
@@ -109,6 +115,7 @@ def test_parameters_are_described_and_checked(rig):
         assert not result.successful
         return result.reason
 
+    assert rig.node.describe_parameter("autostart").read_only and refused("autostart", False)
     assert "only while unconfigured" in refused("model", "elsewhere")
     assert "allowed: layers, gflops" in refused("budget_unit", "furlongs")
     assert refused("budget_limit", -5.0)
@@ -124,6 +131,17 @@ def test_the_default_budget_can_change_while_running(rig):
     assert allocation.requested_limit == 3.0 and allocation.source == "parameter"
     assert rig.node.set_parameters([Parameter("budget_limit", value=-1.0)])[0].successful
     assert rig.frame().source == "deployment file"
+
+
+def test_periods_can_change_while_running(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=60.0)
+    assert rig.connected()
+    assert rig.wait(lambda: rig.driver.count_publishers("/diagnostics"))
+    assert rig.node.set_parameters([Parameter("diagnostics_period_s", value=0.1)])[0].successful
+    assert rig.wait(lambda: len(rig.diagnostics) >= 3)
+    assert rig.node.set_parameters([Parameter("poll_period_s", value=0.5)])[0].successful
+    assert rig.node._paced["poll_period_s"].timer_period_ns == 500_000_000
+    rig.frame()
 
 
 @pytest.mark.parametrize("profile", [qos.STATE, qos.RESULT_OUT], ids=["latched", "volatile"])

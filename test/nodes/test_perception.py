@@ -216,3 +216,26 @@ def test_diagnostics_say_what_an_operator_needs(rig):
     values = {v.key: v.value for v in rig.status("budget").values}
     assert values["requested"] == "8 layers" and values["violations"] == "0"
     assert rig.wait(lambda: rig.frame() and rig.status("input left/radar").level == b"\x00")
+
+
+def test_a_frame_that_fails_is_reported_counted_logged_once_per_cause_and_survived(rig, capfd):
+    settle(rig)
+    pipeline, sound = rig.node._pipeline, rig.node._pipeline.process
+    causes = {}
+
+    def process(frame, *rest):
+        if frame.stamp_ns in causes:
+            raise causes[frame.stamp_ns]
+        return sound(frame, *rest)
+
+    pipeline.process = process
+    for k, error in enumerate([ValueError("a hole"), ValueError("a hole"), KeyError("a cable"), ValueError("a hole")]):
+        causes[rig.now_ns + 60_000_000] = error
+        failed = rig.frame()
+        assert failed.reason == LayerAllocation.REASON_FAILED and "a " in failed.reason_text
+        assert failed.spent == 0.0 and layers(failed) == 0 and rig.wait(lambda: rig.node._log.failures == k + 1)  # noqa: B023
+    assert rig.frame().reason == LayerAllocation.REASON_ALLOCATED
+    said = [line for line in capfd.readouterr().err.splitlines() if "frame lost" in line]
+    assert len(said) == 2 and "ValueError: a hole" in said[0] and "KeyError" in said[1]
+    assert rig.wait(lambda: rig.frame() and rig.status("inference").message.startswith("4 frames failed"))
+    assert rig.status("inference").level == b"\x01"
