@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from lifecycle_msgs.srv import GetState
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.task import Future
 
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
@@ -82,12 +84,22 @@ class Listener(Node):
             self.create_subscription(LayerAllocation, f"{TARGET}/allocation", self._on_allocation, qos.RESULT_OUT),
         ]
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
+        self._state = self.create_client(GetState, f"{TARGET}/get_state")
+        self._answer: Future | None = None
         self._budget = self.create_publisher(ComputeBudget, f"{TARGET}/budget", qos.RESULT_OUT)
 
     @property
     def connected(self) -> bool:
         """Whether the perception node is there."""
         return all(s.get_publisher_count() for s in self._outputs) and self._budget.get_subscription_count() > 0
+
+    @property
+    def refused_to_start(self) -> bool:
+        """Whether the perception node answers, and says that it is not configured."""
+        if self._answer is None and self._state.service_is_ready():
+            self._answer = self._state.call_async(GetState.Request())
+        return bool(self._answer is not None and self._answer.done()
+                    and self._answer.result().current_state.label == "unconfigured")
 
     @property
     def last(self) -> Seen | None:
@@ -183,10 +195,11 @@ class Bench:
     def start_perception(self) -> None:
         """Start it (again) and wait until it is connected."""
         self._perception = process = NodeProcess("perception", **self._parameters)
-        self.wait(lambda: self.listener.connected or not process.running, START_TIMEOUT_S)
+        self.wait(lambda: self.listener.connected or self.listener.refused_to_start or not process.running,
+                  START_TIMEOUT_S)
         if not self.listener.connected:
             code = process.stop()
-            raise RuntimeError(f"the perception node did not come up (exit code {code}); its own messages are above")
+            raise RuntimeError(f"the perception node did not start (exit code {code}); its own messages are above")
 
     def wait(self, condition: Callable[[], object], timeout_s: float) -> bool:
         """Wait for something that another thread or process brings about; False when that took too long."""

@@ -70,7 +70,7 @@ def test_a_recording_becomes_streams_at_its_own_rates(bag, sensors_file):
 def test_a_recording_of_something_else_is_refused(bag, sensors_file):
     text = sensors_file.read_text().replace("/left/", "/attic/")
     sensors_file.write_text(text)
-    with pytest.raises(InputError, match="allowed: some of .*/attic/rgb"):
+    with pytest.raises(InputError, match=r"allowed: some of .*/attic/rgb"):
         recorded(load_config(DeploymentConfig, sensors_file), bag)
 
 
@@ -129,3 +129,10 @@ def test_added_latency_is_what_neither_waiting_nor_inference_took(sensors_file, 
     assert parts["inference"]["p50_ms"] > 0 and parts["end_to_end"]["p50_ms"] > parts["inference"]["p50_ms"]
     assert 0 < parts["added"]["p50_ms"] < parts["end_to_end"]["p95_ms"]
     assert "added by ROS" in capsys.readouterr().out
+
+
+@pytest.mark.timeout(600)
+def test_a_node_that_cannot_start_ends_the_benchmark(capfd):
+    assert latency_benchmark.main(["--model", "nowhere/at/all"]) == 2
+    said = capfd.readouterr().err
+    assert "the perception node did not start" in said and "nowhere/at/all" in said
