@@ -25,7 +25,7 @@ from admn_ros.model.presets import preset
 from admn_ros.nodes.bench import Bench
 from admn_ros.nodes.fault_rows import Injector, Limits, Row
 from admn_ros.nodes.fault_system import SystemFaults
-from admn_ros.nodes.feed import Feed, made_up
+from admn_ros.nodes.feed import PLAIN, Feed, made_up
 from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import machine
 from admn_ros.nodes.readings import Sizes, image_size
@@ -85,6 +85,10 @@ def inject(options: argparse.Namespace) -> Iterator[Row]:
         RuntimeError: the perception node did not come up.
     """
     deployment = load_config(DeploymentConfig, resolve(options.sensors, "config", ".yaml"))
+    odd = [f"{key} ({kind})" for key, entry in deployment.inputs.items()
+           if (kind := entry.kind_of(key.modality)) not in PLAIN]
+    if odd:
+        raise InputError("sensors", ", ".join(odd), f"inputs of type {' and '.join(PLAIN)}, to be broken in every way")
     model = resolve(options.model, "models")
     layers = _layers(str(model))
     sizes = Sizes(options.images, options.images)

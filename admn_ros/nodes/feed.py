@@ -35,6 +35,7 @@ from admn_ros.sample import Modality, SensorKey
 
 POOL = 4  # made-up readings of a modality, sent in turn
 BEHIND_S = 0.5  # a sender that is later than this leaves measurements out
+PLAIN = ("image", "audio_frame")
 TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage,
          "admn_ros/msg/AudioFrame": AudioFrame}
 
@@ -161,15 +162,22 @@ def restamped(message: bytes, stamp_ns: int) -> bytes:
 
 def made_up(deployment: DeploymentConfig, sizes: readings.Sizes, seed: int = 0,
             rates_hz: Mapping[Modality, float] = readings.RATES_HZ) -> list[Stream]:
-    """A stream of made-up readings for each input."""
+    """A stream of made-up readings for each input.
+
+    Raises:
+        InputError: an input of a type that is not made up.
+    """
     rng = np.random.default_rng(seed)
     pools = {m: [readings.sound(m, sizes, rng) for _ in range(POOL)] for m in
              dict.fromkeys(k.modality for k in deployment.inputs)}
     streams = []
     for key, entry in deployment.inputs.items():
-        pool = pools[key.modality]
-        if entry.compressed:
+        pool, kind = pools[key.modality], entry.kind_of(key.modality)
+        if kind == "compressed_image" and key.modality is Modality.RGB:
             pool = [readings.compressed(message) for message in pool]
+        elif kind not in PLAIN:
+            raise InputError(f"sensors.{key.node}.{key.modality}.type", kind,
+                             f"{', '.join(PLAIN)}, and compressed_image of rgb, when readings are made up")
         streams.append(Stream(key, entry.topic, type(pool[0]), rates_hz[key.modality],
                               [serialize_message(message) for message in pool]))
     return streams

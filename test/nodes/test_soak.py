@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sensor_msgs.msg import CompressedImage
 
-from admn_ros.config import load_config
+from admn_ros.config import load_config, parse_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.nodes import latency_benchmark, soak
@@ -81,6 +83,16 @@ def test_made_up_sensors_are_those_of_the_deployment(sensors_file):
     first = next(s for s in streams if s.topic == "/left/rgb")
     rgb = typestore().deserialize_cdr(first.messages[0], make.IMAGE)
     assert (rgb.height, rgb.width, rgb.encoding) == (48, 64, "rgb8")
+
+
+def test_an_input_that_cannot_be_made_up_is_refused(sensors_file):
+    raw = yaml.safe_load(sensors_file.read_text())
+    raw["sensors"]["left"]["rgb"]["type"] = "compressed_image"
+    streams = made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes(rgb=(48, 64)))
+    assert next(s for s in streams if s.topic == "/left/rgb").kind is CompressedImage
+    raw["sensors"]["left"]["radar"]["type"] = "point_cloud"
+    with pytest.raises(InputError, match="left.radar.type: found point_cloud"):
+        made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes())
 
 
 def span(t_s: float, own_mib: float) -> Span:
