@@ -91,7 +91,7 @@ def test_an_input_that_cannot_be_made_up_is_refused(sensors_file):
     streams = made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes(rgb=(48, 64)))
     assert next(s for s in streams if s.topic == "/left/rgb").kind is CompressedImage
     raw["sensors"]["left"]["radar"]["type"] = "point_cloud"
-    with pytest.raises(InputError, match="left.radar.type: found point_cloud"):
+    with pytest.raises(InputError, match=r"left\.radar\.type: found point_cloud"):
         made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes())
 
 
