@@ -67,8 +67,8 @@ def _convert_bag(options: argparse.Namespace) -> None:
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))
     for line in (line for bag in found["bags"] for line in _bag_lines(bag)):
         print(f"  {line}")
-    print("  sensor nodes: " + ("where TF has them" if found["why_no_poses"] is None else
-                                f"where the model has them ({found['why_no_poses']})"))
+    why = found["why_no_poses"]
+    print("  poses of the sensor nodes: " + ("from TF" if why is None else f"none, so the model's own hold ({why})"))
 
 
 def _bag_lines(bag: Mapping[str, Any]) -> Iterable[str]:

@@ -36,7 +36,8 @@ def sensor_poses(bag: BagReader, maker: FrameMaker, frame_id: str) -> tuple[dict
         camera = _camera(bag, maker, node)
         base = next((name for name in (b.format(node=node) for b in BASES) if name in tree.frames), None)
         if base is None and camera not in tree.frames:
-            return None, f"TF has neither {', '.join(b.format(node=node) for b in BASES)} nor a camera of {node}"
+            wanted = [*(b.format(node=node) for b in BASES), *([camera] if camera else [])]
+            return None, f"TF has none of {', '.join(wanted)}"
         try:
             poses[node] = _pose(tree, base, camera if camera in tree.frames else None, frame_id)
         except InputError as error:
