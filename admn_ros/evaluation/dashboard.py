@@ -26,7 +26,7 @@ LEVELS = {0: ("OK", GOOD), 1: ("WARN", WARN), 2: ("ERROR", ALERT), 3: ("STALE", 
 SHORT_UNITS = {"layers": "", "gflops": " GFLOP", "milliseconds": " ms", "joules": " J", "watts": " W"}
 QUIET_S = 2.0
 """Without a frame for so long, the node counts as silent."""
-HISTORY = 48
+HISTORY = 40
 MOST_PROBLEMS = 8
 _STEPS = "▁▂▃▄▅▆▇█"
 _BAR = 48
@@ -130,6 +130,7 @@ class Dashboard:
                 cells.append("■ " if layer in active else "□ ", colour if layer in active else "#4a535f")
             past = [r.modalities[name].layers / max(1, m.layers_total) for r in self.records[-HISTORY:]
                     if name in r.modalities]
+            cells.rstrip()
             table.add_row(Text(f"{name:6}", f"bold {colour}"), _inputs(m), _quality(m.qoi, colour), cells,
                           Text(f"{m.layers:2d}/{m.layers_total}", "bold"), Text(_curve(past), colour))
         return table

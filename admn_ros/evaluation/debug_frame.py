@@ -58,7 +58,11 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
             history.note(estimate)
             if since_s >= at:
                 view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
-                _write(png, picture.draw(view))
+                pixels = picture.draw(view)
+                for key in deployment.inputs:  # noisy: without their last bits the file is half as large
+                    thumbnail = picture.thumbnail(key).of(pixels)
+                    thumbnail[:] = thumbnail & 0xF0 | 0x08
+                _write(png, pixels)
                 return view
     raise InputError(str(bag), f"no frame from {at:.2f} s on", "an instant with messages after it")
 
@@ -70,8 +74,7 @@ def _ignore(topic: str, message: Any, now_s: float) -> None:
 def _write(png: Path, pixels: Any) -> None:
     if png.suffix.lower() != ".png":
         raise InputError(str(png), repr(png.suffix), "a file with the ending .png")
-    # Thumbnails are noisy: without their last bits the file is half as large and looks the same.
-    ok, data = cv2.imencode(".png", (pixels & 0xF0 | 0x08)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    ok, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
     try:
         png.parent.mkdir(parents=True, exist_ok=True)
         png.write_bytes(data.tobytes() if ok else b"")
