@@ -140,12 +140,24 @@ class BudgetConfig(Strict):
     unit: BudgetUnit = "layers"
 
 
+class NodeFrames(Strict):
+    """TF frames of a sensor node, from which its pose is taken instead of from the model's file.
+
+    base: x ahead, y left, z up (REP-103).
+    camera: an optical frame (z ahead, REP-103): the tilt is its. Null: the tilt is that of base.
+    """
+
+    base: str = Field(min_length=1)
+    camera: Annotated[str, Field(min_length=1)] | None = None
+
+
 class DeploymentConfig(Strict):
-    """A deployment file (`config/*.yaml`): sensor nodes and topics, synchronization, default budget."""
+    """A deployment file (`config/*.yaml`): sensor nodes and topics, synchronization, default budget, TF frames."""
 
     sensors: dict[Name, dict[Modality, InputTopic]] = Field(min_length=1)
     sync: SyncConfig = SyncConfig()
     budget: BudgetConfig = BudgetConfig()
+    frames: dict[Name, NodeFrames] = Field(default={})
 
     @field_validator("sensors")
     @classmethod

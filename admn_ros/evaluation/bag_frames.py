@@ -12,6 +12,7 @@ from admn_ros.errors import InputError
 from admn_ros.inference.frame_maker import FrameMaker, InputHealth
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import SensorFrame, SensorKey
+from admn_ros.sensing.placement import TRANSFORM_TOPICS
 
 NODE = "/admn"
 """Name of the perception node, for topics of its own (`~/...`)."""
@@ -70,8 +71,9 @@ def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey
     """
     maker.restart()
     maker.health.update({key: InputHealth() for key in maker.inputs})
+    placing = [t for t in TRANSFORM_TOPICS if t in bag.topics] if maker.placement is not None else []
     now_s = -math.inf
-    for topic, stamp_ns, raw in bag.raw([*inputs, *others]):
+    for topic, stamp_ns, raw in bag.raw([*inputs, *others, *placing]):
         arrived_s = max(now_s, stamp_ns * 1e-9)
         idle_at_s = min(arrived_s, now_s + IDLE_S)
         while now_s + POLL_S < idle_at_s and now_s > -math.inf:
@@ -80,6 +82,8 @@ def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey
         now_s = arrived_s
         if topic in inputs:
             yield from _at(_receive(bag, maker, inputs[topic], topic, raw, now_s), now_s)
+        elif topic in placing and maker.placement is not None:
+            maker.placement.add(bag.deserialize(topic, raw))
         else:
             _overhear(bag, topic, raw, now_s, hear)
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):

@@ -17,6 +17,7 @@ from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow
 from admn_ros.sensing.decode import stamp_ns
 from admn_ros.sensing.messages import decode_picture, decode_sound
+from admn_ros.sensing.placement import Placement
 from admn_ros.sensing.preprocess import Preprocessor
 from admn_ros.sensing.synchronizer import MakeSynchronizer, holding
 
@@ -53,19 +54,25 @@ class FrameMaker:
         config: the model that the frames are for; it says how long and how fast its sound is.
 
         Raises:
-            ConfigError: the deployment has an input that the model does not know, or a policy that cannot be had.
+            ConfigError: the deployment has an input or a frame that the model does not know, or a policy that cannot
+                be had.
         """
         Preprocessor(config).check_inputs(list(deployment.inputs))
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
         self.silent_s = deployment.sync.silent_s
         self._sync, self._make_synchronizer = deployment.sync, make_synchronizer
+        self._config, self._frames = config, deployment.frames
         audio = config.modalities.get(Modality.AUDIO)
         self.sound = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
         self.restart()
 
     def restart(self) -> None:
-        """Forget every reading. What was gathered before a pause belongs to no frame after it."""
+        """Forget every reading. What was gathered before a pause belongs to no frame after it.
+
+        Sensor nodes stand where the model's file says until TF says else.
+        """
+        self.placement = Placement(self._config, self._frames) if self._frames else None
         self.synchronizer = self._make_synchronizer(self._sync, list(self.inputs))
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}

@@ -6,6 +6,7 @@ The node and offline evaluation both run this, so that a recording gives the sam
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from admn_ros.budget.budget import Budget
@@ -48,4 +49,5 @@ class Pipeline(FrameMaker):
 
     def prepare(self, frame: SensorFrame) -> MultimodalSample:
         """A frame as the network sees it."""
-        return self._preprocess(frame)
+        sample = self._preprocess(frame)
+        return sample if self.placement is None else replace(sample, poses=self.placement.tensor)

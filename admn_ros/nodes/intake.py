@@ -18,6 +18,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.ports import Ports
 from admn_ros.sample import SensorFrame, SensorKey
+from admn_ros.sensing.placement import TRANSFORM_TOPICS, TRANSFORMS
 
 
 def message_class(key: SensorKey, entry: InputTopic) -> type:
@@ -32,6 +33,15 @@ def message_class(key: SensorKey, entry: InputTopic) -> type:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"sensors.{key.node}.{key.modality}.type", f"{entry.type}, but there is no {package}/{name}",
                           f"a type whose package is installed (ROS package {package})") from error
+
+
+def transform_class() -> type | None:
+    """tf2_msgs/TFMessage, or None where the package is not installed."""
+    package, _, name = TRANSFORMS.split("/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except ImportError:
+        return None
 
 
 class Intake:
@@ -54,10 +64,13 @@ class Intake:
         self._clock, self._deliver = clock, deliver
         self._last_arrival_s = 0.0
         self._resets = 0
+        self._placed: set[str] = set()
         self._subscriptions: list[Subscription] = []
         try:
             for key, entry in pipeline.inputs.items():
                 self._subscriptions.append(self._subscribe(key, entry))
+            if pipeline.placement is not None:
+                self._follow_transforms()
         except Exception:
             self.close()
             raise
@@ -73,6 +86,25 @@ class Intake:
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> Subscription:
         return self._ports.subscribe(message_class(key, entry), entry.topic, partial(self._receive, key), qos.SENSOR_IN)
+
+    def _follow_transforms(self) -> None:
+        kind = transform_class()
+        if kind is None:
+            self._node.get_logger().warning(
+                "frames: found no package tf2_msgs here; the sensor nodes stand where the model's file says", once=True)
+            return
+        for topic, profile in zip(TRANSFORM_TOPICS, (qos.STATIC_TRANSFORMS_IN, qos.TRANSFORMS_IN), strict=True):
+            self._subscriptions.append(self._ports.subscribe(kind, topic, self._place, profile))
+
+    def _place(self, message: object) -> None:
+        for name in self._pipeline.placement.add(message):
+            if name in self._placed:
+                continue
+            self._placed.add(name)
+            pose = self._pipeline.placement.poses[name]
+            self._node.get_logger().info(
+                f"{name} stands at {pose.x_m:.2f} {pose.y_m:.2f} {pose.z_m:.2f} m, yaw {pose.yaw_rad:.2f} rad, tilt "
+                f"{pose.tilt_rad:.2f} rad, by TF")
 
     def _receive(self, key: SensorKey, message: object) -> None:
         arrived_s = time.monotonic()

@@ -17,6 +17,12 @@ RESULT_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 VIEW_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """For pictures and markers, of which only the newest is worth anything."""
 
+TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+"""For /tf, as tf2 listens to it."""
+
+STATIC_TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+"""For /tf_static, as tf2 listens to it."""
+
 COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """For commands such as budgets, from publishers of any durability."""
 

@@ -17,8 +17,9 @@ from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
 from admn_ros.errors import InputError
 from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
 from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bags import BagReader, BagWriter
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.radar_raster import heatmap_of_points
 
@@ -100,6 +101,31 @@ def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelCon
     np.testing.assert_array_equal(readings["node2/radar"], heatmap_of_points(left, RadarGrid(rows=100)))
     assert readings["node1/audio"].shape[1] == 2
     np.testing.assert_array_equal(readings["node1/audio"][-1066:], 0.25)
+
+
+def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
+    model = preset("gdtm-room")
+    places = parse_config(DeploymentConfig, {
+        "sensors": {"node1": {"rgb": {"topic": "/rgb"}}}, "frames": {"node1": {"base": "stand"}}}, "places")
+    maker = FrameMaker(model, places)
+    image, turned = np.zeros((8, 8, 3), np.uint8), (0.0, 0.0, 1.0, 0.0)
+    with BagWriter(tmp_path / "drive") as writer:
+        for k, x in enumerate((1.0, 1.0, 2.0)):
+            stamp_ns = START_NS + k * 66_000_000
+            if k != 1:
+                writer.write("/tf", make.TF, make.static_transforms(
+                    [make.Transform("map", "stand", (x, 0.0, 0.5), turned)], stamp_ns), stamp_ns)
+            writer.write("/rgb", make.IMAGE, make.rgb_image(image, stamp_ns + 1000, "rgb"), stamp_ns + 1000)
+    for _ in range(2):  # each reading begins where the model's file says
+        seen = []
+        with BagReader(tmp_path / "drive") as reader:
+            inputs, _ = bag_inputs(reader, maker)
+            for _frame, _ in bag_frames(reader, maker, inputs, [], lambda *_: None, 0.1):
+                seen.append(maker.placement.poses["node1"].x_m)
+        assert seen == [1.0, 1.0, 2.0]
+        assert abs(maker.placement.poses["node1"].yaw_rad) == pytest.approx(np.pi)
+        maker.restart()
+        assert maker.placement.poses == model.node_poses
 
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
 
 from admn_ros.config import BackboneConfig, FusionConfig, load_config
@@ -17,7 +18,9 @@ from admn_ros.deployment import DeploymentConfig, RadarGrid
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.msg import AudioFrame, ModalityAllocation
+from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
+from admn_ros.nodes.intake import transform_class
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode import decode_rgb
@@ -116,6 +119,35 @@ def test_a_type_whose_package_is_not_installed_fails_configuration_and_names_it(
     assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
     said = capfd.readouterr().err
     assert f"sensors.left.{modality}.type: found {kind}" in said and f"ROS package {package}" in said
+
+
+def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_path, capfd):
+    config = preset("gdtm-room")
+    narrow = NARROW.model_copy(update={"points": 4})
+    rgb = config.modalities[Modality.RGB].model_copy(update={"backbone": narrow, "adapter_hidden": 16})
+    qoi = config.qoi.model_copy(update={"size": 32, "dim": 16, "depth": 1, "heads": 2})
+    create_random_model(config.model_copy(update={
+        "modalities": {Modality.RGB: rgb}, "fusion": FusionConfig(dim=16, depth=1, heads=2), "qoi": qoi,
+        "sensor_nodes": ("left",), "node_poses": {"left": config.node_poses["node1"]}}), tmp_path / "m", seed=0)
+    rig = make_rig(model=str(tmp_path / "m"), autostart=True, sensors=deploy(
+        {"rgb": {"topic": "/rgb"}}, frames={"left": {"base": "left_base"}}))
+    camera = rig.driver.create_publisher(Image, "/rgb", 5)
+    kind = transform_class()
+    if kind is not None:
+        publisher = rig.driver.create_publisher(kind, "/tf_static", qos.STATE)
+        transform = TransformStamped(header=header(1, "map"), child_frame_id="left_base")
+        transform.transform.translation.x, transform.transform.rotation.w = 1.5, 1.0
+        publisher.publish(kind(transforms=[transform]))
+        assert rig.wait(lambda: rig.node._pipeline.placement.poses["left"].x_m == 1.5)
+    assert rig.wait(camera.get_subscription_count)
+    camera.publish(packed(Image, 10**9, encoding="rgb8", height=24, width=32, step=96, data=bytes(24 * 96)))
+    assert rig.wait(lambda: rig.allocation_of(10**9)) and rig.wait(lambda: rig.poses)
+    said = capfd.readouterr().err
+    if kind is None:
+        assert said.count("no package tf2_msgs") == 1
+        assert rig.node._pipeline.placement.poses["left"] == config.node_poses["node1"]
+    else:
+        assert "left stands at 1.50" in said
 
 
 @pytest.mark.parametrize("name", ["mmfi", "ave"])
