@@ -10,7 +10,18 @@ import pytest
 import yaml
 
 from admn_ros.config import DepthInput, ModelConfig, dump_config, load_config, parse_config
-from admn_ros.deployment import DeploymentConfig, SyncConfig
+from admn_ros.deployment import (
+    INPUT_TYPES,
+    MESSAGE_TYPES,
+    BudgetConfig,
+    DeploymentConfig,
+    InputTopic,
+    NodeFrames,
+    RadarGrid,
+    SoundFormat,
+    SyncConfig,
+    SyncModality,
+)
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
@@ -128,3 +139,34 @@ def test_every_field_of_every_message_is_described():
                 described = True
             else:
                 assert described, f"{path.name}: {stripped} has no comment"
+
+
+SECTIONS = {"sensors.NODE.MODALITY": InputTopic, "sensors.NODE.radar.grid": RadarGrid,
+            "sensors.NODE.audio.sound": SoundFormat, "sync": SyncConfig, "sync.modalities.MODALITY": SyncModality,
+            "budget": BudgetConfig, "frames.NODE": NodeFrames}
+DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
+
+
+@pytest.mark.parametrize("section", list(SECTIONS))
+def test_every_key_of_a_deployment_is_documented_with_its_default(section):
+    body = DOCUMENT.split(f"## `{section}`\n")[1].split("\n## ")[0]
+    rows = {r[0]: r[1] for r in re.findall(r"^\| `(\w+)` \| ([^|]*?) ?\|", body, flags=re.M)}
+    fields = SECTIONS[section].model_fields
+    assert set(fields) <= set(rows)
+    for name, field in fields.items():
+        if field.is_required() or name == "modalities":
+            assert not rows[name], name
+            continue
+        default = field.get_default()
+        written = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+        assert rows[name] == (written if isinstance(written, str) else yaml.safe_dump(written).split("\n")[0]), name
+
+
+def test_the_documented_example_and_types_are_real():
+    example = yaml.safe_load(re.findall(r"```yaml\n(.*?)```", DOCUMENT, flags=re.S)[0])
+    deployment = parse_config(DeploymentConfig, example, "docs/deployment.md")
+    assert set(example) == set(DeploymentConfig.model_fields) and len(deployment.inputs) == 4
+    for modality, types in INPUT_TYPES.items():
+        part = re.search(rf"^\| {modality} \| `{types[0]}`.*?(?=^\| \w|^$)", DOCUMENT, flags=re.M | re.S).group(0)
+        found = re.findall(r"\| `(\w+)` \| `(\w+/\w+)`", part)
+        assert [(t, MESSAGE_TYPES[t].replace("/msg", "")) for t in types] == found
