@@ -52,8 +52,9 @@ def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Sampl
 
     Raises:
         ConfigError: no folder is named.
-        InputError: a dataset cannot be read, or is empty.
+        InputError: a dataset cannot be read, is empty, or has other classes than the model.
     """
+    _check_classes(data, model)
     train, validation = limited_source(data, data.train), limited_source(data, data.validation)
     preset = _preset(data, model, train)
     # What training keeps comes off the whole; the validation split is small and worth keeping whole.
@@ -63,6 +64,14 @@ def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Sampl
                     draws=data.draws, cache_mb=data.cache_mb - kept_mb, workers=data.workers),
             Samples(validation, model, preset, seed=derive(seed, VALIDATION), draws=1, cache_mb=kept_mb,
                     workers=data.workers))
+
+
+def _check_classes(data: DataConfig, model: ModelConfig) -> None:
+    """Numbers of classes mean nothing to a model with other ones, or with the same in another order."""
+    source = open_source(data, data.train)
+    if isinstance(source, SimulatedDataset) and tuple(source.classes) != model.classes:
+        raise InputError(f"{data.folder}: classes", ", ".join(source.classes),
+                         f"{', '.join(model.classes)}, the model's")
 
 
 def limited_source(data: DataConfig, split: str) -> SampleSource:

@@ -120,6 +120,12 @@ def test_bad_places(dataset: Path, model: ModelConfig) -> None:
         open_samples(DataConfig(folder=str(dataset), train="training"), model, 0)
 
 
+def test_a_dataset_with_other_classes_is_refused(dataset: Path, model: ModelConfig) -> None:
+    other = model.model_copy(update={"classes": tuple(reversed(model.classes))})
+    with pytest.raises(InputError, match="classes: found red_car, green_car, none; allowed: none, green_car, red_car"):
+        open_samples(DataConfig(folder=str(dataset)), other, 0)
+
+
 def test_epochs_without_corruption_know_where_the_sensor_nodes_stood(dataset: Path, model: ModelConfig) -> None:
     clean, corrupted = (next(samples(dataset, model, clean_epochs=1).batches(e, 3, shuffle=False)) for e in (0, 1))
     assert clean.samples.poses is not None and corrupted.samples.poses is not None
