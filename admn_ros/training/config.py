@@ -28,8 +28,8 @@ Mode = Literal["supervised", "autoencoder", "task", "universal"]
 class DataConfig(Strict):
     """Samples and what is done to them.
 
-    source: which reader; simulated: a folder of `admn simulate --dataset`; gdtm: a folder with one
-        GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`; image_folder,
+    source: which reader; simulated: a folder of `admn simulate --dataset` or of `admn convert bag`; gdtm: a folder
+        with one GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`; image_folder,
         audio_folder: a folder with a tree of pictures or of WAV files for each split.
     folder: of the dataset; a run can name another.
     train, validation: names of splits.
