@@ -137,11 +137,16 @@ class Dashboard:
 
     def _results(self) -> Group:
         last, latency = self.records[-1], [r.latency_ms for r in self.records]
-        place = Text("no estimate", WARN) if math.isnan(last.position_m[0]) else Text.assemble(
-            ("x ", SOFT), f"{last.position_m[0]:+.2f}", ("  y ", SOFT), f"{last.position_m[1]:+.2f}",
-            ("  ± ", SOFT), f"{self.spread_m:.2f} m",
-            *([] if math.isnan(self.speed_mps) else [("   track ", SOFT), f"{self.speed_mps:.2f} m/s"]),
-            ("   class ", SOFT), self.label or "-")
+        place = Text()
+        if math.isnan(last.position_m[0]):
+            place.append("no estimate", WARN)
+        else:
+            for name, value in (("x ", f"{last.position_m[0]:+.2f}  "), ("y ", f"{last.position_m[1]:+.2f}  "),
+                                ("± ", f"{self.spread_m:.2f} m")):
+                place.append(name, SOFT).append(value)
+            if not math.isnan(self.speed_mps):
+                place.append("   track ", SOFT).append(f"{self.speed_mps:.2f} m/s")
+            place.append("   class ", SOFT).append(self.label or "-")
         recent = latency[-HISTORY:]
         times = Text.assemble(
             (f"{latency[-1]:.0f} ms", "bold"), (f"   p50 {np.quantile(latency, 0.5):.0f}"
