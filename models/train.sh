@@ -5,7 +5,8 @@
 #   models/train.sh WORK          what made models/gdtm
 #   models/train.sh WORK quick    every stage in minutes, the optional ones too: to see that all of it runs
 #
-# Folders: WORK/room (data), pretrained, network, controller (runs; controller/model is the result), figures.
+# Folders: WORK/room (data), pretrained, network_first, network, autoencoder, controller (runs), figures.
+# The result is WORK/controller/model.
 # How long each stage took is added to WORK/times.txt.
 set -euo pipefail
 
@@ -26,13 +27,14 @@ stage() {  # NAME COMMAND...
 train() {  # STAGE CONFIG OUT OPTIONS...
     local what=$1 config=$2 out=$3
     shift 3
-    stage "$what" "$ADMN" train "$what" --config "config/train/$config" --data "$WORK/room" --out "$WORK/$out" --resume "$@"
+    stage "$what, $config," "$ADMN" train "$what" --config "config/train/$config" --data "$WORK/room" --out "$WORK/$out" --resume "$@"
 }
 
 case $KIND in
 shipped)
     stage data "$ADMN" simulate --frames 9000 --room-frames 20 --seed 22 --dataset "$WORK/room"
-    train finetune room.yaml network
+    train finetune room.yaml network_first
+    train finetune room_class.yaml network --model "$WORK/network_first/model"
     train controller room_controller.yaml controller --model "$WORK/network/model"
     limit=400
     ;;
