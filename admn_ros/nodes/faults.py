@@ -175,9 +175,9 @@ def _page(options: argparse.Namespace, table: str) -> str:
     return (f"# Faults\n\n`ros2 run admn_ros faults --out DIR`: model `{options.model}`, sensors `{options.sensors}`; "
             f"{about['processors']} processors, load {about['load'][1]} (5 min).\n\n"
             "Frames in: measurements of the leading camera. Frames out: frames that the node reported. Noticed: from "
-            "the fault until the output told of it. Recovered: from the end of the fault until the input was used "
-            "from all its sensor nodes again. Violations: frames that spent more than their budget, which changes "
-            "all the time.\n\n" + table + "\n")
+            "the fault until the output told of it. Recovered: from the end of the fault until a frame of "
+            "afterwards had the input from all its sensor nodes. Violations: frames that spent more than their budget, "
+            "which changes all the time.\n\n" + table + "\n")
 
 
 if __name__ == "__main__":
