@@ -11,7 +11,7 @@ from admn_ros.evaluation.report_allocation import allocation, controller_view
 from admn_ros.evaluation.report_context import read_context
 from admn_ros.evaluation.report_curves import error_against_budget, error_distribution, latency_and_operations
 from admn_ros.evaluation.report_data import read_evaluation
-from admn_ros.evaluation.report_drawing import write_files
+from admn_ros.evaluation.report_drawing import draw, write_files
 from admn_ros.evaluation.report_page import page
 from admn_ros.evaluation.report_timeline import timelines
 from admn_ros.evaluation.results_folder import FIGURES, REPORT, write_text
@@ -33,7 +33,7 @@ def make_report(folder: Path) -> Path:
     context = read_context(folder, evaluation)
     figures = [error_against_budget(evaluation), error_distribution(evaluation), allocation(evaluation),
                controller_view(evaluation), latency_and_operations(evaluation, context)]
-    timeline = timelines(evaluation, context)
+    timeline, shown = timelines(evaluation, context)
     target = folder / FIGURES
     try:
         (folder / REPORT).unlink(missing_ok=True)
@@ -41,7 +41,8 @@ def make_report(folder: Path) -> Path:
         target.mkdir()
     except OSError as error:
         raise InputError(str(folder), error.strerror or "unwritable", "a writable folder with space") from error
-    for figure in (*figures, timeline[0]):
-        write_files(figure, target)
-    write_text(folder / REPORT, page(evaluation, context, folder, figures, timeline))
+    drawn = [(figure, draw(figure)) for figure in (*figures, timeline)]
+    for figure, drawings in drawn:
+        write_files(figure, drawings, target)
+    write_text(folder / REPORT, page(evaluation, context, folder, drawn[:-1], drawn[-1], shown))
     return folder / REPORT

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 BAD = 0.5
 """From this severity on a modality counts as bad."""
 FEWEST_FRAMES = 5
+"""Of fewer bad frames a row would say nothing."""
 MOST_BUDGETS = 3
 MOST_POINTS = 2500
 ROW, GAP = 19, 1.0
@@ -56,7 +57,7 @@ def _rows(evaluation: Evaluation, variant: int) -> list[dict[str, Any]]:
         bad = (columns["severity"] >= BAD) | (columns["nodes"] == 0)
         groups += [(f"{corruption}: {m} bad", bad[:, k]) for k, m in enumerate(evaluation.modalities)]
         for text, rows in groups:
-            if rows.sum() >= FEWEST_FRAMES:
+            if rows.sum() >= FEWEST_FRAMES or rows is every:
                 found.append(_row(evaluation, columns["active"][rows, variant], text))
     return found
 

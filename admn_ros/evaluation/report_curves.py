@@ -220,7 +220,7 @@ def _draw_spread(figure: Figure, rows: list[dict[str, float]], low: str, high: s
     x = [row["layers"] for row in rows]
     axes.fill_between(x, [row[low] for row in rows], [row[high] for row in rows], color=BUDGETS[2], alpha=0.2, lw=0)
     axes.plot(x, [row["median"] for row in rows], "o-", ms=5, lw=1.8, color=INK)
-    axes.set_ylim(0, 1.05 * max(row[high] for row in rows))
-    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1.05 * max(row[high] for row in rows) or 1.0)
+    axes.set_xlim(0, 1.05 * max(x) or 1.0)
     axes.set_xlabel("layers that ran")
     axes.set_ylabel(unit)

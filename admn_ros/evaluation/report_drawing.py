@@ -93,23 +93,36 @@ class ReportFigure:
     absent: str = ""
 
 
-def to_svg(panel: Panel, name: str) -> str:
-    """A panel as an SVG element for a page; its colours are the page's.
+@dataclass(frozen=True)
+class Drawing:
+    """A panel as it was drawn: an SVG element in the colours of the page, and a picture (H, W, 3) in light ones."""
 
-    Args:
-        panel: what to draw.
-        name: unlike that of any other panel of the page: identifiers come from it.
-    """
+    svg: str
+    picture: Pixels
+
+
+def draw(figure: ReportFigure) -> list[Drawing]:
+    """Draw the panels of a figure."""
+    return [_draw(panel, f"{figure.name}-{number}") for number, panel in enumerate(figure.panels)]
+
+
+def _draw(panel: Panel, name: str) -> Drawing:
+    """Identifiers in the SVG come from the name, which no other panel of the page has."""
     import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
+    from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context({**_STYLE, "svg.hashsalt": name}):
+        size = panel.width / UNITS_PER_INCH, panel.height / UNITS_PER_INCH
+        drawn = Figure(size, dpi=PNG_DPI, layout="constrained")
+        panel.draw(drawn)
         text = io.StringIO()
-        _drawn(panel).savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    return themed(_bare(text.getvalue(), panel))
+        drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+        drawn.set_layout_engine("none")  # what is laid out once is the same the second time, and takes half as long
+        return Drawing(themed(_bare(text.getvalue(), panel)), _pixels(drawn))
 
 
-def write_files(figure: ReportFigure, folder: Path) -> None:
-    """Write NAME.json and, if there is something to draw, NAME.png.
+def write_files(figure: ReportFigure, drawings: Sequence[Drawing], folder: Path) -> None:
+    """Write NAME.json and, if there is something drawn, NAME.png.
 
     Raises:
         InputError: the folder cannot be written.
@@ -117,12 +130,13 @@ def write_files(figure: ReportFigure, folder: Path) -> None:
     write_text(folder / f"{figure.name}.json", json.dumps(
         {"figure": figure.title, "reading": figure.reading, "absent": figure.absent or None,
          "numbers": figure.numbers}, indent=1, allow_nan=False) + "\n")
-    if not figure.panels:
+    if not drawings:
         return
     import matplotlib as mpl  # noqa: PLC0415
 
     with mpl.rc_context(_STYLE):
-        pictures = [_pixels(_drawn(panel, titled=True)) for panel in figure.panels]
+        pictures = [_below([_pixels(_title(panel)), drawing.picture])
+                    for panel, drawing in zip(figure.panels, drawings, strict=True)]
         columns = max(1, WIDEST // max(panel.width for panel in figure.panels))
         rows = [_beside(pictures[i:i + columns]) for i in range(0, len(pictures), columns)]
         if figure.keys:
@@ -131,13 +145,12 @@ def write_files(figure: ReportFigure, folder: Path) -> None:
     _write(folder / f"{figure.name}.png", data.tobytes() if ok else b"")
 
 
-def _drawn(panel: Panel, *, titled: bool = False) -> Figure:
+def _title(panel: Panel) -> Figure:
+    """A strip with the title of a panel."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure((panel.width / UNITS_PER_INCH, panel.height / UNITS_PER_INCH), dpi=PNG_DPI, layout="constrained")
-    panel.draw(figure)
-    if titled:
-        figure.suptitle(panel.title, x=0.02, ha="left", fontsize=11, fontweight="bold")
+    figure = Figure((panel.width / UNITS_PER_INCH, 28 / UNITS_PER_INCH), dpi=PNG_DPI)
+    figure.text(6 / panel.width, 0.3, panel.title, fontsize=11, fontweight="bold")
     return figure
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from admn_ros.evaluation.report_context import Context
 from admn_ros.evaluation.report_data import Evaluation, budget_text
-from admn_ros.evaluation.report_drawing import Key, Panel, ReportFigure, to_svg
+from admn_ros.evaluation.report_drawing import Drawing, Key, Panel, ReportFigure
 from admn_ros.evaluation.report_moments import Moment, Stretch
 from admn_ros.evaluation.report_palette import themed
 from admn_ros.evaluation.report_style import STYLE
@@ -37,19 +37,21 @@ _TOP = """<!DOCTYPE html>
 <body>
 """
 
+Drawn = tuple[ReportFigure, Sequence[Drawing]]
 Shown = Sequence[tuple[Stretch, list[Moment]]]
 
 
-def page(evaluation: Evaluation, context: Context, folder: Path, figures: Sequence[ReportFigure],
-         timeline: tuple[ReportFigure, Shown]) -> str:
+def page(evaluation: Evaluation, context: Context, folder: Path, figures: Sequence[Drawn], timeline: Drawn,
+         shown: Shown) -> str:
     """The whole page.
 
     Args:
         evaluation: that is reported.
         context: what was gathered of its recordings.
         folder: of the evaluation, for the pictures.
-        figures: with panels of equal rank, in order; the timeline comes after the third.
-        timeline: its figure and moments.
+        figures: all but the timeline, which comes after the third.
+        timeline: one panel for each stretch.
+        shown: the stretches and their moments.
     """
     name = title(evaluation)
     parts = [_TOP.format(policy=html.escape(POLICY, quote=True), title=html.escape(name), style=STYLE),
@@ -57,8 +59,8 @@ def page(evaluation: Evaluation, context: Context, folder: Path, figures: Sequen
     parts += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(evaluation)]
     parts += [f'<p class="lead">{html.escape(lead(evaluation))}</p>', _tiles(evaluation),
               *(f'<p class="soft">{html.escape(text)}</p>' for text in left_out(evaluation)), "</header>\n<main>"]
-    sections = [_figure(figure) for figure in figures]
-    sections.insert(3, _timeline(evaluation, context, folder, *timeline))
+    sections = [_figure(*drawn) for drawn in figures]
+    sections.insert(3, _timeline(evaluation, context, folder, *timeline, shown))
     parts += sections
     parts += [_section(table.title, f'<p class="reading">{html.escape(table.reading)}</p>{_table(table)}')
               for table in tables(evaluation)]
@@ -85,10 +87,10 @@ def _tiles(evaluation: Evaluation) -> str:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def _figure(figure: ReportFigure) -> str:
-    if not figure.panels:
+def _figure(figure: ReportFigure, drawings: Sequence[Drawing]) -> str:
+    if not drawings:
         return _section(figure.title, f'<p class="reading">{html.escape(figure.absent)}</p>')
-    panels = "\n".join(_panel(panel, f"{figure.name}-{k}") for k, panel in enumerate(figure.panels))
+    panels = "\n".join(_panel(panel, drawing) for panel, drawing in zip(figure.panels, drawings, strict=True))
     return _section(figure.title, f'<figure id="{figure.name}">\n<figcaption class="reading">'
                                   f'{html.escape(figure.reading)}</figcaption>\n<div class="panels'
                                   f'{_grid(figure.panels)}">\n{panels}\n</div>\n{_keys(figure.keys)}</figure>')
@@ -99,10 +101,10 @@ def _grid(panels: Sequence[Panel]) -> str:
     return " wide" if width >= WIDE else " small" if width <= SMALL else ""
 
 
-def _panel(panel: Panel, name: str) -> str:
+def _panel(panel: Panel, drawing: Drawing) -> str:
     scroll = ' tabindex="0"' if panel.width >= WIDE else ""
     return (f'<div class="panel"><h3>{html.escape(panel.title)}</h3>'
-            f'<div class="scroll"{scroll}>{to_svg(panel, name)}</div></div>')
+            f'<div class="scroll"{scroll}>{drawing.svg}</div></div>')
 
 
 def _keys(keys: Sequence[Key]) -> str:
@@ -116,13 +118,14 @@ def _keys(keys: Sequence[Key]) -> str:
 # --- timeline -------------------------------------------------------------------------------------
 
 
-def _timeline(evaluation: Evaluation, context: Context, folder: Path, figure: ReportFigure, shown: Shown) -> str:
+def _timeline(evaluation: Evaluation, context: Context, folder: Path, figure: ReportFigure,
+              drawings: Sequence[Drawing], shown: Shown) -> str:
     """The worst corruption's timeline open, the others to be opened."""
     open_one = evaluation.worst or evaluation.mildest
     parts = []
-    for number, (panel, (stretch, special)) in enumerate(zip(figure.panels, shown, strict=True)):
-        body = (f'<div class="panels wide"><div class="scroll" tabindex="0">{to_svg(panel, f"timeline-{number}")}</div>'
-                f'</div>{_moments(evaluation, context, folder, stretch, special)}')
+    for panel, drawing, (stretch, special) in zip(figure.panels, drawings, shown, strict=True):
+        body = (f'<div class="panels wide"><div class="scroll" tabindex="0">{drawing.svg}</div></div>'
+                f'{_moments(evaluation, context, folder, stretch, special)}')
         opened = " open" if stretch.corruption == open_one else ""
         parts.append((not opened, f"<details{opened}><summary>{html.escape(panel.title)}</summary>{body}</details>"))
     panels = "\n".join(text for _, text in sorted(parts, key=lambda part: part[0]))

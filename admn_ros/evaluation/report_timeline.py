@@ -185,7 +185,7 @@ def _draw_layers(axes: Axes, course: Course) -> None:
                           alpha=0.85, lw=0)
         below = above
     axes.step(np.append(x, end), np.append(course.granted, course.granted[-1]), where="post", color=INK, lw=1.6)
-    axes.set_ylim(0, 1.12 * float(np.nanmax([*below, *course.granted])))
+    axes.set_ylim(0, 1.12 * float(np.nanmax([1.0, *below, *course.granted])))
     axes.set_xlim(x[0], end)
     axes.set_ylabel("layers")
 

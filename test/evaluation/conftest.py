@@ -167,3 +167,32 @@ def write_bag() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def place() -> Callable[[float], tuple[float, float]]:
     return where
+
+
+@pytest.fixture(scope="session")
+def evaluated(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of the dataset with its report, made by the command."""
+    from admn_ros.cli import main
+
+    folder = tmp_path_factory.mktemp("evaluated") / "room"
+    assert main(["evaluate", str(dataset), "--model", str(model), "--out", str(folder), "--budgets", "2", "5", "inf",
+                 "--corruption", "clean", "room-all", "--policy", "allocate", "naive", "--limit", "30"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated_bag(bag: Path, make_bag_plan: Callable[..., EvaluationPlan],
+                  tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished evaluation of a bag with temperatures and a budget that drops, and its report."""
+    from admn_ros.evaluation.report import make_report
+    from admn_ros.evaluation.report_context import gather_context
+    from admn_ros.evaluation.run import evaluate
+
+    folder = tmp_path_factory.mktemp("evaluated") / "drive"
+    trace = folder.with_name("trace <b>.csv")
+    trace.write_text("time_s,limit\n0,9\n0.5,3\n1,6\n", encoding="utf-8")
+    plan = make_bag_plan(bag, changes={"corruptions": ["clean", "room-all"]}, trace=str(trace), hold_s=0.3)
+    evaluate(plan, folder)
+    gather_context(plan, folder)
+    make_report(folder)
+    return folder
