@@ -109,6 +109,25 @@ def test_a_camera_may_send_its_raw_pattern(make_rig, model_folder, deploy):
     assert heard(rig, Modality.RGB)[5, 5].tolist() == [200, 120, 40]
 
 
+def test_radar_scans_and_stamped_audio_become_readings(make_rig, model_folder, deploy):
+    radar_msgs, audio_msgs = (pytest.importorskip(f"{p}.msg") for p in ("radar_msgs", "audio_common_msgs"))
+    rig = make_rig(model=str(model_folder), autostart=True, sensors=deploy({
+        "radar": {"topic": "/scan", "type": "radar_scan", "grid": {"rows": 64}},
+        "audio": {"topic": "/sound", "type": "audio_data", "sound": {"channels": 2}}}))
+    radar = rig.driver.create_publisher(radar_msgs.RadarScan, "/scan", 5)
+    sound = rig.driver.create_publisher(audio_msgs.AudioDataStamped, "/sound", 5)
+    assert rig.wait(lambda: radar.get_subscription_count() and sound.get_subscription_count())
+    hit = radar_msgs.RadarReturn(range=2.0, azimuth=-0.5, amplitude=20.0)
+    radar.publish(radar_msgs.RadarScan(header=header(10**9, "left"), returns=[hit]))
+    message = audio_msgs.AudioDataStamped(header=header(10**9, "left"))
+    message.audio.data.frombytes(np.full((1066, 2), 8192, "<i2").tobytes())
+    sound.publish(message)
+    assert rig.wait(lambda: heard(rig, Modality.RADAR) is not None and heard(rig, Modality.AUDIO) is not None)
+    left = np.array([[2 * np.cos(0.5), 2 * np.sin(0.5), 0, 20]], np.float32)
+    np.testing.assert_array_equal(heard(rig, Modality.RADAR), heatmap_of_points(left, RadarGrid(rows=64)))
+    np.testing.assert_array_equal(heard(rig, Modality.AUDIO)[-1066:], 0.25)
+
+
 @pytest.mark.parametrize(("modality", "kind", "package"), [
     ("radar", "radar_scan", "radar_msgs"), ("audio", "audio_data", "audio_common_msgs")])
 def test_a_type_whose_package_is_not_installed_fails_configuration_and_names_it(

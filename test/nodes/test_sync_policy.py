@@ -65,6 +65,21 @@ def test_frames_are_complete_sets_and_time_may_jump_back():
     assert not join.poll(100.0)
 
 
+@pytest.mark.skipif(not INSTALLED, reason="message_filters is not installed")
+def test_the_node_runs_with_it(make_rig, model_folder, sensors_file):
+    raw = yaml.safe_load(sensors_file.read_text())
+    raw["sync"] |= {"policy": "approximate_time", "slop_s": 0.03}
+    sensors_file.write_text(yaml.safe_dump(raw))
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.1)
+    assert rig.connected()
+    for _ in range(3):
+        assert not any(m.missing_nodes or m.held_nodes for m in rig.frame().modalities)
+    silent = rig.send(skip=("right/depth",))
+    rig.frame()
+    assert rig.allocation_of(silent) is None, "sets are complete or not at all"
+    assert rig.wait(lambda: rig.status("input left/rgb") and rig.status("input left/rgb").level == b"\x00")
+
+
 def test_the_benchmark_gives_the_same_again_and_writes_what_it_ran(tmp_path, capsys):
     scene = sync_benchmark.scenes()[3]
     once, again = (dataclasses.asdict(sync_benchmark.run(scene, "hold", 3.0, seed=4)) for _ in range(2))
