@@ -22,6 +22,7 @@ demo: setup
 	@$(RUN) -m admn_ros.nodes.demo --cache .cache $(ARGS)
 
 test: lint
+	@build_support/browser.sh
 	@$(RUN) -m pytest $(ARGS)
 
 lint: setup
