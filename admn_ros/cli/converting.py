@@ -67,8 +67,8 @@ def _convert_bag(options: argparse.Namespace) -> None:
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))
     for line in (line for bag in found["bags"] for line in _bag_lines(bag)):
         print(f"  {line}")
-    why = found["why_no_poses"]
-    print("  poses of the sensor nodes: " + ("from TF" if why is None else f"none, so the model's own hold ({why})"))
+    print("  poses of the sensor nodes: " + ("from TF" if plan.deployment.frames else
+                                             "the model's own; the deployment file names no frames"))
 
 
 def _bag_lines(bag: Mapping[str, Any]) -> Iterable[str]:

@@ -8,8 +8,9 @@ listed      for each input `node1.rgb` (K, ...) and `node1.rgb.row` (N,): which 
             `admn convert bag` writes.
 
 In both rgb is uint8, depth uint16 millimetres with 0 where invalid, radar a linear magnitude, audio int16 whose full
-scale is 32767; and `time` (N,) is seconds, `position` (N, 3) metres, `label` (N,) a class or -1, and `stamp_ns` (N,),
-if there, the stamps of the frames.
+scale is 32767; and `time` (N,) is seconds, `position` (N, 3) metres, `label` (N,) a class or -1. In the listed layout
+`stamp_ns` (N,) are the stamps of the frames, and `poses` (N, nodes, 5), if there, x, y, z, yaw and tilt of the sensor
+nodes in each (`admn_ros.config.NodePose`); in the stacked one the shard's meta data has them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from admn_ros.sample import Array, Modality, SensorKey
 
 MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
 TRUTH = ("time", "position", "label")
+STAMPS, POSES = "stamp_ns", "poses"
 AUDIO_SCALE = 32767.0
 DEPTH_SCALE = 1000.0
 
@@ -82,8 +84,9 @@ class Listed:
         Raises:
             InputError: an array is missing or has another length, or a number points nowhere.
         """
-        missing = {*TRUTH, *map(array_name, keys), *map(row_name, keys)} - set(arrays)
-        if missing or len({len(arrays[name]) for name in (*TRUTH, *map(row_name, keys))}) != 1:
+        by_sample = (*TRUTH, STAMPS, *map(row_name, keys), *([POSES] if POSES in arrays else []))
+        missing = {*by_sample, *map(array_name, keys)} - set(arrays)
+        if missing or len({len(arrays[name]) for name in by_sample}) != 1:
             raise _unlike(shard, missing)
         for key in keys:
             rows = arrays[row_name(key)]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from admn_ros.config import NodePose, parse_config
-from admn_ros.datasets.shard_readings import Arrays, Listed, Stacked
+from admn_ros.datasets.shard_readings import POSES, STAMPS, Arrays, Listed, Stacked
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
@@ -21,10 +21,11 @@ from admn_ros.sample import Modality, SensorKey, Target
 
 @dataclass(frozen=True)
 class _Shard:
-    """Readings and truth of one shard, where its sensor nodes stood, and the recording it is of."""
+    """Readings and truth of one shard, where its sensor nodes stood all through, and the recording it is of."""
 
     readings: Stacked | Listed
     arrays: Arrays
+    nodes: list[str]
     poses: dict[str, NodePose] | None
     recording: str
 
@@ -32,9 +33,15 @@ class _Shard:
         return len(self.arrays["label"])
 
     def stamp_ns(self, row: int) -> int:
-        if "stamp_ns" in self.arrays:
-            return int(self.arrays["stamp_ns"][row])
+        if STAMPS in self.arrays:
+            return int(self.arrays[STAMPS][row])
         return round(float(self.arrays["time"][row]) * 1e9)
+
+    def poses_at(self, row: int) -> dict[str, NodePose] | None:
+        if POSES not in self.arrays:
+            return self.poses
+        return {node: NodePose(x_m=x, y_m=y, z_m=z, yaw_rad=yaw, tilt_rad=tilt)
+                for node, (x, y, z, yaw, tilt) in zip(self.nodes, self.arrays[POSES][row].tolist(), strict=True)}
 
 
 class SimulatedDataset:
@@ -65,9 +72,9 @@ class SimulatedDataset:
         arrays, meta = shards.read(folder, split, name)
         place = folder / split / name
         if self._inputs is None:
-            return _Shard(Stacked.of(arrays, self.nodes, place), arrays, _poses(meta, place), name)
-        poses = None if meta.get("node_poses") is None else _poses(meta, place)
-        return _Shard(Listed.of(arrays, self._inputs, place), arrays, poses, str(meta.get("recording", name)))
+            return _Shard(Stacked.of(arrays, self.nodes, place), arrays, self.nodes, _poses(meta, place), name)
+        listed, stretch = Listed.of(arrays, self._inputs, place), str(meta.get("recording", name))
+        return _Shard(listed, arrays, self.nodes, None, stretch)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -84,7 +91,8 @@ class SimulatedDataset:
         row = index - (self._ends[number - 1] if number else 0)
         x, y, z = (float(v) for v in shard.arrays["position"][row])
         return LabeledReadings(shard.readings.at(row), Target((x, y, z), int(shard.arrays["label"][row])),
-                               stamp_ns=shard.stamp_ns(row), audio_rate_hz=self._rate_hz, poses=shard.poses)
+                               stamp_ns=shard.stamp_ns(row), audio_rate_hz=self._rate_hz,
+                               poses=shard.poses_at(row))
 
 
 def _key(name: str) -> SensorKey:

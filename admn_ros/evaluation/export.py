@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from admn_ros.config import ModelConfig, NodePose
+from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.evaluation.bag_facts import (
     class_index,
@@ -31,7 +31,6 @@ from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
 from admn_ros.evaluation.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.evaluation.export_shards import Collector
 from admn_ros.evaluation.results_folder import read_json, write_text
-from admn_ros.evaluation.sensor_poses import sensor_poses
 from admn_ros.evaluation.truth import NS, Track
 from admn_ros.evaluation.truth_sources import find_track
 from admn_ros.inference.frame_maker import FrameMaker
@@ -91,20 +90,16 @@ def export(plan: ExportPlan, config: ModelConfig, folder: Path,
     maker = FrameMaker(config, plan.deployment)
     identity = plan.identity(config)
     paths = [Path(source) for source in plan.sources]
-    names, bags, poses = distinct_names(paths), [], []
-    for path, name in zip(paths, names, strict=True):
+    bags = []
+    for path, name in zip(paths, distinct_names(paths), strict=True):
         with BagReader(path) as reader:
             bags.append(_look_at(plan, config, maker, reader, name))
-            poses.append(sensor_poses(reader, maker, config.frame_id))
-    # Samples with and without poses cannot stand in one batch.
-    why_no_poses = next((f"{bag.name}: {why}" for bag, (_, why) in zip(bags, poses, strict=True) if why), "")
-    shards.begin(folder, {**identity, "node_poses": not why_no_poses})
+    shards.begin(folder, identity)
     total_s, done_s, said = sum(bag.length_s for bag in bags), 0.0, []
-    for number, (bag, (stand, _)) in enumerate(zip(bags, poses, strict=True)):
+    for number, bag in enumerate(bags):
         note = folder / BAGS / f"{number:05d}.json"
         if not note.is_file():
-            found = _write_bag(plan, maker, bag, len(bags), number, None if why_no_poses else stand, folder,
-                               _Part(progress, done_s, total_s))
+            found = _write_bag(plan, maker, bag, len(bags), number, folder, _Part(progress, done_s, total_s))
             note.parent.mkdir(exist_ok=True)
             write_text(note, json.dumps(found, indent=1, allow_nan=False) + "\n")
         said.append(read_json(note))
@@ -115,7 +110,7 @@ def export(plan: ExportPlan, config: ModelConfig, folder: Path,
     frames = {split: sum(one["frames"].get(split, 0) for one in said) for split in splits}
     _check_splits(folder, frames, said)
     shards.finish(folder, splits)
-    return {"frames": frames, "bags": said, "why_no_poses": why_no_poses or None}
+    return {"frames": frames, "bags": said}
 
 
 @dataclass(frozen=True)
@@ -139,11 +134,11 @@ def _look_at(plan: ExportPlan, config: ModelConfig, maker: FrameMaker, bag: BagR
                 length_s, Blocks(plan, length_s, str(bag.path)))
 
 
-def _write_bag(plan: ExportPlan, maker: FrameMaker, about: _Bag, bags: int, number: int,
-               poses: dict[str, NodePose] | None, folder: Path, told: Callable[[float], None]) -> dict[str, Any]:
+def _write_bag(plan: ExportPlan, maker: FrameMaker, about: _Bag, bags: int, number: int, folder: Path,
+               told: Callable[[float], None]) -> dict[str, Any]:
     """One bag's frames to shards; returns what is to be said of it."""
     collector = Collector(folder, f"{number:03d}-{re.sub('[^A-Za-z0-9_.-]+', '_', about.name)}", about.start_ns,
-                          maker.inputs, poses)
+                          maker)
     counts = _Counts()
     with BagReader(about.path) as bag:
         inputs, _ = bag_inputs(bag, maker)

@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.config import NodePose
-from admn_ros.datasets.shard_readings import array_name, encoded, row_name
+from admn_ros.datasets.shard_readings import POSES, array_name, encoded, row_name
 from admn_ros.evaluation.truth import NS
+from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.recordings import shards
 from admn_ros.sample import SensorFrame, SensorKey
 
@@ -52,14 +51,15 @@ class Collector:
     A shard ends where the split or the stretch ends, when memory is used up, or when an input changes its size.
     """
 
-    def __init__(self, folder: Path, bag: str, start_ns: int, keys: Iterable[SensorKey],
-                 poses: dict[str, NodePose] | None) -> None:
+    def __init__(self, folder: Path, bag: str, start_ns: int, maker: FrameMaker) -> None:
         """Begin.
 
-        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording.
+        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording. maker: of the
+        frames; if it follows the sensor nodes in TF, their poses are written with each frame.
         """
-        self._folder, self._bag, self._start_ns, self._keys = folder, bag, start_ns, list(keys)
-        self._poses = None if poses is None else {node: pose.model_dump() for node, pose in poses.items()}
+        self._folder, self._bag, self._start_ns, self._maker = folder, bag, start_ns, maker
+        self._keys = list(maker.inputs)
+        self._nodes = list(dict.fromkeys(key.node for key in self._keys))
         self.written: dict[str, list[str]] = {}
         self.frames: dict[str, int] = {}
         self._number = 0
@@ -82,6 +82,8 @@ class Collector:
         self._stamps_ns.append(frame.stamp_ns)
         self._positions.append(position_m)
         self._labels.append(label)
+        if self._maker.placement is not None:
+            self._poses.append([self._maker.placement.poses[node].numbers for node in self._nodes])
 
     def flush(self) -> None:
         """Write what was gathered.
@@ -95,7 +97,7 @@ class Collector:
         self._number += 1
         if not shards.is_written(self._folder, self._split, name):
             shards.write(self._folder, self._split, name, self._arrays(), {
-                "recording": self._stretch, "node_poses": self._poses, "frames": len(self._stamps_ns)})
+                "recording": self._stretch, "frames": len(self._stamps_ns)})
         self.written.setdefault(self._split, []).append(name)
         self.frames[self._split] = self.frames.get(self._split, 0) + len(self._stamps_ns)
         self._begin(self._split, self._stretch)
@@ -107,12 +109,15 @@ class Collector:
         self._stamps_ns: list[int] = []
         self._positions: list[npt.NDArray[np.float64]] = []
         self._labels: list[int] = []
+        self._poses: list[list[tuple[float, ...]]] = []
 
     def _arrays(self) -> dict[str, npt.NDArray[Any]]:
         stamps_ns = np.array(self._stamps_ns, np.int64)
         arrays: dict[str, npt.NDArray[Any]] = {
             "stamp_ns": stamps_ns, "time": (stamps_ns - self._start_ns) / NS,
             "position": np.array(self._positions, np.float64), "label": np.array(self._labels, np.int64)}
+        if self._poses:
+            arrays[POSES] = np.array(self._poses, np.float64)
         for key, readings in self._readings.items():
             arrays[array_name(key)], arrays[row_name(key)] = readings.arrays()
         return arrays

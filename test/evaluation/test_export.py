@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from admn_ros.cli import main
+from admn_ros.cli import _parser, main
 from admn_ros.config import ModelConfig, dump_config, parse_config
 from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 from admn_ros.datasets.shard_readings import decoded, encoded
@@ -197,37 +198,30 @@ def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export,
 # --- sensor nodes -------------------------------------------------------------------------------------
 
 
-def test_poses_are_those_of_tf(bag, make_export, config, tmp_path):
-    def with_bases(tilt: float, moving: bool) -> Path:
-        path = tmp_path / f"tf{tilt}{moving}"
-        half = np.sqrt(0.5)
-        with BagReader(bag) as old, BagWriter(path) as new:
-            for k, (topic, stamp_ns, raw) in enumerate(old):
-                if k == 0:
-                    # A camera that looks along its base's x axis, z forward, x right (REP-103), and a bit down.
-                    looks = make.quaternion_of(np.array([[0, -np.sin(tilt), np.cos(tilt)], [-1, 0, 0],
-                                                         [0, -np.cos(tilt), -np.sin(tilt)]]))
-                    bases = [make.Transform("map", f"{node}_base", (x, 2.0, 0.5), (0, 0, half, half))
-                             for node, x in (("node1", 1.0), ("node2", -1.0)) if not (moving and node == "node2")]
-                    eyes = [make.Transform(f"{node}_base", node, (0.0, 0.1, 0.2), looks) for node in ("node1", "node2")]
-                    new.write("/tf_static", make.TF, make.static_transforms([*bases, *eyes], stamp_ns), stamp_ns)
-                if topic == "/ground_truth/pose" and moving:
-                    drift = make.Transform("map", "node2_base", (0.01 * k, 0.0, 0.0), NOT_TURNED)
-                    new.write("/tf", make.TF, make.static_transforms([drift], stamp_ns), stamp_ns)
-                if not topic.startswith("/tf"):
-                    new.write_raw(topic, old.topics[topic].type, raw, stamp_ns)
-        return path
+def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, deployment, tmp_path):
+    """node2 drives; node1 has no frames, so it stands where the model says."""
+    own = {"node1": {"x_m": 1.0, "y_m": -2.0, "yaw_rad": 1.5}, "node2": {"x_m": 0.0, "y_m": 2.0}}
+    places = parse_config(ModelConfig, {**config.model_dump(mode="json"), "node_poses": own,
+                                        "localization": {"kind": "evidence"}}, "model")
 
-    export(make_export(with_bases(0.25, False)), config, tmp_path / "a")
-    poses = SimulatedDataset(tmp_path / "a", "train")[0].poses
-    assert poses["node1"].numbers == pytest.approx((1.0, 2.0, 0.5, np.pi / 2, 0.25))
-    assert poses["node2"].numbers[0] == -1.0
-    assert tuple(SimulatedDataset(tmp_path / "a", "val")[0].sample(config).poses.shape) == (2, 5)
-    found = export(make_export(with_bases(0.25, True)), config, tmp_path / "b")
-    assert "TF node2: found moves in map" in found["why_no_poses"]
-    assert SimulatedDataset(tmp_path / "b", "train")[0].poses is None
-    found = export(make_export(bag), config, tmp_path / "c")
-    assert "TF has none of node1_base" in found["why_no_poses"]
+    with BagReader(bag) as old, BagWriter(tmp_path / "drives") as new:
+        for topic, stamp_ns, raw in old:
+            if topic == "/ground_truth/pose":
+                base = make.Transform("map", "rover", ((stamp_ns - START_NS) * 1e-9, 0.5, 0.25), NOT_TURNED)
+                new.write("/tf", make.TF, make.static_transforms([base], stamp_ns), stamp_ns)
+            if topic != "/tf":
+                new.write_raw(topic, old.topics[topic].type, raw, stamp_ns)
+    frames = {**deployment.model_dump(mode="json"), "frames": {"node2": {"base": "rover"}}}
+    export(make_export(tmp_path / "drives", deployment=frames), places, tmp_path / "data")
+    source = SimulatedDataset(tmp_path / "data", "train")
+    for sample in (source[2], source[9]):
+        assert sample.poses["node1"].numbers == (1.0, -2.0, 0.0, 1.5, 0.0)
+        x, *fixed = sample.poses["node2"].numbers
+        assert x == pytest.approx((sample.stamp_ns - START_NS) * 1e-9, abs=0.1) and fixed == [0.5, 0.25, 0.0, 0.0]
+    assert source[9].poses["node2"].x_m > source[2].poses["node2"].x_m + 0.3
+    assert tuple(source[2].sample(places).poses.shape) == (2, 5)
+    export(make_export(tmp_path / "drives"), places, tmp_path / "own")
+    assert SimulatedDataset(tmp_path / "own", "train")[2].poses is None
 
 
 # --- whole or not at all ------------------------------------------------------------------------------
@@ -298,7 +292,7 @@ def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, 
     data, arguments = str(tmp_path / "data"), ["--sensors", str(sensors), "--pause-s", "0.3"]
     assert main(["convert", "bag", str(tmp_path / "drive"), data, "--model", str(tmp_path / "start"), *arguments]) == 0
     said = capsys.readouterr().out
-    assert "with a position (/ground_truth/pose)" in said and "poses of the sensor nodes: from TF" in said
+    assert "with a position (/ground_truth/pose)" in said and "the model's own" in said
     assert json.loads((tmp_path / "data" / "plan.json").read_text())["targets"] == list(config.classes)
 
     from admn_ros.model.checkpoint import create_random_model
@@ -346,3 +340,11 @@ def test_the_command_says_what_is_wrong_in_one_line(bag, tmp_path, capsys):
         assert main([*arguments, "--model", model]) == 2
         (line,) = [text for text in capsys.readouterr().err.splitlines() if text.strip()]
         assert says in line and "allowed" in line
+
+
+def test_the_commands_of_the_guide_are_understood():
+    guide = (Path(__file__).parents[2] / "docs" / "own_recordings.md").read_text().replace("\\\n", " ")
+    commands = [shlex.split(line, comments=True) for line in guide.splitlines() if line.startswith("admn ")]
+    assert {command[1] for command in commands} == {"inspect", "evaluate", "convert", "train", "replay"}
+    for command in commands:
+        assert _parser().parse_args(command[1:]).run
