@@ -11,7 +11,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
 from admn_ros.model.presets import preset
 from admn_ros.nodes.middleware import prepare_middleware, resolve
+from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.watch import Display, WatchNode
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sensing.preprocess import Preprocessor
@@ -115,14 +115,15 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     display: Display | None = None
-    perception = _start("perception", autostart=True, model=model, sensors=resolve(options.sensors, "config", ".yaml"),
-                        use_sim_time=True)
-    replay: subprocess.Popen[bytes] | None = None
+    perception = NodeProcess("perception", log_level="warn", autostart=True, model=model, use_sim_time=True,
+                             sensors=resolve(options.sensors, "config", ".yaml"))
+    replay: NodeProcess | None = None
     try:
-        _spin_until(executor, lambda: node.connected or perception.poll() is not None, START_TIMEOUT_S)
-        replay = _start("replay", bag=bag, rate=float(options.rate), wait_for_subscribers_s=START_TIMEOUT_S)
+        _spin_until(executor, lambda: node.connected or not perception.running, START_TIMEOUT_S)
+        replay = NodeProcess("replay", log_level="warn", bag=bag, rate=float(options.rate),
+                             wait_for_subscribers_s=START_TIMEOUT_S)
         display = Display(node)
-        while replay.poll() is None and perception.poll() is None:
+        while replay.running and perception.running:
             executor.spin_once(timeout_sec=0.1)
         _spin_until(executor, lambda: False, 1.5)  # the last diagnostics
     except KeyboardInterrupt:
@@ -132,7 +133,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
             display.close()
         for process in (replay, perception):
             if process is not None:
-                _stop(process)
+                process.stop()
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
@@ -143,24 +144,6 @@ def _spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool],
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s and not condition():
         executor.spin_once(timeout_sec=0.1)
-
-
-def _start(module: str, **values: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", f"admn_ros.nodes.{module}", "--ros-args", "--log-level", "warn"]
-    for name, value in values.items():
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        command += ["-p", f"{name}:={text}"]
-    return subprocess.Popen(command)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict[str, int]]:
