@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping
 
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
+from admn_ros.config import NodePose
 from admn_ros.inference.debug_picture import DebugPicture, DebugView, History
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.mailbox import Mailbox
@@ -50,7 +52,16 @@ class Views:
         self._image = ports.publish(Image, "~/debug_image", qos.VIEW_OUT)
         self._markers = ports.publish(MarkerArray, "~/markers", qos.VIEW_OUT)
         self._sensor_nodes = ports.publish(MarkerArray, "~/sensor_nodes", qos.STATE, managed=False)
-        self._sensor_nodes.publish(sensor_node_markers(config, node.get_clock().now().nanoseconds))
+        self._standing: dict[str, NodePose] | None = None
+        self.stand(config.node_poses)
+
+    def stand(self, poses: Mapping[str, NodePose]) -> None:
+        """Draw the sensor nodes where they stand, if that is not what is drawn."""
+        if poses == self._standing:
+            return
+        self._standing = dict(poses)
+        moved = self._config.model_copy(update={"node_poses": self._standing})
+        self._sensor_nodes.publish(sensor_node_markers(moved, self._node.get_clock().now().nanoseconds))
 
     def start(self) -> None:
         """Forget what was before, and be ready to draw."""

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from geometry_msgs.msg import TransformStamped
 from sensor_msgs.msg import CompressedImage, Image, PointCloud2, PointField
+from visualization_msgs.msg import MarkerArray
 
 from admn_ros.config import BackboneConfig, FusionConfig, load_config
 from admn_ros.deployment import DeploymentConfig, RadarGrid
@@ -158,6 +159,9 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
         transform.transform.translation.x, transform.transform.rotation.w = 1.5, 1.0
         publisher.publish(kind(transforms=[transform]))
         assert rig.wait(lambda: rig.node._pipeline.placement.poses["left"].x_m == 1.5)
+        drawn: list[MarkerArray] = []
+        rig.driver.create_subscription(MarkerArray, "/admn/sensor_nodes", drawn.append, qos.STATE)
+        assert rig.wait(lambda: drawn and drawn[-1].markers[0].pose.position.x == 1.5)
     assert rig.wait(camera.get_subscription_count)
     camera.publish(packed(Image, 10**9, encoding="rgb8", height=24, width=32, step=96, data=bytes(24 * 96)))
     assert rig.wait(lambda: rig.allocation_of(10**9)) and rig.wait(lambda: rig.poses)
