@@ -20,7 +20,7 @@ _MOST_LOGGED = 100
 
 @dataclass(eq=False)
 class _Port:
-    """One endpoint of this node. policy: the last one that somebody did not match; empty while all did."""
+    """One endpoint of this node. policy: the last one that somebody did not match; empty where all did."""
 
     endpoint: Publisher | Subscription | None = None
     policy: str = ""
@@ -75,7 +75,7 @@ class Ports:
             getattr(self._node, "destroy_lifecycle_publisher", self._node.destroy_publisher)(endpoint)
 
     def mismatches(self) -> dict[str, str]:
-        """What is wrong with the topics on which somebody's QoS does not match ours, by full name.
+        """What is wrong with the topics on which somebody's QoS does not match ours, by full name; logged once each.
 
         Only who is still there counts, so that the error goes away with its cause.
         """
@@ -84,16 +84,15 @@ class Ports:
             others = self._unmatched(port.endpoint) if port.policy else []
             if others:
                 found[port.endpoint.topic_name] = f"incompatible QoS ({port.policy}): {'; '.join(others)}"
-            else:
-                port.policy = ""
+        for topic, text in found.items():
+            if (topic, text) not in self._logged and len(self._logged) < _MOST_LOGGED:
+                self._logged.add((topic, text))
+                self._node.get_logger().error(f"{topic}: {text}")
         return found
 
     def _note(self, port: _Port, event: object) -> None:
         port.policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        for topic, text in self.mismatches().items():
-            if (topic, text) not in self._logged and len(self._logged) < _MOST_LOGGED:
-                self._logged.add((topic, text))
-                self._node.get_logger().error(f"{topic}: {text}")
+        self.mismatches()  # the log need not wait for the next diagnostics
 
     def _unmatched(self, endpoint: Publisher | Subscription) -> list[str]:
         listens = isinstance(endpoint, Subscription)
