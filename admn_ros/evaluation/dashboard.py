@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,7 +178,8 @@ def write_svg(dashboard: Dashboard, path: Path, width: int = 132) -> None:
     """
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(dashboard)
-    write_text(path, console.export_svg(title="admn watch", unique_id="admn-watch"))
+    svg = console.export_svg(title="admn watch", unique_id="admn-watch")
+    write_text(path, re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))  # no font from the network
 
 
 def _line(name: str, text: Text) -> Text:

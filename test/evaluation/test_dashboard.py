@@ -97,5 +97,6 @@ def test_any_frames_at_any_width_can_be_shown(frames, width):
 def test_the_picture_is_an_svg(tmp_path):
     write_svg(shown(), tmp_path / "w.svg")
     assert ElementTree.parse(tmp_path / "w.svg").getroot().tag.endswith("svg")
+    assert "url(" not in (tmp_path / "w.svg").read_text().replace("url(#", ""), "nothing is fetched"
     with pytest.raises(InputError):
         write_svg(shown(), tmp_path / "no" / "w.svg")
