@@ -140,7 +140,7 @@ def text(result: dict[str, object]) -> str:
 
 
 def _growth(slope: float, low: float, high: float) -> str:
-    return f"slope over the second half {slope:+.1f} MiB/h (95 %: {low:+.1f} to {high:+.1f})"
+    return f"slope over the second half {slope:+.2f} MiB/h (95 %: {low:+.2f} to {high:+.2f})"
 
 
 def draw(spans: Sequence[Span], path: Path) -> None:
