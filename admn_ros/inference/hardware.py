@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -31,11 +33,30 @@ def use_threads(threads: int) -> int:
     """Set this process's CPU threads for networks; 0 takes half the cores, at most four. Returns the number.
 
     On a machine that does other work too, more threads wait for one another, and
-    frames are dropped meanwhile.
+    frames are dropped meanwhile. NumPy's products, of which preprocessing has small ones, get one thread.
     """
     chosen = threads or max(1, min(4, (os.cpu_count() or 1) // 2))
     torch.set_num_threads(chosen)
+    for library in _openblas():
+        library(1)
     return chosen
+
+
+def _openblas() -> list[Callable[[int], None]]:
+    """What sets the threads of each OpenBLAS in this process, such as the one in NumPy's wheels."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # not Linux
+        return []
+    found = []
+    for path in {line.split(maxsplit=5)[-1] for line in maps if "openblas" in line}:
+        try:
+            library = ctypes.CDLL(path)
+        except OSError:  # deleted meanwhile, by an update
+            continue
+        names = (f"{start}openblas_set_num_threads{end}" for start in ("scipy_", "") for end in ("64_", ""))
+        found += [getattr(library, name) for name in names if hasattr(library, name)]
+    return found
 
 
 def mismatch(measured: MeasuredCosts | None, device: torch.device) -> str:
