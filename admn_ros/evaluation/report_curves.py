@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def error_against_budget(evaluation: Evaluation) -> ReportFigure:
         "Lower is better: mean distance from the truth in cm for each budget"
         + ("; the band is the 95 % interval over scenes" if banded else "")
         + (f"; {ours} is worth having where its line is below the others." if several else "."),
-        [Panel(n["corruption"], _say(n), lambda figure, n=n: _draw_curves(figure, n, top))  # type: ignore[misc]
+        [Panel(n["corruption"], _say(n), lambda figure, n=n: _draw_curves(figure, n, top),  # type: ignore[misc]
+               _width(known))
          for n in known],
         numbers, [Key(_policy(k), name, "line" if k == 0 else "dashed") for k, name in enumerate(evaluation.policies)],
         "" if known else NO_TRUTH)
@@ -105,6 +107,11 @@ def _draw_points(axes: Axes, number: int, points: list[tuple[int, dict[str, Any]
             axes.plot([place, place], [low, high], color=colour, lw=1.4, alpha=0.6)
 
 
+def _width(panels: Sequence[Any]) -> int:
+    """Of a panel; one that is alone has the room of two."""
+    return 350 if len(panels) > 1 else 560
+
+
 def _policy(number: int) -> str:
     return str(_of(POLICIES, number))
 
@@ -140,7 +147,8 @@ def error_distribution(evaluation: Evaluation) -> ReportFigure:
     return ReportFigure(
         "error_cdf", "How errors are distributed",
         "The further left and up the better: each line says which share of the frames is off by at most so many cm.",
-        [Panel(n["corruption"], _say_share(n), lambda figure, n=n: _draw_shares(figure, n, end))  # type: ignore[misc]
+        [Panel(n["corruption"], _say_share(n), lambda figure, n=n: _draw_shares(figure, n, end),  # type: ignore[misc]
+               _width(known))
          for n in known],
         numbers, [Key(colour, f"{budget_text(evaluation.budgets[b], long=True)}", "line")
                   for b, colour in zip(budgets, _ramp(len(budgets)), strict=True)], "" if known else NO_TRUTH)

@@ -58,7 +58,7 @@ def page(evaluation: Evaluation, context: Context, folder: Path, figures: Sequen
              f'<header>\n<p class="over">Evaluation</p>\n<h1>{html.escape(name)}</h1>']
     parts += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(evaluation)]
     parts += [f'<p class="lead">{html.escape(lead(evaluation))}</p>', _tiles(evaluation),
-              *(f'<p class="soft">{html.escape(text)}</p>' for text in left_out(evaluation)), "</header>\n<main>"]
+              f'<p class="soft">{html.escape(left_out(evaluation))}</p>', "</header>\n<main>"]
     sections = [_figure(*drawn) for drawn in figures]
     sections.insert(3, _timeline(evaluation, context, folder, *timeline, shown))
     parts += sections
@@ -102,9 +102,14 @@ def _grid(panels: Sequence[Panel]) -> str:
 
 
 def _panel(panel: Panel, drawing: Drawing) -> str:
-    scroll = ' tabindex="0"' if panel.width >= WIDE else ""
     return (f'<div class="panel"><h3>{html.escape(panel.title)}</h3>'
-            f'<div class="scroll"{scroll}>{drawing.svg}</div></div>')
+            f'{_scrolled(drawing.svg, panel.title) if panel.width >= WIDE else drawing.svg}</div>')
+
+
+def _scrolled(body: str, name: str) -> str:
+    """What may be wider than the page, and scrolls by itself, with the keyboard too."""
+    label = html.escape(name, quote=True)
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'
 
 
 def _keys(keys: Sequence[Key]) -> str:
@@ -124,7 +129,7 @@ def _timeline(evaluation: Evaluation, context: Context, folder: Path, figure: Re
     open_one = evaluation.worst or evaluation.mildest
     parts = []
     for panel, drawing, (stretch, special) in zip(figure.panels, drawings, shown, strict=True):
-        body = (f'<div class="panels wide"><div class="scroll" tabindex="0">{drawing.svg}</div></div>'
+        body = (f'<div class="panels wide">{_scrolled(drawing.svg, panel.title)}</div>'
                 f'{_moments(evaluation, context, folder, stretch, special)}')
         opened = " open" if stretch.corruption == open_one else ""
         parts.append((not opened, f"<details{opened}><summary>{html.escape(panel.title)}</summary>{body}</details>"))
@@ -193,8 +198,9 @@ def _table(table: Table) -> str:
         cells = "".join(f"<td{_class('text' if k < table.texts else mood)}>{html.escape(text)}</td>"
                         for k, (text, mood) in enumerate(others, start=1))
         rows.append(f'<tr{_class(row.style)}><th scope="row">{html.escape(first[0])}</th>{cells}</tr>')
-    return (f'<div class="scroll" tabindex="0"><table aria-label="{html.escape(table.title, quote=True)}">'
-            f'<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table></div>')
+    label = html.escape(table.title, quote=True)
+    return _scrolled(f'<table aria-label="{label}"><thead><tr>{head}</tr></thead>\n'
+                     f'<tbody>{chr(10).join(rows)}</tbody></table>', table.title)
 
 
 def _class(style: str) -> str:

@@ -45,10 +45,10 @@ def warnings(evaluation: Evaluation) -> list[str]:
     return found
 
 
-def left_out(evaluation: Evaluation) -> list[str]:
-    """What could not be had, and why."""
-    return list(dict.fromkeys(f"Left out: {reason}." for cell in evaluation.results["cells"]
-                              for reason in cell["why_null"].values()))
+def left_out(evaluation: Evaluation) -> str:
+    """What could not be had, and why; "" if nothing is missing."""
+    reasons = dict.fromkeys(reason for cell in evaluation.results["cells"] for reason in cell["why_null"].values())
+    return f"Left out: {'; '.join(reasons)}." if reasons else ""
 
 
 def lead(evaluation: Evaluation) -> str:
