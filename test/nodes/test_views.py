@@ -145,7 +145,8 @@ def test_the_debug_image_is_drawn_off_the_threads_that_work_and_only_while_someb
     assert stamp_of(image) >= stamp_of(allocation) and len(image.data) == 3 * WIDTH * HEIGHT
     assert np.frombuffer(image.data, np.uint8).std() > 10
     assert set(threads) == {"debug picture"}
-    rig.driver.destroy_subscription(seen["subscriptions"]["debug_image"])
+    # In the thread that spins: it must not meet a subscription that is gone.
+    rig._executor.create_task(rig.driver.destroy_subscription, seen["subscriptions"]["debug_image"])
     assert rig.wait(lambda: rig.node._views._image.get_subscription_count() == 0)
     rig.frame()
     rig.node._views._drawer.wait_idle(10.0)
