@@ -348,11 +348,22 @@ class ModelConfig(Strict):
 C = TypeVar("C", bound=Strict)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: else the last one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(kind: type[C], path: str | Path) -> C:
     """Read a YAML file into a configuration.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or does not fit.
+        ConfigError: the file is missing, is not YAML, has a key twice, or does not fit.
     """
     path = Path(path)
     try:
@@ -362,7 +373,7 @@ def load_config(kind: type[C], path: str | Path) -> C:
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "bytes that are not UTF-8", "a YAML file in UTF-8") from error
     try:
-        raw = yaml.safe_load(text)
+        raw = yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         raise ConfigError(str(path), f"broken YAML ({' '.join(str(error).split())})", "a YAML mapping") from error
     return parse_config(kind, raw, str(path))

@@ -109,6 +109,13 @@ def test_files_that_are_missing_or_no_yaml_are_refused(tmp_path):
         load_config(DeploymentConfig, tmp_path / "x.yaml")
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "d.yaml"
+    path.write_text("sensors: {a: {rgb: {topic: /x, topic: /y}}}\n")
+    with pytest.raises(ConfigError, match="the key topic stands twice"):
+        load_config(DeploymentConfig, path)
+
+
 def test_yaml_cannot_run_code(tmp_path):
     path = tmp_path / "x.yaml"
     path.write_text(f"sensors: !!python/object/apply:os.system ['touch {tmp_path}/made']")
