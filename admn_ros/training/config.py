@@ -250,6 +250,8 @@ class ControllerConfig(Strict):
     corruption_levels: of each modality the ascending severities of its classes; a sample is of the nearest one.
     corruption_weight: of each modality's corruption loss; 1 where absent.
     corruption_epochs: first epochs with the corruption loss alone.
+    fresh: begin with new weights of the controller, drawn by the seed, in place of the model's. Some weights to begin
+        with never learn a modality: its `corruption` then stays where it is. Another seed does.
     selection, tau: how layers are chosen in training (`admn_ros.training.selection`).
     tau_final: tau falls exponentially to this over the epochs; null keeps it.
     """
@@ -262,6 +264,7 @@ class ControllerConfig(Strict):
     corruption_levels: dict[Modality, Levels] = Field(default={})
     corruption_weight: dict[Modality, NotNegative] = Field(default={})
     corruption_epochs: Whole = 1
+    fresh: bool = False
     selection: Selection = "gumbel"
     tau: Positive = 1.0
     tau_final: Positive | None = None
@@ -278,6 +281,12 @@ class ControllerConfig(Strict):
             raise ValueError("corruption categories need corruption_levels, and regression has none")
         if self.corruption_levels and not self.supervised:
             raise ValueError(f"mode {self.mode} has no corruption loss; categories need supervised or universal")
+        return self
+
+    @model_validator(mode="after")
+    def _perceives(self) -> ControllerConfig:
+        if self.fresh and self.mode == "autoencoder":
+            raise ValueError("mode autoencoder keeps what the autoencoder learned; fresh forgets it")
         return self
 
     @property

@@ -14,6 +14,7 @@ from admn_ros.budget.costs import LayerCosts, layer_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
 from admn_ros.model.allocation import allocate
+from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
@@ -21,7 +22,7 @@ from admn_ros.training.categories import category_accuracy, category_losses, gra
 from admn_ros.training.config import ControllerConfig, StageName
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, corruption_losses, task_losses
-from admn_ros.training.seeding import CATEGORIES, derive
+from admn_ros.training.seeding import CATEGORIES, CONTROLLER, derive
 from admn_ros.training.selection import Masks, affordable, select
 from admn_ros.training.stage import Stage, Step, freeze
 
@@ -46,6 +47,8 @@ class Controller(Stage):
         if levels and set(levels) != set(modalities):
             raise ConfigError("controller.corruption_levels", ", ".join(map(str, levels)),
                               f"all of {', '.join(map(str, modalities))}")
+        if config.fresh:
+            initialize(network.qoi, derive(config.optimizer.seed, CONTROLLER))
         if config.supervised:
             grade_network(network, levels, derive(config.optimizer.seed, CATEGORIES))
         super().__init__(network)

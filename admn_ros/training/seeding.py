@@ -20,6 +20,7 @@ VALIDATION: Final = 6
 DECODER: Final = 7
 CATEGORIES: Final = 8
 MASKS: Final = 9
+CONTROLLER: Final = 10
 """Purposes: no two of them share a stream."""
 
 

@@ -168,6 +168,21 @@ def test_a_dry_run_has_every_part_of_the_loss(network: AdmnNetwork, train: Sampl
     assert {"train/nll", "train/distance", "train/class", "train/corruption_rgb", "val/budget_5/error_m"} <= set(row)
 
 
+def test_fresh_weights_are_of_the_seed_and_leave_the_rest(network: AdmnNetwork) -> None:
+    before = {name: x.clone() for name, x in network.state_dict().items()}
+
+    def fresh(seed: int) -> dict[str, torch.Tensor]:
+        Controller(network, ControllerConfig(budgets=(4,), fresh=True, optimizer=OptimizerConfig(seed=seed)))
+        return {name: x.clone() for name, x in network.state_dict().items()}
+
+    first, other, again = fresh(1), fresh(2), fresh(1)
+    assert all(torch.equal(x, again[name]) for name, x in first.items())
+    changed = {name.split(".")[0] for name, x in first.items() if not torch.equal(x, before[name])}
+    assert changed == {"qoi"} == {name.split(".")[0] for name, x in first.items() if not torch.equal(x, other[name])}
+    with pytest.raises(ValueError, match="fresh forgets it"):
+        ControllerConfig(budgets=(4,), mode="autoencoder", fresh=True)
+
+
 def test_universal_trains_with_every_budget(network: AdmnNetwork, batch: LabeledBatch) -> None:
     """The same noise and another draw of the budget: as many different losses as there are budgets."""
     stage = Controller(network, ControllerConfig(mode="universal", budgets=(3, 5, 8)))
