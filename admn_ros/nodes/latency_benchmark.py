@@ -34,6 +34,8 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sensors", default="gdtm", help="deployment file or its name in config/ (default: gdtm)")
     parser.add_argument("--rgb", type=image_size, default=Sizes.rgb, help="WIDTHxHEIGHT (default: 640x480)")
     parser.add_argument("--depth", type=image_size, default=Sizes.depth, help="WIDTHxHEIGHT (default: 640x480)")
+    parser.add_argument("--layers", type=float, default=-1.0, help="budget; a network that is slower than its frames "
+                        "makes them queue (default: the deployment's)")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a run (default: 30)")
     parser.add_argument("--runs", type=int, default=3, help="runs; the median of them counts (default: 3)")
     parser.add_argument("--out", type=Path, help="folder for latency.json")
@@ -51,6 +53,7 @@ def main(args: list[str] | None = None) -> int:
         return 2
     result = {
         "rgb_height_width": options.rgb, "depth_height_width": options.depth, "seconds": options.seconds,
+        "layers": options.layers if options.layers >= 0 else "of the deployment",
         "median_of_runs": {part: {q: statistics.median(run[part][q] for run in runs) for q in ("p50_ms", "p95_ms")}
                            for part in PARTS},
         "runs": runs,
@@ -69,7 +72,8 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         RuntimeError: a node did not come up, or no pose came.
     """
     (rgb_height, rgb_width), (depth_height, depth_width) = options.rgb, options.depth
-    with Bench(model=options.model, sensors=options.sensors, diagnostics_period_s=1.0) as bench:
+    with Bench(model=options.model, sensors=options.sensors, diagnostics_period_s=1.0,
+               budget_limit=options.layers) as bench:
         feed = NodeProcess("feed", sensors=options.sensors, rgb_width=rgb_width, rgb_height=rgb_height,
                            depth_width=depth_width, depth_height=depth_height)
         try:
