@@ -31,7 +31,8 @@ def network(config):
     """The fixtures' model with everything that is optional: conv stem, points, evidence."""
     modalities = dict(config.modalities)
     modalities[Modality.DEPTH] = modalities[Modality.DEPTH].model_copy(
-        update={"backbone": BackboneConfig(dim=16, depth=4, heads=2, patch=(8, 8), stem="conv", points=3, point_values=2)})
+        update={"backbone": BackboneConfig(dim=16, depth=4, heads=2, patch=(8, 8), stem="conv", points=3,
+                                           point_values=2)})
     raw = config.model_copy(update={
         "modalities": modalities, "localization": AREA,
         "node_poses": {"left": NodePose(x_m=-2, y_m=0.5), "right": NodePose(x_m=4, y_m=0, yaw_rad=3.0, tilt_rad=0.3)}})
