@@ -86,6 +86,7 @@ class Listener(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
         self._state = self.create_client(GetState, f"{TARGET}/get_state")
         self._answer: Future | None = None
+        self._ask_again_s = 0.0
         self._budget = self.create_publisher(ComputeBudget, f"{TARGET}/budget", qos.RESULT_OUT)
 
     @property
@@ -96,10 +97,13 @@ class Listener(Node):
     @property
     def refused_to_start(self) -> bool:
         """Whether the perception node answers, and says that it is not configured."""
-        if self._answer is None and self._state.service_is_ready():
+        if self._answer is not None and self._answer.done():
+            return bool(self._answer.result().current_state.label == "unconfigured")
+        if self._state.service_is_ready() and time.monotonic() >= self._ask_again_s:
+            # An answer is lost when it comes before both sides have found each other.
+            self._ask_again_s = time.monotonic() + 1.0
             self._answer = self._state.call_async(GetState.Request())
-        return bool(self._answer is not None and self._answer.done()
-                    and self._answer.result().current_state.label == "unconfigured")
+        return False
 
     @property
     def last(self) -> Seen | None:
