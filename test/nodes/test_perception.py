@@ -237,5 +237,6 @@ def test_a_frame_that_fails_is_reported_counted_logged_once_per_cause_and_surviv
     assert rig.frame().reason == LayerAllocation.REASON_ALLOCATED
     said = [line for line in capfd.readouterr().err.splitlines() if "frame lost" in line]
     assert len(said) == 2 and "ValueError: a hole" in said[0] and "KeyError" in said[1]
-    assert rig.wait(lambda: rig.frame() and rig.status("inference").message.startswith("4 frames failed"))
+    assert rig.wait(lambda: rig.frame() and (status := rig.status("inference")) is not None
+                    and status.message.startswith("4 frames failed"))
     assert rig.status("inference").level == b"\x01"
