@@ -80,7 +80,11 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
     Returns the exit code: 2, after one line, where the node could not be made of its arguments.
     """
     prepare_middleware()
-    rclpy.init(args=sys.argv if args is None else args)
+    try:
+        rclpy.init(args=sys.argv if args is None else args)
+    except RCLError as error:
+        print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     node: Node | None = None
     executor = SingleThreadedExecutor()
     try:
