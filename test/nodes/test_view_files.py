@@ -15,12 +15,42 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from admn_ros.msg import LayerAllocation, ModalityAllocation
 
 ROOT = Path(__file__).resolve().parents[2]
-RVIZ = yaml.safe_load((ROOT / "config" / "gdtm.rviz").read_text())["Visualization Manager"]
+RVIZ_FILE = yaml.safe_load((ROOT / "config" / "gdtm.rviz").read_text())
+RVIZ = RVIZ_FILE["Visualization Manager"]
 FOXGLOVE = json.loads((ROOT / "config" / "gdtm_foxglove.json").read_text())
 LAUNCH = (ROOT / "launch" / "gdtm.launch.py").read_text()
 OTHERS = {"/diagnostics", "/ground_truth/pose"}  # everybody's, and a simulated bag's
 TYPES = {"MarkerArray": "visualization_msgs/msg/MarkerArray", "Odometry": "nav_msgs/msg/Odometry",
          "PoseWithCovariance": "geometry_msgs/msg/PoseWithCovarianceStamped", "Image": "sensor_msgs/msg/Image"}
+AXES = {"Axes Length": float, "Axes Radius": float}
+COVARIANCE = {"Value": bool, "Position": {"Value": bool}, "Orientation": {"Value": bool}}
+TOPIC = {"Value": str, "Depth": int, "History Policy": {"Keep Last", "Keep All"},
+         "Reliability Policy": {"Reliable", "Best Effort"}, "Durability Policy": {"Volatile", "Transient Local"}}
+DISPLAY = {"Class": str, "Name": str, "Enabled": bool, "Topic": TOPIC}
+PROPERTIES = {  # of RViz's displays (Jazzy), those that the view sets; RViz ignores other names in silence
+    "Grid": {"Cell Size": float, "Plane": {"XY", "XZ", "YZ"}, "Plane Cell Count": int, "Color": "colour"},
+    "MarkerArray": {},
+    "Image": {},
+    "Pose": {"Shape": {"Arrow", "Axes"}, **AXES},
+    "PoseWithCovariance": {"Shape": {"Arrow", "Axes"}, "Covariance": COVARIANCE, **AXES},
+    "Odometry": {"Shape": {"Value": {"Arrow", "Axes"}, **AXES}, "Covariance": COVARIANCE, "Keep": int,
+                 "Position Tolerance": float, "Angle Tolerance": float},
+}
+VIEW = {"Class": str, "Name": str, "Target Frame": str, "Scale": float, "X": float, "Y": float, "Angle": float}
+
+
+def fits(value: object, wanted: object, where: str) -> None:
+    """Assert that a value of the RViz file is of a property's type (or nested properties, or one of its options)."""
+    if isinstance(wanted, dict):
+        assert isinstance(value, dict) and set(value) <= set(wanted), (where, value)
+        for key, inner in value.items():
+            fits(inner, wanted[key], f"{where}/{key}")
+    elif isinstance(wanted, set):
+        assert value in wanted, (where, value)
+    elif wanted == "colour":
+        assert re.fullmatch(r"\d+; \d+; \d+", value) and max(map(int, value.split("; "))) < 256, (where, value)
+    else:
+        assert type(value) in ((int, float) if wanted is float else (wanted,)), (where, value)
 
 
 def panels(layout: object) -> set[str]:
@@ -79,6 +109,27 @@ def test_both_show_only_what_the_node_publishes_and_as_it_publishes_it(rig):
         assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
         assert display["Enabled"] is True
     assert RVIZ["Global Options"]["Fixed Frame"] == rig.node._pipeline.engine.config.frame_id
+
+
+def test_rviz_knows_every_property_that_the_view_sets():
+    for display in RVIZ["Displays"]:
+        package, kind = display["Class"].split("/")
+        assert package == "rviz_default_plugins"
+        fits(display, DISPLAY | PROPERTIES[kind], display["Name"])
+    fits(RVIZ["Global Options"], {"Background Color": "colour", "Fixed Frame": str, "Frame Rate": int}, "options")
+    fits(RVIZ["Views"]["Current"], VIEW, "view")
+    assert {panel["Class"] for panel in RVIZ_FILE["Panels"]} == {"rviz_common/Displays", "rviz_common/Time"}
+
+
+def test_rvizs_window_holds_every_panel():
+    """Without Hide Left Dock and Hide Right Dock, RViz reads memory that nobody wrote, and may hide the panels."""
+    window = RVIZ_FILE["Window Geometry"]
+    assert window["Hide Left Dock"] is False and window["Hide Right Dock"] is False
+    state = bytes.fromhex(window["QMainWindow State"]).decode("utf-16-be", "replace"), bytes.fromhex(
+        "00" + window["QMainWindow State"]).decode("utf-16-be", "replace")  # names lie at even or odd places
+    pictures = {d["Name"] for d in RVIZ["Displays"] if d["Class"].endswith("/Image")}
+    for name in {panel["Name"] for panel in RVIZ_FILE["Panels"]} | pictures:
+        assert any(name in text for text in state) and window[name] == {"collapsed": False}, name
 
 
 def test_plotted_fields_are_in_the_messages():
