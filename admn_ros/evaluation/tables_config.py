@@ -42,11 +42,15 @@ ONE_SEED: Final[frozenset[Method]] = frozenset({
 
 
 class SplitConfig(Strict):
-    """Samples: at most so many of a split, evenly spread, under so many draws of the corruption."""
+    """Samples: at most so many of a split, evenly spread, under so many draws of the corruption.
+
+    viewpoints: sensor nodes of the dataset that stand in turn for the model's only one; none: as they are named.
+    """
 
     split: str
     samples: Count
     draws: Count = 1
+    viewpoints: tuple[str, ...] = ()
 
 
 class Effort(Strict):
@@ -115,7 +119,8 @@ class TablesConfig(Strict):
     universal: budgets that universal controllers are trained for.
     seed: of data, of the networks that methods share, and of the searches.
     precision, batch, clip_norm, loss: of all trainings.
-    layerdrop, modality_dropout, full_backbone_dropout: of stage 1, as in `FinetuneConfig`.
+    layerdrop, full_backbone_dropout: of stage 1, as in `FinetuneConfig`.
+    modality_dropout, solo: of stage 1 and of the rivals' networks, likewise.
     static_step: the best static allocation is searched among multiples of so many layers.
     random_epochs, hard_epochs: of DynMM's fusion level and of AdaMML, out of their effort's epochs.
     """
@@ -136,6 +141,7 @@ class TablesConfig(Strict):
     layerdrop: Rate = 0.2
     modality_dropout: Rate = 0.1
     full_backbone_dropout: Share = 0.1
+    solo: dict[Modality, Share] = Field(default={})
     ramp_epochs: Whole = 1
     static_step: Count = 2
     random_epochs: Whole = 1

@@ -102,7 +102,8 @@ class Contenders:
                 optimizer=optimizer, loss=config.loss, layerdrop=config.layerdrop if layerdrop else 0.0,
                 ramp_epochs=config.ramp_epochs,
                 full_backbone_dropout=config.full_backbone_dropout if layerdrop else 0.0,
-                modality_dropout=config.modality_dropout, budgets=(min(config.universal),) if layerdrop else ()))
+                modality_dropout=config.modality_dropout, solo=config.solo,
+                budgets=(min(config.universal),) if layerdrop else ()))
 
         return self.workshop.part(name, name, config.efforts.finetune, recipe, seed=config.seed)
 
@@ -191,7 +192,8 @@ class Contenders:
         def recipe(optimizer: OptimizerConfig, price: float) -> Expert:
             network = without_controller(AdmnNetwork(expert_config(self.model, layers)))
             initialize(network, self.config.seed)
-            return Expert(network, ExpertConfig(optimizer=optimizer, loss=self.config.loss))
+            return Expert(network, ExpertConfig(optimizer=optimizer, loss=self.config.loss,
+                                                modality_dropout=self.config.modality_dropout, solo=self.config.solo))
 
         return self.workshop.part(name, f"expert-{'-'.join(map(str, layers))}", self.config.efforts.expert, recipe,
                                   seed=self.config.seed)

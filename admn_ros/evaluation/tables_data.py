@@ -18,7 +18,9 @@ from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.datasets.source import LabeledReadings, SampleSource
+from admn_ros.datasets.viewpoints import Viewpoints
 from admn_ros.errors import InputError
+from admn_ros.evaluation.tables_config import SplitConfig
 from admn_ros.sample import Modality, MultimodalSample, Target
 from admn_ros.sensing.corruption import DEPTH_MAX_M
 from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
@@ -110,26 +112,26 @@ class Preparation:
     folder: Path
     seed: int
 
-    def split(self, name: str, corruption: str, draw: int, limit: int, told: Told) -> PreparedSplit:
+    def split(self, wanted: SplitConfig, corruption: str, draw: int, told: Told) -> PreparedSplit:
         """A split under one draw of a corruption preset: read from the folder, or made and put there.
 
         Args:
-            name: of the split.
+            wanted: which samples.
             corruption: preset of `admn_ros.sensing.corruption_presets`, or "clean".
             draw: number of the draw; every split has its own noise in any case.
-            limit: at most so many samples, evenly spread.
             told: progress.
 
         Raises:
             InputError: the dataset cannot be read, or the folder not written.
         """
-        path = self.folder / f"{corruption}-{name}-{limit}-{draw}.safetensors"
+        name = wanted.split
+        path = self.folder / f"{corruption}-{name}-{wanted.samples}-{draw}.safetensors"
         if path.exists():
             try:
                 return PreparedSplit(load_file(path))
             except (SafetensorError, OSError):
                 path.unlink()
-        clean = SeenInputs(Spread(SimulatedDataset(self.dataset, name), limit), self.model)
+        clean = SeenInputs(Spread(self._views(wanted), wanted.samples), self.model)
         source: SampleSource = clean
         if corruption != CLEAN:
             # Every split has noise of its own.
@@ -144,6 +146,10 @@ class Preparation:
         except (OSError, SafetensorError) as error:
             raise InputError(str(path), str(error) or "unwritable", "a writable folder with space") from error
         return split
+
+    def _views(self, wanted: SplitConfig) -> SampleSource:
+        dataset = SimulatedDataset(self.dataset, wanted.split)
+        return Viewpoints(dataset, wanted.viewpoints, self.model.sensor_nodes[0]) if wanted.viewpoints else dataset
 
     def _preset(self, name: str, source: SampleSource) -> CorruptionPreset:
         depth = self.model.modalities.get(Modality.DEPTH)

@@ -88,7 +88,7 @@ class _Corruption:
         self._preparation = Preparation(place.data, self.model, work / "data", config.seed)
         self._told = told
         draws = self._draws(config.train, corruption)
-        clean = self._preparation.split(config.train.split, CLEAN, 0, config.train.samples, told)
+        clean = self._preparation.split(config.train, CLEAN, 0, told)
         self.train, self.test = draws[0], self._draws(config.test, corruption)[0]
         validation = PreparedSamples(self._draws(config.validation, corruption), self.model,
                                      derive(config.seed, VALIDATION))
@@ -101,8 +101,7 @@ class _Corruption:
         self.contenders = Contenders(workshop)
 
     def _draws(self, wanted: SplitConfig, corruption: str) -> list[PreparedSplit]:
-        return [self._preparation.split(wanted.split, corruption, draw, wanted.samples, self._told)
-                for draw in range(wanted.draws)]
+        return [self._preparation.split(wanted, corruption, draw, self._told) for draw in range(wanted.draws)]
 
     def result(self, cell: Cell, command: str) -> CellResult:
         """Make the contender of a cell, training what it needs, and score it on the test split."""

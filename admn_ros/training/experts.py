@@ -6,15 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-import torch
+from pydantic import Field
 from torch import Tensor
 
 from admn_ros.config import Strict
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
-from admn_ros.training.config import LossConfig, OptimizerConfig, Rate
+from admn_ros.training.config import LossConfig, OptimizerConfig, Rate, Share
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.losses import Figures, task_losses
+from admn_ros.training.layer_plans import draw_present
+from admn_ros.training.losses import Figures, estimate_losses
 from admn_ros.training.stage import Stage, Step, freeze
 
 FROM_SCRATCH = OptimizerConfig(learning_rate=1e-3, schedule="cosine", final=0.01, warm_up_epochs=1, clip_norm=5.0,
@@ -26,11 +27,14 @@ class ExpertConfig(Strict):
     """Training of one whole network.
 
     modality_dropout: probability that a modality of a batch is absent; never all of them are.
+    solo: probability of each modality that a batch shows it alone, as in `FinetuneConfig`; of those that an expert
+        lacks it means nothing.
     """
 
     optimizer: OptimizerConfig = FROM_SCRATCH
     loss: LossConfig = LossConfig()
     modality_dropout: Rate = 0.0
+    solo: dict[Modality, Share] = Field(default={})
 
 
 class Expert(Stage):
@@ -49,13 +53,10 @@ class Expert(Stage):
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Task loss with the modalities drawn for this batch."""
-        depths = self.network.config.depths
-        kept: list[Modality] = []
-        while not kept:
-            chance = torch.rand(len(depths), generator=step.draws).tolist()
-            kept = [m for m, x in zip(depths, chance, strict=True) if x >= self.config.modality_dropout]
-        output = self.network.estimate(batch.samples, {m: range(depths[m]) for m in kept})
-        return task_losses(output, batch, self.config.loss)
+        depths, loss = self.network.config.depths, self.config.loss
+        solo = {m: x for m, x in self.config.solo.items() if m in depths} if len(depths) > 1 else {}
+        kept = draw_present(solo, self.config.modality_dropout, depths, step.draws)
+        return estimate_losses(self.network, batch.samples, {m: range(depths[m]) for m in kept}, batch, loss)
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures with all modalities."""

@@ -17,7 +17,7 @@ from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, StageName
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.layer_plans import draw_plan, drop_sensors
-from admn_ros.training.losses import Figures, constant_error_m, evidence_loss, task_losses
+from admn_ros.training.losses import Figures, constant_error_m, estimate_losses
 from admn_ros.training.stage import Stage, Step, freeze
 
 
@@ -60,11 +60,7 @@ class Finetune(Stage):
         """Task loss with the layers drawn for this batch."""
         plan = draw_plan(self.config, self.depths, step.epoch, step.draws)
         samples = drop_sensors(batch.samples, self.config.sensor_dropout, step.noise)
-        if not self.config.loss.evidence:
-            return task_losses(self.network.estimate(samples, plan), batch, self.config.loss)
-        output, evidence = self.network.explain(samples, plan)
-        return {**task_losses(output, batch, self.config.loss),
-                "evidence": self.config.loss.evidence * evidence_loss(evidence, batch)}
+        return estimate_losses(self.network, samples, plan, batch, self.config.loss)
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures at full depth (`full/...`) and of the naive allocation of each budget (`naive_8/...`).

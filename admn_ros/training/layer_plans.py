@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 
@@ -26,10 +26,7 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
     first layer with `full_backbone_dropout`, else each layer dropped at the epoch's rate. A modality that runs has
     at least its first layer: without any it would be absent, which is another state.
     """
-    present = _solo(config, draws)
-    while not present:
-        chance = torch.rand(len(depths), generator=draws).tolist()
-        present = [m for m, x in zip(depths, chance, strict=True) if x >= config.modality_dropout]
+    present = draw_present(config.solo, config.modality_dropout, depths, draws)
     rate = layerdrop_rate(config, epoch)
     plan: Plan = {}
     for modality, depth in depths.items():
@@ -44,16 +41,23 @@ def draw_plan(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: int
     return plan
 
 
-def _solo(config: FinetuneConfig, draws: torch.Generator) -> list[Modality]:
-    """The modality that this batch shows alone, if it does."""
-    if not config.solo:
-        return []
-    left = float(torch.rand((), generator=draws))
-    for modality, chance in config.solo.items():
-        left -= chance
-        if left < 0:
-            return [modality]
-    return []
+def draw_present(solo: Mapping[Modality, float], dropout: float, modalities: Iterable[Modality],
+                 draws: torch.Generator) -> list[Modality]:
+    """Draw the modalities that a batch shows: one alone, with its probability in `solo`, or those without dropout.
+
+    At least one is shown.
+    """
+    if solo:
+        left = float(torch.rand((), generator=draws))
+        for modality, chance in solo.items():
+            left -= chance
+            if left < 0:
+                return [modality]
+    names, present = list(modalities), list[Modality]()
+    while not present:
+        chances = torch.rand(len(names), generator=draws).tolist()
+        present = [m for m, x in zip(names, chances, strict=True) if x >= dropout]
+    return present
 
 
 def drop_sensors(samples: SampleBatch, rate: float, noise: torch.Generator) -> SampleBatch:

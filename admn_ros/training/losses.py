@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from admn_ros.model.evidence import Evidence
-from admn_ros.model.network import NetworkOutput
-from admn_ros.sample import Modality
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.sample import Modality, SampleBatch
 from admn_ros.training.config import LossConfig
 from admn_ros.training.data import LabeledBatch
 
@@ -53,6 +53,23 @@ def task_losses(output: NetworkOutput, batch: LabeledBatch, config: LossConfig) 
         entropy = F.cross_entropy(output.class_logits.float(), batch.label.clamp_min(0), reduction="none")
         losses["class"] = config.classification * masked_mean(entropy, labelled)
     return losses
+
+
+def estimate_losses(network: AdmnNetwork, samples: SampleBatch, layers: Mapping[Modality, Sequence[int]],
+                    batch: LabeledBatch, config: LossConfig) -> dict[str, Tensor]:
+    """Run these layers, and give `task_losses` of the estimate; with a weight for it that of each input's too.
+
+    Args:
+        network: the network.
+        samples: what it sees; may lack what the batch's samples have.
+        layers: of each modality that runs.
+        batch: the truth.
+        config: weights.
+    """
+    if not config.evidence:
+        return task_losses(network.estimate(samples, layers), batch, config)
+    output, evidence = network.explain(samples, layers)
+    return {**task_losses(output, batch, config), "evidence": config.evidence * evidence_loss(evidence, batch)}
 
 
 def evidence_loss(evidence: Evidence, batch: LabeledBatch) -> Tensor:

@@ -13,12 +13,14 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.policy import Counts
-from admn_ros.baselines.rival import Rival, WholeNetwork
-from admn_ros.config import ModelConfig
+from admn_ros.baselines.rival import Rival, WholeNetwork, without_controller
+from admn_ros.config import LocalizationConfig, ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.model.checkpoint import initialize
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.presets import ROOM_POSES
 from admn_ros.sample import Modality
-from admn_ros.training.config import OptimizerConfig
+from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples, Spread
 from admn_ros.training.experts import Expert, ExpertConfig
 from admn_ros.training.fusion_gate import FusionGate, FusionGateConfig
@@ -102,6 +104,26 @@ def test_a_network_from_scratch_is_evaluated_as_it_was_trained(small: ModelConfi
     assert figures["layers_mean"] == figures["layers_max"] == 3
     assert figures["gflops_mean"] == pytest.approx(figures["gflops_max"], rel=1e-12)
     assert figures["gflops_max"] > 0
+
+
+def test_an_expert_learns_from_each_input_and_from_each_modality_alone(model: ModelConfig, batch: LabeledBatch) -> None:
+    placed = model.model_copy(update={
+        "node_poses": {node: ROOM_POSES[node] for node in model.sensor_nodes},
+        "localization": LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0))})
+    network = without_controller(AdmnNetwork(expert_config(placed, {RGB: 2, DEPTH: 2})))
+    initialize(network, 0)
+    config = ExpertConfig(loss=LossConfig(evidence=2.0), solo={RGB: 0.5, AUDIO: 0.5})
+    stage, used = Expert(network, config), dict.fromkeys((RGB, DEPTH), 0)
+    for number in range(24):
+        losses = stage.losses(batch, Step(0, 1, generator(0, 1, number), generator(0, 2, number)))
+        assert "evidence" in losses
+        network.zero_grad()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+        for modality in used:
+            used[modality] += any(p.grad is not None for p in network.backbone(modality).parameters())
+    # Audio, which it does not have, leaves its half of the batches to both.
+    assert used[RGB] == 24
+    assert 5 <= used[DEPTH] <= 19
 
 
 @pytest.mark.parametrize("kind", [Mns, DynMM])
