@@ -71,6 +71,10 @@ class BackboneConfig(Strict):
         return self
 
 
+FieldOfView = Annotated[float, Field(gt=0, lt=180)]
+"""Horizontal, in degrees, of the cameras of the training."""
+
+
 class RgbInput(Strict):
     """RGB image to (3, height, width), normalized by mean and std of [0, 1] values."""
 
@@ -79,6 +83,7 @@ class RgbInput(Strict):
     width: Count = 224
     mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
+    fov_deg: FieldOfView | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -100,6 +105,7 @@ class DepthInput(Strict):
     min_m: NotNegative = 0.1
     max_m: Positive = 9.0
     relief: bool = False
+    fov_deg: FieldOfView | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> DepthInput:

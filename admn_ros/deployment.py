@@ -19,6 +19,7 @@ MESSAGE_TYPES: Final[dict[InputType, str]] = {
     "audio_frame": "admn_ros/msg/AudioFrame",
     "audio_data": "audio_common_msgs/msg/AudioDataStamped",
 }
+CAMERA_INFO: Final = "sensor_msgs/msg/CameraInfo"
 INPUT_TYPES: Final[dict[Modality, tuple[InputType, ...]]] = {
     Modality.RGB: ("image", "compressed_image"),
     Modality.DEPTH: ("image", "compressed_image"),
@@ -53,18 +54,30 @@ class SoundFormat(Strict):
     encoding: Literal["S16LE", "F32LE"] = "S16LE"
 
 
+TopicName = Annotated[str, Field(pattern=r"^(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
+CAMERAS: Final = (Modality.RGB, Modality.DEPTH)
+"""Modalities whose images have a calibration."""
+_NO_TOPIC = "none"
+
+
 class InputTopic(Strict):
     """One sensor topic.
 
     type: of its messages; null is the first of `INPUT_TYPES` for the modality.
     grid: with point_cloud and radar_scan; null is the default one.
     sound: with audio_data; null is the default one.
+    camera_info: of rgb and depth, topic of the camera's calibration; null is the one beside the image, as
+        image_transport has it; none: images are taken as they are.
+    rectified: of rgb and depth, whether the images are rectified already, whatever their calibration says; null:
+        if the last part of the topic says `rect`, as image_proc names them.
     """
 
-    topic: Annotated[str, Field(pattern=r"^(~/|/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$")]
+    topic: TopicName
     type: InputType | None = None
     grid: RadarGrid | None = None
     sound: SoundFormat | None = None
+    camera_info: TopicName | None = None
+    rectified: bool | None = None
 
     @property
     def compressed(self) -> bool:
@@ -87,7 +100,35 @@ class InputTopic(Strict):
         for field, kinds in (("grid", ("point_cloud", "radar_scan")), ("sound", ("audio_data",))):
             if getattr(self, field) is not None and kind not in kinds:
                 raise ValueError(f"{field} is of type {' and '.join(kinds)}, not {kind}")
+        for field in ("camera_info", "rectified"):
+            if getattr(self, field) is not None and modality not in CAMERAS:
+                raise ValueError(f"{field} is of {' and '.join(CAMERAS)}, not {modality}")
         return self.model_copy(update={"type": kind})
+
+    def info_topic(self, modality: Modality, image_topic: str | None = None) -> str | None:
+        """Where the calibration of a camera is published; None where none is asked for.
+
+        image_topic: full name of the image topic; null takes the one of the file. The calibration is beside the raw
+        image: `/cam/image_raw` and `/cam/image_raw/compressed` have `/cam/camera_info`.
+        """
+        if modality not in CAMERAS or self.camera_info == _NO_TOPIC:
+            return None
+        if self.camera_info is not None:
+            return self.camera_info
+        parts = self._image_parts(image_topic or self.topic)
+        return "/".join([*parts[:-1], "camera_info"])
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the images come rectified, by the file or by the name of their topic."""
+        if self.rectified is not None:
+            return self.rectified
+        return any(word.startswith("rect") for word in self._image_parts(self.topic)[-1].split("_"))
+
+    def _image_parts(self, topic: str) -> list[str]:
+        """Parts of the topic of the raw image, of which a compressed one is the last but one."""
+        parts = topic.split("/")
+        return parts[:-1] if self.compressed and len([p for p in parts if p not in ("", "~")]) > 1 else parts
 
 
 class SyncModality(Strict):

@@ -56,7 +56,10 @@ def input_stats(maker: FrameMaker) -> dict[str, Any]:
     inputs = {str(key): {
         "received": s.received, "refused": maker.health[key].refused,
         "last_refusal": maker.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
+        "ignored": s.ignored,
         "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
+    for key, camera in maker.cameras.items():
+        inputs[str(key)] |= {"calibration": camera.state, "calibration_problem": camera.problem or None}
     return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
 
 

@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from admn_ros.deployment import MESSAGE_TYPES
+from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_maker import FrameMaker, InputHealth
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import SensorFrame, SensorKey
+from admn_ros.sensing.camera_calibration import CameraCalibration
 from admn_ros.sensing.placement import TRANSFORM_TOPICS
 
 NODE = "/admn"
@@ -72,8 +73,9 @@ def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey
     maker.restart()
     maker.health.update({key: InputHealth() for key in maker.inputs})
     placing = [t for t in TRANSFORM_TOPICS if t in bag.topics] if maker.placement is not None else []
+    calibrating = _calibrating(bag, maker)
     now_s = -math.inf
-    for topic, stamp_ns, raw in bag.raw([*inputs, *others, *placing]):
+    for topic, stamp_ns, raw in bag.raw([*inputs, *others, *placing, *calibrating]):
         arrived_s = max(now_s, stamp_ns * 1e-9)
         idle_at_s = min(arrived_s, now_s + IDLE_S)
         while now_s + POLL_S < idle_at_s and now_s > -math.inf:
@@ -84,11 +86,34 @@ def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey
             yield from _at(_receive(bag, maker, inputs[topic], topic, raw, now_s), now_s)
         elif topic in placing and maker.placement is not None:
             maker.placement.add(bag.deserialize(topic, raw))
+        elif topic in calibrating:
+            _calibrate(bag, [maker.cameras[key] for key in calibrating[topic]], topic, raw)
         else:
             _overhear(bag, topic, raw, now_s, hear)
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
         yield from _at(maker.poll(now_s), now_s)
+
+
+def _calibrating(bag: BagReader, maker: FrameMaker) -> dict[str, list[SensorKey]]:
+    """Topics of the bag with the calibration of cameras, and whose it is."""
+    found: dict[str, list[SensorKey]] = {}
+    for key, camera in maker.cameras.items():
+        topic = absolute(camera.topic)
+        if topic in bag.topics and bag.topics[topic].type == CAMERA_INFO:
+            found.setdefault(topic, []).append(key)
+    return found
+
+
+def _calibrate(bag: BagReader, cameras: list[CameraCalibration], topic: str, raw: bytes) -> None:
+    try:
+        message = bag.deserialize(topic, raw)
+    except InputError as error:
+        for camera in cameras:
+            camera.refuse(error)
+        return
+    for camera in cameras:
+        camera.hear(message)
 
 
 def _receive(bag: BagReader, maker: FrameMaker, key: SensorKey, topic: str, raw: bytes,

@@ -15,6 +15,7 @@ from admn_ros.deployment import DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow
+from admn_ros.sensing.camera_calibration import calibrations
 from admn_ros.sensing.decode import stamp_ns
 from admn_ros.sensing.messages import decode_picture, decode_sound
 from admn_ros.sensing.placement import Placement
@@ -70,8 +71,9 @@ class FrameMaker:
     def restart(self) -> None:
         """Forget every reading. What was gathered before a pause belongs to no frame after it.
 
-        Sensor nodes stand where the model's file says until TF says else.
+        Sensor nodes stand where the model's file says until TF says else; cameras are not calibrated until they say.
         """
+        self.cameras = calibrations(self.inputs, self._config)
         self.placement = Placement(self._config, self._frames) if self._frames else None
         self.synchronizer = self._make_synchronizer(self._sync, list(self.inputs))
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
@@ -88,6 +90,8 @@ class FrameMaker:
         try:
             stamp = stamp_ns(message.header.stamp)
             data = self._decode(key, message, stamp)
+            if key in self.cameras:
+                data = self.cameras[key].apply(data, message.header.frame_id)
         except InputError as error:
             raise error.within(str(key)) from error
         self.health[key].accepted += 1

@@ -84,8 +84,8 @@ def _gdtm_room() -> ModelConfig:
     return ModelConfig(
         name="gdtm-room", trained=False, sensor_nodes=GDTM_NODES, node_poses=ROOM_POSES, classes=CAR_CLASSES,
         modalities={
-            Modality.RGB: part(RgbInput(height=64, width=128), 16),
-            Modality.DEPTH: part(DepthInput(height=64, width=80, relief=True), 16),
+            Modality.RGB: part(RgbInput(height=64, width=128, fov_deg=84.0), 16),
+            Modality.DEPTH: part(DepthInput(height=64, width=80, relief=True, fov_deg=70.0), 16),
             Modality.RADAR: part(RadarInput(height=128, width=64, rows=128, mean=1.1, std=0.7), 16),
             Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M), 8),
         },
@@ -103,7 +103,8 @@ def _table() -> ModelConfig:
         name="table", trained=False, sensor_nodes=("node1",), node_poses={"node1": ROOM_POSES["node1"]},
         classes=CAR_CLASSES,
         modalities={
-            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=128), backbone=backbone, adapter_hidden=96),
+            Modality.RGB: ModalityConfig(
+                input=RgbInput(height=64, width=128, fov_deg=84.0), backbone=backbone, adapter_hidden=96),
             Modality.RADAR: ModalityConfig(input=RadarInput(height=128, width=64, mean=1.1, std=0.7),
                                            backbone=backbone, adapter_hidden=96)},
         fusion=FusionConfig(dim=48, depth=2, heads=4),
@@ -115,7 +116,7 @@ def _table_rgbd() -> ModelConfig:
     """As `table`, with depth in the place of radar, as in the paper's tables: for long training, on a GPU."""
     model = _table()
     rgb = model.modalities[Modality.RGB]
-    depth = rgb.model_copy(update={"input": DepthInput(height=64, width=96, relief=True)})
+    depth = rgb.model_copy(update={"input": DepthInput(height=64, width=96, relief=True, fov_deg=70.0)})
     return model.model_copy(update={"name": "table-rgbd", "modalities": {Modality.RGB: rgb, Modality.DEPTH: depth}})
 
 

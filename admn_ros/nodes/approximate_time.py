@@ -13,6 +13,7 @@ from rclpy.time import Time
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
+from admn_ros.sensing.clock_watch import ClockWatch, Verdict
 from admn_ros.sensing.input_buffer import InputBuffer, Stamped, Stored
 from admn_ros.sensing.synchronizer import FrameSynchronizer, InputStats, Synchronizer, SyncStats
 
@@ -68,6 +69,8 @@ class ApproximateTime:
         self._duplicates = dict.fromkeys(inputs, 0)
         self._late = dict.fromkeys(inputs, 0)
         self._frames = self._resets = 0
+        self._ignored = dict.fromkeys(inputs, 0)
+        self._clocks = ClockWatch(self._inputs, round(config.jump_back_s * 1e9))
         self._ready: list[SensorFrame] = []
         self._now_s = 0.0
         self._join()
@@ -83,7 +86,12 @@ class ApproximateTime:
         seen, self._now_s = self._seen[key], now_s
         self._received[key] += 1
         stamp_ns -= seen.offset_ns
-        if seen.jumps_back(stamp_ns, round(self._config.jump_back_s * 1e9)):
+        verdict = self._clocks.hear(key, stamp_ns, now_s)
+        if verdict is Verdict.IGNORED:
+            self._ignored[key] += 1
+            seen.silence()
+            return []
+        if verdict is Verdict.JUMPED:
             self._resets += 1
             for each in self._seen.values():
                 each.clear()
@@ -101,12 +109,19 @@ class ApproximateTime:
         """Nothing: time alone completes no set."""
         return []
 
+    def retune(self, config: SyncConfig) -> None:
+        """Take other offsets; of readings that wait they stay what they were. The rest does not count here."""
+        self._config = config
+        for key, seen in self._seen.items():
+            self._clocks.shift(key, seen.retune(config.of(key.modality)))
+
     def stats(self) -> SyncStats:
         """Counters and state."""
         inputs = {k: InputStats(
             received=self._received[k], duplicates=self._duplicates[k], late=self._late[k], fresh=self._frames, held=0,
             missing=0, buffered=len(i), last_stamp_ns=i.last_stamp_ns, last_arrival_s=i.last_arrival_s,
-            rate_hz=1e9 / i.period_ns if i.period_ns else None) for k, i in self._seen.items()}
+            rate_hz=1e9 / i.period_ns if i.period_ns else None, ignored=self._ignored[k],
+            wandering=self._clocks.is_wandering(k)) for k, i in self._seen.items()}
         return SyncStats(inputs, self._frames, 0, self._resets, 0, self._reference)
 
     def _join(self) -> None:

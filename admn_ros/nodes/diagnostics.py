@@ -19,6 +19,8 @@ from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.allocation import Allocation
 from admn_ros.sample import SensorKey
+from admn_ros.sensing.camera_calibration import CameraCalibration
+from admn_ros.sensing.clock_watch import FORGIVEN_S
 
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 
@@ -96,11 +98,15 @@ def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, n
                   connections: Connections) -> DiagnosticStatus:
     health, stats = pipeline.health[key], pipeline.synchronizer.stats().inputs[key]
     age_s = None if stats.last_arrival_s is None else now_s - stats.last_arrival_s
-    topic = connections.topics[key]
+    topic, camera = connections.topics[key], pipeline.cameras.get(key)
     if not active:
         state, level, text = "not active", STALE, "not active"
     elif topic in connections.mismatches:
         state, level, text = "mismatched", ERROR, f"{topic}: {connections.mismatches[topic]}"
+    elif stats.wandering:
+        state, level, text = "ignored", ERROR, (
+            f"ignored until its stamps are steady for {FORGIVEN_S:g} s: they jump back again and again while others "
+            f"go on. Who publishes on {topic}?")
     elif age_s is None and health.refused:
         state, level, text = "refused", ERROR, "refused: " + health.last_error
     elif age_s is None:
@@ -109,6 +115,8 @@ def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, n
         state, level, text = "silent", ERROR, f"silent for {age_s:.1f} s"
     elif health.refused:
         state, level, text = "receiving", WARN, f"{health.refused} messages refused, last: {health.last_error}"
+    elif camera is not None and camera.problem:
+        state, level, text = "receiving", WARN, camera.problem
     else:
         state, level, text = "receiving", OK, "receiving"
     return _status(f"{node}: input {key}", str(key), level, text, {
@@ -120,9 +128,16 @@ def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, n
         "refused": health.refused,
         "duplicates": stats.duplicates,
         "late": stats.late,
+        "ignored": stats.ignored,
         "frames_fresh": stats.fresh, "frames_held": stats.held, "frames_missing": stats.missing,
         "last_error": health.last_error,
-    })
+    } | ({} if camera is None else _camera_values(camera)))
+
+
+def _camera_values(camera: CameraCalibration) -> dict[str, object]:
+    seen_deg = camera.field_of_view_deg
+    return {"camera_info": camera.topic, "calibration": camera.state, "calibration_problem": camera.problem,
+            "field_of_view_deg": "not known" if seen_deg is None else f"{seen_deg:.1f}"}
 
 
 def _inference_status(node: str, log: FrameLog, worker: Mailbox | None, pipeline: Pipeline) -> DiagnosticStatus:

@@ -16,6 +16,7 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
 from admn_ros.nodes.arrival import ArrivalClock
+from admn_ros.nodes.camera_inputs import CameraInputs
 from admn_ros.nodes.ports import Ports
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.placement import TRANSFORM_TOPICS, TRANSFORMS
@@ -66,7 +67,9 @@ class Intake:
         self._resets = 0
         self._placed: set[str] = set()
         self._subscriptions: list[Subscription] = []
+        self._cameras: CameraInputs | None = None
         try:
+            self._cameras = CameraInputs(node, ports, pipeline)
             for key, entry in pipeline.inputs.items():
                 self._subscriptions.append(self._subscribe(key, entry))
             if pipeline.placement is not None:
@@ -79,6 +82,13 @@ class Intake:
         """Stop listening."""
         while self._subscriptions:
             self._ports.destroy(self._subscriptions.pop())
+        if self._cameras is not None:
+            self._cameras.close()
+
+    def look(self) -> None:
+        """See who came to the graph, and what is wrong with the cameras. Call now and then."""
+        if self._cameras is not None:
+            self._cameras.look()
 
     def poll(self) -> None:
         """Hand over the frames whose wait has run out."""

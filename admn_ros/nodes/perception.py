@@ -322,6 +322,8 @@ class PerceptionNode(RobustLifecycleNode):
     def _publish_diagnostics(self) -> None:
         if self._pipeline is not None:
             self._budget_input.follow_latched()
+            if self._intake is not None:
+                self._intake.look()
             if self._pipeline.placement is not None:
                 self._views.stand(self._pipeline.placement.poses)
             self._diagnostics.publish(diagnostics_message(

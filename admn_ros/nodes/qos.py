@@ -29,5 +29,8 @@ COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 LATCHED_COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """For commands that a publisher keeps for late joiners; volatile publishers do not match it."""
 
+LATCHED_STATE_IN = _profile(1, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.TRANSIENT_LOCAL)
+"""For state that a publisher keeps for late joiners; volatile publishers do not match it."""
+
 STATE = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """For state that late joiners must see."""

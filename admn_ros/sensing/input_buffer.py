@@ -38,10 +38,7 @@ class InputBuffer:
 
     def __init__(self, key: SensorKey, settings: SyncModality, capacity: int) -> None:
         self.key = key
-        self.offset_ns = round(settings.offset_s * _NS)
-        self.tolerance_ns = round(settings.tolerance_s * _NS)
-        self.hold_ns = round(settings.hold_s * _NS)
-        self.wait_s = settings.wait_s
+        self._use(settings)
         self.last_stamp_ns: int | None = None   # of the reading that arrived last, not the largest
         self.last_arrival_s: float | None = None
         self.period_ns: float | None = None     # smoothed distance of stamps
@@ -56,9 +53,15 @@ class InputBuffer:
         """The reading with the largest stamp."""
         return self._readings[-1] if self._readings else None
 
-    def jumps_back(self, stamp_ns: int, by_ns: int) -> bool:
-        """Whether a stamp lies more than `by_ns` before the newest one."""
-        return bool(self._readings) and stamp_ns < self._readings[-1].stamp_ns - by_ns
+    def retune(self, settings: SyncModality) -> int:
+        """Take other settings; readings move with the offset. Returns by how many nanoseconds stamps grow."""
+        before_ns = self.offset_ns
+        self._use(settings)
+        by_ns = before_ns - self.offset_ns
+        self._readings = deque(Stamped(r.stamp_ns + by_ns, r.data) for r in self._readings)
+        if self.last_stamp_ns is not None:
+            self.last_stamp_ns += by_ns
+        return by_ns
 
     def is_live(self, now_s: float, silent_s: float) -> bool:
         """Whether something came within the last `silent_s` seconds."""
@@ -122,6 +125,17 @@ class InputBuffer:
         """Forget readings and stamps; the sign of life stays."""
         self._readings.clear()
         self.last_stamp_ns = None
+
+    def silence(self) -> None:
+        """Forget readings and the sign of life."""
+        self.clear()
+        self.last_arrival_s = None
+
+    def _use(self, settings: SyncModality) -> None:
+        self.offset_ns = round(settings.offset_s * _NS)
+        self.tolerance_ns = round(settings.tolerance_s * _NS)
+        self.hold_ns = round(settings.hold_s * _NS)
+        self.wait_s = settings.wait_s
 
     def _learn_period(self, stamp_ns: int) -> None:
         if not self._readings:

@@ -11,6 +11,7 @@ from typing import Protocol
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
+from admn_ros.sensing.clock_watch import ClockWatch, Verdict
 from admn_ros.sensing.input_buffer import InputBuffer, Stamped, Stored
 
 _NS = 1_000_000_000
@@ -27,6 +28,7 @@ class InputStats:
     last_stamp_ns: stamp that arrived last (offset subtracted); None before the first, after a reset.
     last_arrival_s: when the last reading that was kept arrived.
     rate_hz: smoothed rate by the stamps; None before the second reading.
+    ignored: readings dropped because the input's clock wandered; `wandering`: it does now.
     """
 
     received: int
@@ -39,6 +41,8 @@ class InputStats:
     last_stamp_ns: int | None
     last_arrival_s: float | None
     rate_hz: float | None
+    ignored: int = 0
+    wandering: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,10 @@ class FrameSynchronizer(Protocol):
         """Let time pass; return the frames that became complete."""
         ...
 
+    def retune(self, config: SyncConfig) -> None:
+        """Take other limits of the modalities and another `silent_s`, while readings come."""
+        ...
+
     def stats(self) -> SyncStats:
         """Counters and state."""
         ...
@@ -98,6 +106,7 @@ class _Counts:
     fresh: int = 0
     held: int = 0
     missing: int = 0
+    ignored: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,8 @@ class Synchronizer:
 
     Broken clocks. A stamp more than `jump_back_s` before the newest of its own input (a bag that
     loops) resets everything: open frames leave as they are, all readings are forgotten, the new one
-    is kept. A reading too far ahead or behind never matches a frame, so its input is missing while
+    is kept. An input that jumps so again and again while the others go on is ignored until it is steady
+    (`ClockWatch` has the rule). A reading too far ahead or behind never matches a frame, so its input is missing while
     the others are not touched. Such an input cannot lead either: the reference must agree with at
     least half of the live inputs to within `jump_back_s` (when none does, the order decides). If a
     wrong clock led before the others came, the frames' clock is reset once the majority takes over.
@@ -160,6 +170,7 @@ class Synchronizer:
         self._inputs = {k: InputBuffer(k, config.of(k.modality), config.buffer) for k in inputs}
         self._counts = {k: _Counts() for k in inputs}
         order = {m: i for i, m in reversed(list(enumerate(config.reference)))}
+        self._clocks = ClockWatch(list(inputs), self._jump_ns)
         self._candidates = sorted(self._inputs.values(), key=lambda i: order.get(i.key.modality, len(order)))
         self._most_open = min(_MOST_OPEN, config.buffer - 1)
         self._open: list[_OpenFrame] = []
@@ -181,7 +192,12 @@ class Synchronizer:
         counts.received += 1
         reading = Stamped(stamp_ns - source.offset_ns, data)
         frames: list[SensorFrame] = []
-        if source.jumps_back(reading.stamp_ns, self._jump_ns):
+        verdict = self._clocks.hear(key, reading.stamp_ns, now_s)
+        if verdict is Verdict.IGNORED:
+            counts.ignored += 1
+            source.silence()
+            return self._follow(now_s) + self._collect(now_s)
+        if verdict is Verdict.JUMPED:
             frames += self._restart_frames()
             for each in self._inputs.values():
                 each.clear()
@@ -200,13 +216,31 @@ class Synchronizer:
         now_s = self._advance(now_s)
         return self._follow(now_s) + self._collect(now_s)
 
+    def retune(self, config: SyncConfig) -> None:
+        """Take other limits of the modalities and another `silent_s`, while readings come.
+
+        Readings that were received move with a changed offset. When it is the reference's, and larger, its frames
+        begin again where they were, after so long.
+
+        Raises:
+            ConfigError: something else of the configuration is another.
+        """
+        free = {"modalities": config.modalities, "silent_s": config.silent_s}
+        if self._config.model_copy(update=free) != config:
+            raise ConfigError("sync", "another policy, reference, buffer or jump_back_s",
+                              "other modalities and silent_s while it runs")
+        self._config = config
+        for key, source in self._inputs.items():
+            self._clocks.shift(key, source.retune(config.of(key.modality)))
+
     def stats(self) -> SyncStats:
         """Counters and state."""
         inputs = {}
         for key, i in self._inputs.items():
             rate = None if not i.period_ns else _NS / i.period_ns
             inputs[key] = InputStats(**vars(self._counts[key]), buffered=len(i), last_stamp_ns=i.last_stamp_ns,
-                                     last_arrival_s=i.last_arrival_s, rate_hz=rate)
+                                     last_arrival_s=i.last_arrival_s, rate_hz=rate,
+                                     wandering=self._clocks.is_wandering(key))
         return SyncStats(inputs, self._frames, self._hurried, self._resets, len(self._open), self._reference)
 
     def _advance(self, now_s: float) -> float:

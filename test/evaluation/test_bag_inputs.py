@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from admn_ros.config import ModelConfig, RadarInput, parse_config
 from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
 from admn_ros.errors import InputError
+from admn_ros.evaluation.bag_facts import input_stats
 from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
 from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.model.presets import preset
@@ -126,6 +127,31 @@ def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
         assert abs(maker.placement.poses["node1"].yaw_rad) == pytest.approx(np.pi)
         maker.restart()
         assert maker.placement.poses == model.node_poses
+
+
+def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: ModelConfig) -> None:
+    intrinsics = np.array([[20.0, 0, 15.5], [0, 20.0, 15.5], [0, 0, 1]])
+    picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    with BagWriter(tmp_path / "drive") as writer:
+        for k, distortion in enumerate(((0.0,) * 5, (-0.3, 0.1, 0.0, 0.0, 0.0), (np.nan,) * 5)):
+            stamp_ns = START_NS + k * 66_000_000
+            said = make.camera_info(intrinsics, 32, 32, stamp_ns, "lens", distortion=distortion)
+            writer.write("/cam/camera_info", make.CAMERA_INFO, said, stamp_ns - 1000)
+            writer.write("/cam/image_raw", make.IMAGE, make.rgb_image(picture, stamp_ns, "lens"), stamp_ns)
+    cameras = {"node1": {"rgb": {"topic": "/cam/image_raw"}}}
+    maker = FrameMaker(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
+    for _ in range(2):  # each reading begins with a camera that has said nothing
+        with BagReader(tmp_path / "drive") as reader:
+            inputs, _ = bag_inputs(reader, maker)
+            frames = [frame for frame, _ in bag_frames(reader, maker, inputs, [], lambda *_: None, 0.1)]
+        seen = [frame.readings[frame.reference].data for frame in frames]
+        wanted = cv2.undistort(picture, intrinsics, np.array((-0.3, 0.1, 0.0, 0.0, 0.0)))
+        np.testing.assert_array_equal(seen[0], picture)
+        assert np.abs(seen[1].astype(int) - wanted).max() <= 8
+        np.testing.assert_array_equal(seen[2], seen[1])  # what was in force stays
+        said = input_stats(maker)["inputs"]["node1/rgb"]
+        assert said["calibration"] == "rectified, plumb_bob"
+        assert "/cam/camera_info.d: found nan" in said["calibration_problem"]
 
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:
