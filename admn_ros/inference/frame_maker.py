@@ -76,6 +76,7 @@ class FrameMaker:
         self.cameras = calibrations(self.inputs, self._config)
         self.placement = Placement(self._config, self._frames) if self._frames else None
         self.synchronizer = self._make_synchronizer(self._sync, list(self.inputs))
+        self.newest: tuple[SensorKey, Array] | None = None
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 
@@ -95,6 +96,7 @@ class FrameMaker:
         except InputError as error:
             raise error.within(str(key)) from error
         self.health[key].accepted += 1
+        self.newest = key, data
         return self.synchronizer.add(key, stamp, data, now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:

@@ -6,6 +6,7 @@ The node and offline evaluation both run this, so that a recording gives the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,18 @@ class Pipeline(FrameMaker):
             InputError: naming the units that it has.
         """
         self.engine.costs.table(budget.per_frame(frame_rate_hz).unit)
+
+    def work_ahead(self, frames: Sequence[SensorFrame]) -> None:
+        """Preprocess the reading that came last, for a frame to come. It changes no result.
+
+        frames: those that it completed. They are on their way to `process`, perhaps on another thread, which does it
+        for a reading that they hold.
+        """
+        if self.newest is None:
+            return
+        key, data = self.newest
+        if all(frame.readings[key].data is not data for frame in frames):
+            self._preprocess.ahead(key, data)
 
     def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
         """Estimate from one frame within the budget."""

@@ -128,6 +128,7 @@ class Intake:
         self._last_arrival_s = arrived_s
         self._note_resets()
         self._hand_over(frames)
+        self._pipeline.work_ahead(frames)
 
     def _hand_over(self, frames: list[SensorFrame]) -> None:
         for frame in frames:

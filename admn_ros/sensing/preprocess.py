@@ -8,8 +8,10 @@ other processes want the same cores.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +29,10 @@ from admn_ros.sensing.mel import log_mel
 _SMALLEST_WEIGHT = 1e-4
 _AROUND = 9
 """Side in pixels of the surroundings of `_relief`."""
+_KEPT = 4
+"""Results of an input that are kept: a frame that waits holds readings that are a few periods old."""
+_MOST_UNUSED = 4
+"""Readings of an input that are worked on ahead between two frames."""
 
 
 def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
@@ -58,10 +64,11 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
     _check_map("depth", depth)
     metres = depth.astype(np.float32, copy=False)
     valid = (metres > 0) & (metres < np.inf)
-    clipped = np.clip(np.where(valid, metres, np.float32(0)), config.min_m, config.max_m, dtype=np.float32)
     weights = valid.astype(np.float32)
-    summed = _resize(clipped * weights, config.height, config.width)
-    weights = _resize(weights, config.height, config.width)
+    clipped = np.clip(cv2.copyTo(metres, valid.view(np.uint8)), config.min_m, config.max_m, dtype=np.float32)
+    # Two channels at once: the same sums as one by one, in half of the time.
+    resized = _resize(cv2.merge((clipped * weights, weights)), config.height, config.width)
+    summed, weights = (np.ascontiguousarray(resized[..., k]) for k in (0, 1))
     seen = weights > _SMALLEST_WEIGHT
     mean = np.divide(summed, weights, out=np.zeros_like(summed), where=seen)
     # Rounding in the sums must not leave the range.
@@ -135,16 +142,29 @@ def input_tensor(data: Array, config: InputConfig) -> Tensor:
     return audio_tensor(data, config)
 
 
+class _Prepared(NamedTuple):
+    """What became of a reading. It does not keep the reading alive."""
+
+    of: weakref.ref[Array]
+    tensor: Tensor
+
+
 class Preprocessor:
     """Turns sensor frames into samples for one model.
 
     Rows run over the model's sensor nodes in order; the row of an input that is missing, or that the
     deployment does not have, is zero and not present.
+
+    Of each input the last few results are kept, so that a reading that is held for many frames is worked on once,
+    and one that arrives before its frame is complete can be worked on meanwhile (`ahead`, from any thread). A reading
+    is known by the identity of its array, which nobody writes into.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
         self._rows = {node: row for row, node in enumerate(config.sensor_nodes)}
+        self._prepared: dict[SensorKey, tuple[_Prepared, ...]] = {}
+        self._unused: dict[SensorKey, int] = {}
 
     def check_inputs(self, keys: Iterable[SensorKey]) -> None:
         """Make sure that the model knows all inputs of a deployment.
@@ -175,12 +195,37 @@ class Preprocessor:
             if reading.data is None:
                 continue
             try:
-                tensor = input_tensor(reading.data, self._config.modalities[key.modality].input)
+                tensor = self._tensor(key, reading.data)
             except InputError as error:
                 raise error.within(str(key)) from error
+            self._unused[key] = 0
             inputs[key.modality][self._rows[key.node]] = tensor.numpy()
             present[key.modality][self._rows[key.node]] = True
         return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, frame.stamp_ns)
+
+    def ahead(self, key: SensorKey, data: Array) -> None:
+        """Work on a reading that a frame to come will probably hold; that frame says what is wrong with it.
+
+        An input that is much faster than the frames is not followed: after a few readings that no frame has used,
+        nothing happens here until one does.
+        """
+        unused = self._unused.get(key, 0)
+        if unused >= _MOST_UNUSED:
+            return
+        self._unused[key] = unused + 1
+        with suppress(InputError):
+            self._tensor(key, data)
+
+    def _tensor(self, key: SensorKey, data: Array) -> Tensor:
+        """What a reading becomes, new or kept. Nobody writes into it."""
+        kept = self._prepared.get(key, ())
+        for prepared in kept:
+            if prepared.of() is data:
+                return prepared.tensor
+        tensor = input_tensor(data, self._config.modalities[key.modality].input)
+        # A new tuple each time: another thread that reads the old one is not disturbed.
+        self._prepared[key] = (*kept[1 - _KEPT:], _Prepared(weakref.ref(data), tensor))
+        return tensor
 
 
 def _relief(metres: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], max_m: float) -> npt.NDArray[np.float32]:
