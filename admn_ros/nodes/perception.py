@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 import threading
@@ -120,6 +121,9 @@ class PerceptionNode(RobustLifecycleNode):
         self._views = Views(self, self._ports, pipeline)
         self._budget_input = BudgetInput(self, self._ports, "~/budget", self._take_budget, self._refuse_budget)
         self._create_steady_timer("diagnostics_period_s", self._publish_diagnostics)
+        # What stands now stays: the garbage collector would go through all of it again and again, a long pause each.
+        gc.collect()
+        gc.freeze()
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
             f"{len(pipeline.inputs)} inputs")
@@ -205,6 +209,7 @@ class PerceptionNode(RobustLifecycleNode):
             self._ports.destroy(publisher)
         self._pipeline.engine.close()
         self._pipeline = None
+        gc.unfreeze()
 
     # --- parameters --------------------------------------------------------------------------------
 
