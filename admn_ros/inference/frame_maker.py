@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admn_ros.config import AudioInput, ModelConfig
-from admn_ros.deployment import DeploymentConfig, InputTopic
+from admn_ros.deployment import DeploymentConfig, InputTopic, SyncConfig
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.audio import AudioWindow
@@ -102,6 +102,15 @@ class FrameMaker:
     def poll(self, now_s: float) -> list[SensorFrame]:
         """Frames whose wait has run out. Call every few milliseconds."""
         return self.synchronizer.poll(now_s)
+
+    def retune(self, sync: SyncConfig) -> None:
+        """Take other limits of the modalities and another `silent_s`, while readings come.
+
+        Raises:
+            ConfigError: something else of the configuration is another.
+        """
+        self.synchronizer.retune(sync)
+        self._sync, self.silent_s = sync, sync.silent_s
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         if key.modality is not Modality.AUDIO:

@@ -43,6 +43,8 @@ def logged(step: Transition) -> Transition:
         try:
             return step(self, state)
         except Exception as error:
+            if not self.context.ok():  # Ctrl-C in the middle of it: nothing failed
+                return TransitionCallbackReturn.FAILURE
             self.get_logger().error(f"{step.__name__}: {error}" if str(error) else f"{step.__name__}: {error!r}")
             return TransitionCallbackReturn.FAILURE
 

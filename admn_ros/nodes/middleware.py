@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from admn_ros.errors import AdmnError
+from admn_ros.nodes.starting import leave_soon, obey_signals
 
 # mallopt(3) parameters: keep image-sized blocks on the heap, so that each message does not fault in
 # fresh pages, which costs as much as receiving it.
@@ -79,15 +79,17 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
 
     Returns the exit code: 2, after one line, where the node could not be made of its arguments.
     """
-    prepare_middleware()
-    try:
-        rclpy.init(args=sys.argv if args is None else args)
-    except RCLError as error:
-        print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     node: Node | None = None
-    executor = SingleThreadedExecutor()
+    executor: SingleThreadedExecutor | None = None
     try:
+        obey_signals()
+        prepare_middleware()
+        try:
+            rclpy.init(args=sys.argv if args is None else args)
+        except RCLError as error:
+            print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        executor = SingleThreadedExecutor()
         node = factory()
         executor.add_node(node)
         executor.spin()
@@ -104,10 +106,11 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
-        # A second Ctrl-C, as launch and shells send it, must not interrupt the tidying up.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        executor.shutdown(timeout_sec=1.0)
+        limit = leave_soon(getattr(node, "exit_code", 0))
+        if executor is not None:
+            executor.shutdown(timeout_sec=1.0)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
+        limit.cancel()
     return getattr(node, "exit_code", 0)

@@ -46,6 +46,7 @@ from admn_ros.nodes.intake import Intake, message_class
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
 from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.sync_parameters import SyncParameters
 from admn_ros.nodes.views import Views
 from admn_ros.sample import SensorFrame
 
@@ -107,6 +108,7 @@ class PerceptionNode(RobustLifecycleNode):
         pipeline = self._load(self._value("model"), self._deployment)
         pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()
+        self._sync = SyncParameters(self, self._deployment.sync, (k.modality for k in pipeline.inputs), pipeline.retune)
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
         config = pipeline.engine.config
         if pipeline.engine.costs_warning:
@@ -203,6 +205,8 @@ class PerceptionNode(RobustLifecycleNode):
         if self._pipeline is None:
             return
         self._end_timer("diagnostics_period_s")
+        self._sync.close()
+        del self._sync  # which knows the pipeline
         self._budget_input.destroy()
         self._views.destroy()
         for publisher in (self._pose, self._classification, self._allocation, self._age, self._diagnostics):

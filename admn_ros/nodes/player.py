@@ -96,6 +96,8 @@ class Player(Node):
                 if not self._play(one):
                     break
             self._run_out()
+            if self._stopping.is_set():
+                return
             counts = ", ".join(f"{topic} {n}" for topic, n in self.published.items())
             self.get_logger().info(f"the end; published {counts}")
         except AdmnError as error:
@@ -124,7 +126,7 @@ class Player(Node):
             if now == len(self._sensors) or (now and time.monotonic() - since_s > SETTLED_S):
                 return
             time.sleep(0.05)
-        if not heard and self._wait_s > 0:
+        if not heard and self._wait_s > 0 and not self._stopping.is_set():
             self.get_logger().warning("nobody listens to any sensor topic; playing anyway")
 
     def _play(self, items: Iterator[Item]) -> bool:

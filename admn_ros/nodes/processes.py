@@ -27,10 +27,10 @@ class Memory:
 
 
 class NodeProcess:
-    """`python -m admn_ros.nodes.MODULE` with parameters, running until it is stopped or killed."""
+    """`python -m admn_ros.nodes MODULE` with parameters, running until it is stopped or killed."""
 
     def __init__(self, module: str, log_level: str = "error", **parameters: object) -> None:
-        command = [sys.executable, "-m", f"admn_ros.nodes.{module}", "--ros-args", "--log-level", log_level]
+        command = [sys.executable, "-m", "admn_ros.nodes", module, "--ros-args", "--log-level", log_level]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         # In a session of its own: Ctrl-C is for who started it, and who started it ends it.

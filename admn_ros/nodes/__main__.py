@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m admn_ros.nodes NODE --ros-args ...`: what `ros2 run admn_ros NODE` runs, from any checkout."""
+
+import sys
+
+from admn_ros.errors import ConfigError
+from admn_ros.nodes.starting import start
+
+NODES = ("feed", "governor", "perception", "replay", "simulator")
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else "nothing"
+    if name not in NODES:
+        sys.exit(str(ConfigError("node", name, ", ".join(NODES))))
+    sys.exit(start(name))

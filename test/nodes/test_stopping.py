@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C at any moment of a node's start ends it: cleanly, without a traceback. Real processes."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+MOMENTS = random.Random(5)
+NODES = {"perception": ("-p", "autostart:=true", "-p", "model:=untrained:gdtm-tiny"),
+         "governor": ("-p", "autostart:=true"), "simulator": ()}
+
+
+def start(node: str, *arguments: str, ignoring: bool = False) -> subprocess.Popen[str]:
+    """A node in its own process; `ignoring`: as shells start what runs in the background, which ignores Ctrl-C."""
+    shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"] if ignoring else []
+    return subprocess.Popen([*shell, sys.executable, "-m", "admn_ros.nodes", node, "--ros-args", *arguments],
+                            stderr=subprocess.PIPE, text=True)
+
+
+def ends_well(process: subprocess.Popen[str]) -> str:
+    """Wait until it ended, as launch would not: much longer. Returns what it said."""
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors, errors
+    return errors
+
+
+def begun(process: subprocess.Popen[str]) -> None:
+    """Wait for the first line of ours: before it, while Python itself starts, Ctrl-C is Python's."""
+    bit = 1 << (signal.SIGTERM - 1)
+    while process.poll() is None:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        if int(re.search(r"^SigCgt:\s*(\w+)", status, re.M).group(1), 16) & bit:
+            return
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("node", "after_s"), [
+    ("perception", 0.0), ("perception", MOMENTS.uniform(0.0, 1.0)), ("perception", MOMENTS.uniform(1.0, 3.0)),
+    ("perception", MOMENTS.uniform(3.0, 6.0)), ("governor", MOMENTS.uniform(0.0, 3.0)),
+    ("simulator", MOMENTS.uniform(0.0, 3.0))])
+def test_ctrl_c_at_any_moment_of_the_start_ends_it(node: str, after_s: float) -> None:
+    process = start(node, *NODES[node])
+    begun(process)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    ends_well(process)
+
+
+def test_ctrl_c_ends_what_a_shell_started_in_the_background() -> None:
+    process = start("perception", *NODES["perception"], ignoring=True)
+    seen = ""
+    while "configured" not in seen:
+        line = process.stderr.readline()
+        assert line, f"it ended by itself: {seen}"
+        seen += line
+    process.send_signal(signal.SIGINT)
+    ends_well(process)
+
+
+def test_an_unknown_node_is_one_line() -> None:
+    done = subprocess.run([sys.executable, "-m", "admn_ros.nodes", "nosuch"], capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 1 and "found nosuch; allowed: feed, governor, perception" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The synchronizer's limits change while the node runs; a wandering clock is named. Over real DDS."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParametersAtomically
+from sensor_msgs.msg import Image
+
+from admn_ros.deployment import SyncConfig, SyncModality
+from admn_ros.nodes.conversions import header
+from admn_ros.nodes.sync_parameters import sync_specs
+from admn_ros.sample import Modality, SensorKey
+
+DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text()
+CONFIGURE, CLEANUP = 1, 2
+
+
+def change(rig, **values: float) -> tuple[bool, str]:
+    """Set parameters by the service, as `ros2 param set` does; `sync__depth__hold_s` is sync.depth.hold_s."""
+    client = rig.driver.create_client(SetParametersAtomically, "/admn/set_parameters_atomically")
+    request = SetParametersAtomically.Request(parameters=[
+        ParameterMessage(name=name.replace("__", "."), value=ParameterValue(
+            type=ParameterType.PARAMETER_DOUBLE, double_value=value)) for name, value in values.items()])
+    result = rig.call(client, request).result
+    rig.driver.destroy_client(client)
+    return result.successful, result.reason
+
+
+def test_parameters_are_the_files_fields_and_are_documented() -> None:
+    specs = {s.name: s.default for s in sync_specs(SyncConfig(), Modality)}
+    assert set(specs) == {"sync.silent_s"} | {f"sync.{m}.{f}" for m in Modality for f in SyncModality.model_fields}
+    for modality in Modality:
+        for field, value in SyncConfig().of(modality).model_dump().items():
+            assert specs[f"sync.{modality}.{field}"] == value
+    for name in ("sync.depth.tolerance_s", "sync.depth.offset_s", "sync.silent_s"):
+        assert name in specs and name in DOCUMENT
+
+
+def test_limits_begin_with_the_files_and_change_while_frames_go_on(rig):
+    value = rig.node._value
+    assert value("sync.rgb.hold_s") == 0.15 and value("sync.silent_s") == 0.3
+    first = rig.frame()
+    assert first.header.stamp.nanosec
+    pipeline = rig.node._pipeline
+    assert change(rig, sync__depth__offset_s=0.2, sync__rgb__wait_s=0.0, sync__silent_s=0.7) == (True, "")
+    sync = pipeline.synchronizer
+    assert sync._inputs[SensorKey("left", Modality.DEPTH)].offset_ns == 200_000_000
+    assert sync._inputs[SensorKey("right", Modality.RGB)].wait_s == 0.0 and pipeline.silent_s == 0.7
+    # Of several changes one that cannot be takes none of them, and says why in one line.
+    for wrong, says in (({"sync__rgb__hold_s": -1.0}, "sync.rgb.hold_s"), ({"sync__silent_s": 0.0}, "sync.silent_s"),
+                        ({"sync__rgb__tolerance_s": math.nan}, "tolerance_s"),
+                        ({"sync__radar__offset_s": math.inf}, "offset_s")):
+        done, reason = change(rig, sync__audio__wait_s=0.01, **wrong)
+        assert not done and says in reason and "\n" not in reason
+        assert value("sync.audio.wait_s") == 0.03 and sync._inputs[SensorKey("left", Modality.AUDIO)].wait_s == 0.03
+    rig.frame()
+    assert pipeline.synchronizer is sync and sync.stats().resets == 0
+
+
+def test_start_up_beats_the_file_and_cleanup_takes_them_away(make_rig, model_folder, sensors_file, capfd):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": 0.05})
+    for _ in range(2):
+        assert rig.transition(CONFIGURE)
+        assert rig.node._pipeline.synchronizer._inputs[SensorKey("left", Modality.RGB)].hold_ns == 50_000_000
+        assert rig.transition(CLEANUP) and not rig.node.has_parameter("sync.rgb.hold_s")
+    bad = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": -0.05})
+    assert not bad.transition(CONFIGURE) and bad.state() == "unconfigured"
+    said = capfd.readouterr().err
+    assert "on_configure: sync: found" in said and "sync.rgb.hold_s" in said and "Traceback" not in said
+
+
+def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):
+    other = rig.driver.create_publisher(Image, "/left/rgb", 5)
+    assert rig.wait(other.get_subscription_count)
+    key = SensorKey("left", Modality.RGB)
+
+    def wandering() -> bool:
+        rig.send()
+        message = Image(header=header(rig.now_ns + 10**12, "camera"), height=1, width=1, encoding="rgb8", step=3)
+        message.data.frombytes(bytes(3))
+        other.publish(message)
+        return rig.wait(lambda: rig.node._pipeline.synchronizer.stats().inputs[key].wandering, 0.1)
+
+    assert rig.wait(wandering)
+    assert rig.wait(lambda: rig.send() and "jump back again and again" in rig.status("input left/rgb").message)
+    resets = rig.node._pipeline.synchronizer.stats().resets
+    stamp_ns = rig.send(skip=("left/rgb",))
+
+    def framed() -> bool:
+        return any(a.header.stamp.sec * 10**9 + a.header.stamp.nanosec >= stamp_ns and a.spent > 0
+                   for a in rig.allocations)
+
+    assert rig.wait(lambda: rig.send() and framed())
+    assert rig.node._pipeline.synchronizer.stats().resets == resets
