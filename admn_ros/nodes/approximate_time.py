@@ -115,6 +115,11 @@ class ApproximateTime:
         for key, seen in self._seen.items():
             self._clocks.shift(key, seen.retune(config.of(key.modality)))
 
+    @property
+    def resets(self) -> int:
+        """How often time has jumped back for all inputs."""
+        return self._resets
+
     def stats(self) -> SyncStats:
         """Counters and state."""
         inputs = {k: InputStats(

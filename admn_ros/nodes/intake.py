@@ -135,7 +135,7 @@ class Intake:
             self._deliver(frame, self._last_arrival_s)
 
     def _note_resets(self) -> None:
-        count = self._pipeline.synchronizer.stats().resets
+        count = self._pipeline.synchronizer.resets
         if count != self._resets:
             self._resets = count
             self._node.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh",

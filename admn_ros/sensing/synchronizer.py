@@ -79,6 +79,11 @@ class FrameSynchronizer(Protocol):
         """Take other limits of the modalities and another `silent_s`, while readings come."""
         ...
 
+    @property
+    def resets(self) -> int:
+        """How often time has jumped back for all inputs."""
+        ...
+
     def stats(self) -> SyncStats:
         """Counters and state."""
         ...
@@ -232,6 +237,11 @@ class Synchronizer:
         self._config = config
         for key, source in self._inputs.items():
             self._clocks.shift(key, source.retune(config.of(key.modality)))
+
+    @property
+    def resets(self) -> int:
+        """How often time has jumped back for all inputs."""
+        return self._resets
 
     def stats(self) -> SyncStats:
         """Counters and state."""
