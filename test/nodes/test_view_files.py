@@ -37,18 +37,47 @@ PROPERTIES = {  # of RViz's displays (Jazzy), those that the view sets; RViz ign
                  "Position Tolerance": float, "Angle Tolerance": float},
 }
 VIEW = {"Class": str, "Name": str, "Target Frame": str, "Scale": float, "X": float, "Y": float, "Angle": float}
+TITLE = {"foxglovePanelTitle": str, "lichtblickPanelTitle": str}
+LINE = {"value": str, "enabled": bool, "timestampMethod": {"receiveTime", "headerStamp"}, "label": str,
+        "color": "hex", "showLine": bool, "lineSize": float}
+CAMERA = {"perspective": bool, "distance": float, "phi": float, "thetaOffset": float, "targetOffset": [float],
+          "target": [float], "targetOrientation": [float], "fovy": float, "near": float, "far": float}
+GRID = {"layerId": {"foxglove.Grid"}, "instanceId": str, "label": str, "visible": bool, "frameLocked": bool,
+        "size": float, "divisions": int, "lineWidth": float, "color": "hex", "position": [float], "rotation": [float],
+        "order": int}
+PANELS = {  # of Foxglove's and Lichtblick's panels, the settings that the layout makes; others they ignore in silence
+    "3D": {"followTf": str, "followMode": {"follow-pose", "follow-position", "follow-none"}, "cameraState": CAMERA,
+           "scene": {"backgroundColor": "hex", "labelScaleFactor": float,
+                     "transforms": {"showLabel": bool, "axisScale": float}},
+           "layers": {"*": GRID},
+           "topics": {"*": {"visible": bool, "type": {"axis", "arrow"}, "axisScale": float, "showCovariance": bool}}},
+    "Image": {"imageMode": {"imageTopic": str}},
+    "Plot": {"paths": [LINE], "showXAxisLabels": bool, "showYAxisLabels": bool, "showLegend": bool,
+             "legendDisplay": {"floating", "top", "left", "none"}, "showPlotValuesInLegend": bool, "isSynced": bool,
+             "xAxisVal": {"timestamp"}, "followingViewWidth": float, "sidebarDimension": float, "minYValue": float,
+             "maxYValue": float},
+    "DiagnosticSummary": {"topicToRender": str, "minLevel": int, "pinnedIds": [str], "hardwareIdFilter": str,
+                          "sortByLevel": bool},
+    "RawMessages": {"topicPath": str, "diffEnabled": bool, "expansion": {"all", "none"}},
+}
 
 
 def fits(value: object, wanted: object, where: str) -> None:
-    """Assert that a value of the RViz file is of a property's type (or nested properties, or one of its options)."""
+    """Assert that a value is of a setting's type (or one of its options, or made of settings itself)."""
     if isinstance(wanted, dict):
-        assert isinstance(value, dict) and set(value) <= set(wanted), (where, value)
+        assert isinstance(value, dict) and ("*" in wanted or set(value) <= set(wanted)), (where, value)
         for key, inner in value.items():
-            fits(inner, wanted[key], f"{where}/{key}")
+            fits(inner, wanted.get("*", wanted.get(key)), f"{where}/{key}")
+    elif isinstance(wanted, list):
+        assert isinstance(value, list), (where, value)
+        for inner in value:
+            fits(inner, wanted[0], where)
     elif isinstance(wanted, set):
         assert value in wanted, (where, value)
     elif wanted == "colour":
         assert re.fullmatch(r"\d+; \d+; \d+", value) and max(map(int, value.split("; "))) < 256, (where, value)
+    elif wanted == "hex":
+        assert re.fullmatch(r"#[0-9a-f]{6}([0-9a-f]{2})?", value), (where, value)
     else:
         assert type(value) in ((int, float) if wanted is float else (wanted,)), (where, value)
 
@@ -88,6 +117,15 @@ def displayed() -> dict[str, dict]:
 
 def test_foxgloves_panels_are_all_placed_and_described():
     assert panels(FOXGLOVE["layout"]) == set(FOXGLOVE["configById"])
+
+
+def test_foxglove_knows_every_setting_of_the_layout():
+    for name, config in FOXGLOVE["configById"].items():
+        fits(config, TITLE | PANELS[name.split("!")[0]], name)
+        assert config["foxglovePanelTitle"] == config["lichtblickPanelTitle"], name
+    assert set(FOXGLOVE) == {"configById", "globalVariables", "userNodes", "playbackConfig", "layout"}
+    for path in foxglove_paths():
+        assert re.fullmatch(r'(/\w+)+(\.\w+(\[:\]\{\w+=="\w+"\})?)*', path), path
 
 
 def test_both_show_only_what_the_node_publishes_and_as_it_publishes_it(rig):
