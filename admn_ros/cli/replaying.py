@@ -17,7 +17,7 @@ from pathlib import Path
 from admn_ros.cli.command import Commands, add_command
 from admn_ros.errors import InputError
 
-NODE, WATCH = "admn_ros.nodes.replay", "admn_ros.nodes.watch"
+NODE, WATCH = "replay", "watch"
 
 
 def add_commands(commands: Commands) -> None:
@@ -55,7 +55,7 @@ def _watch(options: argparse.Namespace) -> None:
     _run(WATCH, values)
 
 
-def _run(module: str, values: dict[str, object]) -> None:
+def _run(name: str, values: dict[str, object]) -> None:
     """Run a node until it ends. Values are its parameters.
 
     Raises:
@@ -63,8 +63,8 @@ def _run(module: str, values: dict[str, object]) -> None:
     """
     if importlib.util.find_spec("rclpy") is None:
         raise InputError("ROS 2", "no rclpy for this Python", "a sourced ROS 2, or the environment that `make` sets up")
-    parameters = [word for name, value in values.items() for word in ("-p", f"{name}:={json.dumps(value)}")]
-    node = subprocess.Popen([sys.executable, "-m", module, "--ros-args", *parameters])
+    parameters = [word for key, value in values.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
+    node = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", name, "--ros-args", *parameters])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node too, which then ends tidily
     try:
         code = node.wait()

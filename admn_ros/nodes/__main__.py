@@ -6,7 +6,7 @@ import sys
 from admn_ros.errors import ConfigError
 from admn_ros.nodes.starting import start
 
-NODES = ("feed", "governor", "perception", "replay", "simulator")
+NODES = ("feed", "governor", "perception", "replay", "simulator", "watch")
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else "nothing"

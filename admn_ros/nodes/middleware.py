@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,13 +75,17 @@ def _shared_memory_mib() -> int:
     return space.f_bavail * space.f_frsize >> 20
 
 
-def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
+def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns: bool = False) -> int:
     """Init, make the node, spin until Ctrl-C, SIGTERM or shutdown; exit without a traceback.
+
+    returns: the caller has something to do afterwards. Otherwise the process ends with the node, and within
+        `starting.LEAVE_S` whatever still runs then.
 
     Returns the exit code: 2, after one line, where the node could not be made of its arguments.
     """
     node: Node | None = None
     executor: SingleThreadedExecutor | None = None
+    ended = False
     try:
         obey_signals()
         prepare_middleware()
@@ -94,7 +99,7 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
         executor.add_node(node)
         executor.spin()
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        ended = True
     except AdmnError as error:
         print(error, file=sys.stderr)
         return 2
@@ -106,11 +111,14 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None) -> int:
         if rclpy.ok():
             raise
     finally:
-        limit = leave_soon(getattr(node, "exit_code", 0))
+        # A second Ctrl-C, as launch and shells send it, must not interrupt the tidying up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        limit = leave_soon(getattr(node, "exit_code", 0)) if ended and not returns else None
         if executor is not None:
             executor.shutdown(timeout_sec=1.0)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        limit.cancel()
+        if limit is not None:
+            limit.cancel()
     return getattr(node, "exit_code", 0)

@@ -33,8 +33,6 @@ def obey_signals() -> None:
 
 def leave_soon(exit_code: int) -> threading.Timer:
     """End the process in `LEAVE_S`, whatever still runs then, unless the timer is cancelled."""
-    # A second Ctrl-C, as launch and shells send it, must not interrupt the tidying up.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     timer = threading.Timer(LEAVE_S, os._exit, (exit_code,))
     timer.daemon = True
     timer.start()

@@ -212,7 +212,7 @@ def main(args: list[str] | None = None) -> int:
             node.create_timer(node.seconds, _end)
         return node
 
-    code = run_node(make, args)
+    code = run_node(make, args, returns=True)
     for node, display in shown:
         display.close()
         try:

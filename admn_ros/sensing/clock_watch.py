@@ -88,7 +88,7 @@ class ClockWatch:
             clock.goes_along = True  # with the one that jumped before it
         else:
             self._judge(now_s)
-            if clock.alone >= MOST_ALONE:
+            if clock.alone >= MOST_ALONE and now_s - clock.alone_at_s <= FORGIVEN_S:
                 clock.wandering, clock.newest_ns, clock.steady_since_s = True, stamp_ns, now_s
                 clock.alone, clock.jumps = 0, self._jumps
                 return Verdict.IGNORED

@@ -20,6 +20,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.camera_calibration import CameraCalibration, calibrations
 from admn_ros.sensing.camera_model import Rectifier, read_camera_info
+from admn_ros.simulation.render import DEPTH_FOV_DEG, RGB_FOV_DEG
 
 WIDTH, HEIGHT = 160, 120
 K = np.array([[110.0, 0, 78.0], [0, 112.0, 61.0], [0, 0, 1]])
@@ -252,6 +253,8 @@ def test_only_cameras_are_calibrated() -> None:
 
 def test_the_shipped_presets_know_their_cameras() -> None:
     config: ModelConfig = preset("gdtm-room")
+    known = {m: config.modalities[m].input.fov_deg for m in (Modality.RGB, Modality.DEPTH)}
+    assert known == {Modality.RGB: RGB_FOV_DEG[0], Modality.DEPTH: DEPTH_FOV_DEG[0]}
     inputs = {SensorKey("node1", m): InputTopic(topic=f"/{m}/image") for m in (Modality.RGB, Modality.DEPTH)}
     for made in calibrations(inputs, config).values():
         made.hear(info())

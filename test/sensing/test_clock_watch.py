@@ -103,6 +103,17 @@ def test_a_bag_that_loops_does_not_keep_a_mended_input_out() -> None:
     assert sync.stats().inputs[rgb2].ignored and not sync.stats().inputs[rgb2].wandering
 
 
+def test_jumps_alone_are_forgotten_after_a_while() -> None:
+    rgb1, rgb2 = SensorKey("node1", Modality.RGB), SensorKey("node2", Modality.RGB)
+    sync = Synchronizer(SyncConfig(), [rgb1, rgb2])
+    steps = [Message(10.0 + 0.3 * k, rgb2, stamp_s) for k, stamp_s in enumerate((500.0, 10.3, 500.0, 10.9))]
+    first = [m for m in steady([rgb1, rgb2], 40.0) if not (m.key == rgb2 and 10.0 <= m.now_s <= 12.0)]
+    # The input that stepped begins the second lap.
+    again = steady([rgb2, rgb1], 3.0, start_s=41.0)
+    play(sync, first + steps + again)
+    assert sync.stats().resets >= 2 and not any(s.ignored for s in sync.stats().inputs.values())
+
+
 def test_an_input_with_nobody_beside_it_cannot_jump_alone() -> None:
     sync = Synchronizer(SyncConfig(), KEYS)
     messages = [m for lap in range(8) for m in steady(KEYS[:1], 1.5, start_s=1.5 * lap)]
