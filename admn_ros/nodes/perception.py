@@ -173,6 +173,7 @@ class PerceptionNode(RobustLifecycleNode):
         """End the worker before ROS goes away under it."""
         self._stop_sensing()
         super().destroy_node()
+        gc.unfreeze()  # a frozen node would never be collected, and its lifecycle services stay until it is
 
     def _create_steady_timer(self, parameter: str, callback: Callable[[], None]) -> None:
         """A timer that goes on when /clock stands still: waits and diagnostics are about real time."""

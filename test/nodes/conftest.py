@@ -203,6 +203,11 @@ class Rig:
                     return status
         return None
 
+    def said(self, ending: str) -> str:
+        """The message of that status; nothing as long as there is none."""
+        status = self.status(ending)
+        return "" if status is None else status.message
+
 
 def stamp_of(message) -> int:
     return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

@@ -89,7 +89,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     problem = ("/cam/camera_info.distortion_model: found 'thin_lens'; allowed: plumb_bob, rational_polynomial, "
                "equidistant")
-    assert become(RGB, rgb, "rgb8", colours, lambda _: rig.status("input left/rgb").message == problem)
+    assert become(RGB, rgb, "rgb8", colours, lambda _: rig.said("input left/rgb") == problem)
     said.publish(info(()))
     assert become(RGB, rgb, "rgb8", colours, lambda x: x is not None and (x == colours).all())
     # A calibration that was latched before anybody listened; depth is never mixed.
@@ -97,7 +97,8 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     assert become(DEPTH, depth, "32FC1", metres,
                   lambda x: x is not None and not np.array_equal(x, metres) and set(np.unique(x[x > 0])) == {1.0, 3.0})
     wanted = {"camera_info": "/calibration", "calibration": "rectified, plumb_bob", "calibration_problem": ""}
-    assert rig.wait(lambda: wanted.items() <= {v.key: v.value for v in rig.status("input left/depth").values}.items())
+    assert rig.wait(lambda: (status := rig.status("input left/depth")) is not None
+                    and wanted.items() <= {v.key: v.value for v in status.values}.items())
     assert not rig.node._pipeline.health[RGB].refused
 
 
@@ -120,7 +121,7 @@ def test_a_bad_calibration_stops_no_frame(rig, capfd):
         assert camera.problem.startswith("/left/camera_info.") and "; allowed: " in camera.problem
         texts.add(camera.problem)
     assert len(texts) == len(wrong)
-    assert rig.wait(lambda: "/left/camera_info.d: found 1 values" in (rig.status("input left/rgb").message))
+    assert rig.wait(lambda: "/left/camera_info.d: found 1 values" in rig.said("input left/rgb"))
     assert not rig.node._pipeline.health[RGB].refused
     assert "left/rgb: /left/camera_info" in capfd.readouterr().err
 

@@ -87,7 +87,7 @@ def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):
         return rig.wait(lambda: rig.node._pipeline.synchronizer.stats().inputs[key].wandering, 0.1)
 
     assert rig.wait(wandering)
-    assert rig.wait(lambda: rig.send() and "jump back again and again" in rig.status("input left/rgb").message)
+    assert rig.wait(lambda: rig.send() and "jump back again and again" in rig.said("input left/rgb"))
     resets = rig.node._pipeline.synchronizer.stats().resets
     stamp_ns = rig.send(skip=("left/rgb",))
 
