@@ -53,7 +53,7 @@ from admn_ros.sample import SensorFrame
 SUCCESS = TransitionCallbackReturn.SUCCESS
 SWITCH_S = 0.0005
 """After so long a thread gives the interpreter to one that waits. The network takes it for an instant a thousand times
-a frame, and with Python's own 5 ms it waits for the thread that receives messages: inference takes a fifth longer."""
+a frame, and with Python's own 5 ms it waits longer for the thread that receives messages."""
 
 
 @dataclass(frozen=True)
