@@ -24,6 +24,8 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
+FINE_STRIDE = 4
+"""Pixels from one place to the next in the maps of stem fine."""
 AUDIO_PARTS = 3
 """Parts of the window in an audio input with directions."""
 
@@ -46,8 +48,10 @@ class BackboneConfig(Strict):
     """An adaptive-depth ViT (paper Section 3.2). The paper's is 768 wide, 12 deep, 12 heads.
 
     stem: how an input becomes tokens. patch: one linear map of each patch, as in ViT. conv: convolutions of
-        stride 2 down to the same tokens, which learn from far fewer pictures (Xiao et al. 2021).
-    points: so many places in the picture are read out beside the class token (0: the class token alone).
+        stride 2 down to the same tokens, which learn from far fewer pictures (Xiao et al. 2021). fine: two
+        convolutions of stride 2, whose maps become the tokens in patches, and in which the points are found.
+    points: so many places in the picture are read out beside the class token (0: the class token alone). With stem
+        fine the class token, after the layers, says what to look for in maps of every fourth pixel.
     point_values: numbers that each of them reads of what stands there (0: where alone; a class is no place).
     """
 
@@ -56,7 +60,7 @@ class BackboneConfig(Strict):
     heads: Count = 12
     mlp_ratio: Positive = 4.0
     patch: tuple[Count, Count] = (16, 16)
-    stem: Literal["patch", "conv"] = "patch"
+    stem: Literal["patch", "conv", "fine"] = "patch"
     points: Annotated[int, Field(ge=0)] = 0
     point_values: Annotated[int, Field(ge=0)] = 0
 
@@ -68,6 +72,8 @@ class BackboneConfig(Strict):
         side = self.patch[0]
         if self.stem == "conv" and (side != self.patch[1] or side < 2 or side & (side - 1) or self.dim % (side // 2)):
             raise ValueError(f"stem conv needs a square patch of 2, 4, 8 or 16 whose half divides dim {self.dim}")
+        if self.stem == "fine" and (self.points == 0 or side % FINE_STRIDE or self.patch[1] % FINE_STRIDE):
+            raise ValueError(f"stem fine needs points, and a patch of multiples of {FINE_STRIDE}")
         return self
 
 
@@ -95,7 +101,8 @@ class DepthInput(Strict):
     """Metric depth, clipped to [min_m, max_m] and divided by max_m; invalid pixels are 0.
 
     The scale is fixed, not per frame, so that metres survive. The one channel is repeated, or, with `relief`,
-    stands beside a mask of the valid pixels and what stands out of its surroundings.
+    stands beside a mask of the valid pixels and what stands out of its surroundings. `mean` and `std` of the three
+    are then taken off and divided by: what stands out is small beside the metres.
     """
 
     kind: Literal["depth"] = "depth"
@@ -105,6 +112,8 @@ class DepthInput(Strict):
     min_m: NotNegative = 0.1
     max_m: Positive = 9.0
     relief: bool = False
+    mean: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
+    std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     fov_deg: FieldOfView | None = None
 
     @model_validator(mode="after")
@@ -113,6 +122,8 @@ class DepthInput(Strict):
             raise ValueError(f"min_m {self.min_m} must be below max_m {self.max_m}")
         if self.relief and self.channels != 3:
             raise ValueError(f"relief has 3 channels, not {self.channels}")
+        if not self.relief and (any(self.mean) or set(self.std) != {1.0}):
+            raise ValueError("mean and std need relief")
         return self
 
     @property

@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from admn_ros.config import FusionConfig, ModelConfig, QoiConfig
+from admn_ros.config import BackboneConfig, FusionConfig, ModelConfig, QoiConfig
 from admn_ros.sample import Modality
 
 QOI_CHANNELS = (6, 6, 3)
 """Channels of the controller's convolutions."""
 QOI_POOL = 3
+FINE_WIDTHS, FINE_KERNELS, FINE_KEYS = (16, 32), (5, 3), 32
+"""Channels and kernel sizes of the two convolutions of a fine stem, and width of what its points are found by."""
 BUDGET_FEATURES = 7
 """Numbers that tell the controller the budget, if it has a budget token."""
 POSE_FEATURES = 3
@@ -93,19 +95,33 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
     m, b = config.modalities[modality], config.modalities[modality].backbone
     channels, height, width = m.input.shape
     patches = (height // b.patch[0]) * (width // b.patch[1])
-    if b.stem == "conv":
+    if b.stem == "fine":
+        embed = _fine(b, channels, height, width, patches)
+    elif b.stem == "conv":
         widths = stem_widths(b.patch[0], b.dim)
         embed = _linear(patches, widths[-1], b.dim) + sum(
             _linear((height >> i + 1) * (width >> i + 1), 9 * width_in, width_out)
             for i, (width_in, width_out) in enumerate(zip((channels, *widths), widths, strict=False)))
     else:
         embed = _linear(patches, channels * b.patch[0] * b.patch[1], b.dim)
-    if b.points:
+    if b.points and b.stem != "fine":
         values = b.points * b.point_values
         embed += _linear(patches, b.dim, 3 * b.points + values) + _linear(1, 3 * b.points + values, b.dim)
     adapter = _linear(1, b.dim, m.adapter_hidden) + _linear(1, m.adapter_hidden, config.fusion.dim)
     layer = _block(patches + 1, b.dim, hidden_width(b.dim, b.mlp_ratio))
     return ModalityFlops(_look(config.qoi, channels), embed + adapter, layer)
+
+
+def _fine(b: BackboneConfig, channels: int, height: int, width: int, patches: int) -> int:
+    """Stem and points."""
+    flops, cells = 0, height * width
+    for width_in, width_out, kernel in zip((channels, *FINE_WIDTHS), FINE_WIDTHS, FINE_KERNELS, strict=False):
+        cells //= 4
+        flops += _linear(cells, kernel * kernel * width_in, width_out)
+    tokens = _linear(cells, FINE_WIDTHS[-1], b.dim)
+    asked = _linear(1, b.dim, b.points * FINE_KEYS) + _linear(cells, FINE_WIDTHS[-1], FINE_KEYS + b.point_values)
+    found = _linear(cells, FINE_KEYS, b.points) + _linear(cells, b.points, 2 + b.point_values)
+    return flops + tokens + asked + found + _linear(1, (3 + b.point_values) * b.points, b.dim)
 
 
 def _look(qoi: QoiConfig, channels: int) -> int:

@@ -105,12 +105,12 @@ def _modality(engine: Engine, modality: Modality, clock: _Clock) -> MeasuredModa
         blocks = itertools.cycle(vit.blocks)
         looks.append(clock.median_ms(partial(look, x)))
         entries.append(clock.median_ms(partial(_entry, vit, adapter, x)))
-        layers.append(clock.median_ms(partial(_layer, blocks, vit.embed(x))))
+        layers.append(clock.median_ms(partial(_layer, blocks, vit.embed(x)[0])))
     return MeasuredModality(look=tuple(looks), entry=tuple(entries), layer=tuple(layers))
 
 
 def _entry(vit: AdaptiveViT, adapter: nn.Module, x: Tensor) -> object:
-    return adapter(vit.readout(vit.embed(x)))
+    return adapter(vit.readout(*vit.embed(x)))
 
 
 def _layer(blocks: Iterator[nn.Module], tokens: Tensor) -> object:

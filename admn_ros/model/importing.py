@@ -174,7 +174,8 @@ def target_grid(vit: AdaptiveViT) -> tuple[int, int]:
 
 def _patch(vit: AdaptiveViT) -> tuple[int, int]:
     if not isinstance(vit.patch_embed, PatchEmbed):
-        raise ModelError("backbone.stem", "conv", "patch; a pretrained ViT has no convolutions before its layers")
+        raise ModelError("backbone.stem", "convolutions",
+                         "patch; a pretrained ViT has no convolutions before its layers")
     rows, columns = vit.patch_embed.proj.kernel_size
     return rows, columns
 

@@ -76,18 +76,21 @@ def _gdtm_room() -> ModelConfig:
 
     The poses are those of the simulated room's fixed viewpoints.
     """
-    def part(input_config: InputConfig, patch: int) -> ModalityConfig:
+    def part(input_config: InputConfig, **stem: object) -> ModalityConfig:
         return ModalityConfig(
             input=input_config, adapter_hidden=192,
-            backbone=TINY.model_copy(update={"patch": (patch, patch), "points": 16, "point_values": 6}))
+            backbone=TINY.model_copy(update={"points": 16, "point_values": 6, **stem}))
+
+    depth = DepthInput(height=64, width=80, relief=True, mean=(0.22, 0.65, 0.0), std=(0.24, 0.48, 0.11), fov_deg=70.0)
 
     return ModelConfig(
         name="gdtm-room", trained=False, sensor_nodes=GDTM_NODES, node_poses=ROOM_POSES, classes=CAR_CLASSES,
         modalities={
-            Modality.RGB: part(RgbInput(height=64, width=128, fov_deg=84.0), 16),
-            Modality.DEPTH: part(DepthInput(height=64, width=80, relief=True, fov_deg=70.0), 16),
-            Modality.RADAR: part(RadarInput(height=128, width=64, rows=128, mean=1.1, std=0.7), 16),
-            Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M), 8),
+            Modality.RGB: part(RgbInput(height=64, width=128, fov_deg=84.0), stem="fine"),
+            Modality.DEPTH: part(depth, stem="fine"),
+            Modality.RADAR: part(RadarInput(height=128, width=64, rows=128, mean=1.1, std=0.7), stem="fine"),
+            Modality.AUDIO: part(AudioInput(window_s=0.512, frames=31, mels=32, microphones_m=ROOM_MICROPHONES_M),
+                                 patch=(8, 8)),
         },
         fusion=TINY_FUSION, qoi=TINY_QOI.model_copy(update={"budget_token": True}),
         localization=LocalizationConfig(kind="evidence", min_m=(-2.0, -2.0), max_m=(2.0, 2.0)))

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import stem_widths
-from admn_ros.config import BackboneConfig
+from admn_ros.budget.flops import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
+from admn_ros.config import FINE_STRIDE, BackboneConfig
 from admn_ros.errors import InputError
 from admn_ros.model.transformer import NORM_EPS, Block
 
@@ -44,6 +44,68 @@ class ConvStem(nn.Module):
         """(B, C, H, W) to (B, patches, dim), row by row."""
         out: Tensor = self.proj(self.layers(x))
         return out.flatten(2).transpose(1, 2)
+
+
+class FineStem(nn.Module):
+    """Two convolutions of stride 2, and patches of their maps as tokens."""
+
+    def __init__(self, channels: int, patch: tuple[int, int], dim: int) -> None:
+        super().__init__()
+        steps: list[nn.Module] = []
+        for width_in, width, kernel in zip((channels, *FINE_WIDTHS), FINE_WIDTHS, FINE_KERNELS, strict=False):
+            conv = nn.Conv2d(width_in, width, kernel, stride=2, padding=kernel // 2)
+            steps += [conv, nn.GroupNorm(1, width), nn.ReLU()]
+        self.layers = nn.Sequential(*steps)
+        small = (patch[0] // FINE_STRIDE, patch[1] // FINE_STRIDE)
+        self.proj = nn.Conv2d(FINE_WIDTHS[-1], dim, kernel_size=small, stride=small)
+
+    def maps(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, width, H / 4, W / 4)."""
+        out: Tensor = self.layers(x)
+        return out
+
+    def tokens(self, maps: Tensor) -> Tensor:
+        """Maps to (B, patches, dim), row by row."""
+        out: Tensor = self.proj(maps)
+        return out.flatten(2).transpose(1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, patches, dim), row by row."""
+        return self.tokens(self.maps(x))
+
+
+class FinePoints(nn.Module):
+    """Places in the maps of a fine stem, where each query of the class token finds what it looks for.
+
+    A spatial soft-argmax, as `Points`, but where the maps have every fourth pixel: what is smaller than a patch can be
+    found, and the layers need not carry its place. They say what to look for.
+
+    Args:
+        grid: rows and columns of the maps.
+        dim: of the class token.
+        count: queries.
+        values: numbers that each query reads of what stands there.
+    """
+
+    places: Tensor
+
+    def __init__(self, grid: tuple[int, int], dim: int, count: int, values: int) -> None:
+        super().__init__()
+        self.count, self.values = count, values
+        self.query = nn.Linear(dim, count * FINE_KEYS)
+        self.held = nn.Conv2d(FINE_WIDTHS[-1], FINE_KEYS + values, 1)
+        self.proj = nn.Linear((3 + values) * count, dim)
+        down, across = (((torch.arange(n) + 0.5) * 2 / n - 1) for n in grid)
+        self.register_buffer("places", torch.cartesian_prod(down, across), persistent=False)
+
+    def forward(self, seen: Tensor, maps: Tensor) -> Tensor:
+        """Class tokens (B, dim) and maps (B, width, rows, columns) to (B, dim)."""
+        keys, values = self.held(maps).flatten(2).split((FINE_KEYS, self.values), dim=1)
+        query = self.query(seen).view(len(seen), self.count, FINE_KEYS)
+        share = (query @ keys / FINE_KEYS ** 0.5).softmax(dim=2)
+        read = [share @ self.places, share @ values.transpose(1, 2), share.square().sum(dim=2, keepdim=True)]
+        out: Tensor = self.proj(torch.cat(read, dim=2).flatten(1))
+        return out
 
 
 class Points(nn.Module):
@@ -98,34 +160,43 @@ class AdaptiveViT(nn.Module):
         channels, height, width = shape
         rows, columns = height // config.patch[0], width // config.patch[1]
         patches = rows * columns
-        self.patch_embed: nn.Module = (ConvStem(channels, config.patch[0], config.dim) if config.stem == "conv"
-                                       else PatchEmbed(channels, config.patch, config.dim))
+        self.patch_embed = _stem(channels, config)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, patches + 1, config.dim))
         self.blocks = nn.ModuleList(Block(config.dim, config.heads, config.mlp_ratio) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.dim, eps=NORM_EPS)
-        self.points = Points((rows, columns), config.dim, config.points, config.point_values) if config.points else None
+        self.points: Points | FinePoints | None = None
+        if config.stem == "fine":
+            grid = height // FINE_STRIDE, width // FINE_STRIDE
+            self.points = FinePoints(grid, config.dim, config.points, config.point_values)
+        elif config.points:
+            self.points = Points((rows, columns), config.dim, config.points, config.point_values)
 
-    def embed(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first.
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first, and the maps of a fine stem.
 
         Raises:
             InputError: the input has another shape than the model was made for.
         """
         if tuple(x.shape[1:]) != self.shape:
             raise InputError("backbone input", tuple(x.shape[1:]), self.shape)
-        tokens = self.patch_embed(x)
-        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed
+        maps: Tensor | None = None
+        if isinstance(self.patch_embed, FineStem):
+            maps = self.patch_embed.maps(x)
+            tokens = self.patch_embed.tokens(maps)
+        else:
+            tokens = self.patch_embed(x)
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed, maps
 
-    def readout(self, tokens: Tensor) -> Tensor:
+    def readout(self, tokens: Tensor, maps: Tensor | None) -> Tensor:
         """Tokens (B, T, dim) to the normalized class token (B, dim), with what the points say added to it."""
-        if self.points is None:
-            # Norm works token by token, so taking the class token first gives the same and costs less.
-            out: Tensor = self.norm(tokens[:, 0])
-            return out
-        tokens = self.norm(tokens)
-        seen: Tensor = tokens[:, 0] + self.points(tokens[:, 1:])
-        return seen
+        if isinstance(self.points, Points):
+            tokens = self.norm(tokens)
+            found: Tensor = tokens[:, 0] + self.points(tokens[:, 1:])
+            return found
+        # Norm works token by token, so taking the class token first gives the same and costs less.
+        seen: Tensor = self.norm(tokens[:, 0])
+        return seen if self.points is None else seen + self.points(seen, maps)
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
         """Run only the listed layers, in ascending order; a layer that is not listed is not executed.
@@ -143,10 +214,10 @@ class AdaptiveViT(nn.Module):
         layers = sorted(set(active))
         if layers and not 0 <= layers[0] <= layers[-1] < self.depth:
             raise InputError("active layers", layers, f"[0, {self.depth})")
-        tokens = self.embed(x)
+        tokens, maps = self.embed(x)
         for i in layers:
             tokens = self.blocks[i](tokens)
-        return self.readout(tokens)
+        return self.readout(tokens, maps)
 
     def forward_masked(self, x: Tensor, mask: Tensor) -> Tensor:
         """Run with a different choice of layers for each row, differentiable in the choice.
@@ -164,9 +235,17 @@ class AdaptiveViT(nn.Module):
         if tuple(mask.shape) != (len(x), self.depth):
             raise InputError("mask", tuple(mask.shape), (len(x), self.depth))
         used = (mask.detach() != 0).any(dim=0).tolist()
-        tokens = self.embed(x)
+        tokens, maps = self.embed(x)
         for i, block in enumerate(self.blocks):
             if used[i] or mask.requires_grad:
                 m = mask[:, i, None, None].to(tokens.dtype)
                 tokens = m * block(tokens) + (1 - m) * tokens
-        return self.readout(tokens)
+        return self.readout(tokens, maps)
+
+
+def _stem(channels: int, config: BackboneConfig) -> PatchEmbed | ConvStem | FineStem:
+    if config.stem == "fine":
+        return FineStem(channels, config.patch, config.dim)
+    if config.stem == "conv":
+        return ConvStem(channels, config.patch[0], config.dim)
+    return PatchEmbed(channels, config.patch, config.dim)

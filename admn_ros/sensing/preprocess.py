@@ -74,7 +74,10 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
     # Rounding in the sums must not leave the range.
     mean[seen] = np.clip(mean[seen], config.min_m, config.max_m)
     if config.relief:
-        return torch.from_numpy(_relief(mean, seen, config.max_m))
+        planes = _relief(mean, seen, config.max_m)
+        planes -= np.array(config.mean, np.float32)[:, None, None]
+        planes /= np.array(config.std, np.float32)[:, None, None]
+        return torch.from_numpy(planes)
     return _repeat(mean / np.float32(config.max_m), config.channels)
 
 

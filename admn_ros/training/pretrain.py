@@ -168,7 +168,7 @@ class Pretrain(Stage):
                                                                        "model has and that is not")
             mine, theirs = entries[target].backbone, entries[source].backbone
             alike = all(getattr(mine, f) == getattr(theirs, f) for f in ("dim", "depth", "heads", "mlp_ratio"))
-            if not alike or "conv" in (mine.stem, theirs.stem):
+            if not alike or {mine.stem, theirs.stem} != {"patch"}:
                 raise ConfigError(f"pretrain.copies.{target}", f"the backbone of {source}",
                                   "one of the same width, depth, heads and mlp_ratio, both with stem patch")
 

@@ -26,12 +26,12 @@ def head():
     return EvidenceHead(12, AREA)
 
 
-@pytest.fixture(scope="module")
-def network(config):
-    """The fixtures' model with everything that is optional: conv stem, points, evidence."""
+@pytest.fixture(scope="module", params=["conv", "fine"])
+def network(request, config):
+    """The fixtures' model with everything that is optional: each stem with convolutions, points, evidence."""
     modalities = dict(config.modalities)
     modalities[Modality.DEPTH] = modalities[Modality.DEPTH].model_copy(
-        update={"backbone": BackboneConfig(dim=16, depth=4, heads=2, patch=(8, 8), stem="conv", points=3,
+        update={"backbone": BackboneConfig(dim=16, depth=4, heads=2, patch=(8, 8), stem=request.param, points=3,
                                            point_values=2)})
     raw = config.model_copy(update={
         "modalities": modalities, "localization": AREA,
@@ -127,7 +127,7 @@ def test_it_explains_itself(network, batch):
     assert evidence.present.tolist() == [[True] * 4, [True, True, False, True], [True] * 4]
 
 
-def test_skipping_is_masking_with_a_conv_stem_and_points(network, batch):
+def test_skipping_is_masking_with_convolutions_and_points(network, batch):
     plan = {Modality.DEPTH: (0, 2), Modality.RADAR: (1,)}
     masks = {m: torch.zeros(3, d) for m, d in network.config.depths.items()}
     for m, layers in plan.items():
@@ -165,3 +165,9 @@ def test_what_does_not_fit_is_said(network, update, said):
 def test_a_conv_stem_needs_square_patches():
     with pytest.raises(ValueError, match="square patch of 2, 4, 8 or 16"):
         BackboneConfig(dim=16, heads=2, patch=(8, 4), stem="conv")
+
+
+@pytest.mark.parametrize("fields", [{"patch": (8, 8)}, {"patch": (8, 6), "points": 2}, {"patch": (2, 8), "points": 2}])
+def test_a_fine_stem_needs_points_and_patches_of_whole_cells(fields):
+    with pytest.raises(ValueError, match="needs points, and a patch of multiples of 4"):
+        BackboneConfig(dim=16, heads=2, stem="fine", **fields)

@@ -36,7 +36,8 @@ def draws(seed: int = 0) -> torch.Generator:
 def backbone(stem: str = "patch") -> AdaptiveViT:
     patch = PATCH if stem == "patch" else (8, 8)
     torch.manual_seed(1)
-    vit = AdaptiveViT(SHAPE, BackboneConfig(dim=16, depth=3, heads=2, patch=patch, stem=stem))
+    vit = AdaptiveViT(SHAPE, BackboneConfig(dim=16, depth=3, heads=2, patch=patch, stem=stem,
+                                            points=2 if stem == "fine" else 0))
     for p in vit.parameters():
         torch.nn.init.normal_(p, std=0.3)
     return vit.eval()
@@ -94,7 +95,7 @@ def test_normalized_patches() -> None:
     assert faint.square().mean() < 0.011
 
 
-@pytest.mark.parametrize("stem", ["patch", "conv"])
+@pytest.mark.parametrize("stem", ["patch", "conv", "fine"])
 def test_hidden_pixels_are_not_seen(stem: str) -> None:
     vit = backbone(stem)
     patch = PATCH if stem == "patch" else (8, 8)

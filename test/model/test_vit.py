@@ -57,7 +57,7 @@ def test_the_block_is_that_of_a_pre_norm_encoder_layer(model, x):
              "linear2.": "mlp.fc2.", "norm1.": "norm1.", "norm2.": "norm2."}
     weights = block.state_dict()
     reference.load_state_dict({a + kind: weights[b + kind] for a, b in pairs.items() for kind in ("weight", "bias")})
-    tokens = model.embed(x)
+    tokens, _ = model.embed(x)
     assert torch.allclose(block(tokens), reference(tokens), atol=1e-5)
 
 
@@ -99,8 +99,8 @@ def test_a_layer_that_no_row_uses_is_not_executed_unless_it_needs_a_gradient(mod
 def test_gradient_of_the_mask_is_what_the_layer_adds(model, x):
     mask = torch.tensor([[1.0, 0, 1, 0, 0]]).requires_grad_()
     model.forward_masked(x[:1], mask)[0, 0].backward()
-    before = model.blocks[2](model.blocks[0](model.embed(x[:1]))).detach().requires_grad_()
-    model.readout(before)[0, 0].backward()
+    before = model.blocks[2](model.blocks[0](model.embed(x[:1])[0])).detach().requires_grad_()
+    model.readout(before, None)[0, 0].backward()
     added = (before.grad * (model.blocks[4](before) - before)).sum()
     assert mask.grad[0, 4] == pytest.approx(added.item(), rel=1e-3)
     assert (mask.grad != 0).all()
@@ -121,3 +121,29 @@ def test_a_wrong_shape_is_refused(model, x):
 
 def test_dtype_follows_the_weights(x):
     assert vit().double()(x.double(), (0, 1)).dtype == torch.float64
+
+
+def test_a_fine_stem_finds_what_is_smaller_than_a_patch():
+    draws = torch.Generator().manual_seed(3)
+
+    def dots(count):
+        """Pictures with a dot of 4 x 4 pixels, and its corner in [-1, 1]."""
+        corner = torch.stack([torch.randint(0, n - 3, (count,), generator=draws) for n in SHAPE[1:]], dim=1)
+        pictures = torch.randn(count, *SHAPE, generator=draws) * 0.1
+        for picture, (row, column) in zip(pictures, corner.tolist(), strict=True):
+            picture[1, row:row + 4, column:column + 4] += 1.0
+        return pictures, corner / (torch.tensor(SHAPE[1:]) / 2) - 1
+
+    model = vit(patch=(16, 16), stem="fine", points=4).train()
+    head = torch.nn.Linear(24, 2)
+    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=3e-3)
+    for _ in range(200):
+        pictures, corner = dots(32)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(head(model(pictures, [0])), corner).backward()
+        optimizer.step()
+    pictures, corner = dots(64)
+    with torch.no_grad():
+        off = (head(model.eval()(pictures, [0])) - corner).abs() * torch.tensor(SHAPE[1:]) / 2
+    print(off.mean())
+    assert off.mean() < 1.5  # pixels; a patch has 16, and the middle is 9 away on average

@@ -77,3 +77,14 @@ def test_bad_microphones_are_said(fields: dict[str, object], said: str):
 def test_relief_has_three_channels():
     with pytest.raises(ValueError, match="3 channels"):
         DepthInput(relief=True, channels=1)
+
+
+def test_the_channels_of_relief_are_standardized():
+    metres = np.linspace(0.5, 3.0, 96, dtype=np.float32).reshape(8, 12)
+    plain = input_tensor(metres, DepthInput(height=8, width=12, relief=True))
+    mean, std = (0.2, 0.5, -0.1), (0.5, 2.0, 0.1)
+    standard = input_tensor(metres, DepthInput(height=8, width=12, relief=True, mean=mean, std=std))
+    expected = (plain - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    torch.testing.assert_close(standard, expected)
+    with pytest.raises(ValueError, match="need relief"):
+        DepthInput(std=(0.5, 1.0, 1.0))
