@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -39,7 +40,12 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a run (default: 30)")
     parser.add_argument("--runs", type=int, default=3, help="runs; the median of them counts (default: 3)")
     parser.add_argument("--out", type=Path, help="folder for latency.json")
-    return parser.parse_args(args)
+    parsed = parser.parse_args(args)
+    if parsed.runs < 1:
+        parser.error(f"argument --runs: found {parsed.runs}; allowed: 1 or more")
+    if not 0 < parsed.seconds < math.inf:
+        parser.error(f"argument --seconds: found {parsed.seconds}; allowed: more than 0")
+    return parsed
 
 
 def main(args: list[str] | None = None) -> int:

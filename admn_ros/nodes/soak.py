@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from dataclasses import asdict
@@ -36,7 +37,11 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--sensors", default="gdtm", help="deployment file or its name in config/ (default: gdtm)")
     parser.add_argument("--span-seconds", type=float, default=10.0, help="how often figures are taken (default: 10)")
     parser.add_argument("--out", type=Path, help="folder for soak.json and soak.png")
-    return parser.parse_args(args)
+    parsed = parser.parse_args(args)
+    for name in ("minutes", "span_seconds"):
+        if not 0 < getattr(parsed, name) < math.inf:
+            parser.error(f"argument --{name.replace('_', '-')}: found {getattr(parsed, name)}; allowed: more than 0")
+    return parsed
 
 
 def main(args: list[str] | None = None) -> int:

@@ -148,3 +148,14 @@ def test_a_node_that_cannot_start_ends_the_benchmark(capfd):
     assert latency_benchmark.main(["--model", "nowhere/at/all"]) == 2
     said = capfd.readouterr().err
     assert "the perception node did not start" in said and "nowhere/at/all" in said
+
+
+@pytest.mark.parametrize(("parse", "arguments", "said"), [
+    (soak.parse, ["--minutes", "0"], "--minutes: found 0.0"), (soak.parse, ["--span-seconds", "nan"], "found nan"),
+    (latency_benchmark.parse, ["--runs", "0"], "--runs: found 0; allowed: 1 or more"),
+    (latency_benchmark.parse, ["--seconds", "inf"], "--seconds: found inf")])
+def test_lengths_that_make_no_run_are_refused(parse, arguments, said, capsys) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
