@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,16 @@ from admn_ros.evaluation.tables_text import CORRUPTIONS, Results, seeds_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+OURS: dict[Method, str] = {"admn": "#d62728", "admn_ae": "#ff7f0e", "universal": "#8c1d40"}
+"""Colours of what this package is about; its rivals are drawn thinner."""
+RIVALS = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "#e377c2", "#8c564b", "#aec7e8", "#98df8a",
+          "#c5b0d5", "#c49c94", "#636363")
+OFF_SCALE = 1.6
+"""Methods whose best error is so many times that of the best method are named, not drawn."""
+
 
 def draw(results: Results, png: Path) -> Path:
-    """One panel for each corruption, one line for each method, with a point for each seed.
+    """One panel for each corruption, one line for each method: means over seeds.
 
     Raises:
         InputError: there is no result, or the file cannot be written.
@@ -28,7 +35,7 @@ def draw(results: Results, png: Path) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     corruptions = list(dict.fromkeys(c.corruption for c in results))
-    figure = Figure(figsize=(13, 4.8 * len(corruptions)), dpi=110, layout="constrained")
+    figure = Figure(figsize=(13, 5.2 * len(corruptions)), dpi=110, layout="constrained")
     panels = figure.subplots(len(corruptions), 2, squeeze=False, width_ratios=(3, 2))
     for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
         _draw_budgets(budgets, results, corruption)
@@ -43,13 +50,18 @@ def draw(results: Results, png: Path) -> Path:
 
 
 def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
+    lines = {method: _means(results, corruption, method) for method in TITLES}
+    lines = {method: means for method, means in lines.items() if means}
+    scale = OFF_SCALE * min((min(means.values()) for means in lines.values()), default=1.0)
+    off = {TITLES[m]: means for m, means in lines.items() if min(means.values()) > scale}
     known = next(r for c, r in results.items() if c.corruption == corruption)
-    axes.axhline(known.constant_mean_cm, color="black", lw=0.8, ls=":", label="constant predictor")
-    for method in TITLES:
-        budgets = sorted({c.layers for c in results if c.corruption == corruption and c.method == method
-                          and c.layers is not None})
-        if budgets:
-            _draw_line(axes, results, corruption, method, budgets)
+    off["constant predictor"] = {0: known.constant_mean_cm}
+    for method, means in lines.items():
+        if TITLES[method] not in off:
+            _draw_line(axes, results, corruption, method, means)
+    said = [f"{title} {'/'.join(f'{m:.0f}' for m in means.values())}" for title, means in off.items()]
+    axes.text(0.99, 0.98, "\n".join(["off the scale, cm:", *said]), transform=axes.transAxes, fontsize=7, ha="right",
+              va="top", color="#555555")
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
             axes.axhline(bound.errors.mean_cm, color="black", lw=0.8, label=TITLES[method])
@@ -60,13 +72,20 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
-def _draw_line(axes: Axes, results: Results, corruption: str, method: Method, budgets: Sequence[int]) -> None:
-    found = {b: [r.errors.mean_cm for r in seeds_of(results, corruption, method, b)] for b in budgets}
+def _means(results: Results, corruption: str, method: Method) -> dict[int, float]:
+    """Mean error over seeds for each budget that was run."""
+    budgets = sorted({c.layers for c in results if c.corruption == corruption and c.method == method
+                      and c.layers is not None})
+    return {b: statistics.mean(r.errors.mean_cm for r in seeds_of(results, corruption, method, b)) for b in budgets}
+
+
+def _draw_line(axes: Axes, results: Results, corruption: str, method: Method, means: Mapping[int, float]) -> None:
     number = list(TITLES).index(method)
-    line, = axes.plot(budgets, [statistics.mean(found[b]) for b in budgets], marker="os^Dvx"[number % 6], ms=4, lw=1.3,
-                      ls="--" if method in ONE_SEED else "-", color=f"C{number % 10}", label=TITLES[method])
-    points = [(b, value) for b in budgets for value in found[b] if len(found[b]) > 1]
-    axes.scatter([b for b, _ in points], [v for _, v in points], s=8, alpha=0.5, color=line.get_color())
+    ours = method in OURS
+    axes.plot(list(means), list(means.values()), marker="os^Dvx"[number % 6], ms=6 if ours else 4,
+              lw=2.2 if ours else 1, ls="--" if method in ONE_SEED else "-",
+              color=OURS.get(method, RIVALS[number % len(RIVALS)]),
+              label=TITLES[method], zorder=3 if ours else 2)
 
 
 def _draw_removal(axes: Axes, results: Results, corruption: str) -> None:
@@ -77,8 +96,10 @@ def _draw_removal(axes: Axes, results: Results, corruption: str) -> None:
                     axes.plot(list(row), [f.mean_cm for f in row.values()], style, color=f"C{number}", lw=1.3,
                               label=f"{'each modality' if name == 'all' else name}, "
                                     f"{'LayerDrop' if style == '-' else 'no LayerDrop'}")
+    if not axes.lines:
+        axes.set_visible(False)
+        return
     axes.set_title("layers removed, every other", loc="left", fontsize=10)
     axes.set_xlabel("layers removed")
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False)
