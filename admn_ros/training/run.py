@@ -12,6 +12,7 @@ from typing import Any
 from admn_ros.config import ModelConfig, dump_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.checkpoint import initialize, load_model, save_model
+from admn_ros.model.legacy_network import LegacyNetwork
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
 from admn_ros.training.autoencoder import Autoencoder
@@ -103,7 +104,11 @@ def _samples(config: TrainConfig, stage: StageName, model: ModelConfig, seed: in
 
 def _network(config: TrainConfig, stage: StageName, model: str | Path | None, seed: int) -> AdmnNetwork:
     if model is not None:
-        return load_model(model)
+        network = load_model(model)
+        if isinstance(network, LegacyNetwork):
+            raise ConfigError("model", f"{model}, of the official {network.legacy.layout} release",
+                              "a model of ours; an imported one runs, but its heads have no training here")
+        return network
     if stage not in ("pretrain", "finetune"):
         raise ConfigError("model", "nothing", f"a model folder of an earlier stage, for {stage}")
     if config.model is None:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
 from admn_ros.inference.engine import Engine
+from admn_ros.model.checkpoint import save_model
 from admn_ros.sample import Modality, MultimodalSample
 
 _spec = importlib.util.spec_from_file_location("official", Path(__file__).parents[1] / "model" / "official.py")
@@ -116,3 +117,12 @@ def test_it_is_inspected_and_profiled_like_any_model(case, capsys):
     assert f"heads and controller of layout {layout}" in said
     assert main(["profile", str(engine.folder), "--repeats", "1", "--device", "cpu", "--threads", "1"]) == 0
     assert "milliseconds" in Engine(engine.folder, "cpu", 1).costs.units
+
+
+def test_an_imported_model_is_not_trained_on(case, tmp_path, capsys):
+    layout, _, engine = case
+    save_model(engine.network, tmp_path / "model")
+    assert main(["train", "finetune", "--config", "config/train/room_tiny.yaml", "--model", str(tmp_path / "model"),
+                 "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu"]) != 0
+    assert f"of the official {layout} release; allowed: a model of ours" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
