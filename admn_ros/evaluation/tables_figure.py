@@ -34,7 +34,8 @@ def draw(results: Results, png: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    corruptions = list(dict.fromkeys(c.corruption for c in results))
+    found = dict.fromkeys(c.corruption for c in results)
+    corruptions = [c for c in CORRUPTIONS if c in found] + [c for c in found if c not in CORRUPTIONS]
     figure = Figure(figsize=(13, 5.2 * len(corruptions)), dpi=110, layout="constrained")
     panels = figure.subplots(len(corruptions), 2, squeeze=False, width_ratios=(3, 2))
     for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
