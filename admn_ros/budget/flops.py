@@ -96,7 +96,7 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
     channels, height, width = m.input.shape
     patches = (height // b.patch[0]) * (width // b.patch[1])
     if b.stem == "fine":
-        embed = _fine(b, channels, height, width, patches)
+        embed = _fine(b, channels, height * width)
     elif b.stem == "conv":
         widths = stem_widths(b.patch[0], b.dim)
         embed = _linear(patches, widths[-1], b.dim) + sum(
@@ -112,9 +112,9 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
     return ModalityFlops(_look(config.qoi, channels), embed + adapter, layer)
 
 
-def _fine(b: BackboneConfig, channels: int, height: int, width: int, patches: int) -> int:
+def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
     """Stem and points."""
-    flops, cells = 0, height * width
+    flops, cells = 0, pixels
     for width_in, width_out, kernel in zip((channels, *FINE_WIDTHS), FINE_WIDTHS, FINE_KERNELS, strict=False):
         cells //= 4
         flops += _linear(cells, kernel * kernel * width_in, width_out)

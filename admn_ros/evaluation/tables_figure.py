@@ -54,14 +54,15 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
     lines = {method: _means(results, corruption, method) for method in TITLES}
     lines = {method: means for method, means in lines.items() if means}
     scale = OFF_SCALE * min((min(means.values()) for means in lines.values()), default=1.0)
-    off = {TITLES[m]: means for m, means in lines.items() if min(means.values()) > scale}
-    known = next(r for c, r in results.items() if c.corruption == corruption)
-    off["constant predictor"] = {0: known.constant_mean_cm}
+    said = ["off the scale, cm:"]
     for method, means in lines.items():
-        if TITLES[method] not in off:
-            _draw_line(axes, results, corruption, method, means)
-    said = [f"{title} {'/'.join(f'{m:.0f}' for m in means.values())}" for title, means in off.items()]
-    axes.text(0.99, 0.98, "\n".join(["off the scale, cm:", *said]), transform=axes.transAxes, fontsize=7, ha="right",
+        if min(means.values()) > scale:
+            said.append(f"{TITLES[method]} {'/'.join(f'{m:.0f}' for m in means.values())}")
+        else:
+            _draw_line(axes, method, means)
+    known = next(r for c, r in results.items() if c.corruption == corruption)
+    said.append(f"constant predictor {known.constant_mean_cm:.0f}")
+    axes.text(0.99, 0.98, "\n".join(said), transform=axes.transAxes, fontsize=7, ha="right",
               va="top", color="#555555")
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
@@ -80,7 +81,7 @@ def _means(results: Results, corruption: str, method: Method) -> dict[int, float
     return {b: statistics.mean(r.errors.mean_cm for r in seeds_of(results, corruption, method, b)) for b in budgets}
 
 
-def _draw_line(axes: Axes, results: Results, corruption: str, method: Method, means: Mapping[int, float]) -> None:
+def _draw_line(axes: Axes, method: Method, means: Mapping[int, float]) -> None:
     number = list(TITLES).index(method)
     ours = method in OURS
     axes.plot(list(means), list(means.values()), marker="os^Dvx"[number % 6], ms=6 if ours else 4,

@@ -145,5 +145,4 @@ def test_a_fine_stem_finds_what_is_smaller_than_a_patch():
     pictures, corner = dots(64)
     with torch.no_grad():
         off = (head(model.eval()(pictures, [0])) - corner).abs() * torch.tensor(SHAPE[1:]) / 2
-    print(off.mean())
     assert off.mean() < 1.5  # pixels; a patch has 16, and the middle is 9 away on average
