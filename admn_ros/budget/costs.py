@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
-from admn_ros.budget.flops import frame_flops
 from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict, load_config
 from admn_ros.errors import InputError
+from admn_ros.model.flops import frame_flops
 from admn_ros.sample import Modality
 
 
@@ -189,7 +189,7 @@ def layer_costs(config: ModelConfig) -> LayerCosts:
 
 
 def flop_costs(config: ModelConfig) -> LayerCosts:
-    """Floating-point operations of each part, counted from the shapes. See `admn_ros.budget.flops`."""
+    """Floating-point operations of each part, counted from the shapes. See `admn_ros.model.flops`."""
     flops = frame_flops(config)
     # Patch embedding, adapter and layers run the sensor nodes as a batch: each adds the same.
     nodes = range(1, len(config.sensor_nodes) + 1)

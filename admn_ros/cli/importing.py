@@ -33,7 +33,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from admn_ros.model.importing_folder import import_checkpoint
+    from admn_ros.model.official.import_checkpoint import import_checkpoint
     from admn_ros.sample import Modality
 
     with CONSOLE.status("importing"):

@@ -54,7 +54,7 @@ def _inspect(options: argparse.Namespace) -> None:
 def _inspect_model(folder: Path) -> None:
     from admn_ros.config import ModelConfig, load_config
     from admn_ros.model.checkpoint import load_model
-    from admn_ros.model.legacy_network import LegacyNetwork
+    from admn_ros.model.official.legacy_network import LegacyNetwork
 
     config = load_config(ModelConfig, folder / "config.yaml")
     network = load_model(folder, "cpu")

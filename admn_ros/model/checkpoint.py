@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig, dump_config, load_config
 from admn_ros.errors import ModelError
-from admn_ros.model.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.qoi import QoiEncoder
 from admn_ros.model.transformer import Block
 from admn_ros.model.vit import AdaptiveViT, ConvStem, Points

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import POSE_FEATURES
 from admn_ros.config import LocalizationConfig
+from admn_ros.model.flops import POSE_FEATURES
 
 _LOG_INFORMATION = (-8.0, 10.0)
 """Range of the logarithm of information in 1/m^2: standard deviations from 7 mm to 55 m."""

@@ -15,8 +15,8 @@ from admn_ros.errors import InputError
 from admn_ros.model.evidence import Evidence, EvidenceHead
 from admn_ros.model.fusion import Adapter, Fusion
 from admn_ros.model.heads import ClassificationHead, LocalizationHead
+from admn_ros.model.present_nodes import present_rows, to_slots
 from admn_ros.model.qoi import ControllerOutput, QoiEncoder
-from admn_ros.model.rows import present_rows, to_slots
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality, SampleBatch
 

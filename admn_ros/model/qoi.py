@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.budget.flops import BUDGET_FEATURES, QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
 from admn_ros.config import ModelConfig
-from admn_ros.model.rows import present_rows, to_slots
+from admn_ros.model.flops import BUDGET_FEATURES, QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
+from admn_ros.model.present_nodes import present_rows, to_slots
 from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality, SampleBatch
 

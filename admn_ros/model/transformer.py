@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import hidden_width
+from admn_ros.model.flops import hidden_width
 
 NORM_EPS = 1e-6
 

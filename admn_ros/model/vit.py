@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
 from admn_ros.config import FINE_STRIDE, BackboneConfig
 from admn_ros.errors import InputError
+from admn_ros.model.flops import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
 from admn_ros.model.transformer import NORM_EPS, Block
 
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from admn_ros.baselines.orders import every_other
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.model.importing import AUDIOMAE_ROWS, load_backbone
-from admn_ros.model.masked import (
+from admn_ros.model.masked_autoencoder import (
     Grid,
     Mask,
     MaskedDecoder,
@@ -26,7 +25,8 @@ from admn_ros.model.masked import (
     patchify,
 )
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.model.rows import present_rows
+from admn_ros.model.official.backbones import AUDIOMAE_ROWS, load_backbone
+from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
 from admn_ros.training.config import PretrainConfig

@@ -12,8 +12,8 @@ from typing import Any
 from admn_ros.config import ModelConfig, dump_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.checkpoint import initialize, load_model, save_model
-from admn_ros.model.legacy_network import LegacyNetwork
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.presets import preset
 from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.best import kept_epoch

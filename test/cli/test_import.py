@@ -14,7 +14,7 @@ from admn_ros.config import BackboneConfig, ModalityConfig, load_config
 from admn_ros.config import ModelConfig as Config
 from admn_ros.model import presets
 from admn_ros.model.checkpoint import create_random_model, load_model
-from admn_ros.model.importing_folder import Source
+from admn_ros.model.official.import_checkpoint import Source
 from admn_ros.sample import Modality
 
 _spec = importlib.util.spec_from_file_location("official", Path(__file__).parents[1] / "model" / "official.py")

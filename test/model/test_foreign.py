@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from admn_ros.errors import ModelError
-from admn_ros.model.foreign import read_foreign
+from admn_ros.model.official.safe_unpickle import read_foreign
 
 STATE = {"cls_token": torch.ones(1, 1, 2), "norm.bias": torch.arange(2.0)}
 SHAPES = {

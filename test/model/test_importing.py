@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from admn_ros.config import BackboneConfig
 from admn_ros.errors import InputError, ModelError
-from admn_ros.model.importing import load_backbone
+from admn_ros.model.official.backbones import load_backbone
 from admn_ros.model.vit import AdaptiveViT
 
 _spec = importlib.util.spec_from_file_location("official", Path(__file__).with_name("official.py"))

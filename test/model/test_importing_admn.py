@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import layer_costs
-from admn_ros.budget.flops import hidden_width
 from admn_ros.errors import AdmnError, InputError, ModelError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import load_model
-from admn_ros.model.importing_admn import import_admn, missing_weights, ratio_of, read_admn
-from admn_ros.model.legacy_network import LegacyNetwork
+from admn_ros.model.flops import hidden_width
+from admn_ros.model.official.admn_checkpoint import import_admn, missing_weights, ratio_of, read_admn
+from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.sample import Modality, SampleBatch
 
 _spec = importlib.util.spec_from_file_location("official", Path(__file__).with_name("official.py"))

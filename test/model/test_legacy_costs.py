@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from admn_ros.model.legacy_network import LegacyConfig, LegacyNetwork
+from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 

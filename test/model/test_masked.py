@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from admn_ros.config import BackboneConfig
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.model.masked import (
+from admn_ros.model.masked_autoencoder import (
     Mask,
     MaskedDecoder,
     draw_mask,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from admn_ros.model.importing_admn import missing_weights, read_admn
-from admn_ros.model.legacy_network import LegacyNetwork
-from admn_ros.model.official_layouts import guess_layout
+from admn_ros.model.official.admn_checkpoint import missing_weights, read_admn
+from admn_ros.model.official.layouts import guess_layout
+from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.sample import Modality
 
 KEYS = Path(__file__).with_name("official_keys.txt").read_text(encoding="utf-8")

@@ -19,9 +19,9 @@ from admn_ros.config import BackboneConfig, ModelConfig, parse_config
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import create_random_model, load_model
-from admn_ros.model.foreign import read_foreign
-from admn_ros.model.importing import load_backbone
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.backbones import load_backbone
+from admn_ros.model.official.safe_unpickle import read_foreign
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality, SampleBatch
 from admn_ros.training.config import MaskedDecoderConfig, OptimizerConfig, PretrainConfig

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from admn_ros.model.legacy_network import Layout
+from admn_ros.model.official.legacy_network import Layout
 from admn_ros.model.presets import AVE_CLASSES, GDTM_NODES
 from admn_ros.sample import Modality
 

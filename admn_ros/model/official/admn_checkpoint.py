@@ -13,7 +13,6 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from admn_ros.budget.flops import hidden_width
 from admn_ros.config import (
     AudioInput,
     BackboneConfig,
@@ -28,10 +27,11 @@ from admn_ros.config import (
 )
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
-from admn_ros.model.foreign import ImportReport, read_foreign
-from admn_ros.model.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
-from admn_ros.model.legacy_network import Layout, LegacyConfig, LegacyNetwork
-from admn_ros.model.official_layouts import LAYOUTS, Names
+from admn_ros.model.flops import hidden_width
+from admn_ros.model.official.layouts import LAYOUTS, Names
+from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
+from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
+from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
 from admn_ros.sample import Modality
 
 HEAD_WIDTH: Final = 64
@@ -64,7 +64,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
                 force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
     """Turn an official checkpoint into a model folder with legacy.yaml.
 
-    The network keeps the quirks of the release (`admn_ros.model.legacy_head`), so that its outputs
+    The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs
     are the official ones. A Stage 1 checkpoint has no controller: its layer scores are random.
 
     Args:

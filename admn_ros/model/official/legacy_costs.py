@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Floating-point operations of the official release's heads and controllers, which are not ours.
 
-Backbones and adapters are ours; `admn_ros.budget.flops` says what is counted.
+Backbones and adapters are ours; `admn_ros.model.flops` says what is counted.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from dataclasses import replace
 from torch import nn
 
 from admn_ros.budget.costs import LayerCosts, flop_costs
-from admn_ros.model.legacy_head import LegacyFrameController, LegacyLocalizationHead, SpectrogramLook
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.legacy_head import LegacyFrameController, LegacyLocalizationHead, SpectrogramLook
 from admn_ros.model.transformer import Encoder
 
 

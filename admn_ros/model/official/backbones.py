@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from admn_ros.errors import InputError, ModelError
-from admn_ros.model.foreign import ImportReport
+from admn_ros.model.official.safe_unpickle import ImportReport
 from admn_ros.model.vit import AdaptiveViT, PatchEmbed
 
 Kind = Literal["auto", "mae", "timm", "deit", "audiomae"]

@@ -9,8 +9,9 @@ from torch import nn
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig, Strict
-from admn_ros.model.legacy_costs import legacy_flop_costs
-from admn_ros.model.legacy_head import (
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.legacy_costs import legacy_flop_costs
+from admn_ros.model.official.legacy_head import (
     CorruptionHead,
     LegacyController,
     LegacyFrameController,
@@ -18,7 +19,6 @@ from admn_ros.model.legacy_head import (
     NoClassification,
     NoLocalization,
 )
-from admn_ros.model.network import AdmnNetwork
 
 LEGACY_NORM_EPS = 1e-5
 """PyTorch's default, which the official networks have everywhere; MAE and ours have 1e-6."""

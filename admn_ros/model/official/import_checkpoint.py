@@ -12,12 +12,12 @@ from torch import Tensor
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import CARD, CONFIG, COSTS, check_free, initialize, load_model, model_card, save_model
-from admn_ros.model.foreign import ImportReport, read_foreign
-from admn_ros.model.importing import PATCH, Kind, guess_kind, load_backbone
-from admn_ros.model.importing_admn import import_admn
-from admn_ros.model.legacy_network import Layout, LegacyNetwork
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.model.official_layouts import LAYOUTS, guess_layout
+from admn_ros.model.official.admn_checkpoint import import_admn
+from admn_ros.model.official.backbones import PATCH, Kind, guess_kind, load_backbone
+from admn_ros.model.official.layouts import LAYOUTS, guess_layout
+from admn_ros.model.official.legacy_network import Layout, LegacyNetwork
+from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from admn_ros.budget.flops import QOI_CHANNELS
 from admn_ros.config import LocalizationConfig, ModelConfig
+from admn_ros.model.flops import QOI_CHANNELS
+from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.qoi import ControllerOutput, QoiEncoder
-from admn_ros.model.rows import present_rows
 from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality, SampleBatch
 
