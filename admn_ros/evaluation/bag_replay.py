@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.config import AudioInput, load_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.bag_facts import (
@@ -33,6 +32,7 @@ from admn_ros.evaluation.records import Columns, FrameRows
 from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
 from admn_ros.evaluation.truth import NS, Offset, Track, search_offset
 from admn_ros.evaluation.truth_sources import find_track
+from admn_ros.governor.config import GovernorConfig
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality

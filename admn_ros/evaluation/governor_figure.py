@@ -7,10 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from admn_ros.budget.closed_loop import STEP_S, Scenario, Trace, simulate
-from admn_ros.budget.governor import Reason
-from admn_ros.budget.governor_config import GovernorConfig
-from admn_ros.budget.thermal_plant import Plant
+from admn_ros.governor.closed_loop import STEP_S, Scenario, Trace, simulate
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.governor import Reason
+from admn_ros.governor.thermal_plant import Plant
 
 SECONDS = 600.0
 PLANT = Plant()

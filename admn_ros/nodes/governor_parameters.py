@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from rclpy.node import Node
 
-from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.config import parse_config
+from admn_ros.governor.config import GovernorConfig
 from admn_ros.nodes.parameters import Spec
 
 

@@ -8,10 +8,10 @@ from itertools import pairwise, product
 
 import pytest
 
-from admn_ros.budget.closed_loop import STEP_S, Scenario, simulate
-from admn_ros.budget.governor import Reason
-from admn_ros.budget.governor_config import GovernorConfig
-from admn_ros.budget.thermal_plant import Plant, WarmBody
+from admn_ros.governor.closed_loop import STEP_S, Scenario, simulate
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.governor import Reason
+from admn_ros.governor.thermal_plant import Plant, WarmBody
 
 CONFIG = GovernorConfig(default_layers=48)
 # Resistance C/W, capacity J/C, ambient C, joules per layer (the governor believes 0.02), delay s, resolution C.

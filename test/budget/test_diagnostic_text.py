@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admn_ros.budget.diagnostic_text import parse_quantity, read_status
 from admn_ros.errors import InputError
+from admn_ros.governor.diagnostics_parser import parse_quantity, read_status
 
 
 @pytest.mark.parametrize(("text", "value", "unit"), [

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admn_ros.budget.battery import Battery, battery_layers
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.governor import Governor, Grant, Reason
-from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.config import parse_config
 from admn_ros.errors import ConfigError, InputError
+from admn_ros.governor.battery import Battery, battery_layers
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.governor import Governor, Grant, Reason
 
 CONFIG = GovernorConfig()
 STEP_S = 0.2

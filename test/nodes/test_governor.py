@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import BatteryState, Temperature
 from std_msgs.msg import Float32, Header
 
-from admn_ros.budget.governor_config import GovernorConfig
+from admn_ros.governor.config import GovernorConfig
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import governor_parameters, qos
 from admn_ros.nodes.governor import GovernorNode

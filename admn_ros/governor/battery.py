@@ -6,8 +6,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from admn_ros.budget.governor_config import GovernorConfig
 from admn_ros.errors import InputError
+from admn_ros.governor.config import GovernorConfig
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ shake the grant, and errors within the play do not add up.
 
 from __future__ import annotations
 
-from admn_ros.budget.governor_config import GovernorConfig
+from admn_ros.governor.config import GovernorConfig
 
 
 class ThermalController:

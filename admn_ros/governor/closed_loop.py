@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.governor import Governor, Reason
-from admn_ros.budget.governor_config import GovernorConfig
-from admn_ros.budget.thermal_plant import Plant, WarmBody
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.governor import Governor, Reason
+from admn_ros.governor.thermal_plant import Plant, WarmBody
 
 STEP_S = 0.2  # the governor's period
 READING_EVERY_S = 1.0

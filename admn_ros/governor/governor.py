@@ -10,8 +10,8 @@ Hard limits hold at once:
     stale               `safe_layers` while a watched measurement is too old.
     critical            `min_layers` from `limit_c` on, until `release_c` below it.
 Soft limits pass through slew and hysteresis, never below `min_layers`:
-    temperature         `admn_ros.budget.thermal`, less what other loads draw, over the joules of a layer.
-    battery             `admn_ros.budget.battery`.
+    temperature         `admn_ros.governor.thermal`, less what other loads draw, over the joules of a layer.
+    battery             `admn_ros.governor.battery`.
     power               `power_limit_w` less what other loads draw.
 
 The grant starts at `safe_layers` and rises by `rise_layers_per_s` at most, whatever asks for it. Hard limits lower
@@ -28,14 +28,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from admn_ros.budget.battery import Battery, battery_layers
 from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.budget.costs import ModelCosts
-from admn_ros.budget.governor_config import GovernorConfig
-from admn_ros.budget.layer_equivalent import LayerEquivalent, PowerModel, frame_energy
-from admn_ros.budget.measurements import Measurements
-from admn_ros.budget.thermal import ThermalController
 from admn_ros.errors import InputError
+from admn_ros.governor.battery import Battery, battery_layers
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.layer_equivalent import LayerEquivalent, PowerModel, frame_energy
+from admn_ros.governor.measurements import Measurements
+from admn_ros.governor.thermal import ThermalController
 
 MAX_STEP_S = 1.0  # a longer pause between steps counts as this: slew and integral do not jump after it
 TEMPERATURE_RANGE_C = (-55.0, 150.0)  # of silicon sensors; drivers report absent ones as -256

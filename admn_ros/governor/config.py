@@ -21,7 +21,7 @@ def _number(default: float, low: float, high: float, text: str) -> float:
 
 
 class GovernorConfig(Strict):
-    """Targets, gains, limits and timeouts. See `admn_ros.budget.governor.Governor` for the law.
+    """Targets, gains, limits and timeouts. See `admn_ros.governor.governor.Governor` for the law.
 
     Gains are in watts per degree, as in Linux's power allocator (k_po: above the target, k_pu: below it).
     """
