@@ -25,7 +25,7 @@ from admn_ros.deployment import (
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
-from admn_ros.sensing.preprocess import Preprocessor
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOYMENT = {"sensors": {"node1": {"rgb": {"topic": "/a"}, "depth": {"topic": "/b"}}}}

@@ -11,8 +11,8 @@ import numpy as np
 from admn_ros.datasets.source import LabeledReadings, SampleSource, check_index
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption import CorruptionLabel
-from admn_ros.sensing.corruption_presets import CorruptionPreset
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
+from admn_ros.sensing.corruption.presets import CorruptionPreset
 
 
 class CorruptedSource:

@@ -26,8 +26,8 @@ from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.model.presets import CAR_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
-from admn_ros.sensing.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption_vision import Blur, LowLight
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
+from admn_ros.sensing.corruption.vision import Blur, LowLight
 
 NODES = ("node1", "node2", "node3")
 AUDIO_RATE_HZ = 16000

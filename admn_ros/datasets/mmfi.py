@@ -27,7 +27,7 @@ from admn_ros.datasets.image_files import depth_png_of, read_file, rgb_of
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorKey, Target
-from admn_ros.sensing.corruption import DEPTH_MAX_M
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
 
 SUBJECTS = tuple(f"S{i:02d}" for i in range(1, 41))
 ACTIONS = tuple(f"A{i:02d}" for i in range(1, 28))

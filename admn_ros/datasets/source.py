@@ -13,8 +13,8 @@ import torch
 from admn_ros.config import AudioInput, ModelConfig, NodePose
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Availability, Modality, MultimodalSample, Reading, SensorFrame, SensorKey, Target
-from admn_ros.sensing.audio import resample
-from admn_ros.sensing.preprocess import Preprocessor
+from admn_ros.sensing.decode.audio import resample
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from admn_ros.errors import InputError
 from admn_ros.inference.frame_maker import FrameMaker, InputHealth
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import SensorFrame, SensorKey
-from admn_ros.sensing.camera_calibration import CameraCalibration
-from admn_ros.sensing.placement import TRANSFORM_TOPICS
+from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
+from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS
 
 NODE = "/admn"
 """Name of the perception node, for topics of its own (`~/...`)."""

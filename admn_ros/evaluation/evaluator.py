@@ -14,7 +14,7 @@ from admn_ros.evaluation.records import FrameRows
 from admn_ros.evaluation.spending import LayerMeter, is_violated, price
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality, MultimodalSample
-from admn_ros.sensing.corruption import CorruptionLabel
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 
 from admn_ros.evaluation.truth import NS
 from admn_ros.sample import MISSING, Modality, SensorFrame
-from admn_ros.sensing.corruption import CorruptionLabel
-from admn_ros.sensing.corruption_presets import CorruptionPreset, Draws, apply_draws
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
+from admn_ros.sensing.corruption.presets import CorruptionPreset, Draws, apply_draws
 
 
 class FrameCorruption:

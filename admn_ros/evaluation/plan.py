@@ -15,7 +15,7 @@ from admn_ros.config import BudgetUnit, Count, Finite, NotNegative, Positive, St
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
-from admn_ros.sensing.corruption_presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import PRESET_NAMES
 
 CLEAN = "clean"
 CORRUPTIONS = (CLEAN, *PRESET_NAMES)
@@ -68,7 +68,7 @@ class EvaluationPlan(Strict):
     kind: reader of a dataset, as in a training file, or bag.
     split: of a dataset.
     model: its folder.
-    corruptions: clean, or presets of `admn_ros.sensing.corruption_presets`; one column of results each.
+    corruptions: clean, or presets of `admn_ros.sensing.corruption.presets`; one column of results each.
     variant: the presets as in the paper or as in the official code.
     budgets: limits in `unit`, per frame; null for everything.
     policies: names of `admn_ros.evaluation.policies`.

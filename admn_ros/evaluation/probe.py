@@ -24,10 +24,10 @@ from admn_ros.evaluation.probe_model import Fit, errors_cm, fit
 from admn_ros.evaluation.timeline import COLOURS
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption import Chain, Corruption, GaussianNoise, kind_of
-from admn_ros.sensing.corruption_audio import Fan, Wind
-from admn_ros.sensing.corruption_radar import RadarInterference, RadarNoise
-from admn_ros.sensing.corruption_vision import DepthSaturation, LowLight
+from admn_ros.sensing.corruption.audio import Fan, Wind
+from admn_ros.sensing.corruption.corruption import Chain, Corruption, GaussianNoise, kind_of
+from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
+from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
 
 FORMAT = "admn-probe-1"
 TRAIN, TESTS = "train", ("test_time", "test_view")

@@ -38,7 +38,7 @@ from admn_ros.errors import InputError
 from admn_ros.evaluation.spending import Layers
 from admn_ros.inference.engine import Estimate
 from admn_ros.sample import Modality, MultimodalSample
-from admn_ros.sensing.corruption import CorruptionLabel
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
 
 Columns = dict[str, npt.NDArray[Any]]
 TIMES = ("controller_ms", "network_ms")

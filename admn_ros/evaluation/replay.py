@@ -12,8 +12,8 @@ from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Array, Modality, SensorKey
-from admn_ros.sensing.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
+from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
 
 Told = Callable[[int], None]
 """Called with the frames done since the last call."""

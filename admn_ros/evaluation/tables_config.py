@@ -15,7 +15,7 @@ from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption_presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import PRESET_NAMES
 from admn_ros.training.config import LossConfig, Rate, Seed, Share, Whole
 
 Method = Literal[

@@ -22,8 +22,8 @@ from admn_ros.datasets.viewpoints import Viewpoints
 from admn_ros.errors import InputError
 from admn_ros.evaluation.tables_config import SplitConfig
 from admn_ros.sample import Modality, MultimodalSample, Target
-from admn_ros.sensing.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
+from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
 from admn_ros.training.data import Samples, Spread
 from admn_ros.training.seeding import CORRUPTION, derive
 
@@ -117,7 +117,7 @@ class Preparation:
 
         Args:
             wanted: which samples.
-            corruption: preset of `admn_ros.sensing.corruption_presets`, or "clean".
+            corruption: preset of `admn_ros.sensing.corruption.presets`, or "clean".
             draw: number of the draw; every split has its own noise in any case.
             told: progress.
 

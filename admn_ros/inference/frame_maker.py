@@ -14,13 +14,13 @@ from admn_ros.config import AudioInput, ModelConfig
 from admn_ros.deployment import DeploymentConfig, InputTopic, SyncConfig
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
-from admn_ros.sensing.audio import AudioWindow
-from admn_ros.sensing.camera_calibration import calibrations
-from admn_ros.sensing.decode import stamp_ns
-from admn_ros.sensing.messages import decode_picture, decode_sound
-from admn_ros.sensing.placement import Placement
-from admn_ros.sensing.preprocess import Preprocessor
-from admn_ros.sensing.synchronizer import MakeSynchronizer, holding
+from admn_ros.sensing.decode.audio import AudioWindow
+from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
+from admn_ros.sensing.decode.images import stamp_ns
+from admn_ros.sensing.preprocess.camera_calibration import calibrations
+from admn_ros.sensing.preprocess.node_poses import Placement
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 _AUDIO_MARGIN = 1.5  # the window keeps this much more than the model looks at, for late frames
 

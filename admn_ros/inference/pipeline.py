@@ -15,8 +15,8 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.sample import MultimodalSample, SensorFrame
-from admn_ros.sensing.preprocess import Preprocessor
-from admn_ros.sensing.synchronizer import MakeSynchronizer, holding
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 
 class Pipeline(FrameMaker):

@@ -13,9 +13,9 @@ from rclpy.time import Time
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.clock_watch import ClockWatch, Verdict
-from admn_ros.sensing.input_buffer import InputBuffer, Stamped, Stored
-from admn_ros.sensing.synchronizer import FrameSynchronizer, InputStats, Synchronizer, SyncStats
+from admn_ros.sensing.sync.clock_watch import ClockWatch, Verdict
+from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
+from admn_ros.sensing.sync.synchronizer import FrameSynchronizer, InputStats, Synchronizer, SyncStats
 
 
 def make_synchronizer(config: SyncConfig, inputs: Sequence[SensorKey]) -> FrameSynchronizer:

@@ -19,8 +19,8 @@ from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.allocation import Allocation
 from admn_ros.sample import SensorKey
-from admn_ros.sensing.camera_calibration import CameraCalibration
-from admn_ros.sensing.clock_watch import FORGIVEN_S
+from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
+from admn_ros.sensing.sync.clock_watch import FORGIVEN_S
 
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 

@@ -19,7 +19,7 @@ from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.camera_inputs import CameraInputs
 from admn_ros.nodes.ports import Ports
 from admn_ros.sample import SensorFrame, SensorKey
-from admn_ros.sensing.placement import TRANSFORM_TOPICS, TRANSFORMS
+from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS, TRANSFORMS
 
 
 def message_class(key: SensorKey, entry: InputTopic) -> type:

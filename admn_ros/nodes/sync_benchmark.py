@@ -23,7 +23,7 @@ from admn_ros.errors import ConfigError
 from admn_ros.nodes.approximate_time import make_synchronizer
 from admn_ros.nodes.processes import machine
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
-from admn_ros.sensing.synchronizer import FrameSynchronizer
+from admn_ros.sensing.sync.synchronizer import FrameSynchronizer
 
 RGB, DEPTH, RADAR, AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 START_NS = 10**18

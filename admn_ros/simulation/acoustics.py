@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, Motion, Pose
 
 SAMPLE_RATE_HZ = 16000

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
 from admn_ros.simulation.room_noise import RoomNoise

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.moving_target import Floats, SensorNode
 from admn_ros.simulation.scene import Scene

@@ -14,7 +14,7 @@ from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagWriter
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption_vision import DepthSaturation, LowLight
+from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
 from admn_ros.simulation.events import Event, demo_events
 from admn_ros.simulation.moving_target import Pose
 from admn_ros.simulation.recording import BUDGET_EVERY_S, BUDGET_LAYERS, NOTE, START_NS, Recording, write_streams

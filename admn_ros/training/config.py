@@ -14,7 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from admn_ros.config import Count, Levels, NotNegative, Positive, Strict
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption_presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import PRESET_NAMES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -33,7 +33,7 @@ class DataConfig(Strict):
         audio_folder: a folder with a tree of pictures or of WAV files for each split.
     folder: of the dataset; a run can name another.
     train, validation: names of splits.
-    corruption: preset of `admn_ros.sensing.corruption_presets`; null for the samples as they are.
+    corruption: preset of `admn_ros.sensing.corruption.presets`; null for the samples as they are.
     variant: the preset as in the paper or as in the official code.
     repeats: how often each sample comes in an epoch, each time corrupted anew.
     clean_epochs: first epochs without corruption (5 in the official code for Gaussian noise).

@@ -17,7 +17,7 @@ from admn_ros.datasets.corrupted import CorruptedSource
 from admn_ros.datasets.source import LabeledReadings, SampleSource, check_index
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch, Target
-from admn_ros.sensing.corruption_presets import CorruptionPreset
+from admn_ros.sensing.corruption.presets import CorruptionPreset
 from admn_ros.training.seeding import CORRUPTION, ORDER, derive
 
 CLEAN = -1

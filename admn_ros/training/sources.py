@@ -15,8 +15,8 @@ from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.datasets.source import SampleSource
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption_presets import CorruptionPreset, corruption_preset
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
+from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
 from admn_ros.training.config import DataConfig
 from admn_ros.training.data import Samples, Spread
 from admn_ros.training.seeding import VALIDATION, derive

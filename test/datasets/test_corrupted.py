@@ -11,7 +11,7 @@ from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality, SensorKey, Target
-from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.sensing.corruption.presets import corruption_preset
 
 RGB, DEPTH = Modality.RGB, Modality.DEPTH
 

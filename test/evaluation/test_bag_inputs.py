@@ -22,7 +22,7 @@ from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.sensing.radar_raster import heatmap_of_points
+from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 
 START_NS = 1_700_000_000_000_000_000
 # Those of packages that are not ours, with the fields that are read.

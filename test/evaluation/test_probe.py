@@ -30,8 +30,8 @@ from admn_ros.evaluation.probe_inputs import load_split
 from admn_ros.evaluation.probe_model import ProbeNet
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption import Corruption, GaussianNoise
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.corruption.corruption import Corruption, GaussianNoise
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation.room_acoustics import array_shape
 
 RATE_HZ, SAMPLES = 16000, 3072

@@ -24,8 +24,8 @@ from admn_ros.nodes.conversions import header
 from admn_ros.nodes.intake import transform_class
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.sensing.decode import decode_rgb
-from admn_ros.sensing.radar_raster import heatmap_of_points
+from admn_ros.sensing.decode.images import decode_rgb
+from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGURE, ACTIVATE = 1, 3

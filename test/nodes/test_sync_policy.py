@@ -17,7 +17,7 @@ from admn_ros.errors import ConfigError
 from admn_ros.nodes import sync_benchmark
 from admn_ros.nodes.approximate_time import ApproximateTime, make_synchronizer
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.sensing.synchronizer import Synchronizer, holding
+from admn_ros.sensing.sync.synchronizer import Synchronizer, holding
 
 CONFIGURE = 1
 INSTALLED = importlib.util.find_spec("message_filters") is not None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.audio import AudioWindow, resample
+from admn_ros.sensing.decode.audio import AudioWindow, resample
 
 RATE = 1000
 MS = 1_000_000  # one sample

@@ -18,8 +18,8 @@ from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.sensing.camera_calibration import CameraCalibration, calibrations
-from admn_ros.sensing.camera_model import Rectifier, read_camera_info
+from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration, calibrations
+from admn_ros.sensing.preprocess.camera_model import Rectifier, read_camera_info
 from admn_ros.simulation.render import DEPTH_FOV_DEG, RGB_FOV_DEG
 
 WIDTH, HEIGHT = 160, 120

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
-from admn_ros.sensing.clock_watch import FORGIVEN_S, MOST_ALONE
-from admn_ros.sensing.synchronizer import Synchronizer
+from admn_ros.sensing.sync.clock_watch import FORGIVEN_S, MOST_ALONE
+from admn_ros.sensing.sync.synchronizer import Synchronizer
 
 KEYS = [SensorKey(f"node{n}", m) for n in (1, 2) for m in (Modality.RGB, Modality.DEPTH, Modality.RADAR)]
 RATES = {Modality.RGB: 15.0, Modality.DEPTH: 15.0, Modality.RADAR: 4.0}

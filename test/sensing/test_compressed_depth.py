@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.compressed_depth import decode_compressed_depth
+from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
 
 MILLIMETRES = np.array([[0, 1, 1500, 65535], [65534, 800, 3000, 9999]], np.uint16)
 METRES = np.where((MILLIMETRES == 0) | (MILLIMETRES == 65535), np.nan, MILLIMETRES / 1000)

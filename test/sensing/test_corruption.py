@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption import Chain, Corruption, CorruptionLabel, GaussianNoise, kind_of, label_of
-from admn_ros.sensing.corruption_audio import Fan, Wind
-from admn_ros.sensing.corruption_radar import RadarInterference, RadarNoise
-from admn_ros.sensing.corruption_vision import Blur, DepthSaturation, LowLight
-from admn_ros.sensing.weather import RainHaze
+from admn_ros.sensing.corruption.audio import Fan, Wind
+from admn_ros.sensing.corruption.corruption import Chain, Corruption, CorruptionLabel, GaussianNoise, kind_of, label_of
+from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
+from admn_ros.sensing.corruption.vision import Blur, DepthSaturation, LowLight
+from admn_ros.sensing.corruption.weather import RainHaze
 
 ALL: list[Corruption] = [
     *(GaussianNoise(m) for m in Modality), GaussianNoise(Modality.DEPTH, 4.0, keep_invalid=False), LowLight(), Blur(),

@@ -10,8 +10,8 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.sensing.corruption import CorruptionLabel, GaussianNoise
-from admn_ros.sensing.corruption_presets import (
+from admn_ros.sensing.corruption.corruption import CorruptionLabel, GaussianNoise
+from admn_ros.sensing.corruption.presets import (
     PRESET_NAMES,
     CorruptionPreset,
     Draw,

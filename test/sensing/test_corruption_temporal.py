@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.corruption import CorruptionLabel
-from admn_ros.sensing.corruption_temporal import Delay, Dropout, Freezing, TemporalCorruption, corrupt_stream
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
+from admn_ros.sensing.corruption.temporal import Delay, Dropout, Freezing, TemporalCorruption, corrupt_stream
 
 RADAR = Modality.RADAR
 KINDS = [Dropout(RADAR), Dropout(RADAR, 7), Freezing(RADAR), Freezing(RADAR, 1), Delay(RADAR), Delay(RADAR, 1)]

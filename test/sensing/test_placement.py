@@ -15,7 +15,7 @@ from admn_ros.deployment import NodeFrames
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
-from admn_ros.sensing.placement import Placement, TransformTree
+from admn_ros.sensing.preprocess.node_poses import Placement, TransformTree
 from admn_ros.simulation.moving_target import sensor_nodes
 from admn_ros.simulation.room_dataset import pose_of
 

@@ -13,8 +13,8 @@ from hypothesis.extra.numpy import arrays
 from admn_ros.config import AudioInput, BackboneConfig, DepthInput, ModalityConfig, ModelConfig, RadarInput, RgbInput
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import MISSING, Array, Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.mel import POWER_FLOOR, hertz_to_mel, mel_filters
-from admn_ros.sensing.preprocess import Preprocessor, audio_tensor, depth_tensor, radar_tensor, rgb_tensor
+from admn_ros.sensing.preprocess.mel import POWER_FLOOR, hertz_to_mel, mel_filters
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor, audio_tensor, depth_tensor, radar_tensor, rgb_tensor
 
 RGB = RgbInput(height=32, width=48)
 DEPTH = DepthInput(height=32, width=48, min_m=0.1, max_m=9.0)

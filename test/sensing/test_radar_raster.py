@@ -16,7 +16,7 @@ from admn_ros.deployment import RadarGrid
 from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_types import typestore
-from admn_ros.sensing.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
+from admn_ros.sensing.decode.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
 from admn_ros.simulation.fmcw import FmcwConfig
 
 GRID = RadarGrid()

@@ -9,7 +9,7 @@ import pytest
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
-from admn_ros.sensing.synchronizer import Synchronizer
+from admn_ros.sensing.sync.synchronizer import Synchronizer
 
 RGB1, RGB2, RGB3 = (SensorKey(f"node{i}", Modality.RGB) for i in (1, 2, 3))
 DEPTH1 = SensorKey("node1", Modality.DEPTH)

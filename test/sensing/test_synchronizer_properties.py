@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.synchronizer import Synchronizer
+from admn_ros.sensing.sync.synchronizer import Synchronizer
 
 KEYS = [SensorKey(f"node{n}", m) for n in (1, 2) for m in (Modality.RGB, Modality.DEPTH, Modality.RADAR)]
 JUMP_NS = 1_000_000_000

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation import acoustics
 from admn_ros.simulation.cameras import Camera, Cast, View, expose, grazing_cosine, measure_depth
 from admn_ros.simulation.moving_target import (

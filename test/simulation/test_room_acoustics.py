@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.direction import SOUND_MPS
+from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
 from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ, VOICES, CarSound, HeldSound
 from admn_ros.simulation.driving import Drive
 from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Pose, SensorNode

@@ -19,7 +19,7 @@ from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.categories import categories
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig

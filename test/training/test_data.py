@@ -14,7 +14,7 @@ from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import DataConfig
 from admn_ros.training.data import CLEAN, LabeledBatch, Samples, Spread
 from admn_ros.training.sources import open_samples

@@ -20,7 +20,7 @@ from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import FinetuneConfig, OptimizerConfig, StageName
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.finetune import Finetune

@@ -17,7 +17,7 @@ from admn_ros.errors import AdmnError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, MultimodalSample
-from admn_ros.sensing.corruption_presets import corruption_preset
+from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
 from admn_ros.training.controller import Controller

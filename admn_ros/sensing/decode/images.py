@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.image_header import read_image_header
+from admn_ros.sensing.decode.image_header import read_image_header
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[np.uint8] | array[int]"
 T = TypeVar("T")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption import Corruption, Floats, to_uint8
+from admn_ros.sensing.corruption.corruption import Corruption, Floats, to_uint8
 
 # Length of the streaks (parts of the image's height), share of pixels in which one begins, brightness:
 # near drops are few, long and bright, far ones many, short and faint.

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption import DEPTH_MAX_M, Corruption, Floats
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, Corruption, Floats
 
 MEDIUM_GAMMA, SEVERE_GAMMA = 5.0, 100.0
 MEDIUM_KERNEL, SEVERE_KERNEL = 51, 201

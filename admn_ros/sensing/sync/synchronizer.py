@@ -11,8 +11,8 @@ from typing import Protocol
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.clock_watch import ClockWatch, Verdict
-from admn_ros.sensing.input_buffer import InputBuffer, Stamped, Stored
+from admn_ros.sensing.sync.clock_watch import ClockWatch, Verdict
+from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
 
 _NS = 1_000_000_000
 _MOST_OPEN = 8

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from admn_ros.deployment import InputTopic, InputType, RadarGrid, SoundFormat
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.compressed_depth import decode_compressed_depth
-from admn_ros.sensing.decode import (
+from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
+from admn_ros.sensing.decode.images import (
     Buffer,
     decode_audio,
     decode_compressed_rgb,
@@ -21,7 +21,7 @@ from admn_ros.sensing.decode import (
     decode_radar,
     decode_rgb,
 )
-from admn_ros.sensing.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
+from admn_ros.sensing.decode.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from admn_ros.deployment import RadarGrid
 from admn_ros.errors import InputError
-from admn_ros.sensing.decode import Buffer, bytes_of
+from admn_ros.sensing.decode.images import Buffer, bytes_of
 
 Points = npt.NDArray[np.float32]
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.config import AUDIO_PARTS, AudioInput
-from admn_ros.sensing.mel import log_mel, mel_filters
+from admn_ros.sensing.preprocess.mel import log_mel, mel_filters
 
 SOUND_MPS = 343.0
 """Speed of sound at 20 degrees Celsius."""

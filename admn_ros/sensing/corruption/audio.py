@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption import Corruption, Floats, clip_audio, decibels
+from admn_ros.sensing.corruption.corruption import Corruption, Floats, clip_audio, decibels
 
 Doubles = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from admn_ros.config import DepthInput, ModelConfig, RgbInput
 from admn_ros.deployment import InputTopic
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, SensorKey
-from admn_ros.sensing.camera_model import CameraModel, Rectifier, read_camera_info
+from admn_ros.sensing.preprocess.camera_model import CameraModel, Rectifier, read_camera_info
 
 FIELD_OF_VIEW_TOLERANCE_DEG = 3.0
 """A camera may see so much more or less than those of the training without a warning."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.corruption import Corruption, Floats, decibels
+from admn_ros.sensing.corruption.corruption import Corruption, Floats, decibels
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.decode import (
+from admn_ros.sensing.decode.image_header import read_image_header
+from admn_ros.sensing.decode.images import (
     CompressedImageMessage,
     bytes_of,
     check_size,
     depth_of_metres,
     depth_of_millimetres,
 )
-from admn_ros.sensing.image_header import read_image_header
 
 _HEADER = struct.Struct("<iff")  # format (not used), and A and B of inverse depth
 _ENCODINGS = "16UC1, mono16, 32FC1 (then `; compressedDepth png`), or a bare PNG of 16 bits"

@@ -34,7 +34,8 @@ import numpy as np
 
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorKey
-from admn_ros.sensing.corruption import (
+from admn_ros.sensing.corruption.audio import Fan, Wind
+from admn_ros.sensing.corruption.corruption import (
     DEPTH_MAX_M,
     Chain,
     Corruption,
@@ -42,11 +43,10 @@ from admn_ros.sensing.corruption import (
     GaussianNoise,
     label_of,
 )
-from admn_ros.sensing.corruption_audio import Fan, Wind
-from admn_ros.sensing.corruption_radar import RadarInterference, RadarNoise
-from admn_ros.sensing.corruption_temporal import Dropout
-from admn_ros.sensing.corruption_vision import MEDIUM_GAMMA, MEDIUM_KERNEL, Blur, DepthSaturation, LowLight
-from admn_ros.sensing.weather import RainHaze
+from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
+from admn_ros.sensing.corruption.temporal import Dropout
+from admn_ros.sensing.corruption.vision import MEDIUM_GAMMA, MEDIUM_KERNEL, Blur, DepthSaturation, LowLight
+from admn_ros.sensing.corruption.weather import RainHaze
 
 Scene = Literal["indoor", "outdoor"]
 Variant = Literal["paper", "code"]

@@ -16,7 +16,7 @@ import numpy as np
 
 from admn_ros.errors import InputError
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame
-from admn_ros.sensing.corruption import CorruptionLabel, check_severity
+from admn_ros.sensing.corruption.corruption import CorruptionLabel, check_severity
 
 Schedule = list[int | None]
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from admn_ros.config import AudioInput, DepthInput, InputConfig, ModelConfig, RadarInput, RgbInput
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, MultimodalSample, SensorFrame, SensorKey
-from admn_ros.sensing.audio import resample
-from admn_ros.sensing.direction import direction_picture
-from admn_ros.sensing.mel import log_mel
+from admn_ros.sensing.decode.audio import resample
+from admn_ros.sensing.preprocess.mel import log_mel
+from admn_ros.sensing.preprocess.sound_direction import direction_picture
 
 _SMALLEST_WEIGHT = 1e-4
 _AROUND = 9
@@ -101,7 +101,7 @@ def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
 def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None = None) -> Tensor:
     """Sound float32 (samples, channels) to log-mel float32 (channels, mels, frames), normalized.
 
-    With `microphones_m` to float32 (6, mels, azimuths), see `admn_ros.sensing.direction`.
+    With `microphones_m` to float32 (6, mels, azimuths), see `admn_ros.sensing.preprocess.sound_direction`.
 
     The last frame ends with the last sample; the newest fft + (frames - 1) * hop samples count, and
     where the recording is shorter, silence comes before it. Samples beyond full scale are clipped.

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damage to readings, by severity, seeded and labeled."""
