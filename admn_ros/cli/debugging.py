@@ -28,8 +28,8 @@ def _debug_image(options: argparse.Namespace) -> None:
     from admn_ros.budget.budget import Budget
     from admn_ros.config import load_config
     from admn_ros.deployment import DeploymentConfig
-    from admn_ros.evaluation.debug_frame import draw_debug_frame
     from admn_ros.inference.pipeline import Pipeline
+    from admn_ros.views.debug_frame import draw_debug_frame
 
     deployment = load_config(DeploymentConfig, options.sensors)
     pipeline = Pipeline(options.model, deployment, "cpu")

@@ -17,7 +17,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _governor_plot(options: argparse.Namespace) -> None:
-    from admn_ros.evaluation.governor_figure import draw_governor, summary
+    from admn_ros.views.governor_figure import draw_governor, summary
 
     trace = draw_governor(options.png)
     print(f"{options.png}: {summary(trace)}")

@@ -86,9 +86,9 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
 
 
 def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
-    from admn_ros.simulation.contact_sheet import draw_sheet
     from admn_ros.simulation.room_recording import record_room
     from admn_ros.simulation.world import World
+    from admn_ros.views.contact_sheet import draw_sheet
 
     started_s = time.monotonic()
     with progress_bar("recording") as progress, World(
@@ -104,7 +104,7 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
 
 
 def _sheet(options: argparse.Namespace) -> None:
-    from admn_ros.simulation.contact_sheet import draw_sheet
+    from admn_ros.views.contact_sheet import draw_sheet
 
     draw_sheet(options.bag, options.png, options.at)
     print(options.png)

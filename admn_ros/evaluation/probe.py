@@ -21,13 +21,13 @@ from torch import Tensor
 from admn_ros.errors import InputError
 from admn_ros.evaluation.probe_inputs import ProbeData, Progress, load_split
 from admn_ros.evaluation.probe_model import Fit, errors_cm, fit
-from admn_ros.evaluation.timeline import COLOURS
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.audio import Fan, Wind
 from admn_ros.sensing.corruption.corruption import Chain, Corruption, GaussianNoise, kind_of
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
 from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
+from admn_ros.views.timeline import COLOURS
 
 FORMAT = "admn-probe-1"
 TRAIN, TESTS = "train", ("test_time", "test_view")

@@ -31,7 +31,7 @@ from admn_ros.evaluation.workers import open_replay
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality
-from admn_ros.sensing.pictures import reading_picture
+from admn_ros.views.colorize import reading_picture
 
 FORMAT = "admn-report-context-1"
 MOST_NODES = 4

@@ -13,11 +13,11 @@ from admn_ros.evaluation.report_context import Context
 from admn_ros.evaluation.report_data import Evaluation, budget_text
 from admn_ros.evaluation.report_drawing import Drawing, Key, Panel, ReportFigure
 from admn_ros.evaluation.report_moments import Moment, Stretch
-from admn_ros.evaluation.report_palette import themed
 from admn_ros.evaluation.report_style import STYLE
 from admn_ros.evaluation.report_summary import lead, left_out, settings, tiles, title, warnings
 from admn_ros.evaluation.report_tables import Table, tables
 from admn_ros.evaluation.results_folder import MOMENTS
+from admn_ros.views.palette import themed
 
 # Whatever names a recording brings along: nothing is loaded, nothing is run.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"

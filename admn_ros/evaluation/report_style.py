@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from admn_ros.evaluation.report_palette import variables
+from admn_ros.views.palette import variables
 
 STYLE = f"""
 :root {{ color-scheme: light dark; {variables(dark=False)} }}

@@ -25,7 +25,6 @@ from admn_ros import __version__
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.evaluation.timeline import FrameRecord, draw_timeline
 from admn_ros.model.presets import preset
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.processes import NodeProcess
@@ -33,6 +32,7 @@ from admn_ros.nodes.watch import Display, WatchNode
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.simulation.recording import record
+from admn_ros.views.timeline import FrameRecord, draw_timeline
 
 DOMAIN = "87"  # away from the default, so that a demo does not talk to a robot
 START_TIMEOUT_S = 60.0

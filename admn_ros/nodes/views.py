@@ -14,7 +14,6 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import MarkerArray
 
 from admn_ros.config import NodePose
-from admn_ros.inference.debug_picture import DebugPicture, DebugView, History
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.mailbox import Mailbox
 from admn_ros.inference.pipeline import Pipeline
@@ -23,6 +22,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.ports import Ports
 from admn_ros.nodes.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
 from admn_ros.sample import SensorFrame
+from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 
 NICENESS = 10
 

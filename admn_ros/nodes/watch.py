@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.live import Live
 
 from admn_ros.errors import AdmnError
-from admn_ros.evaluation.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
-from admn_ros.evaluation.timeline import FrameRecord, ModalityRecord, draw_timeline
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY, UNITS
 from admn_ros.nodes.middleware import run_node
+from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
+from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 
 STATES = {value: state for state, value in AVAILABILITY.items()}
 REASONS = {getattr(LayerAllocation, name): name.removeprefix("REASON_").lower().replace("_", " ")

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.dashboard import Dashboard, Problem, write_svg
-from admn_ros.evaluation.timeline import FrameRecord, ModalityRecord
 from admn_ros.sample import Availability
+from admn_ros.views.dashboard import Dashboard, Problem, write_svg
+from admn_ros.views.timeline import FrameRecord, ModalityRecord
 
 
 def printed(dashboard: Dashboard, width: int = 132) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from admn_ros.cli import main
 from admn_ros.config import dump_config
-from admn_ros.inference.debug_picture import HEIGHT, WIDTH
+from admn_ros.views.debug_picture import HEIGHT, WIDTH
 
 
 def test_an_instant_of_a_bag_is_drawn(bag, model, deployment, tmp_path, capsys):

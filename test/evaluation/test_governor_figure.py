@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from admn_ros.cli import main
-from admn_ros.evaluation.governor_figure import CONFIG, draw_governor
+from admn_ros.views.governor_figure import CONFIG, draw_governor
 
 
 def test_the_command_draws_a_run_that_stays_below_the_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,11 +22,11 @@ from admn_ros.evaluation.report_allocation import principal_plane
 from admn_ros.evaluation.report_context import frame_gflops, gather_context, read_context
 from admn_ros.evaluation.report_data import read_evaluation
 from admn_ros.evaluation.report_moments import moments, stretches
-from admn_ros.evaluation.report_palette import THEME
 from admn_ros.evaluation.run import evaluate
 from admn_ros.evaluation.spending import price
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality
+from admn_ros.views.palette import THEME
 
 pytestmark = pytest.mark.timeout(600)   # a busy machine draws slowly
 FIGURES = ("allocation", "error_budget", "error_cdf", "latency", "latent", "timeline")

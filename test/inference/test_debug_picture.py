@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig, parse_config
-from admn_ros.inference.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
-from admn_ros.inference.debug_map import TARGET, TRACK, Map
-from admn_ros.inference.debug_picture import HEIGHT, HISTORY, WIDTH, DebugPicture, DebugView, History
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.allocation import Allocation, Reason
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
+from admn_ros.views.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
+from admn_ros.views.debug_map import TARGET, TRACK, Map
+from admn_ros.views.debug_picture import HEIGHT, HISTORY, WIDTH, DebugPicture, DebugView, History
 
 STAMP_NS = 1_700_000_000_500_000_000
 DEPTH = 6

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.config import ModelConfig, NodePose
-from admn_ros.inference.debug_canvas import CARD, INK, RULE, SOFT, WARN, Box, Canvas, Colour
 from admn_ros.inference.gaussian import Float64, plane_ellipse
 from admn_ros.inference.tracking import TrackState
+from admn_ros.views.debug_canvas import CARD, INK, RULE, SOFT, WARN, Box, Canvas, Colour
 
 SHARE = 0.90
 """Of the draws inside a drawn ellipse."""

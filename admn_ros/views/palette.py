@@ -7,7 +7,7 @@ Hues can be told apart with any of the common kinds of colour blindness; nothing
 
 from __future__ import annotations
 
-from admn_ros.evaluation.timeline import COLOURS, OTHER
+from admn_ros.views.timeline import COLOURS, OTHER
 
 INK, SOFT, RULE, PAGE, CARD = "#1d2430", "#5a6472", "#dde1e6", "#f7f7f5", "#fefefe"
 GOOD, ALERT = "#20704a", "#b3261f"

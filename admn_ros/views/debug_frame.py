@@ -12,10 +12,10 @@ from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
-from admn_ros.inference.debug_picture import DebugPicture, DebugView, History
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
 from admn_ros.recordings.bags import BagReader
+from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 
 NS = 1_000_000_000
 HISTORY_S = 6.0

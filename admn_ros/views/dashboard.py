@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from admn_ros.evaluation.results_folder import write_text
-from admn_ros.evaluation.timeline import FrameRecord, ModalityRecord
 from admn_ros.sample import Availability
+from admn_ros.views.timeline import FrameRecord, ModalityRecord
 
 COLOURS = {"rgb": "#e86a52", "depth": "#5b8def", "radar": "#4fd6b4", "audio": "#f0c33c"}
 OTHER = "#c39ade"

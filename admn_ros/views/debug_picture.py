@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from admn_ros.config import ModelConfig
-from admn_ros.inference.debug_canvas import (
+from admn_ros.inference.engine import Estimate
+from admn_ros.inference.gaussian import Float64
+from admn_ros.inference.tracking import TrackState
+from admn_ros.model.allocation import Reason
+from admn_ros.sample import Availability, Modality, Reading, SensorFrame, SensorKey
+from admn_ros.views.colorize import reading_picture
+from admn_ros.views.debug_canvas import (
     ALERT,
     CARD,
     GOOD,
@@ -25,13 +31,7 @@ from admn_ros.inference.debug_canvas import (
     Colour,
     Picture,
 )
-from admn_ros.inference.debug_map import Map
-from admn_ros.inference.engine import Estimate
-from admn_ros.inference.gaussian import Float64
-from admn_ros.inference.tracking import TrackState
-from admn_ros.model.allocation import Reason
-from admn_ros.sample import Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.pictures import reading_picture
+from admn_ros.views.debug_map import Map
 
 WIDTH, HEIGHT = 1280, 720
 HISTORY = 90
