@@ -52,10 +52,10 @@ def _convert_rgbd(options: argparse.Namespace) -> None:
 
 def _convert_bag(options: argparse.Namespace) -> None:
     from admn_ros.config import ModelConfig, load_config, parse_config
-    from admn_ros.evaluation.export import export
-    from admn_ros.evaluation.export_plan import ExportPlan
     from admn_ros.model.checkpoint import CONFIG
     from admn_ros.model.presets import preset
+    from admn_ros.replay.export import export
+    from admn_ros.replay.export_plan import ExportPlan
 
     kind, _, name = options.model.partition(":")
     config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(options.model) / CONFIG)

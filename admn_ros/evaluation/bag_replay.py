@@ -12,7 +12,17 @@ import numpy as np
 from admn_ros.budget.budget import Budget
 from admn_ros.config import AudioInput, load_config
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.evaluation.bag_facts import (
+from admn_ros.evaluation.budgets import BudgetSource, ConstantBudget, RecordedBudgets, TracedBudget
+from admn_ros.evaluation.evaluator import Evaluator, variants_of
+from admn_ros.evaluation.frame_corruption import FrameCorruption
+from admn_ros.evaluation.governed_budget import GovernedBudget
+from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
+from admn_ros.evaluation.records import Columns, FrameRows
+from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.inference.pipeline import Pipeline
+from admn_ros.recordings.bags import BagReader
+from admn_ros.replay.bag_facts import (
     ENOUGH_BAGS,
     SCENE_S,
     class_index,
@@ -22,19 +32,9 @@ from admn_ros.evaluation.bag_facts import (
     no_frames,
     scene_name,
 )
-from admn_ros.evaluation.bag_frames import Reading, absolute, bag_frames, bag_inputs
-from admn_ros.evaluation.budgets import BudgetSource, ConstantBudget, RecordedBudgets, TracedBudget
-from admn_ros.evaluation.evaluator import Evaluator, variants_of
-from admn_ros.evaluation.frame_corruption import FrameCorruption
-from admn_ros.evaluation.governed_budget import GovernedBudget
-from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
-from admn_ros.evaluation.records import Columns, FrameRows
-from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
-from admn_ros.evaluation.truth import NS, Offset, Track, search_offset
-from admn_ros.evaluation.truth_sources import find_track
-from admn_ros.governor.config import GovernorConfig
-from admn_ros.inference.pipeline import Pipeline
-from admn_ros.recordings.bags import BagReader
+from admn_ros.replay.bag_frames import Reading, absolute, bag_frames, bag_inputs
+from admn_ros.replay.ground_truth import NS, Offset, Track, search_offset
+from admn_ros.replay.ground_truth_sources import find_track
 from admn_ros.sample import Modality
 
 CHUNK = 512

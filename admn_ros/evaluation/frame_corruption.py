@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from admn_ros.evaluation.truth import NS
+from admn_ros.replay.ground_truth import NS
 from admn_ros.sample import MISSING, Modality, SensorFrame
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
 from admn_ros.sensing.corruption.presets import CorruptionPreset, Draws, apply_draws

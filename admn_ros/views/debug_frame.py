@@ -11,10 +11,10 @@ import cv2
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
 from admn_ros.recordings.bags import BagReader
+from admn_ros.replay.bag_frames import bag_frames, bag_inputs
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 
 NS = 1_000_000_000

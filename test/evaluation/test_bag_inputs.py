@@ -15,12 +15,12 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from admn_ros.config import ModelConfig, RadarInput, parse_config
 from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
 from admn_ros.errors import InputError
-from admn_ros.evaluation.bag_facts import input_stats
-from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
 from admn_ros.inference.frame_maker import FrameMaker
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.replay.bag_facts import input_stats
+from admn_ros.replay.bag_frames import bag_frames, bag_inputs
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 

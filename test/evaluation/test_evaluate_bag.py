@@ -20,13 +20,13 @@ from admn_ros.evaluation.budgets import TracedBudget
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
-from admn_ros.evaluation.truth import NS, Track, search_offset
-from admn_ros.evaluation.truth_sources import find_track, read_track
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.replay.ground_truth import NS, Track, search_offset
+from admn_ros.replay.ground_truth_sources import find_track, read_track
 
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)

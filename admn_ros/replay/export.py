@@ -19,7 +19,11 @@ import numpy as np
 
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.evaluation.bag_facts import (
+from admn_ros.evaluation.results_folder import read_json, write_text
+from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.recordings import shards
+from admn_ros.recordings.bags import BagReader
+from admn_ros.replay.bag_facts import (
     class_index,
     distinct_names,
     input_stats,
@@ -27,15 +31,11 @@ from admn_ros.evaluation.bag_facts import (
     no_frames,
     scene_name,
 )
-from admn_ros.evaluation.bag_frames import bag_frames, bag_inputs
-from admn_ros.evaluation.export_plan import SPLITS, Blocks, ExportPlan
-from admn_ros.evaluation.export_shards import Collector
-from admn_ros.evaluation.results_folder import read_json, write_text
-from admn_ros.evaluation.truth import NS, Track
-from admn_ros.evaluation.truth_sources import find_track
-from admn_ros.inference.frame_maker import FrameMaker
-from admn_ros.recordings import shards
-from admn_ros.recordings.bags import BagReader
+from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
+from admn_ros.replay.export_shards import Collector
+from admn_ros.replay.ground_truth import NS, Track
+from admn_ros.replay.ground_truth_sources import find_track
 from admn_ros.sample import SensorFrame
 
 BAGS = "bags"
