@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation import metrics
-from admn_ros.evaluation.bootstrap import Interval, SceneBootstrap
-from admn_ros.evaluation.metrics import Floats
 from admn_ros.evaluation.report_data import Evaluation, Figures, budget_text
 from admn_ros.evaluation.summary import rounded
 from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.scoring import metrics
+from admn_ros.scoring.bootstrap import Interval, SceneBootstrap
+from admn_ros.scoring.metrics import Floats
 
 FORMAT = "admn-comparison-1"
 SHARE = 0.9

@@ -21,7 +21,6 @@ import numpy as np
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import InputError
-from admn_ros.evaluation.metrics import Floats, Whole
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.replay import Readings, Replay
 from admn_ros.evaluation.report_data import Evaluation, read_evaluation
@@ -31,6 +30,7 @@ from admn_ros.evaluation.workers import open_replay
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality
+from admn_ros.scoring.metrics import Floats, Whole
 from admn_ros.views.colorize import reading_picture
 
 FORMAT = "admn-report-context-1"

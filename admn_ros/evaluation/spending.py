@@ -16,10 +16,10 @@ from torch.utils.hooks import RemovableHandle
 
 from admn_ros.budget.budget import MICRO, Budget, exact
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.evaluation.metrics import Floats
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
+from admn_ros.scoring.metrics import Floats
 
 Layers = dict[Modality, tuple[int, ...]]
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.metrics import Floats, Whole, distances
+from admn_ros.scoring.metrics import Floats, Whole, distances
 
 NS = 1_000_000_000
 STEP_S = 0.01

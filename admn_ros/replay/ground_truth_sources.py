@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.metrics import Floats, Whole
 from admn_ros.recordings.bag_messages import TF
 from admn_ros.recordings.bags import BagReader
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.replay.tf_tree import Transforms
+from admn_ros.scoring.metrics import Floats, Whole
 
 DEFAULT_TOPIC = "/ground_truth/pose"
 TF_PREFIX = "tf:"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.metrics import Floats, Whole
+from admn_ros.scoring.metrics import Floats, Whole
 
 STATIC = "/tf_static"
 

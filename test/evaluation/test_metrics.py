@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from admn_ros.evaluation import metrics
-from admn_ros.evaluation.bootstrap import FEWEST_SCENES, SceneBootstrap
 from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.scoring import metrics
+from admn_ros.scoring.bootstrap import FEWEST_SCENES, SceneBootstrap
 
 numbers = st.floats(-5, 5).map(lambda x: round(x, 3))
 series = st.integers(2, 30).flatmap(lambda n: hnp.arrays(np.float64, n, elements=numbers))

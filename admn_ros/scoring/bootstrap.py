@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.evaluation.metrics import Floats, Whole
+from admn_ros.scoring.metrics import Floats, Whole
 
 ROUNDS = 1000
 FEWEST_SCENES = 5
