@@ -23,7 +23,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _probe(options: argparse.Namespace) -> None:
-    from admn_ros.evaluation.probe import Effort, draw_probe, probe_all
+    from admn_ros.benchmark.probe.probe import Effort, draw_probe, probe_all
 
     command = f"admn probe DATASET --epochs {options.epochs} --seed {options.seed}{' --retrain' * options.retrain}"
     with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 if TYPE_CHECKING:
-    from admn_ros.evaluation.tables_config import Cell, TablesConfig
-    from admn_ros.evaluation.tables_scoring import CellResult
+    from admn_ros.benchmark.tables.config import Cell, TablesConfig
+    from admn_ros.benchmark.tables.scoring import CellResult
 
 
 def add_commands(commands: Commands) -> None:
@@ -37,10 +37,10 @@ def add_commands(commands: Commands) -> None:
 
 
 def _tables(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.tables.config import TablesConfig, only, plan
+    from admn_ros.benchmark.tables.run import Place, missing, run_cells
     from admn_ros.config import load_config
     from admn_ros.errors import ConfigError
-    from admn_ros.evaluation.tables_config import TablesConfig, only, plan
-    from admn_ros.evaluation.tables_run import Place, missing, run_cells
     from admn_ros.inference.hardware import pick_device, use_threads
 
     config = load_config(TablesConfig, options.config)
@@ -65,11 +65,11 @@ def _tables(options: argparse.Namespace) -> None:
 
 def _render(config: TablesConfig, out: Path) -> Path:
     """Write tables.md and tables.png from the results that are there."""
+    from admn_ros.benchmark.tables.figure import draw
+    from admn_ros.benchmark.tables.run import RESULTS
+    from admn_ros.benchmark.tables.scoring import read_results
+    from admn_ros.benchmark.tables.text import render
     from admn_ros.errors import InputError
-    from admn_ros.evaluation.tables_figure import draw
-    from admn_ros.evaluation.tables_run import RESULTS
-    from admn_ros.evaluation.tables_scoring import read_results
-    from admn_ros.evaluation.tables_text import render
 
     results = read_results(out / RESULTS, config.fingerprint)
     try:

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from admn_ros.errors import AdmnError, InputError
-from admn_ros.evaluation.probe import (
+from admn_ros.benchmark.probe.inputs import load_split
+from admn_ros.benchmark.probe.network import ProbeNet
+from admn_ros.benchmark.probe.probe import (
     STRONGEST,
     TESTS,
     CorruptedResult,
@@ -26,8 +27,7 @@ from admn_ros.evaluation.probe import (
     probe,
     probe_all,
 )
-from admn_ros.evaluation.probe_inputs import load_split
-from admn_ros.evaluation.probe_model import ProbeNet
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import Corruption, GaussianNoise

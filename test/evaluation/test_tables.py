@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from admn_ros.benchmark.tables.config import TITLES, Cell, TablesConfig, only, plan
+from admn_ros.benchmark.tables.figure import draw
+from admn_ros.benchmark.tables.run import RESULTS, Place, missing, run_cells
+from admn_ros.benchmark.tables.scoring import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
+from admn_ros.benchmark.tables.text import NOT_RUN, STUCK, render
+from admn_ros.benchmark.tables.training import write_json
 from admn_ros.cli import main
 from admn_ros.config import (
     BackboneConfig,
@@ -23,12 +29,6 @@ from admn_ros.config import (
     parse_config,
 )
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.evaluation.tables_config import TITLES, Cell, TablesConfig, only, plan
-from admn_ros.evaluation.tables_figure import draw
-from admn_ros.evaluation.tables_run import RESULTS, Place, missing, run_cells
-from admn_ros.evaluation.tables_scoring import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
-from admn_ros.evaluation.tables_text import NOT_RUN, STUCK, render
-from admn_ros.evaluation.tables_training import write_json
 from admn_ros.model.presets import PRESETS
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality

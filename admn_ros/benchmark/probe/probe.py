@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from admn_ros.benchmark.probe.inputs import ProbeData, Progress, load_split
+from admn_ros.benchmark.probe.network import Fit, errors_cm, fit
 from admn_ros.errors import InputError
-from admn_ros.evaluation.probe_inputs import ProbeData, Progress, load_split
-from admn_ros.evaluation.probe_model import Fit, errors_cm, fit
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.audio import Fan, Wind

@@ -13,10 +13,10 @@ from pydantic import Field, ValidationError
 from torch import Tensor
 
 from admn_ros.baselines.orders import every_other
+from admn_ros.benchmark.tables.config import Cell, Method
+from admn_ros.benchmark.tables.contenders import Run
 from admn_ros.config import Strict
 from admn_ros.errors import InputError
-from admn_ros.evaluation.tables_config import Cell, Method
-from admn_ros.evaluation.tables_contenders import Run
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.losses import CM_PER_M, distances_m

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
+from admn_ros.benchmark.tables.text import CORRUPTIONS, Results, seeds_of
 from admn_ros.errors import InputError
-from admn_ros.evaluation.tables_config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
-from admn_ros.evaluation.tables_text import CORRUPTIONS, Results, seeds_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from admn_ros.evaluation.probe_inputs import ProbeData
+from admn_ros.benchmark.probe.inputs import ProbeData
 
 BATCH = 48
 _WIDTH, _POINTS, _EMBEDDING = 40, 32, 8

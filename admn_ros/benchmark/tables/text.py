@@ -6,9 +6,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.benchmark.tables.scoring import CellResult
 from admn_ros.config import ModelConfig
-from admn_ros.evaluation.tables_config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
-from admn_ros.evaluation.tables_scoring import CellResult
 from admn_ros.model.presets import preset
 
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from admn_ros.evaluation.tables_config import Cell, SplitConfig, TablesConfig
-from admn_ros.evaluation.tables_contenders import Contenders
-from admn_ros.evaluation.tables_data import CLEAN, Preparation, PreparedSamples, PreparedSplit, Told
-from admn_ros.evaluation.tables_scoring import (
+from admn_ros.benchmark.tables.config import Cell, SplitConfig, TablesConfig
+from admn_ros.benchmark.tables.contenders import Contenders
+from admn_ros.benchmark.tables.data import CLEAN, Preparation, PreparedSamples, PreparedSplit, Told
+from admn_ros.benchmark.tables.scoring import (
     CellResult,
     Effort,
     as_json,
@@ -22,7 +22,7 @@ from admn_ros.evaluation.tables_scoring import (
     score,
     score_removal,
 )
-from admn_ros.evaluation.tables_training import Splits, Trained, Workshop, write_json
+from admn_ros.benchmark.tables.training import Splits, Trained, Workshop, write_json
 from admn_ros.model.presets import preset
 from admn_ros.training.processes import Processes
 from admn_ros.training.seeding import VALIDATION, derive

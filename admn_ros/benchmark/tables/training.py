@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from admn_ros.benchmark.tables.config import Effort, TablesConfig
+from admn_ros.benchmark.tables.data import Told
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.evaluation.tables_config import Effort, TablesConfig
-from admn_ros.evaluation.tables_data import Told
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.loop import Report, fit

@@ -14,13 +14,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from admn_ros.benchmark.tables.config import SplitConfig
 from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.datasets.source import LabeledReadings, SampleSource
 from admn_ros.datasets.viewpoints import Viewpoints
 from admn_ros.errors import InputError
-from admn_ros.evaluation.tables_config import SplitConfig
 from admn_ros.sample import Modality, MultimodalSample, Target
 from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
 from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
