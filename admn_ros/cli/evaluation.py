@@ -85,8 +85,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _report(plan: EvaluationPlan, folder: Path) -> None:
-    from admn_ros.evaluation.report import make_report
-    from admn_ros.evaluation.report_context import gather_context
+    from admn_ros.evaluation.report.context import gather_context
+    from admn_ros.evaluation.report.make import make_report
 
     with CONSOLE.status("report"):
         gather_context(plan, folder)

@@ -14,7 +14,7 @@ from rich.table import Table
 from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 if TYPE_CHECKING:
-    from admn_ros.evaluation.report_compare import Change, Comparison
+    from admn_ros.evaluation.report.compare import Change, Comparison
 
 COMPARED = "compare.json"
 
@@ -39,15 +39,15 @@ def add_commands(commands: Commands) -> None:
 
 
 def _make(options: argparse.Namespace) -> None:
-    from admn_ros.evaluation.report import make_report
+    from admn_ros.evaluation.report.make import make_report
 
     print(make_report(options.results))
 
 
 def _compare(options: argparse.Namespace) -> int:
     from admn_ros.errors import InputError
-    from admn_ros.evaluation.report_compare import compare, read_tolerances
-    from admn_ros.evaluation.report_data import read_evaluation
+    from admn_ros.evaluation.report.compare import compare, read_tolerances
+    from admn_ros.evaluation.report.data import read_evaluation
     from admn_ros.evaluation.results_folder import write_text
 
     tolerances = read_tolerances(options.tolerance)

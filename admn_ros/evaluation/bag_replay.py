@@ -18,7 +18,7 @@ from admn_ros.evaluation.frame_corruption import FrameCorruption
 from admn_ros.evaluation.governed_budget import GovernedBudget
 from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows
-from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
+from admn_ros.evaluation.work_units import Figures, Readings, Told, Unit, preset_for
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bags import BagReader
@@ -42,7 +42,7 @@ CHUNK = 512
 
 
 class BagReplay:
-    """Recordings and a model. See `admn_ros.evaluation.replay.Replay`.
+    """Recordings and a model. See `admn_ros.evaluation.work_units.Replay`.
 
     Raises:
         InputError: a bag, its truth or a trace cannot be used.

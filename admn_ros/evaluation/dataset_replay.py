@@ -16,7 +16,7 @@ from admn_ros.evaluation.budgets import ConstantBudget
 from admn_ros.evaluation.evaluator import Evaluator, variants_of
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows
-from admn_ros.evaluation.replay import Figures, Readings, Told, Unit, preset_for
+from admn_ros.evaluation.work_units import Figures, Readings, Told, Unit, preset_for
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import SensorKey
 from admn_ros.training.config import DataConfig
@@ -38,7 +38,7 @@ class KnowsRecording(Protocol):
 
 
 class DatasetReplay:
-    """One split of a dataset. See `admn_ros.evaluation.replay.Replay`.
+    """One split of a dataset. See `admn_ros.evaluation.work_units.Replay`.
 
     Raises:
         InputError: the dataset cannot be read, is empty, or has other classes than the model.

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from admn_ros.baselines.named import policy_of
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.evaluation.budgets import BudgetSource
-from admn_ros.evaluation.policies import policy_of
+from admn_ros.evaluation.layer_meter import LayerMeter, is_violated, price
 from admn_ros.evaluation.records import FrameRows
-from admn_ros.evaluation.spending import LayerMeter, is_violated, price
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.sensing.corruption.corruption import CorruptionLabel

@@ -71,7 +71,7 @@ class EvaluationPlan(Strict):
     corruptions: clean, or presets of `admn_ros.sensing.corruption.presets`; one column of results each.
     variant: the presets as in the paper or as in the official code.
     budgets: limits in `unit`, per frame; null for everything.
-    policies: names of `admn_ros.evaluation.policies`.
+    policies: names of `admn_ros.baselines.named`.
     seed: of corruptions and bootstrap.
     limit: at most so many frames, evenly spread over a dataset, or over each bag.
     rate_hz: frames per second, for budgets in watts.

@@ -35,7 +35,7 @@ import numpy.typing as npt
 
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.evaluation.spending import Layers
+from admn_ros.evaluation.layer_meter import Layers
 from admn_ros.inference.engine import Estimate
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.sensing.corruption.corruption import CorruptionLabel

@@ -7,7 +7,7 @@
     times/NAME.npz     milliseconds of each frame, which differ from run to run
     timings.json       speed and machine
     results.json       the figures; its last entry is "complete": true
-    context.json       and moments/: what a report needs of the recordings (`admn_ros.evaluation.report_context`)
+    context.json       and moments/: what a report needs of the recordings (`admn_ros.evaluation.report.context`)
     report.html        and figures/: the report
 """
 

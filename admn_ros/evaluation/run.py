@@ -16,9 +16,9 @@ import torch
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import Columns, join, split_times, write_columns
-from admn_ros.evaluation.replay import Replay, Unit
 from admn_ros.evaluation.results_folder import RECORDS, TIMES, ResultsFolder
 from admn_ros.evaluation.summary import Cell, describe_model, describe_times
+from admn_ros.evaluation.work_units import Replay, Unit
 from admn_ros.evaluation.workers import do_units, open_replay
 from admn_ros.inference.hardware import device_name
 

@@ -13,8 +13,8 @@ from typing import Any
 from admn_ros.evaluation.bag_replay import BagReplay
 from admn_ros.evaluation.dataset_replay import DatasetReplay
 from admn_ros.evaluation.plan import EvaluationPlan
-from admn_ros.evaluation.replay import Replay, Told, Unit
 from admn_ros.evaluation.results_folder import ResultsFolder
+from admn_ros.evaluation.work_units import Replay, Told, Unit
 
 LOOK_EVERY_S = 0.2
 

@@ -184,8 +184,8 @@ def evaluated(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFacto
 def evaluated_bag(bag: Path, make_bag_plan: Callable[..., EvaluationPlan],
                   tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished evaluation of a bag with temperatures and a budget that drops, and its report."""
-    from admn_ros.evaluation.report import make_report
-    from admn_ros.evaluation.report_context import gather_context
+    from admn_ros.evaluation.report.context import gather_context
+    from admn_ros.evaluation.report.make import make_report
     from admn_ros.evaluation.run import evaluate
 
     folder = tmp_path_factory.mktemp("evaluated") / "drive"

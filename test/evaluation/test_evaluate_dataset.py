@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from admn_ros.baselines.named import policy_of
 from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.evaluation import evaluator
-from admn_ros.evaluation.policies import policy_of
+from admn_ros.evaluation.layer_meter import is_violated, price
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.results_folder import read_results
 from admn_ros.evaluation.run import evaluate
-from admn_ros.evaluation.spending import is_violated, price
 from admn_ros.inference.engine import Engine
 from admn_ros.model.allocation import allocate
 from admn_ros.sample import Modality

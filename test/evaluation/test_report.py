@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from admn_ros.cli import main
 from admn_ros.errors import InputError
-from admn_ros.evaluation.report import make_report
-from admn_ros.evaluation.report_allocation import principal_plane
-from admn_ros.evaluation.report_context import frame_gflops, gather_context, read_context
-from admn_ros.evaluation.report_data import read_evaluation
-from admn_ros.evaluation.report_moments import moments, stretches
+from admn_ros.evaluation.layer_meter import price
+from admn_ros.evaluation.report.allocation import principal_plane
+from admn_ros.evaluation.report.context import frame_gflops, gather_context, read_context
+from admn_ros.evaluation.report.data import read_evaluation
+from admn_ros.evaluation.report.make import make_report
+from admn_ros.evaluation.report.moments import moments, stretches
 from admn_ros.evaluation.run import evaluate
-from admn_ros.evaluation.spending import price
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality
 from admn_ros.views.palette import THEME

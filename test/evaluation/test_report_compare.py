@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from admn_ros.cli import main
 from admn_ros.errors import InputError
-from admn_ros.evaluation.report_compare import METRICS, Tolerance, compare, read_tolerances
-from admn_ros.evaluation.report_data import read_evaluation
+from admn_ros.evaluation.report.compare import METRICS, Tolerance, compare, read_tolerances
+from admn_ros.evaluation.report.data import read_evaluation
 from admn_ros.evaluation.run import evaluate
 from admn_ros.scoring.bootstrap import SceneBootstrap
 

@@ -14,7 +14,7 @@ from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import read_columns, write_columns
 from admn_ros.evaluation.run import evaluate
-from admn_ros.evaluation.tracking import track_results
+from admn_ros.evaluation.track_evaluation import track_results
 from admn_ros.inference.tracking import TrackerConfig
 
 STD_M = 0.1

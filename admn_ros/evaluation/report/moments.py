@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from admn_ros.evaluation.records import Columns
-from admn_ros.evaluation.report_data import Evaluation
+from admn_ros.evaluation.report.data import Evaluation
 from admn_ros.scoring.metrics import Floats, Whole
 
 NS = 1e9

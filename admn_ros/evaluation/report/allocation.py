@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.evaluation.report_data import Evaluation, budget_text
-from admn_ros.evaluation.report_drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report.data import Evaluation, budget_text
+from admn_ros.evaluation.report.drawing import Key, Panel, ReportFigure
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import CARD, INK, RULE, SEVERITIES, SOFT, modality_colour
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from admn_ros.evaluation.report_context import Context
-from admn_ros.evaluation.report_data import Evaluation, budget_text
-from admn_ros.evaluation.report_drawing import Drawing, Key, Panel, ReportFigure
-from admn_ros.evaluation.report_moments import Moment, Stretch
-from admn_ros.evaluation.report_style import STYLE
-from admn_ros.evaluation.report_summary import lead, left_out, settings, tiles, title, warnings
-from admn_ros.evaluation.report_tables import Table, tables
+from admn_ros.evaluation.report.context import Context
+from admn_ros.evaluation.report.data import Evaluation, budget_text
+from admn_ros.evaluation.report.drawing import Drawing, Key, Panel, ReportFigure
+from admn_ros.evaluation.report.moments import Moment, Stretch
+from admn_ros.evaluation.report.style import STYLE
+from admn_ros.evaluation.report.summary import lead, left_out, settings, tiles, title, warnings
+from admn_ros.evaluation.report.tables import Table, tables
 from admn_ros.evaluation.results_folder import MOMENTS
 from admn_ros.views.palette import themed
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from admn_ros.evaluation.report_data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
 
 
 @dataclass(frozen=True)

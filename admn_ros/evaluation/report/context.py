@@ -22,10 +22,10 @@ import numpy as np
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
-from admn_ros.evaluation.replay import Readings, Replay
-from admn_ros.evaluation.report_data import Evaluation, read_evaluation
-from admn_ros.evaluation.report_moments import Stretch, moments, stretches
+from admn_ros.evaluation.report.data import Evaluation, read_evaluation
+from admn_ros.evaluation.report.moments import Stretch, moments, stretches
 from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS, read_json, write_text
+from admn_ros.evaluation.work_units import Readings, Replay
 from admn_ros.evaluation.workers import open_replay
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
@@ -132,7 +132,7 @@ def _thumbnail(modality: Modality, data: Array) -> bytes:
 
 
 def frame_gflops(table: LayerCosts, layers: Whole, nodes: Whole) -> Floats:
-    """Operations of frames, GFLOPs (N,): `admn_ros.evaluation.spending.price` of many frames at once.
+    """Operations of frames, GFLOPs (N,): `admn_ros.evaluation.layer_meter.price` of many frames at once.
 
     Args:
         table: of operations.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admn_ros.evaluation.report_data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
 
 NONE = "\N{EN DASH}"
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.report_data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
 from admn_ros.evaluation.summary import rounded
 from admn_ros.inference.gaussian import ellipse_limit
 from admn_ros.scoring import metrics

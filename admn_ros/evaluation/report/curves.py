@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from admn_ros.evaluation.report_context import Context
-from admn_ros.evaluation.report_data import Evaluation, budget_text
-from admn_ros.evaluation.report_drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report.context import Context
+from admn_ros.evaluation.report.data import Evaluation, budget_text
+from admn_ros.evaluation.report.drawing import Key, Panel, ReportFigure
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import BUDGETS, DASHES, INK, MARKERS, POLICIES, SOFT
 

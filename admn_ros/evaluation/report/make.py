@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.report_allocation import allocation, controller_view
-from admn_ros.evaluation.report_context import read_context
-from admn_ros.evaluation.report_curves import error_against_budget, error_distribution, latency_and_operations
-from admn_ros.evaluation.report_data import read_evaluation
-from admn_ros.evaluation.report_drawing import draw, write_files
-from admn_ros.evaluation.report_page import page
-from admn_ros.evaluation.report_timeline import timelines
+from admn_ros.evaluation.report.allocation import allocation, controller_view
+from admn_ros.evaluation.report.context import read_context
+from admn_ros.evaluation.report.curves import error_against_budget, error_distribution, latency_and_operations
+from admn_ros.evaluation.report.data import read_evaluation
+from admn_ros.evaluation.report.drawing import draw, write_files
+from admn_ros.evaluation.report.page import page
+from admn_ros.evaluation.report.timeline import timelines
 from admn_ros.evaluation.results_folder import FIGURES, REPORT, write_text
 
 
