@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.baselines.experts import GATE_HIDDEN
-from admn_ros.baselines.mixture import mixture
-from admn_ros.baselines.rival import (
+from admn_ros.baselines.learned_baseline import (
     FrameBill,
     Rival,
     Routed,
@@ -18,6 +17,7 @@ from admn_ros.baselines.rival import (
     run_counts,
     without_controller,
 )
+from admn_ros.baselines.mixture import mixture
 from admn_ros.baselines.routes import Routes
 from admn_ros.budget.costs import flop_costs
 from admn_ros.config import ModelConfig

@@ -13,9 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from admn_ros.baselines.mixture import mixture, straight_through
-from admn_ros.baselines.policy import Counts
-from admn_ros.baselines.rival import (
+from admn_ros.baselines.learned_baseline import (
     FrameBill,
     Rival,
     Routed,
@@ -26,6 +24,8 @@ from admn_ros.baselines.rival import (
     run_whole,
     without_controller,
 )
+from admn_ros.baselines.mixture import mixture, straight_through
+from admn_ros.baselines.policy import Counts
 from admn_ros.budget.costs import flop_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError

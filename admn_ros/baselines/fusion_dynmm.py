@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.baselines.experts import GATE_HIDDEN
-from admn_ros.baselines.rival import (
+from admn_ros.baselines.learned_baseline import (
     FrameBill,
     Rival,
     Routed,

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, ExpertSelection, Mns
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.baselines.rival import Rival, WholeNetwork
+from admn_ros.baselines.learned_baseline import Rival, WholeNetwork
 from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict, dump_config, load_config
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import read_weights

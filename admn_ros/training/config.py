@@ -252,7 +252,7 @@ class ControllerConfig(Strict):
     corruption_epochs: first epochs with the corruption loss alone.
     fresh: begin with new weights of the controller, drawn by the seed, in place of the model's. Some weights to begin
         with never learn a modality: its `corruption` then stays where it is. Another seed does.
-    selection, tau: how layers are chosen in training (`admn_ros.training.selection`).
+    selection, tau: how layers are chosen in training (`admn_ros.training.stages.layer_sampling`).
     tau_final: tau falls exponentially to this over the epochs; null keeps it.
     """
 

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, optim
 
 from admn_ros.errors import AdmnError, ConfigError
-from admn_ros.training.best import kept_epoch, out_of_patience
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
+from admn_ros.training.model_selection import kept_epoch, out_of_patience
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Progressed, Row, RunFolder, assign, trained_weights
 from admn_ros.training.seeding import GLOBAL, LAYERS, NOISE, derive, generator

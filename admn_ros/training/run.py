@@ -15,20 +15,20 @@ from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.presets import preset
-from admn_ros.training.autoencoder import Autoencoder
-from admn_ros.training.best import kept_epoch
 from admn_ros.training.config import StageName, TrainConfig
-from admn_ros.training.controller import Controller
 from admn_ros.training.data import Samples
-from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import Progress, fit
-from admn_ros.training.pretrain import Pretrain
-from admn_ros.training.pretrain_data import open_pretrain_samples
+from admn_ros.training.model_selection import kept_epoch
 from admn_ros.training.processes import joined
 from admn_ros.training.run_folder import Row
 from admn_ros.training.settings import read_settings
 from admn_ros.training.sources import open_samples
 from admn_ros.training.stage import Stage
+from admn_ros.training.stages.autoencoder import Autoencoder
+from admn_ros.training.stages.controller import Controller
+from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.pretrain import Pretrain
+from admn_ros.training.stages.pretrain_data import open_pretrain_samples
 
 MODEL, FILE, DRY = "model", "train.yaml", "dry-run"
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, mns_experts
-from admn_ros.baselines.rival import run_whole
+from admn_ros.baselines.learned_baseline import run_whole
 from admn_ros.config import (
     BackboneConfig,
     DepthInput,

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, mns_experts, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
-from admn_ros.baselines.rival import Rival, WholeNetwork
+from admn_ros.baselines.learned_baseline import Rival, WholeNetwork
 from admn_ros.baselines.rival_folder import WEIGHTS, load_rival, save_rival
 from admn_ros.baselines.routes import Routes
 from admn_ros.budget.costs import layer_costs

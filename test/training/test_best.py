@@ -20,10 +20,10 @@ from torch import Tensor
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.errors import ConfigError
-from admn_ros.training.best import kept_epoch, out_of_patience
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import Report, fit
+from admn_ros.training.model_selection import kept_epoch, out_of_patience
 from admn_ros.training.stage import Stage, Step
 
 BEST = OptimizerConfig(batch=12, epochs=6, keep="best", best_of="val/error_m", learning_rate=0.1)

@@ -12,7 +12,7 @@ from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 from admn_ros.training.config import TrainConfig
-from admn_ros.training.pretrain_data import pretrained_modalities
+from admn_ros.training.stages.pretrain_data import pretrained_modalities
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
 PRETRAINING = [p for p in SHIPPED if p.stem.startswith("pretrain_")]

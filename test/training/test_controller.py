@@ -20,16 +20,16 @@ from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.training.autoencoder import Autoencoder
-from admn_ros.training.categories import categories
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
-from admn_ros.training.controller import Controller, allocated, shares
 from admn_ros.training.data import LabeledBatch, Samples
-from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import fit
 from admn_ros.training.seeding import generator
-from admn_ros.training.selection import affordable
 from admn_ros.training.stage import Stage, Step
+from admn_ros.training.stages.autoencoder import Autoencoder
+from admn_ros.training.stages.categories import categories
+from admn_ros.training.stages.controller import Controller, allocated, shares
+from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.layer_sampling import affordable
 
 FAST = OptimizerConfig(learning_rate=3e-3, schedule="cosine", batch=6, epochs=3, seed=5)
 MODES = {"supervised": "qoi.", "universal": "qoi.", "task": "qoi.", "autoencoder": "qoi.mlp_layers."}

@@ -16,10 +16,10 @@ from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples, Spread
-from admn_ros.training.finetune import Finetune
-from admn_ros.training.layer_plans import draw_plan, layerdrop_rate
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import gaussian_nll, task_losses
+from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.layer_plans import draw_plan, layerdrop_rate
 
 DEPTHS = {Modality.RGB: 12, Modality.DEPTH: 8}
 ALL = [Modality.RGB, Modality.DEPTH]

@@ -23,9 +23,9 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import FinetuneConfig, OptimizerConfig, StageName
 from admn_ros.training.data import LabeledBatch, Samples
-from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import Report, fit, learning_rate
 from admn_ros.training.stage import Stage, Step
+from admn_ros.training.stages.finetune import Finetune
 
 CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=5, epochs=4, seed=7)
 

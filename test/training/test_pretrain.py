@@ -27,9 +27,9 @@ from admn_ros.sample import Modality, SampleBatch
 from admn_ros.training.config import MaskedDecoderConfig, OptimizerConfig, PretrainConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import Report, fit
-from admn_ros.training.pretrain import Pretrain, draw_layers, public_state
 from admn_ros.training.run import main
 from admn_ros.training.stage import Stage, Step
+from admn_ros.training.stages.pretrain import Pretrain, draw_layers, public_state
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 DECODER = MaskedDecoderConfig(dim=32, depth=1, heads=2)

@@ -12,8 +12,8 @@ import torch
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
+from admn_ros.baselines.learned_baseline import Rival, WholeNetwork, without_controller
 from admn_ros.baselines.policy import Counts
-from admn_ros.baselines.rival import Rival, WholeNetwork, without_controller
 from admn_ros.config import LocalizationConfig, ModelConfig
 from admn_ros.datasets.simulated import SimulatedDataset
 from admn_ros.model.checkpoint import initialize
@@ -22,15 +22,15 @@ from admn_ros.model.presets import ROOM_POSES
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples, Spread
-from admn_ros.training.experts import Expert, ExpertConfig
-from admn_ros.training.fusion_gate import FusionGate, FusionGateConfig
-from admn_ros.training.gate import Gate, GateConfig
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import constant_error_m
-from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
+from admn_ros.training.rivals.experts import Expert, ExpertConfig
+from admn_ros.training.rivals.figures import rival_figures
+from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
+from admn_ros.training.rivals.mns_gate import Gate, GateConfig
 from admn_ros.training.seeding import generator
 from admn_ros.training.stage import Stage, Step
-from admn_ros.training.switch_policy import SwitchConfig, SwitchPolicy
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 FAST = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=4, epochs=6, clip_norm=1.0,

@@ -18,13 +18,13 @@ from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
-from admn_ros.training.controller import Controller
 from admn_ros.training.data import Samples, Spread
-from admn_ros.training.finetune import Finetune
 from admn_ros.training.loop import Report, fit
 from admn_ros.training.stage import Stage
+from admn_ros.training.stages.autoencoder import Autoencoder
+from admn_ros.training.stages.controller import Controller
+from admn_ros.training.stages.finetune import Finetune
 
 LEVELS = dict.fromkeys((Modality.RGB, Modality.DEPTH, Modality.AUDIO), (0.0, 0.5, 1.0))
 Make = Callable[[AdmnNetwork, OptimizerConfig], Stage]

@@ -14,9 +14,9 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, UpperBound
 from admn_ros.baselines.experts import DynMM, Mns, equal_shares, expert_config, mns_experts, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
+from admn_ros.baselines.learned_baseline import FrameBill, Rival, Routed, WholeNetwork, without_controller
 from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy, Counts
-from admn_ros.baselines.rival import FrameBill, Rival, Routed, WholeNetwork, without_controller
 from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
 from admn_ros.benchmark.tables.config import ALONE, Cell, Method
 from admn_ros.benchmark.tables.training import Part, Trained, Workshop, write_json
@@ -28,7 +28,6 @@ from admn_ros.model.flops import judge_flops, task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
 from admn_ros.sample import SampleBatch
-from admn_ros.training.autoencoder import Autoencoder
 from admn_ros.training.config import (
     AutoencoderConfig,
     ControllerConfig,
@@ -37,15 +36,16 @@ from admn_ros.training.config import (
     OptimizerConfig,
     Selection,
 )
-from admn_ros.training.controller import Controller, allocated, shares
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.experts import Expert, ExpertConfig
-from admn_ros.training.finetune import Finetune
-from admn_ros.training.fusion_gate import FusionGate, FusionGateConfig
-from admn_ros.training.gate import Gate, GateConfig
 from admn_ros.training.losses import Figures
-from admn_ros.training.selection import Masks
-from admn_ros.training.switch_policy import SwitchConfig, SwitchPolicy
+from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
+from admn_ros.training.rivals.experts import Expert, ExpertConfig
+from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
+from admn_ros.training.rivals.mns_gate import Gate, GateConfig
+from admn_ros.training.stages.autoencoder import Autoencoder
+from admn_ros.training.stages.controller import Controller, allocated, shares
+from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.layer_sampling import Masks
 
 Run = Callable[[LabeledBatch], Routed]
 POLICIES: Mapping[Method, AllocationPolicy] = {

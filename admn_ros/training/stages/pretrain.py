@@ -31,9 +31,9 @@ from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
 from admn_ros.training.config import PretrainConfig
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.pretrain_data import pretrained_modalities
 from admn_ros.training.seeding import DECODER, MASKS, derive, generator
 from admn_ros.training.stage import Stage, Step, freeze
+from admn_ros.training.stages.pretrain_data import pretrained_modalities
 
 
 class Pretrain(Stage):

@@ -14,9 +14,9 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.config import NotNegative, Positive, Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.experts import FROM_SCRATCH
 from admn_ros.training.losses import task_losses
-from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.rivals.experts import FROM_SCRATCH
+from admn_ros.training.rivals.figures import rival_figures
 from admn_ros.training.stage import Stage, Step
 
 

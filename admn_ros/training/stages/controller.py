@@ -18,13 +18,13 @@ from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
-from admn_ros.training.categories import category_accuracy, category_losses, grade_network
 from admn_ros.training.config import ControllerConfig, StageName
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, corruption_losses, task_losses
 from admn_ros.training.seeding import CATEGORIES, CONTROLLER, derive
-from admn_ros.training.selection import Masks, affordable, select
 from admn_ros.training.stage import Stage, Step, freeze
+from admn_ros.training.stages.categories import category_accuracy, category_losses, grade_network
+from admn_ros.training.stages.layer_sampling import Masks, affordable, select
 
 
 class Controller(Stage):

@@ -16,9 +16,9 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, StageName
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.layer_plans import draw_plan, drop_sensors
 from admn_ros.training.losses import Figures, constant_error_m, estimate_losses
 from admn_ros.training.stage import Stage, Step, freeze
+from admn_ros.training.stages.layer_plans import draw_plan, drop_sensors
 
 
 class Finetune(Stage):

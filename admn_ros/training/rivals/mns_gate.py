@@ -13,7 +13,7 @@ from admn_ros.config import Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses
-from admn_ros.training.rival_figures import rival_figures
+from admn_ros.training.rivals.figures import rival_figures
 from admn_ros.training.stage import Stage, Step, freeze
 
 

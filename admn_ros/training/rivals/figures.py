@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from admn_ros.baselines.rival import Rival
+from admn_ros.baselines.learned_baseline import Rival
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures
 
