@@ -49,7 +49,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _demo_recording(options: argparse.Namespace) -> None:
-    from admn_ros.simulation.recording import record
+    from admn_ros.simulation.plain.recording import record
 
     with progress_bar("recording") as progress:
         summary = record(options.bag, seconds=options.seconds, seed=options.seed, storage=options.storage,

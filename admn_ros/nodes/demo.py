@@ -31,7 +31,7 @@ from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.watch import Display, WatchNode
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
-from admn_ros.simulation.recording import record
+from admn_ros.simulation.plain.recording import record
 from admn_ros.views.timeline import FrameRecord, draw_timeline
 
 DOMAIN = "87"  # away from the default, so that a demo does not talk to a robot

@@ -21,9 +21,9 @@ import numpy as np
 from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
-from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
-from admn_ros.simulation.scene import TARGETS
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, SensorNode
+from admn_ros.simulation.scene.scene import TARGETS
+from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World, as_arrays
 
 SPACING_S = 0.5     # the car drives some 0.5 m meanwhile, so neighbours differ

@@ -16,9 +16,8 @@ from admn_ros.recordings.bags import BagWriter
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
 from admn_ros.simulation.events import Event, demo_events
-from admn_ros.simulation.moving_target import Pose
-from admn_ros.simulation.recording import BUDGET_EVERY_S, BUDGET_LAYERS, NOTE, START_NS, Recording, write_streams
-from admn_ros.simulation.streams import (
+from admn_ros.simulation.plain.recording import BUDGET_EVERY_S, BUDGET_LAYERS, NOTE, START_NS, Recording, write_streams
+from admn_ros.simulation.plain.streams import (
     CAMERA_HZ,
     RADAR_HZ,
     TRUTH_TOPIC,
@@ -29,6 +28,7 @@ from admn_ros.simulation.streams import (
     Transforms,
     Truth,
 )
+from admn_ros.simulation.scene.geometry import Pose
 from admn_ros.simulation.world import World
 
 POINT_FIELDS = ("x", "y", "z", "velocity", "snr_db")

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorKey
-from admn_ros.simulation.camera_physics import expose, measure_depth
-from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
-from admn_ros.simulation.driving import KINDS, Drive
-from admn_ros.simulation.fmcw import FmcwConfig, FmcwRadar, RadarReading
-from admn_ros.simulation.moving_target import CarState, Floats
-from admn_ros.simulation.render import Renderer
-from admn_ros.simulation.room_acoustics import AcousticsConfig, Microphones
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.camera.camera_physics import expose, measure_depth
+from admn_ros.simulation.camera.render import Renderer
+from admn_ros.simulation.radar.fmcw import FmcwConfig, FmcwRadar, RadarReading
+from admn_ros.simulation.scene.driving import KINDS, Drive
+from admn_ros.simulation.scene.geometry import CarState, Floats
+from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
+from admn_ros.simulation.sound.room_acoustics import AcousticsConfig, Microphones
 
 _ECHO_S = 0.15   # longest way of sound that is simulated
 _MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)

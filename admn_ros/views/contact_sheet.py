@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bags import BagReader
-from admn_ros.simulation.fmcw import FmcwConfig
-from admn_ros.simulation.moving_target import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
-from admn_ros.simulation.radar import AZIMUTH_BINS, RANGE_BINS, RANGE_STEP_M
+from admn_ros.simulation.plain.radar import AZIMUTH_BINS, RANGE_BINS, RANGE_STEP_M
+from admn_ros.simulation.radar.fmcw import FmcwConfig
+from admn_ros.simulation.scene.geometry import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
 
 COLUMNS = ("rgb", "depth", "radar", "doppler", "audio")
 WIDTHS = {"rgb": 1.7, "depth": 1.33, "radar": 1.3, "doppler": 0.75, "audio": 1.1}

@@ -33,7 +33,7 @@ from admn_ros.recordings.bags import BagReader, BagWriter
 from admn_ros.replay.export import export
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.simulation.recording import record
+from admn_ros.simulation.plain.recording import record
 
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)

@@ -32,7 +32,7 @@ from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import Corruption, GaussianNoise
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.room_acoustics import array_shape
+from admn_ros.simulation.sound.room_acoustics import array_shape
 
 RATE_HZ, SAMPLES = 16000, 3072
 STATIONS = {"node1": [0.0, -2.0, 0.8], "node2": [2.0, 0.5, 0.7]}

@@ -20,7 +20,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration, calibrations
 from admn_ros.sensing.preprocess.camera_model import Rectifier, read_camera_info
-from admn_ros.simulation.render import DEPTH_FOV_DEG, RGB_FOV_DEG
+from admn_ros.simulation.camera.render import DEPTH_FOV_DEG, RGB_FOV_DEG
 
 WIDTH, HEIGHT = 160, 120
 K = np.array([[110.0, 0, 78.0], [0, 112.0, 61.0], [0, 0, 1]])

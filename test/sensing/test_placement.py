@@ -16,8 +16,8 @@ from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sensing.preprocess.node_poses import Placement, TransformTree
-from admn_ros.simulation.moving_target import sensor_nodes
 from admn_ros.simulation.room_dataset import pose_of
+from admn_ros.simulation.scene.geometry import sensor_nodes
 
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
 FRAMES = {name: NodeFrames(base=f"{name}_base", camera=f"{name}_rgb_optical") for name in ("node1", "node3")}

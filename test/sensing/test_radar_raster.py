@@ -17,7 +17,7 @@ from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.sensing.decode.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
-from admn_ros.simulation.fmcw import FmcwConfig
+from admn_ros.simulation.radar.fmcw import FmcwConfig
 
 GRID = RadarGrid()
 CODES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.camera_physics import DEPTH_STEP_M, depth_cosine, expose, l515_colormap, measure_depth
+from admn_ros.simulation.camera.camera_physics import DEPTH_STEP_M, depth_cosine, expose, l515_colormap, measure_depth
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 PLAIN = {"exposure": 1.0, "colour_cast": (1, 1, 1), "vignetting": 0.0, "blur_px": 0.0}

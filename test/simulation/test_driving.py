@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.driving import KINDS, LIMIT_HALF_M, Drive
-from admn_ros.simulation.moving_target import DRIVEN
+from admn_ros.simulation.scene.driving import KINDS, LIMIT_HALF_M, Drive
+from admn_ros.simulation.scene.geometry import DRIVEN
 
 STEP_S = 0.005
 SPAN_S = 150.0

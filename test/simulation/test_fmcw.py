@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading, to_cartesian
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Box, CarState
-from admn_ros.simulation.radar_echoes import clutter_echoes, hidden
-from admn_ros.simulation.radar_points import Cfar, detect
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.radar.echoes import clutter_echoes, hidden
+from admn_ros.simulation.radar.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading, to_cartesian
+from admn_ros.simulation.radar.points import Cfar, detect
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Box, CarState
+from admn_ros.simulation.scene.scene import Scene
 
 SCENE = Scene.plain()
 C = FmcwConfig()

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation import acoustics
-from admn_ros.simulation.cameras import Camera, Cast, View, expose, grazing_cosine, measure_depth
-from admn_ros.simulation.moving_target import (
+from admn_ros.simulation.plain import acoustics
+from admn_ros.simulation.plain.cameras import Camera, Cast, View, expose, grazing_cosine, measure_depth
+from admn_ros.simulation.plain.radar import RANGE_STEP_M, Radar, azimuth_sine_of_column, range_of_row
+from admn_ros.simulation.plain.streams import DEPTH_FOCAL_PX, DEPTH_SIZE, RGB_FOCAL_PX, RGB_SIZE
+from admn_ros.simulation.scene.geometry import (
     CAR_CENTRE_Z_M,
     DRIVEN,
     OUTER_LINE,
@@ -24,8 +26,6 @@ from admn_ros.simulation.moving_target import (
     car_boxes,
     sensor_nodes,
 )
-from admn_ros.simulation.radar import RANGE_STEP_M, Radar, azimuth_sine_of_column, range_of_row
-from admn_ros.simulation.streams import DEPTH_FOCAL_PX, DEPTH_SIZE, RGB_FOCAL_PX, RGB_SIZE
 
 MOTION = Motion.seeded(7)
 TIMES = np.arange(0, 8, 0.4)

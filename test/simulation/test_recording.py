@@ -13,8 +13,8 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.bags import BagReader
-from admn_ros.simulation.moving_target import Motion
-from admn_ros.simulation.recording import BUDGET_LAYERS, NOTE, START_NS, Recording, demo_events, record
+from admn_ros.simulation.plain.recording import BUDGET_LAYERS, NOTE, START_NS, Recording, demo_events, record
+from admn_ros.simulation.scene.geometry import Motion
 from admn_ros.views.contact_sheet import draw_sheet, pcm, pixels
 
 

@@ -14,13 +14,13 @@ import pytest
 pytest.importorskip("mujoco", reason="no renderer is installed")
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.car_model import car_points
-from admn_ros.simulation.driving import Drive
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Box, CarState, rotation_z
-from admn_ros.simulation.offscreen import PinholeCamera
-from admn_ros.simulation.render import Renderer
-from admn_ros.simulation.scene import Scene
-from admn_ros.simulation.surfaces import MARKERS
+from admn_ros.simulation.camera.offscreen import PinholeCamera
+from admn_ros.simulation.camera.render import Renderer
+from admn_ros.simulation.plain.surfaces import MARKERS
+from admn_ros.simulation.scene.car_model import car_points
+from admn_ros.simulation.scene.driving import Drive
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Box, CarState, rotation_z
+from admn_ros.simulation.scene.scene import Scene
 
 SMALL = {"rgb": (128, 72), "depth": (80, 60), "supersample": 2}
 SCENE = Scene.seeded(3, "red_car")
@@ -275,8 +275,8 @@ def test_bad_questions() -> None:
 def test_missing_mujoco_says_what_to_install() -> None:
     code = ("import sys; sys.modules['mujoco'] = None\n"
             "from admn_ros.errors import InputError\n"
-            "from admn_ros.simulation.render import Renderer\n"
-            "from admn_ros.simulation.scene import Scene\n"
+            "from admn_ros.simulation.camera.render import Renderer\n"
+            "from admn_ros.simulation.scene.scene import Scene\n"
             "try: Renderer(Scene.plain())\n"
             "except InputError as error: print(error)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,11 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ, VOICES, CarSound, HeldSound
-from admn_ros.simulation.driving import Drive
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Pose, SensorNode
-from admn_ros.simulation.room_acoustics import (
+from admn_ros.simulation.scene.driving import Drive
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Pose, SensorNode
+from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.sound.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ, VOICES, CarSound, HeldSound
+from admn_ros.simulation.sound.room_acoustics import (
     CHUNK,
     FAST,
     AcousticsConfig,
@@ -22,7 +23,6 @@ from admn_ros.simulation.room_acoustics import (
     array_shape,
     mirrored,
 )
-from admn_ros.simulation.scene import Scene
 
 SCENE = Scene.plain()
 DRY = AcousticsConfig(order=0, noise=0, hiss=0)

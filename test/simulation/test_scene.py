@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.driving import LIMIT_HALF_M
-from admn_ros.simulation.furnishing import MATERIALS, WALL_ITEMS
-from admn_ros.simulation.moving_target import DRIVEN, MAT_HALF_M, Box, SensorNode, rotation_z
-from admn_ros.simulation.offscreen import PinholeCamera
-from admn_ros.simulation.render import RGB_FOV_DEG
-from admn_ros.simulation.scene import TARGETS, VIEWPOINTS, Scene
+from admn_ros.simulation.camera.offscreen import PinholeCamera
+from admn_ros.simulation.camera.render import RGB_FOV_DEG
+from admn_ros.simulation.scene.driving import LIMIT_HALF_M
+from admn_ros.simulation.scene.furnishing import MATERIALS, WALL_ITEMS
+from admn_ros.simulation.scene.geometry import DRIVEN, MAT_HALF_M, Box, SensorNode, rotation_z
+from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS, Scene
 
 seeds = st.integers(0, 2**40)
 views = st.sampled_from(["default", *VIEWPOINTS])

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.recordings import bag_messages as make
-from admn_ros.simulation import acoustics
-from admn_ros.simulation.cameras import Camera, View, expose, grazing_cosine, measure_depth
-from admn_ros.simulation.driving import Drive
 from admn_ros.simulation.events import SILENCING, Event
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Motion, SensorNode, rotation_z
-from admn_ros.simulation.radar import Radar
+from admn_ros.simulation.plain import acoustics
+from admn_ros.simulation.plain.cameras import Camera, View, expose, grazing_cosine, measure_depth
+from admn_ros.simulation.plain.radar import Radar
+from admn_ros.simulation.scene.driving import Drive
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Motion, SensorNode, rotation_z
 
 RGB_SIZE, RGB_FOCAL_PX = (320, 240), 228.0
 DEPTH_SIZE, DEPTH_FOCAL_PX = (160, 120), 114.0

@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, SensorNode
-from admn_ros.simulation.room_noise import RoomNoise
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, SensorNode
+from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.sound.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
+from admn_ros.simulation.sound.room_noise import RoomNoise
 
 CHUNK = 1056                 # samples: 66 ms, the chunks of GDTM's ReSpeaker
 MICROPHONES = 4

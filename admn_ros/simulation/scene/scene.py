@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.furnishing import furnish
-from admn_ros.simulation.moving_target import (
+from admn_ros.simulation.scene.furnishing import furnish
+from admn_ros.simulation.scene.geometry import (
     CEILING_M,
     MAX_NODES,
     ROOM_HALF_M,

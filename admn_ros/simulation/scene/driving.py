@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import DRIVEN, CarState, Floats
+from admn_ros.simulation.scene.geometry import DRIVEN, CarState, Floats
 
 KINDS = ("laps", "random")
 MAX_SPEED_MPS = 2.0

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import CAR_SIZE_M, CarState, rotation_z
-from admn_ros.simulation.offscreen import OffScreen, PinholeCamera
-from admn_ros.simulation.room_model import RIG_GROUP, build, light_direction
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.camera.offscreen import OffScreen, PinholeCamera
+from admn_ros.simulation.scene.geometry import CAR_SIZE_M, CarState, rotation_z
+from admn_ros.simulation.scene.room_model import RIG_GROUP, build, light_direction
+from admn_ros.simulation.scene.scene import Scene
 
 Single = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]

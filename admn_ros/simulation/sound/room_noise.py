@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.car_sound import SAMPLE_RATE_HZ
-from admn_ros.simulation.moving_target import Floats, SensorNode
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.scene.geometry import Floats, SensorNode
+from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 
 LOOP = 1 << 16
 _HUM_HZ = (120, 240, 360)      # twice the mains, as transformers hum; the loop is closed by rounding to its own steps

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, Floats, Motion, Pose
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, Motion, Pose
 
 SAMPLE_RATE_HZ = 16000
 CHUNK = 1056                 # samples: 66 ms, the chunks of GDTM's ReSpeaker

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admn_ros.simulation.moving_target import CAR_CENTRE_Z_M, DRIVEN, Box, Floats, SensorNode, rotation_z
+from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, DRIVEN, Box, Floats, SensorNode, rotation_z
 
 # "plain" is the box in its own colour; "round" an ellipsoid in it; the others have textures of their own.
 MATERIALS = ("plain", "round", "wood", "books", "cabinet", "cardboard", "leather", "screen", "drawers")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation.moving_target import (
+from admn_ros.simulation.scene.geometry import (
     CAR_CENTRE_Z_M,
     CAR_SIZE_M,
     CEILING_M,

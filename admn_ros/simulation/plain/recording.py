@@ -19,8 +19,8 @@ from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagWriter
 from admn_ros.simulation.events import SILENCING, Event, demo_events
-from admn_ros.simulation.moving_target import CAR_COLOURS, Motion, sensor_nodes
-from admn_ros.simulation.streams import Budgets, Stream, Transforms, sensor_streams
+from admn_ros.simulation.plain.streams import Budgets, Stream, Transforms, sensor_streams
+from admn_ros.simulation.scene.geometry import CAR_COLOURS, Motion, sensor_nodes
 
 __all__ = ["Event", "Recording", "demo_events", "record"]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation.moving_target import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE, Floats
+from admn_ros.simulation.scene.geometry import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE, Floats
 
 Single = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation import surfaces
-from admn_ros.simulation.moving_target import (
+from admn_ros.simulation.plain import surfaces
+from admn_ros.simulation.scene.geometry import (
     CAR_SIZE_M,
     CEILING_M,
     LAMP_M,

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import CarState, Floats, Pose
-from admn_ros.simulation.room_model import FAR_M, NEAR_M
+from admn_ros.simulation.scene.geometry import CarState, Floats, Pose
+from admn_ros.simulation.scene.room_model import FAR_M, NEAR_M
 
 Single = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]

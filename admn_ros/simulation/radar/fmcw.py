@@ -22,10 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import CarState, Floats, SensorNode
-from admn_ros.simulation.radar_echoes import Echoes, car_echoes, clutter_echoes
-from admn_ros.simulation.radar_points import Cfar, detect
-from admn_ros.simulation.scene import Scene
+from admn_ros.simulation.radar.echoes import Echoes, car_echoes, clutter_echoes
+from admn_ros.simulation.radar.points import Cfar, detect
+from admn_ros.simulation.scene.geometry import CarState, Floats, SensorNode
+from admn_ros.simulation.scene.scene import Scene
 
 LIGHT_MPS = 299792458.0
 TRANSMITTERS, RECEIVERS = 2, 4

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.moving_target import Floats
+from admn_ros.simulation.scene.geometry import Floats
 
 SAMPLE_RATE_HZ = 16000
 DENSE_RATE_HZ = 4 * SAMPLE_RATE_HZ     # of tables between whose samples a line is drawn

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FMCW radar of the simulated room."""
