@@ -40,7 +40,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def _convert_rgbd(options: argparse.Namespace) -> None:
-    from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
+    from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 
     with progress_bar("converting") as progress:
         summary = convert_rgbd_folder(options.folder, options.bag, storage=options.storage, depth=options.depth,

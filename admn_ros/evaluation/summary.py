@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation.records import Columns
-from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.scoring import metrics
 from admn_ros.scoring.bootstrap import FEWEST_SCENES, Interval, SceneBootstrap
 from admn_ros.scoring.metrics import CDF_AT_CM, COVERAGES, Floats, Whole

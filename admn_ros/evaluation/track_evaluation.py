@@ -14,7 +14,7 @@ from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, read_columns
 from admn_ros.evaluation.results_folder import RECORDS, read_results
 from admn_ros.evaluation.summary import CM_PER_M, Mask, rounded
-from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.inference.tracking import NS, Outcome, Tracker, TrackerConfig, shows_target
 from admn_ros.scoring import metrics
 from admn_ros.scoring.metrics import Floats, Whole

@@ -13,7 +13,7 @@ from pathlib import Path
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.inference.engine import Engine, Estimate
-from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.sample import MultimodalSample, SensorFrame
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from admn_ros.config import Count, NotNegative, Positive, Strict
 from admn_ros.errors import InputError
-from admn_ros.inference.gaussian import Float64, ellipse_limit
+from admn_ros.inference.ellipse import Float64, ellipse_limit
 
 NS = 1_000_000_000
 NO_TARGET = "none"

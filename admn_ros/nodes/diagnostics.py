@@ -15,7 +15,7 @@ from statistics import quantiles
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.latest_only_queue import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.allocation import Allocation
 from admn_ros.sample import SensorKey

@@ -26,7 +26,7 @@ from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, ConfigError, InputError
-from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.latest_only_queue import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset

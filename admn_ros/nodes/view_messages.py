@@ -13,8 +13,8 @@ from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from admn_ros.config import ModelConfig, NodePose
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.inference.engine import Estimate
-from admn_ros.inference.gaussian import ellipse_limit
 from admn_ros.inference.tracking import TrackState
 from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE, header
 from admn_ros.views.debug_map import SHARE

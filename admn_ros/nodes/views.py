@@ -15,7 +15,7 @@ from visualization_msgs.msg import MarkerArray
 
 from admn_ros.config import NodePose
 from admn_ros.inference.engine import Estimate
-from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.latest_only_queue import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState, shows_target
 from admn_ros.nodes import qos

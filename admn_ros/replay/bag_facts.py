@@ -9,7 +9,7 @@ from typing import Any
 
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.recordings.bags import BagReader
 from admn_ros.replay.ground_truth import NS
 from admn_ros.replay.ground_truth_sources import noted_class

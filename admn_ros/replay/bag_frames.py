@@ -9,7 +9,7 @@ from typing import Any
 
 from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_maker import FrameMaker, InputHealth
+from admn_ros.inference.frame_stream import FrameMaker, InputHealth
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.datasets.shard_readings import POSES, array_name, encoded, row_name
-from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.recordings import shards
+from admn_ros.recordings.shard_format import POSES, array_name, encoded, row_name
 from admn_ros.replay.ground_truth import NS
 from admn_ros.sample import SensorFrame, SensorKey
 

@@ -11,7 +11,7 @@ from admn_ros.datasets.ave import AveFolder, read_annotations
 from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
 from admn_ros.datasets.image_folder import ImageFolder
 from admn_ros.datasets.mmfi import MmfiFolder, mmfi_split
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.datasets.source import SampleSource
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality

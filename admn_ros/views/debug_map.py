@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.config import ModelConfig, NodePose
-from admn_ros.inference.gaussian import Float64, plane_ellipse
+from admn_ros.inference.ellipse import Float64, plane_ellipse
 from admn_ros.inference.tracking import TrackState
 from admn_ros.views.debug_canvas import CARD, INK, RULE, SOFT, WARN, Box, Canvas, Colour
 

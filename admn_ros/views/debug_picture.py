@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from admn_ros.config import ModelConfig
+from admn_ros.inference.ellipse import Float64
 from admn_ros.inference.engine import Estimate
-from admn_ros.inference.gaussian import Float64
 from admn_ros.inference.tracking import TrackState
 from admn_ros.model.allocation import Reason
 from admn_ros.sample import Availability, Modality, Reading, SensorFrame, SensorKey

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 from admn_ros.errors import InputError
 from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 
 NUMBERS = (0, 4, 8)
 POSE = np.array([[0.0, -1, 0, 1.5], [1, 0, 0, -2], [0, 0, 1, 0.25], [0, 0, 0, 1]])

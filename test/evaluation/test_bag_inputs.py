@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from admn_ros.config import ModelConfig, RadarInput, parse_config
 from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter

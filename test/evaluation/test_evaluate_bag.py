@@ -13,7 +13,6 @@ import pytest
 from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
 from admn_ros.config import dump_config, load_config, parse_config
-from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 from admn_ros.deployment import DeploymentConfig, InputTopic
 from admn_ros.errors import InputError
 from admn_ros.evaluation.budgets import TracedBudget
@@ -25,6 +24,7 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.replay.ground_truth import NS, Track, search_offset
 from admn_ros.replay.ground_truth_sources import find_track, read_track
 

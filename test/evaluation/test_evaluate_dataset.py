@@ -82,7 +82,7 @@ def test_figures_are_those_of_the_records(whole, config):
 def test_the_engine_alone_gives_the_same(whole, dataset, model):
     """Nothing stands between the engine and the records."""
     from admn_ros.budget.budget import Budget
-    from admn_ros.datasets.simulated import SimulatedDataset
+    from admn_ros.datasets.shard_dataset import SimulatedDataset
 
     records, engine = read_columns(whole / "records" / "clean.npz"), Engine(model, "cpu", 1)
     source = SimulatedDataset(dataset, "test_time")

@@ -19,17 +19,17 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from admn_ros.cli import _parser, main
 from admn_ros.config import ModelConfig, dump_config, parse_config
-from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
-from admn_ros.datasets.shard_readings import decoded, encoded
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
-from admn_ros.inference.frame_maker import FrameMaker
+from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
+from admn_ros.recordings.shard_format import decoded, encoded
 from admn_ros.replay.export import export
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.sample import Modality, SensorKey

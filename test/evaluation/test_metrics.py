@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.scoring import metrics
 from admn_ros.scoring.bootstrap import FEWEST_SCENES, SceneBootstrap
 

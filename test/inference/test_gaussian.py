@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admn_ros.inference.gaussian import ellipse_limit, plane_ellipse
+from admn_ros.inference.ellipse import ellipse_limit, plane_ellipse
 
 
 @pytest.mark.parametrize(("share", "axes", "expected"), [

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 
-from admn_ros.inference.mailbox import Mailbox
+from admn_ros.inference.latest_only_queue import Mailbox
 
 
 def test_newest_wins_and_every_drop_is_counted():

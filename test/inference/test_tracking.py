@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.inference.tracking import Outcome, Tracker, TrackerConfig, TrackState, shows_target
 
 STEP_NS = 66_666_667  # 15 Hz

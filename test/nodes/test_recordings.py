@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from admn_ros.datasets.rgbd_folder import convert_rgbd_folder
 from admn_ros.errors import InputError
+from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.simulation.plain.recording import record
 from admn_ros.simulation.room_recording import record_room
 from admn_ros.simulation.world import World

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from admn_ros.cli import main
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import shards

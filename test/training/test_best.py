@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples

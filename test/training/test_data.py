@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from admn_ros.config import BackboneConfig, ModelConfig, parse_config
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import create_random_model, load_model
 from admn_ros.model.network import AdmnNetwork

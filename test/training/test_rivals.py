@@ -15,7 +15,7 @@ from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.learned_baseline import Rival, WholeNetwork, without_controller
 from admn_ros.baselines.policy import Counts
 from admn_ros.config import LocalizationConfig, ModelConfig
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import ROOM_POSES

@@ -11,7 +11,7 @@ import yaml
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import ConfigError, InputError, ModelError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import create_random_model, load_model

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.checkpoint import load_model
 from admn_ros.sample import MultimodalSample

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.config import AudioInput, DepthInput, InputConfig, NodePose, RadarInput, RgbInput, parse_config
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality, SensorKey

@@ -17,7 +17,7 @@ from torch import Tensor
 from admn_ros.benchmark.tables.config import SplitConfig
 from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
-from admn_ros.datasets.simulated import SimulatedDataset
+from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.datasets.source import LabeledReadings, SampleSource
 from admn_ros.datasets.viewpoints import Viewpoints
 from admn_ros.errors import InputError

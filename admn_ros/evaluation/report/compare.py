@@ -14,7 +14,7 @@ import numpy as np
 from admn_ros.errors import InputError
 from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
 from admn_ros.evaluation.summary import rounded
-from admn_ros.inference.gaussian import ellipse_limit
+from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.scoring import metrics
 from admn_ros.scoring.bootstrap import Interval, SceneBootstrap
 from admn_ros.scoring.metrics import Floats

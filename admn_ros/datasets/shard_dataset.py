@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from admn_ros.config import NodePose, parse_config
-from admn_ros.datasets.shard_readings import POSES, STAMPS, Arrays, Listed, Stacked
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
+from admn_ros.recordings.shard_format import POSES, STAMPS, Arrays, Listed, Stacked
 from admn_ros.sample import Modality, SensorKey, Target
 
 
