@@ -19,7 +19,7 @@ help:
 	@echo "make clean   remove everything that make made"
 
 demo: setup
-	@$(RUN) -m admn_ros.nodes.demo --cache .cache $(ARGS)
+	@$(RUN) -m admn_ros.nodes.apps.demo --cache .cache $(ARGS)
 
 test: lint
 	@build_support/browser.sh

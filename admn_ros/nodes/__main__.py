@@ -4,7 +4,7 @@
 import sys
 
 from admn_ros.errors import ConfigError
-from admn_ros.nodes.starting import start
+from admn_ros.nodes.process_signals import start
 
 NODES = ("feed", "governor", "perception", "replay", "simulator", "watch")
 

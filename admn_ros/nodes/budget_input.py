@@ -13,7 +13,7 @@ from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import budget_from_message
-from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.endpoints import Ports
 
 
 class BudgetInput:

@@ -18,7 +18,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from admn_ros.errors import AdmnError
-from admn_ros.nodes.starting import leave_soon, obey_signals
+from admn_ros.nodes.process_signals import leave_soon, obey_signals
 
 # mallopt(3) parameters: keep image-sized blocks on the heap, so that each message does not fault in
 # fresh pages, which costs as much as receiving it.

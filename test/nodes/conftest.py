@@ -33,7 +33,7 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes.conversions import header
 from admn_ros.nodes.middleware import prepare_middleware
-from admn_ros.nodes.perception import PerceptionNode
+from admn_ros.nodes.perception.node import PerceptionNode
 
 BACKBONE = {"dim": 32, "depth": 4, "heads": 2, "patch": [16, 16]}
 NODES = ("left", "right")

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.readings import image
+from admn_ros.nodes.trials.synthetic_messages import image
 from admn_ros.sample import Modality, SensorKey
 
 K = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from admn_ros.nodes import faults
-from admn_ros.nodes.fault_rows import Row
+from admn_ros.nodes.trials import faults
+from admn_ros.nodes.trials.fault_rows import Row
 from admn_ros.sample import Modality
 
 PER_MODALITY = ("stops", "returns", "lags 300 ms", "doubles its rate", "sends NaN", "changes its encoding",

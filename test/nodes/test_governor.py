@@ -24,8 +24,9 @@ from std_msgs.msg import Float32, Header
 
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.msg import ComputeBudget
-from admn_ros.nodes import governor_parameters, qos
-from admn_ros.nodes.governor import GovernorNode
+from admn_ros.nodes import qos
+from admn_ros.nodes.governor.node import GovernorNode
+from admn_ros.nodes.governor.node import parameters as governor_parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 FAST = {"period_s": 0.05, "valid_for_s": 0.5, "diagnostics_period_s": 0.1, "rise_layers_per_s": 1000.0,

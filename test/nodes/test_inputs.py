@@ -21,7 +21,7 @@ from admn_ros.model.presets import preset
 from admn_ros.msg import AudioFrame, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.intake import transform_class
+from admn_ros.nodes.perception.sensor_subscriptions import transform_class
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.images import decode_rgb

@@ -16,7 +16,7 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
-from admn_ros.nodes.replay import ReplayNode
+from admn_ros.nodes.apps.replay import ReplayNode
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagWriter
 

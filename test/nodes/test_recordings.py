@@ -127,10 +127,10 @@ def test_what_is_missing_or_wrong_ends_the_demo_at_once_with_one_line(short_reco
 def test_the_node_leaves_within_two_seconds_without_a_traceback(short_recording, how):
     # As in the demo: the node at work on a recording when the signal comes.
     node = subprocess.Popen(
-        [sys.executable, "-m", "admn_ros.nodes.perception", "--ros-args", "-p", "autostart:=true",
+        [sys.executable, "-m", "admn_ros.nodes.perception.node", "--ros-args", "-p", "autostart:=true",
          "-p", "model:=untrained:gdtm-tiny", "-p", "use_sim_time:=true"], stderr=subprocess.PIPE, text=True)
     replay = subprocess.Popen(
-        [sys.executable, "-m", "admn_ros.nodes.replay", "--ros-args", "-p", f"bag:={short_recording}",
+        [sys.executable, "-m", "admn_ros.nodes.apps.replay", "--ros-args", "-p", f"bag:={short_recording}",
          "-p", "loop:=true", "-p", "wait_for_subscribers_s:=30.0"], stderr=subprocess.PIPE, text=True)
     try:
         seen = ""

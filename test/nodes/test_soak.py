@@ -17,11 +17,11 @@ from sensor_msgs.msg import CompressedImage
 from admn_ros.config import load_config, parse_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.nodes import latency_benchmark, soak
-from admn_ros.nodes.feed import made_up, recorded, restamped
 from admn_ros.nodes.processes import Memory
-from admn_ros.nodes.readings import Sizes
-from admn_ros.nodes.soak_report import Span, slope_mib_per_hour
+from admn_ros.nodes.trials import latency_benchmark, soak
+from admn_ros.nodes.trials.feed import made_up, recorded, restamped
+from admn_ros.nodes.trials.soak_report import Span, slope_mib_per_hour
+from admn_ros.nodes.trials.synthetic_messages import Sizes
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.bags import BagWriter

@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.sync_parameters import sync_specs
+from admn_ros.nodes.perception.sync_parameters import sync_specs
 from admn_ros.sample import Modality, SensorKey
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text()

@@ -14,8 +14,8 @@ import yaml
 from admn_ros.config import parse_config
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError
-from admn_ros.nodes import sync_benchmark
-from admn_ros.nodes.approximate_time import ApproximateTime, make_synchronizer
+from admn_ros.nodes.perception.approximate_time import ApproximateTime, make_synchronizer
+from admn_ros.nodes.trials import sync_benchmark
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.sync.synchronizer import Synchronizer, holding
 

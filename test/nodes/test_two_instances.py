@@ -16,7 +16,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 
 from admn_ros.msg import ComputeBudget, LayerAllocation
-from admn_ros.nodes.perception import PerceptionNode
+from admn_ros.nodes.perception.node import PerceptionNode
 
 OTHER = "/robot/eyes"
 

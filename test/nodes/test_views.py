@@ -20,7 +20,7 @@ from admn_ros.config import NodePose
 from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.presets import preset
 from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE
-from admn_ros.nodes.view_messages import odometry_message, quaternion, sensor_node_markers
+from admn_ros.nodes.perception.view_messages import odometry_message, quaternion, sensor_node_markers
 from admn_ros.views.debug_picture import HEIGHT, WIDTH
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)

@@ -8,7 +8,7 @@ import sys
 
 from rclpy.executors import SingleThreadedExecutor
 
-from admn_ros.nodes.watch import WatchNode
+from admn_ros.nodes.apps.watch import WatchNode
 
 
 def test_the_dashboard_shows_what_the_node_says(rig):

@@ -32,8 +32,6 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.msg import Classification, LayerAllocation
 from admn_ros.nodes import parameters, qos
-from admn_ros.nodes.approximate_time import make_synchronizer
-from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.conversions import (
     allocation_message,
@@ -42,12 +40,14 @@ from admn_ros.nodes.conversions import (
     pose_message,
 )
 from admn_ros.nodes.diagnostics import Connections, FrameLog, diagnostics_message
-from admn_ros.nodes.intake import Intake, message_class
+from admn_ros.nodes.endpoints import Ports
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
-from admn_ros.nodes.ports import Ports
-from admn_ros.nodes.sync_parameters import SyncParameters
-from admn_ros.nodes.views import Views
+from admn_ros.nodes.perception.approximate_time import make_synchronizer
+from admn_ros.nodes.perception.sensor_subscriptions import Intake, message_class
+from admn_ros.nodes.perception.sync_parameters import SyncParameters
+from admn_ros.nodes.perception.visualization import Views
+from admn_ros.nodes.receive_clock import ArrivalClock
 from admn_ros.sample import SensorFrame
 
 SUCCESS = TransitionCallbackReturn.SUCCESS

@@ -26,9 +26,9 @@ from admn_ros.config import ModelConfig, load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.presets import preset
+from admn_ros.nodes.apps.watch import Display, WatchNode
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.processes import NodeProcess
-from admn_ros.nodes.watch import Display, WatchNode
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.simulation.plain.recording import record

@@ -22,13 +22,13 @@ from admn_ros.config import ModelConfig, load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.presets import preset
-from admn_ros.nodes.bench import Bench
-from admn_ros.nodes.fault_rows import Injector, Limits, Row
-from admn_ros.nodes.fault_system import SystemFaults
-from admn_ros.nodes.feed import PLAIN, Feed, made_up
 from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import machine
-from admn_ros.nodes.readings import Sizes, image_size
+from admn_ros.nodes.trials.fault_rows import Injector, Limits, Row
+from admn_ros.nodes.trials.fault_system import SystemFaults
+from admn_ros.nodes.trials.feed import PLAIN, Feed, made_up
+from admn_ros.nodes.trials.perception_under_test import Bench
+from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
 from admn_ros.sample import Modality
 
 BUDGET_EVERY_S = 0.4

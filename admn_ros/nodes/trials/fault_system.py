@@ -7,10 +7,10 @@ import itertools
 import time
 from pathlib import Path
 
-from admn_ros.nodes.bench import START_TIMEOUT_S, Bench, Seen
-from admn_ros.nodes.fault_rows import ENOUGH, Injector, Limits, Row, Window, expect
-from admn_ros.nodes.feed import Feed, Trouble
 from admn_ros.nodes.processes import NodeProcess
+from admn_ros.nodes.trials.fault_rows import ENOUGH, Injector, Limits, Row, Window, expect
+from admn_ros.nodes.trials.feed import Feed, Trouble
+from admn_ros.nodes.trials.perception_under_test import START_TIMEOUT_S, Bench, Seen
 
 GOVERNOR = "governor"
 FLOOD = 3.0  # times the rate

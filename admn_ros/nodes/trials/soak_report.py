@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from admn_ros.nodes.bench import Seen, SeenPose
 from admn_ros.nodes.processes import Memory
+from admn_ros.nodes.trials.perception_under_test import Seen, SeenPose
 
 BLOCKS = 10  # of the residuals, for the interval of the slope: neighbours are not independent
 DRAWS = 2000

@@ -15,9 +15,9 @@ from admn_ros.deployment import MESSAGE_TYPES, InputTopic
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
-from admn_ros.nodes.arrival import ArrivalClock
-from admn_ros.nodes.camera_inputs import CameraInputs
-from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.perception.camera_inputs import CameraInputs
+from admn_ros.nodes.receive_clock import ArrivalClock
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS, TRANSFORMS
 

@@ -19,8 +19,8 @@ from admn_ros.inference.latest_only_queue import Mailbox
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState, shows_target
 from admn_ros.nodes import qos
-from admn_ros.nodes.ports import Ports
-from admn_ros.nodes.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
+from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.perception.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
 from admn_ros.sample import SensorFrame
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
-from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.endpoints import Ports
 from admn_ros.sample import SensorKey
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.errors import ConfigError
-from admn_ros.nodes.approximate_time import make_synchronizer
+from admn_ros.nodes.perception.approximate_time import make_synchronizer
 from admn_ros.nodes.processes import machine
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.sync.synchronizer import FrameSynchronizer

@@ -28,8 +28,9 @@ from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
-from admn_ros.nodes import qos, readings
+from admn_ros.nodes import qos
 from admn_ros.nodes.middleware import resolve, run_node
+from admn_ros.nodes.trials import synthetic_messages as readings
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality, SensorKey
 

@@ -25,13 +25,13 @@ from admn_ros.governor.diagnostics_parser import read_status
 from admn_ros.governor.governor import Governor, Grant
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import parameters, qos
-from admn_ros.nodes.arrival import ArrivalClock
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.diagnostics import connections_status
-from admn_ros.nodes.governor_parameters import PARAMETERS, law_config
+from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.governor.parameters import PARAMETERS, law_config
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
-from admn_ros.nodes.ports import Ports
+from admn_ros.nodes.receive_clock import ArrivalClock
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 SOURCE = "governor"

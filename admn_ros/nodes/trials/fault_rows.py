@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from rclpy.serialization import serialize_message
 
-from admn_ros.nodes import readings
-from admn_ros.nodes.bench import Bench, Seen
-from admn_ros.nodes.feed import Feed, Trouble
+from admn_ros.nodes.trials import synthetic_messages as readings
+from admn_ros.nodes.trials.feed import Feed, Trouble
+from admn_ros.nodes.trials.perception_under_test import Bench, Seen
 from admn_ros.sample import Availability, Modality
 
 LAG_S, BACK_S = 0.3, 10.0

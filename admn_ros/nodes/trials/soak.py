@@ -19,10 +19,10 @@ import numpy as np
 
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.nodes.bench import Bench, Seen
 from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import NodeProcess, keep_apart, machine
-from admn_ros.nodes.soak_report import Span, draw, summarize, text
+from admn_ros.nodes.trials.perception_under_test import Bench, Seen
+from admn_ros.nodes.trials.soak_report import Span, draw, summarize, text
 
 CHANGE = 0.25  # chance that a frame is answered with another budget
 FIRST_FRAME_S = 300.0

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.nodes.bench import Bench, Listener
 from admn_ros.nodes.processes import NodeProcess, keep_apart, machine
-from admn_ros.nodes.readings import Sizes, image_size
+from admn_ros.nodes.trials.perception_under_test import Bench, Listener
+from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
 
 WARM_UP_S = 5.0
 PARTS = ("end_to_end", "waiting", "inference", "added", "added_before_network", "added_around")
