@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["helpers.recorded_bags"]
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

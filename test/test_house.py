@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
 # Each room may import what stands before it, and nothing after it.
-ROOMS = ("errors", "sample", "config", "deployment", "sensing", "budget", "model", "inference", "recordings",
-         "simulation", "datasets", "baselines", "training", "evaluation", "cli", "nodes")
+ROOMS = ("errors", "files", "sample", "config", "deployment", "recordings", "sensing", "budget", "model", "governor",
+         "inference", "simulation", "datasets", "scoring", "replay", "baselines", "training", "views", "evaluation",
+         "benchmark", "cli", "nodes")
+MOST_MODULES = 16
+BESIDE_THE_ROOMS = {"build"}
+"""Folders of tests that belong to no room."""
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
        "launch", "launch_ros", "lifecycle_msgs", "message_filters", "nav_msgs", "rcl_interfaces", "rosgraph_msgs",
        "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
@@ -50,6 +55,33 @@ def test_imports_point_one_way(path: Path):
             assert ROOMS.index(parts[1]) <= ROOMS.index(here), f"{path.name} imports {name}"
         if here != "nodes":
             assert parts[0] not in ROS and parts[:2] != ["admn_ros", "msg"], f"{path.name} imports {name}"
+
+
+def modules() -> dict[str, Path]:
+    """Files by dotted name; a package by its own name."""
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
+
+
+def test_no_module_imports_itself_through_others():
+    known = modules()
+    arrows = {name: {target for i in imports(path) for target in (i, i.rpartition(".")[0])
+                     if target in known and target != name} for name, path in known.items()}
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
+
+
+@pytest.mark.parametrize("folder", sorted({p.parent for p in FILES}), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_folder_is_small_enough_to_know(folder: Path):
+    found = [p.name for p in folder.glob("*.py") if p.name != "__init__.py"]
+    assert len(found) <= MOST_MODULES, found
+
+
+def test_tests_stand_where_their_room_does():
+    for path in (ROOT / "test").rglob("test_*.py"):
+        room = path.parent.relative_to(ROOT / "test")
+        assert (PACKAGE / room).is_dir() or str(room) in BESIDE_THE_ROOMS, path
 
 
 def test_rooms_below_the_nodes_import_without_ros():

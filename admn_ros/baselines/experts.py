@@ -26,9 +26,9 @@ from admn_ros.baselines.learned_baseline import (
 )
 from admn_ros.baselines.mixture import mixture, straight_through
 from admn_ros.baselines.policy import Counts
-from admn_ros.budget.costs import flop_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
+from admn_ros.model.costs import flop_costs
 from admn_ros.model.flops import task_flops
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import SampleBatch

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.budget.budget import MICRO
-from admn_ros.budget.costs import flop_costs
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
+from admn_ros.model.costs import flop_costs
 from admn_ros.model.flops import judge_flops, task_flops
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.qoi import QoiEncoder

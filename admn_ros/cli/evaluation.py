@@ -62,8 +62,9 @@ def _add_bag_options(bags: argparse._ArgumentGroup) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from admn_ros.config import parse_config
     from admn_ros.evaluation.plan import EvaluationPlan
-    from admn_ros.evaluation.results_folder import TIMINGS, read_json
+    from admn_ros.evaluation.results_folder import TIMINGS
     from admn_ros.evaluation.run import evaluate
+    from admn_ros.files import read_json
 
     kind = _kind(options.source, options.kind)
     if kind != "bag":

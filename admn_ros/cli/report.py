@@ -48,7 +48,7 @@ def _compare(options: argparse.Namespace) -> int:
     from admn_ros.errors import InputError
     from admn_ros.evaluation.report.compare import compare, read_tolerances
     from admn_ros.evaluation.report.data import read_evaluation
-    from admn_ros.evaluation.results_folder import write_text
+    from admn_ros.files import write_text
 
     tolerances = read_tolerances(options.tolerance)
     found = compare(read_evaluation(options.old), read_evaluation(options.new), tolerances)

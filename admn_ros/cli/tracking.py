@@ -33,8 +33,8 @@ def add_commands(commands: Commands) -> None:
 
 def _tracking(options: argparse.Namespace) -> None:
     from admn_ros.config import parse_config
-    from admn_ros.evaluation.results_folder import write_text
     from admn_ros.evaluation.track_evaluation import track_results
+    from admn_ros.files import write_text
     from admn_ros.inference.tracking import TrackerConfig
 
     given = {name: getattr(options, name) for name, _, _ in OPTIONS if getattr(options, name) is not None}

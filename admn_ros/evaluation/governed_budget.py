@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import ModelCosts
 from admn_ros.evaluation.budgets import read_budget
 from admn_ros.governor.battery import Battery
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.diagnostics_parser import read_status
 from admn_ros.governor.governor import Governor
+from admn_ros.model.costs import ModelCosts
 from admn_ros.recordings.bag_messages import COMPUTE_BUDGET, TEMPERATURE
 
 PERIOD_S = 0.2

@@ -3,44 +3,20 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from admn_ros import __version__
-from admn_ros.config import BudgetUnit, Count, Finite, NotNegative, Positive, Strict
-from admn_ros.deployment import DeploymentConfig
-from admn_ros.errors import InputError
+from admn_ros.config import BudgetUnit, Count, NotNegative, Positive, Strict
+from admn_ros.files import file_identity, fingerprint, source_fingerprint
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
+from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.sensing.corruption.presets import PRESET_NAMES
 
 CLEAN = "clean"
 CORRUPTIONS = (CLEAN, *PRESET_NAMES)
-_WHOLE_BYTES = 1 << 20
-"""Files up to this size are hashed whole, of larger ones both ends and the size."""
-
-
-class BagTruth(Strict):
-    """How bags are read and what is true of them.
-
-    deployment: topics, synchronization, as the node has them.
-    truth: topic of poses, `tf:CHILD` for a frame in TF, or a CSV or TUM file; null takes /ground_truth/pose if the
-        bag has it.
-    true_class: class of the target all through; null takes what the simulator noted in the bag, if anything.
-    align: how truth is read between its stamps.
-    max_gap_s: truth further away than this, or between stamps further apart, is none.
-    offset_s: added to the stamps of the truth.
-    """
-
-    deployment: DeploymentConfig
-    truth: str | None = None
-    true_class: str | None = None
-    align: Literal["linear", "nearest"] = "linear"
-    max_gap_s: Positive = 0.1
-    offset_s: Finite = 0.0
 
 
 class BagPlan(BagTruth):
@@ -129,56 +105,10 @@ class EvaluationPlan(Strict):
                 "model": {"name": Path(self.model).name, "fingerprint": model_fingerprint(Path(self.model))}}
 
 
-def file_identity(file: Path) -> dict[str, str]:
-    """Name and hash of a file that settings name.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    return {"name": file.name, "fingerprint": _fingerprint([file], file.parent)}
-
-
 def model_fingerprint(folder: Path) -> str:
     """Hash of all that decides what a model gives.
 
     Raises:
         InputError: the folder cannot be read.
     """
-    return _fingerprint((folder / name for name in (CONFIG, WEIGHTS, COSTS, LEGACY)), folder, whole=True)
-
-
-def source_fingerprint(path: Path, split: str | None = None) -> str:
-    """Hash of names, sizes and ends of the files of a source; of a dataset only a split's.
-
-    Raises:
-        InputError: there is nothing.
-    """
-    if path.is_file():
-        return _fingerprint([path], path.parent)
-    if not path.is_dir():
-        raise InputError(str(path), "nothing there", "a dataset folder or a recording")
-    part = path if split is None or not (path / split).is_dir() else path / split
-    files = sorted(p for p in part.rglob("*") if p.is_file())
-    return _fingerprint([*(path / name for name in ("plan.json", "dataset.json")), *files], path)
-
-
-def _fingerprint(files: Iterable[Path], folder: Path, *, whole: bool = False) -> str:
-    digest = hashlib.sha256()
-    for file in files:
-        if not file.is_file():
-            continue
-        try:
-            with file.open("rb") as opened:
-                size = opened.seek(0, 2)
-                opened.seek(0)
-                digest.update(f"{file.relative_to(folder)} {size}\n".encode())
-                if whole or size <= 2 * _WHOLE_BYTES:
-                    while chunk := opened.read(_WHOLE_BYTES):
-                        digest.update(chunk)
-                else:
-                    digest.update(opened.read(_WHOLE_BYTES))
-                    opened.seek(-_WHOLE_BYTES, 2)
-                    digest.update(opened.read())
-        except OSError as error:
-            raise InputError(str(file), error.strerror or "unreadable", "a readable file") from error
-    return digest.hexdigest()
+    return fingerprint((folder / name for name in (CONFIG, WEIGHTS, COSTS, LEGACY)), folder, whole=True)

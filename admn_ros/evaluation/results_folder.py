@@ -13,7 +13,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, join, read_columns, write_columns
+from admn_ros.files import json_text, read_json, write_json, write_text
 
 FORMAT = "admn-evaluation-1"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
@@ -38,7 +38,7 @@ class ResultsFolder:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
-        self._text = _json({"format": FORMAT, **identity})
+        self._text = json_text({"format": FORMAT, **identity})
 
     def begin(self, *, resume: bool, force: bool) -> None:
         """Start, or continue.
@@ -111,7 +111,7 @@ class ResultsFolder:
             partial.mkdir(parents=True)
             for number, columns in enumerate(parts):
                 write_columns(partial / f"{number:05d}.npz", columns)
-            write_text(partial / UNIT, _json(describe()))
+            write_text(partial / UNIT, json_text(describe()))
             partial.replace(final)
         except OSError as error:
             raise InputError(str(final), error.strerror or "unwritable", "a writable folder with space") from error
@@ -137,8 +137,8 @@ class ResultsFolder:
 
     def finish(self, results: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
         """Write figures, results last, and remove the pieces."""
-        write_text(self.path / TIMINGS, _json(timings))
-        write_text(self.path / RESULTS, _json({"format": FORMAT, **results, "complete": True}))
+        write_json(self.path / TIMINGS, timings)
+        write_json(self.path / RESULTS, {"format": FORMAT, **results, "complete": True})
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
     def results(self) -> dict[str, Any]:
@@ -156,36 +156,3 @@ def read_results(folder: Path) -> dict[str, Any]:
     if found.get("format") != FORMAT or found.get("complete") is not True:
         raise InputError(str(folder / RESULTS), "no complete results", f"results of `admn evaluate` ({FORMAT})")
     return found
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"nothing that can be read ({error})", "JSON of `admn evaluate`") from error
-    if not isinstance(found, dict):
-        raise InputError(str(path), type(found).__name__, "a JSON object")
-    return found
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    partial = path.with_name(f".partial-{path.name}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unwritable", "a writable folder with space") from error
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"

@@ -29,13 +29,13 @@ from dataclasses import dataclass
 from enum import Enum
 
 from admn_ros.budget.budget import Budget, BudgetBook
-from admn_ros.budget.costs import ModelCosts
 from admn_ros.errors import InputError
 from admn_ros.governor.battery import Battery, battery_layers
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.layer_equivalent import LayerEquivalent, PowerModel, frame_energy
 from admn_ros.governor.measurements import Measurements
 from admn_ros.governor.thermal import ThermalController
+from admn_ros.model.costs import ModelCosts
 
 MAX_STEP_S = 1.0  # a longer pause between steps counts as this: slew and integral do not jump after it
 TEMPERATURE_RANGE_C = (-55.0, 150.0)  # of silicon sensors; drivers report absent ones as -256

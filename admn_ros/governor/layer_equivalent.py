@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
-from admn_ros.budget.costs import LayerCosts, ModelCosts
+from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import InputError
+from admn_ros.model.costs import ModelCosts
 
 
 def worst_costs(table: LayerCosts) -> tuple[int, ...]:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts, ModelCosts
+from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.hardware import mismatch, pick_device, use_threads
 from admn_ros.model.allocation import Allocation, allocate, runnable
 from admn_ros.model.checkpoint import load_model
+from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import NetworkOutput
 from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch

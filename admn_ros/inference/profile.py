@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable, ModelCosts
+from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable
 from admn_ros.config import dump_config
 from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.inference.hardware import device_name
 from admn_ros.model.checkpoint import COSTS
+from admn_ros.model.costs import ModelCosts
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
 

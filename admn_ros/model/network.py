@@ -9,9 +9,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from admn_ros.budget.costs import LayerCosts, flop_costs
+from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
+from admn_ros.model.costs import flop_costs
 from admn_ros.model.evidence import Evidence, EvidenceHead
 from admn_ros.model.fusion import Adapter, Fusion
 from admn_ros.model.heads import ClassificationHead, LocalizationHead

@@ -4,12 +4,10 @@
 import sys
 
 from admn_ros.errors import ConfigError
-from admn_ros.nodes.process_signals import start
-
-NODES = ("feed", "governor", "perception", "replay", "simulator", "watch")
+from admn_ros.nodes.process_signals import PROGRAMS, start
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else "nothing"
-    if name not in NODES:
-        sys.exit(str(ConfigError("node", name, ", ".join(NODES))))
+    if name not in PROGRAMS:
+        sys.exit(str(ConfigError("node", name, ", ".join(PROGRAMS))))
     sys.exit(start(name))

@@ -13,15 +13,18 @@ import signal
 import threading
 from types import FrameType
 
+PROGRAMS = {"feed": "trials.feed", "governor": "governor.node", "perception": "perception.node",
+            "replay": "apps.replay", "simulator": "apps.simulator", "watch": "apps.watch"}
+"""Module below `admn_ros.nodes` of each node that `ros2 run` starts by name."""
 LEAVE_S = 1.5
 """Tidying up is over after this."""
 
 
-def start(module: str) -> int:
-    """Import a node's module and run it; returns its exit code."""
+def start(program: str) -> int:
+    """Import the module of one of `PROGRAMS` and run it; returns its exit code."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
-    run = importlib.import_module(f"admn_ros.nodes.{module}").main
+    run = importlib.import_module(f"admn_ros.nodes.{PROGRAMS[program]}").main
     return int(run())
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.evaluation.results_folder import read_json, write_text
+from admn_ros.files import read_json, write_text
 from admn_ros.inference.frame_stream import FrameMaker
 from admn_ros.recordings import shards
 from admn_ros.recordings.bags import BagReader

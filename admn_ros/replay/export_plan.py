@@ -12,7 +12,8 @@ from pydantic import Field, field_validator
 from admn_ros import __version__
 from admn_ros.config import Count, ModelConfig, NotNegative
 from admn_ros.errors import InputError
-from admn_ros.evaluation.plan import BagTruth, file_identity, source_fingerprint
+from admn_ros.files import file_identity, source_fingerprint
+from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.sample import Modality
 
 SPLITS = ("train", "val", "test_time")

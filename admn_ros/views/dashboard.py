@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from admn_ros.evaluation.results_folder import write_text
+from admn_ros.files import write_text
 from admn_ros.sample import Availability
 from admn_ros.views.timeline import FrameRecord, ModalityRecord
 

@@ -12,9 +12,10 @@ from admn_ros.baselines.orders import every_other, prefix
 from admn_ros.baselines.policy import Books
 from admn_ros.baselines.static import OracleByCorruption, StaticAllocation, all_depths, search_static
 from admn_ros.budget.budget import MICRO, Budget
-from admn_ros.budget.costs import LayerCosts, ModalityCosts, layer_costs
+from admn_ros.budget.costs import LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import Reason, allocate, runnable
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 

@@ -19,7 +19,6 @@ from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
 from admn_ros.baselines.learned_baseline import Rival, WholeNetwork
 from admn_ros.baselines.rival_folder import WEIGHTS, load_rival, save_rival
 from admn_ros.baselines.routes import Routes
-from admn_ros.budget.costs import layer_costs
 from admn_ros.config import (
     AudioInput,
     BackboneConfig,
@@ -32,6 +31,7 @@ from admn_ros.config import (
 )
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import initialize
+from admn_ros.model.costs import layer_costs
 from admn_ros.sample import Modality, SampleBatch
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO

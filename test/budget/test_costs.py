@@ -7,18 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import (
-    LayerCosts,
-    MeasuredCosts,
-    MeasuredModality,
-    MeasuredTable,
-    ModalityCosts,
-    ModelCosts,
-    flop_costs,
-    layer_costs,
-)
+from admn_ros.budget.costs import LayerCosts, MeasuredCosts, MeasuredModality, MeasuredTable, ModalityCosts
 from admn_ros.config import dump_config
 from admn_ros.errors import InputError
+from admn_ros.model.costs import ModelCosts, flop_costs, layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`admn import` of backbones: what is loaded where, what is said, and what is refused."""
 
-import importlib.util
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -16,10 +14,7 @@ from admn_ros.model import presets
 from admn_ros.model.checkpoint import create_random_model, load_model
 from admn_ros.model.official.import_checkpoint import Source
 from admn_ros.sample import Modality
-
-_spec = importlib.util.spec_from_file_location("official", Path(__file__).parents[1] / "model" / "official.py")
-official = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(official)
+from helpers import official_network as official
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an official checkpoint file through `admn import` to the engine: the official numbers and their exact cost."""
 
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +12,7 @@ from admn_ros.cli import main
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import save_model
 from admn_ros.sample import Modality, MultimodalSample
-
-_spec = importlib.util.spec_from_file_location("official", Path(__file__).parents[1] / "model" / "official.py")
-official = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(official)
+from helpers import official_network as official
 
 NODES = {"gdtm": 3, "mmfi": 5, "ave": 8}
 SECOND = {"gdtm": Modality.DEPTH, "mmfi": Modality.DEPTH, "ave": Modality.AUDIO}

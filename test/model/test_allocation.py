@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import MICRO, Budget
-from admn_ros.budget.costs import LayerCosts, ModalityCosts, layer_costs
+from admn_ros.budget.costs import LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import Reason, allocate, gumbel_top_l, runnable
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 

@@ -14,10 +14,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import flop_costs, layer_costs
 from admn_ros.config import BackboneConfig, DepthInput, FusionConfig, ModalityConfig, ModelConfig, QoiConfig, RgbInput
 from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.model.checkpoint import create_random_model, initialize
+from admn_ros.model.costs import flop_costs, layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, SampleBatch

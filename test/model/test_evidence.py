@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
-from admn_ros.budget.costs import flop_costs
 from admn_ros.config import BackboneConfig, LocalizationConfig, ModelConfig, NodePose
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import initialize, load_model, save_model
+from admn_ros.model.costs import flop_costs
 from admn_ros.model.evidence import EvidenceHead
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, SampleBatch

@@ -4,9 +4,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from admn_ros.budget.costs import flop_costs
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import gumbel_top_l
+from admn_ros.model.costs import flop_costs
 from admn_ros.sample import Modality, SampleBatch
 
 DEPTH, RADAR = Modality.DEPTH, Modality.RADAR

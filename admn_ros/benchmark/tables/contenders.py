@@ -21,9 +21,9 @@ from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
 from admn_ros.benchmark.tables.config import ALONE, Cell, Method
 from admn_ros.benchmark.tables.training import Part, Trained, Workshop, write_json
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import flop_costs, layer_costs
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import initialize
+from admn_ros.model.costs import flop_costs, layer_costs
 from admn_ros.model.flops import judge_flops, task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset

@@ -24,9 +24,10 @@ from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.report.data import Evaluation, read_evaluation
 from admn_ros.evaluation.report.moments import Stretch, moments, stretches
-from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS, read_json, write_text
+from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS
 from admn_ros.evaluation.work_units import Readings, Replay
 from admn_ros.evaluation.workers import open_replay
+from admn_ros.files import read_json, write_text
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality

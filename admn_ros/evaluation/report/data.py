@@ -15,7 +15,8 @@ import numpy as np
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import CLEAN
 from admn_ros.evaluation.records import Columns, read_columns
-from admn_ros.evaluation.results_folder import RECORDS, RESULTS, TIMES, TIMINGS, read_json, read_results
+from admn_ros.evaluation.results_folder import RECORDS, RESULTS, TIMES, TIMINGS, read_results
+from admn_ros.files import read_json
 from admn_ros.scoring.metrics import Floats, distances
 
 Figures = dict[str, Any]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.results_folder import write_text
+from admn_ros.files import write_text
 from admn_ros.views.palette import CARD, INK, RULE, SOFT, themed
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from admn_ros.evaluation.report.data import read_evaluation
 from admn_ros.evaluation.report.drawing import draw, write_files
 from admn_ros.evaluation.report.page import page
 from admn_ros.evaluation.report.timeline import timelines
-from admn_ros.evaluation.results_folder import FIGURES, REPORT, write_text
+from admn_ros.evaluation.results_folder import FIGURES, REPORT
+from admn_ros.files import write_text
 
 
 def make_report(folder: Path) -> Path:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from admn_ros.budget.costs import LayerCosts, flop_costs
+from admn_ros.budget.costs import LayerCosts
+from admn_ros.model.costs import flop_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_head import LegacyFrameController, LegacyLocalizationHead, SpectrogramLook
 from admn_ros.model.transformer import Encoder

@@ -17,12 +17,12 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import BatteryState, Temperature
 from std_msgs.msg import Float32
 
-from admn_ros.budget.costs import ModelCosts
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.governor.battery import Battery
 from admn_ros.governor.diagnostics_parser import read_status
 from admn_ros.governor.governor import Governor, Grant
+from admn_ros.model.costs import ModelCosts
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.budget_input import BudgetInput

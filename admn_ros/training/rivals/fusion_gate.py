@@ -10,8 +10,8 @@ from pydantic import model_validator
 from torch import Tensor
 
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.budget.costs import flop_costs, layer_costs
 from admn_ros.config import NotNegative, Positive, Strict
+from admn_ros.model.costs import flop_costs, layer_costs
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses

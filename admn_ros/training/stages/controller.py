@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts, layer_costs
+from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import initialize
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from admn_ros.baselines.allocations import NaiveAllocation
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import layer_costs
 from admn_ros.errors import ConfigError
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, StageName

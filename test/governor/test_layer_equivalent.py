@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts, MeasuredCosts, MeasuredModality, MeasuredTable, ModelCosts
+from admn_ros.budget.costs import LayerCosts, MeasuredCosts, MeasuredModality, MeasuredTable
 from admn_ros.errors import InputError
 from admn_ros.governor.layer_equivalent import LayerEquivalent, PowerModel, frame_energy
+from admn_ros.model.costs import ModelCosts
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 

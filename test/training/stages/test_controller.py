@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import layer_costs
 from admn_ros.config import ModelConfig, parse_config
 from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.errors import ConfigError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import initialize, load_model, save_model
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.presets import corruption_preset

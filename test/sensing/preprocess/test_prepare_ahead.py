@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from admn_ros.config import DepthInput, InputConfig, ModalityConfig, ModelConfig, RadarInput, RgbInput
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Availability, Modality, Reading, SensorFrame, SensorKey
+from admn_ros.sensing.preprocess import preprocessor as under_test
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
-from admn_ros.sensing.preprocess.preprocessor import preprocessor as under_test
 
 MODEL = ModelConfig(
     name="test", trained=False, sensor_nodes=("north", "south"), classes=("a",),

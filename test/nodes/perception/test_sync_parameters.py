@@ -16,7 +16,7 @@ from admn_ros.nodes.conversions import header
 from admn_ros.nodes.perception.sync_parameters import sync_specs
 from admn_ros.sample import Modality, SensorKey
 
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "deployment.md").read_text()
+DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "deployment.md").read_text()
 CONFIGURE, CLEANUP = 1, 2
 
 

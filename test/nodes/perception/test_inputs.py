@@ -27,7 +27,7 @@ from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.images import decode_rgb
 from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONFIGURE, ACTIVATE = 1, 3
 NARROW = BackboneConfig(dim=16, depth=4, heads=2, mlp_ratio=1.0)
 POINTS = np.array([[1.0, 0.5, 0.1, 20.0], [2.0, -1.0, 0.0, 30.0]], np.float32)

@@ -14,7 +14,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from admn_ros.msg import LayerAllocation, ModalityAllocation
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RVIZ_FILE = yaml.safe_load((ROOT / "config" / "gdtm.rviz").read_text())
 RVIZ = RVIZ_FILE["Visualization Manager"]
 FOXGLOVE = json.loads((ROOT / "config" / "gdtm_foxglove.json").read_text())

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Backbones of MAE, DeiT, timm and AudioMAE in ours."""
 
-import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,10 +10,8 @@ from admn_ros.config import BackboneConfig
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.official.backbones import load_backbone
 from admn_ros.model.vit import AdaptiveViT
+from helpers import official_network as official
 
-_spec = importlib.util.spec_from_file_location("official", Path(__file__).with_name("official.py"))
-official = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(official)
 Maker, vit_state = official.Maker, official.vit_state
 
 

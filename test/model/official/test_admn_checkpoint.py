@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of the official release compute in our network what they compute in theirs."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,18 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import layer_costs
 from admn_ros.errors import AdmnError, InputError, ModelError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import load_model
+from admn_ros.model.costs import layer_costs
 from admn_ros.model.flops import hidden_width
 from admn_ros.model.official.admn_checkpoint import import_admn, missing_weights, ratio_of, read_admn
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.sample import Modality, SampleBatch
+from helpers import official_network as official
 
-_spec = importlib.util.spec_from_file_location("official", Path(__file__).with_name("official.py"))
-official = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(official)
 Maker = official.Maker
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 

@@ -28,7 +28,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.governor.node import GovernorNode
 from admn_ros.nodes.governor.node import parameters as governor_parameters
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 FAST = {"period_s": 0.05, "valid_for_s": 0.5, "diagnostics_period_s": 0.1, "rise_layers_per_s": 1000.0,
         "fall_layers_per_s": 1000.0}
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_typestore
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.decode.images import images as decode
+from admn_ros.sensing.decode import images as decode
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 

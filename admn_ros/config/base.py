@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strict configuration from YAML.
+
+An unknown key, a wrong type or a value out of range is one `ConfigError` that names the field, what was found and what
+is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from admn_ros.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
+
+class Strict(BaseModel):
+    """Base of every configuration: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+C = TypeVar("C", bound=Strict)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: else the last one would win without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(kind: type[C], path: str | Path) -> C:
+    """Read a YAML file into a configuration.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, has a key twice, or does not fit.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(str(path), error.strerror or "unreadable", "a readable YAML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(str(path), "bytes that are not UTF-8", "a YAML file in UTF-8") from error
+    try:
+        raw = yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(str(path), f"broken YAML ({' '.join(str(error).split())})", "a YAML mapping") from error
+    return parse_config(kind, raw, str(path))
+
+
+def parse_config(kind: type[C], raw: object, place: str) -> C:
+    """Check a mapping, as read from YAML, against a configuration; `place` names it in errors."""
+    if not isinstance(raw, dict):
+        raise ConfigError(place, type(raw).__name__, f"a mapping with {', '.join(kind.model_fields)}")
+    try:
+        # JSON is the mode in which strict checking still takes lists for tuples and names for modalities.
+        return kind.model_validate_json(json.dumps(raw, default=str))
+    except ValidationError as error:
+        raise _config_error(error, place, kind) from error
+
+
+def dump_config(config: Strict, path: str | Path) -> None:
+    """Write a configuration as YAML that `load_config` reads back."""
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    Path(path).write_text(text, encoding="utf-8")
+
+
+def _config_error(error: ValidationError, place: str, kind: type[Strict]) -> ConfigError:
+    """Say the first problem in one line, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    field = f"{place}: {where}" if where else place
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return ConfigError(field, f"an unknown key{more}", ", ".join(_siblings(kind, first["loc"])) or "no such key")
+    if first["type"] == "missing":
+        return ConfigError(field, f"nothing{more}", "a value; it is required")
+    value = first.get("input")
+    found = f"{value!r} ({type(value).__name__}){more}" if not isinstance(value, dict) else f"this mapping{more}"
+    allowed = first["msg"].removeprefix("Value error, ")
+    return ConfigError(field, found, allowed[:1].lower() + allowed[1:])
+
+
+def _siblings(kind: type[Strict], loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that are allowed beside an unknown one, found by walking the schema along `loc`."""
+    schema: dict[str, Any] = kind.model_json_schema()
+    node = schema
+    for part in loc[:-1]:
+        node = _resolve(node, schema)
+        options = node.get("oneOf") or node.get("anyOf")
+        if options is not None:
+            resolved = [_resolve(option, schema) for option in options]
+            node = next((o for o in resolved
+                         if o.get("properties", {}).get("kind", {}).get("const") == part), resolved[0])
+            continue
+        extra = next(iter(node.get("patternProperties", {}).values()), node.get("additionalProperties"))
+        node = node.get("properties", {}).get(part) or (extra if isinstance(extra, dict) else {})
+    return list(_resolve(node, schema).get("properties", {}))
+
+
+def _resolve(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    if reference is None:
+        return node
+    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[1]]
+    return found

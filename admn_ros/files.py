@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files written whole or not at all, JSON, and fingerprints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from admn_ros.errors import InputError
+
+WRITABLE = "a writable folder with space"
+_WHOLE_BYTES = 1 << 20
+"""Half of the largest file that is hashed whole; of larger ones both ends and the size are."""
+
+
+@contextmanager
+def write_errors(path: Path, allowed: str = WRITABLE) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `InputError` that names the path.
+
+    Args:
+        path: file or folder that the block writes.
+        allowed: what the error message asks for.
+
+    Raises:
+        InputError: the block raised an `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(str(path), error.strerror or str(error) or "unwritable", allowed) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+    Yields:
+        Partial file beside `path`, with the same suffix. It takes the place of `path` when the block succeeds, and is
+        removed when the block fails.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    with write_errors(path):
+        try:
+            yield partial
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+        ValueError: a value is NaN or infinite.
+    """
+    write_text(path, json_text(value))
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Format a mapping as JSON, the way `write_json` stores it."""
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: file to read.
+        allowed: what the error message asks for.
+
+    Raises:
+        InputError: the file is missing, is not JSON, or holds no object.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(str(path), f"nothing that can be read ({error})", allowed) from error
+    if not isinstance(found, dict):
+        raise InputError(str(path), type(found).__name__, "a JSON object")
+    return found
+
+
+def file_identity(file: Path) -> dict[str, str]:
+    """Return the name and the hash of a file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return {"name": file.name, "fingerprint": fingerprint([file], file.parent)}
+
+
+def source_fingerprint(path: Path, split: str | None = None) -> str:
+    """Hash the names, sizes and ends of the files of a recording or dataset.
+
+    Args:
+        path: bag file, bag folder or dataset folder.
+        split: only this split of a dataset counts.
+
+    Raises:
+        InputError: the path does not exist.
+    """
+    if path.is_file():
+        return fingerprint([path], path.parent)
+    if not path.is_dir():
+        raise InputError(str(path), "nothing there", "a dataset folder or a recording")
+    part = path if split is None or not (path / split).is_dir() else path / split
+    files = sorted(p for p in part.rglob("*") if p.is_file())
+    return fingerprint([*(path / name for name in ("plan.json", "dataset.json")), *files], path)
+
+
+def fingerprint(files: Iterable[Path], folder: Path, *, whole: bool = False) -> str:
+    """Hash files with their names below `folder`; files that do not exist are left out.
+
+    Args:
+        files: in the order in which they are hashed.
+        folder: names in the hash are relative to it.
+        whole: hash every byte, of large files too.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        if not file.is_file():
+            continue
+        try:
+            with file.open("rb") as opened:
+                size = opened.seek(0, 2)
+                opened.seek(0)
+                digest.update(f"{file.relative_to(folder)} {size}\n".encode())
+                if whole or size <= 2 * _WHOLE_BYTES:
+                    while chunk := opened.read(_WHOLE_BYTES):
+                        digest.update(chunk)
+                else:
+                    digest.update(opened.read(_WHOLE_BYTES))
+                    opened.seek(-_WHOLE_BYTES, 2)
+                    digest.update(opened.read())
+        except OSError as error:
+            raise InputError(str(file), error.strerror or "unreadable", "a readable file") from error
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cost tables of a model: layers, operations, and what was measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from admn_ros.budget.budget import MICRO, CostUnit, exact
+from admn_ros.budget.costs import LayerCosts, MeasuredCosts, MeasuredTable, ModalityCosts
+from admn_ros.config import ModelConfig, load_config
+from admn_ros.errors import InputError
+from admn_ros.model.flops import frame_flops
+from admn_ros.sample import Modality
+
+
+class ModelCosts:
+    """The cost tables of one model.
+
+    Args:
+        config: the model.
+        measured: its measured costs, if any.
+        flops: its operations, where they are not those that its configuration tells.
+
+    Raises:
+        InputError: the measured costs are of a model with other modalities or sensor nodes.
+    """
+
+    def __init__(self, config: ModelConfig, measured: MeasuredCosts | None = None,
+                 flops: LayerCosts | None = None) -> None:
+        self.measured = measured
+        self._tables: dict[CostUnit, LayerCosts] = {"layers": layer_costs(config),
+                                                    "gflops": flops or flop_costs(config)}
+        if measured is not None:
+            self._tables["milliseconds"] = _measured(config, "milliseconds", measured.milliseconds)
+            if measured.joules is not None:
+                self._tables["joules"] = _measured(config, "joules", measured.joules)
+
+    @classmethod
+    def load(cls, config: ModelConfig, folder: str | Path, flops: LayerCosts | None = None) -> ModelCosts:
+        """Tables of a model folder; measured ones only if it has a `costs.yaml`.
+
+        Raises:
+            ConfigError: `costs.yaml` cannot be read.
+            InputError: `costs.yaml` is of another model.
+        """
+        path = Path(folder) / "costs.yaml"
+        if not path.exists():
+            return cls(config, flops=flops)
+        try:
+            return cls(config, load_config(MeasuredCosts, path), flops)
+        except InputError as error:
+            raise error if str(path) in error.field else error.within(str(path)) from error
+
+    @property
+    def units(self) -> tuple[CostUnit, ...]:
+        """Units this model can count in."""
+        return tuple(self._tables)
+
+    def table(self, unit: str) -> LayerCosts:
+        """Table of a unit.
+
+        Raises:
+            InputError: the model has no costs in this unit.
+        """
+        for known, table in self._tables.items():
+            if known == unit:
+                return table
+        why = "joules were not measured; give `admn profile` the power" if "milliseconds" in self._tables \
+            else "this model has no measured costs; run `admn profile`"
+        raise InputError("unit", unit, f"{', '.join(self._tables)} ({why})")
+
+
+def layer_costs(config: ModelConfig) -> LayerCosts:
+    """The paper's unit (Section 3.1): each layer costs 1 however many sensor nodes it serves; the rest is free."""
+    none, one = (0,) * len(config.sensor_nodes), (1,) * len(config.sensor_nodes)
+    return LayerCosts("layers", 0, {m: ModalityCosts(depth, none, none, one) for m, depth in config.depths.items()})
+
+
+def flop_costs(config: ModelConfig) -> LayerCosts:
+    """Floating-point operations of each part, counted from the shapes. See `admn_ros.model.flops`."""
+    flops = frame_flops(config)
+    # Patch embedding, adapter and layers run the sensor nodes as a batch: each adds the same.
+    nodes = range(1, len(config.sensor_nodes) + 1)
+    return LayerCosts("gflops", flops.fixed, {
+        m: ModalityCosts(config.depths[m], *(tuple(n * part for n in nodes) for part in (f.look, f.entry, f.layer)))
+        for m, f in flops.modalities.items()})
+
+
+def _measured(config: ModelConfig, unit: CostUnit, table: MeasuredTable) -> LayerCosts:
+    if set(table.modalities) != set(config.modalities):
+        raise InputError(f"{unit}.modalities", _names(table.modalities), f"{_names(config.modalities)} of the model")
+    nodes = len(config.sensor_nodes)
+    modalities = {}
+    for modality, depth in config.depths.items():
+        entry = table.modalities[modality]
+        for part, values in (("look", entry.look), ("entry", entry.entry), ("layer", entry.layer)):
+            if len(values) != nodes:
+                raise InputError(f"{unit}.modalities.{modality}.{part}", f"{len(values)} numbers",
+                                 f"{nodes}, one for each number of present sensor nodes")
+        modalities[modality] = ModalityCosts(
+            depth, _micro(unit, entry.look), _micro(unit, entry.entry), _micro(unit, entry.layer))
+    return LayerCosts(unit, _micro(unit, [table.fixed])[0], modalities)
+
+
+def _micro(unit: CostUnit, values: Sequence[float]) -> tuple[int, ...]:
+    return tuple(math.ceil(exact(v) * MICRO[unit]) for v in values)
+
+
+def _names(modalities: Mapping[Modality, object]) -> str:
+    return ", ".join(map(str, modalities)) or "none"
