@@ -52,6 +52,18 @@ class SensorKey:
     node: str
     modality: Modality
 
+    @classmethod
+    def parse(cls, text: str) -> SensorKey:
+        """Parse `NODE/MODALITY`.
+
+        Raises:
+            InputError: another form, or an unknown modality.
+        """
+        node, slash, modality = text.partition("/")
+        if not node or not slash or modality not in {m.value for m in Modality}:
+            raise InputError("input", repr(text), f"NODE/MODALITY with {', '.join(m.value for m in Modality)}")
+        return cls(node, Modality(modality))
+
     def __str__(self) -> str:
         return f"{self.node}/{self.modality}"
 
@@ -98,6 +110,22 @@ class SensorFrame:
     reference: SensorKey
     readings: Mapping[SensorKey, Reading]
     waited_s: float = 0.0
+
+    @classmethod
+    def of(cls, readings: Mapping[str, Array], stamp_ns: int = 0) -> SensorFrame:
+        """Make a frame of fresh readings.
+
+        Args:
+            readings: decoded arrays as in `Reading`, by input: `{"node1/rgb": image, "node1/depth": depth}`.
+            stamp_ns: stamp of the frame and of all readings.
+
+        Raises:
+            InputError: no readings, or a name that is not `NODE/MODALITY`.
+        """
+        fresh = {SensorKey.parse(name): Reading(Availability.FRESH, data, stamp_ns) for name, data in readings.items()}
+        if not fresh:
+            raise InputError("readings", "none", "at least one")
+        return cls(stamp_ns, next(iter(fresh)), fresh)
 
     def availability(self, modality: Modality) -> Availability:
         """Best state among the sensor nodes that have this modality."""

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -13,24 +10,24 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 from rosbags.typesys.store import Typestore
 
 from admn_ros.errors import InputError
+from admn_ros.share import share_directory
 
 PACKAGE = "admn_ros"
 OWN_TYPES = ("ComputeBudget", "AudioFrame", "ModalityAllocation", "LayerAllocation", "Classification")
 
 
 def message_folder() -> Path:
-    """Folder with our .msg files: the checkout's `msg/`, or `share/admn_ros/msg` of an installation.
+    """Return the folder with the .msg files of this package.
 
     Raises:
-        InputError: none of the places has all of them.
+        InputError: a message definition is missing.
     """
-    tried = []
-    for folder in _candidates():
-        if all((folder / f"{name}.msg").is_file() for name in OWN_TYPES):
-            return folder
-        tried.append(str(folder))
-    raise InputError("message definitions", f"no folder with {', '.join(OWN_TYPES)} (.msg) among {tried}",
-                     "admn_ros installed with its share/admn_ros/msg, or run from its checkout")
+    folder = share_directory() / "msg"
+    missing = [name for name in OWN_TYPES if not (folder / f"{name}.msg").is_file()]
+    if missing:
+        raise InputError("message definitions", f"no {', '.join(missing)} (.msg) in {folder}",
+                         "admn_ros installed with its share/admn_ros/msg, or run from its checkout")
+    return folder
 
 
 @cache
@@ -49,14 +46,3 @@ def typestore() -> Typestore:
         except (TypesysError, OSError, UnicodeDecodeError) as error:
             raise InputError(str(path), " ".join(str(error).split()), "a ROS 2 message definition") from error
     return store
-
-
-def _candidates() -> Iterator[Path]:
-    """Where the .msg files can be: beside the package, its prefix, the environment, ROS workspaces."""
-    package = Path(__file__).resolve().parents[1]
-    yield package.parent / "msg"
-    # <prefix>/lib/python3.X/site-packages/admn_ros: three folders up from the package's parent.
-    prefixes = [*package.parents[1:5], Path(sys.prefix)]
-    prefixes += [Path(entry) for entry in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if entry]
-    for prefix in dict.fromkeys(prefixes):
-        yield prefix / "share" / PACKAGE / "msg"

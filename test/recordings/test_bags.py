@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bag_types import OWN_TYPES, message_folder
+from admn_ros.recordings.bag_types import OWN_TYPES
 from admn_ros.recordings.bags import STORAGES, BagReader, BagWriter, typestore
 
 START = 1_700_000_000_000_000_000
@@ -157,23 +157,6 @@ def test_bag_carries_hash_and_definition_of_our_messages(tmp_path: Path) -> None
     assert topic["topic_metadata"]["type_description_hash"] == typestore().hash_rihs01(make.COMPUTE_BUDGET)
     with Reader(tmp_path / "bag") as plain:  # rosbags alone, without our .msg files
         assert "float64 limit" in plain.connections[0].msgdef.data
-
-
-def test_messages_are_found_in_a_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Moved away from the checkout, the package still finds its messages through AMENT_PREFIX_PATH."""
-    from admn_ros.recordings import bag_types
-
-    share = tmp_path / "ws" / "share" / "admn_ros" / "msg"
-    share.mkdir(parents=True)
-    for name in OWN_TYPES:
-        (share / f"{name}.msg").write_text((message_folder() / f"{name}.msg").read_text())
-    monkeypatch.setattr(bag_types, "__file__", str(tmp_path / "a/b/c/d/e/admn_ros/datasets/bag_types.py"))
-    monkeypatch.setattr(sys, "prefix", str(tmp_path / "elsewhere"))
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path / 'other'}:{tmp_path / 'ws'}")
-    assert message_folder() == share
-    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
-    with pytest.raises(InputError, match=r"message definitions: found no folder with ComputeBudget"):
-        message_folder()
 
 
 def test_rclpy_reads_our_bytes(tmp_path: Path) -> None:

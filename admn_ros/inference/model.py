@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model as one object: a frame and a budget in, an estimate out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from admn_ros.budget.budget import Budget
+from admn_ros.config import ModelConfig
+from admn_ros.inference.engine import Engine, Estimate
+from admn_ros.sample import SensorFrame
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.share import find_shipped
+
+EVERYTHING = Budget(math.inf, "layers", "default")
+
+
+class Model:
+    """A model folder with its preprocessing, ready to run frames.
+
+    Attributes:
+        engine: network and cost tables.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._preprocess = Preprocessor(engine.config)
+
+    @property
+    def config(self) -> ModelConfig:
+        """Description of the model: modalities, sensor nodes, classes, frame."""
+        return self.engine.config
+
+    def infer(self, frame: SensorFrame, budget: Budget = EVERYTHING, frame_rate_hz: float | None = None) -> Estimate:
+        """Estimate position and class from one frame within a budget.
+
+        Args:
+            frame: decoded readings; see `SensorFrame.of` to make one from arrays.
+            budget: upper bound of what the frame may spend. The default has no bound.
+            frame_rate_hz: frames per second, required for a budget in watts.
+
+        Raises:
+            InputError: a reading does not fit its modality, or the model has no costs in the unit of the budget.
+            AdmnError: the network's output is not finite.
+        """
+        return self.engine.infer(self._preprocess(frame), budget, frame_rate_hz)
+
+
+def load_model(name: str | Path, device: str = "auto", threads: int = 0) -> Model:
+    """Load a model folder, or a shipped model by its name.
+
+    Args:
+        name: path of a model folder, or name of a folder in the shipped `models/` (`gdtm`).
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        threads: CPU threads of the network; 0 is half the cores, at most four.
+
+    Raises:
+        ModelError: the folder is missing, incomplete or broken.
+        ConfigError: `config.yaml` or `costs.yaml` is malformed.
+    """
+    return Model(Engine(find_shipped(name, "models"), device, threads))
