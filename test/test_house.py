@@ -18,7 +18,7 @@ ROOMS = ("errors", "files", "share", "sample", "config", "deployment", "recordin
          "governor", "inference", "simulation", "datasets", "scoring", "replay", "baselines", "training", "views",
          "evaluation", "benchmark", "cli", "nodes")
 MOST_MODULES = 16
-BESIDE_THE_ROOMS = {"build"}
+BESIDE_THE_ROOMS = {"build", "examples"}
 """Folders of tests that belong to no room."""
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
        "launch", "launch_ros", "lifecycle_msgs", "message_filters", "nav_msgs", "rcl_interfaces", "rosgraph_msgs",

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every program of examples/ runs and prints what it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
+
+
+def run(program: str, *arguments: str) -> list[str]:
+    """Lines that a program prints; it must succeed."""
+    done = subprocess.run([sys.executable, str(EXAMPLES / program), *arguments], cwd=ROOT, capture_output=True,
+                          text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_every_program_is_listed_and_tested():
+    programs = {path.name for path in EXAMPLES.glob("*.py")}
+    assert programs == set(re.findall(r"\[(\w+\.py)\]", (EXAMPLES / "README.md").read_text()))
+    tests = "".join(path.read_text() for path in (ROOT / "test").rglob("test_*example*.py"))
+    assert all(f'"{name}"' in tests for name in programs)
+
+
+def test_run_model():
+    lines = run("run_model.py")
+    spent = [int(m[1]) for line in lines if (m := re.search(r"spent +(\d+)", line))]
+    assert spent == [36, 12, 4, 1]
+    assert "nothing ran" in lines[-1]
