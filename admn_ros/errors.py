@@ -1,23 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package's errors. Each names the field, what was found and what is allowed."""
+"""Exceptions of the package. Messages have one of three shapes:
+
+    FIELD: found VALUE; allowed: VALUES
+    FIELD: missing; required: WHAT
+    FIELD: conflicts with OTHER; REASON
+"""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+E = TypeVar("E", bound="InputError")
+
 
 class AdmnError(Exception):
-    """Base of every error that a user of this package can cause or meet."""
+    """Base class of all errors that input or configuration can cause."""
 
 
 class InputError(AdmnError, ValueError):
-    """A value from outside (message, file, argument) that cannot be used."""
+    """Invalid input from a message, a file or an argument.
+
+    Attributes:
+        field: name of the field, option or path.
+        found: value that was found.
+        allowed: values that are allowed, or what is required.
+    """
 
     def __init__(self, field: str, found: object, allowed: object) -> None:
-        self.field, self.found, self.allowed = field, found, allowed
-        super().__init__(f"{field}: found {found}; allowed: {allowed}")
+        self._set(field, found, allowed, f"found {found}; allowed: {allowed}")
 
-    def within(self, place: str) -> InputError:
-        """The same error with the place it happened in front of the field (`node1/rgb.encoding`)."""
-        return type(self)(f"{place}.{self.field}", self.found, self.allowed)
+    @classmethod
+    def missing(cls: type[E], field: str, required: object) -> E:
+        """Return an error for a field, file or option that is required and absent."""
+        return cls._with(field, "nothing", required, f"missing; required: {required}")
+
+    @classmethod
+    def conflict(cls: type[E], field: str, other: str, reason: object) -> E:
+        """Return an error for two options that exclude each other.
+
+        Args:
+            field: one of them.
+            other: the other one, with its value if that matters.
+            reason: why they exclude each other, and what to do.
+        """
+        return cls._with(field, other, reason, f"conflicts with {other}; {reason}")
+
+    def within(self: E, place: str) -> E:
+        """Return the same error with `place.` in front of its field (`node1/rgb.encoding`)."""
+        return self._with(f"{place}.{self.field}", self.found, self.allowed, self._problem)
+
+    @classmethod
+    def _with(cls: type[E], field: str, found: object, allowed: object, problem: str) -> E:
+        error = cls.__new__(cls)
+        error._set(field, found, allowed, problem)
+        return error
+
+    def _set(self, field: str, found: object, allowed: object, problem: str) -> None:
+        self.field, self.found, self.allowed, self._problem = field, found, allowed, problem
+        self.args = (f"{field}: {problem}",)
 
 
 class ConfigError(InputError):
@@ -25,4 +65,4 @@ class ConfigError(InputError):
 
 
 class ModelError(InputError):
-    """A model folder that is missing, incomplete or does not match its own config."""
+    """A model folder that is missing, incomplete or inconsistent with its configuration."""

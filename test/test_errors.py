@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three shapes of error messages."""
+
+from __future__ import annotations
+
+from admn_ros.errors import ConfigError, InputError, ModelError
+
+
+def test_value() -> None:
+    error = InputError("rate_hz", -1, "above 0")
+    assert str(error) == "rate_hz: found -1; allowed: above 0"
+    assert (error.field, error.found, error.allowed) == ("rate_hz", -1, "above 0")
+
+
+def test_missing() -> None:
+    error = ConfigError.missing("model", "a model folder")
+    assert str(error) == "model: missing; required: a model folder"
+    assert type(error) is ConfigError and error.allowed == "a model folder"
+
+
+def test_conflict() -> None:
+    error = ModelError.conflict("--truth", "a dataset", "datasets have their own ground truth")
+    assert str(error) == "--truth: conflicts with a dataset; datasets have their own ground truth"
+    assert type(error) is ModelError
+
+
+def test_within_keeps_shape_and_type() -> None:
+    assert str(InputError("encoding", "bgr", "rgb8").within("node1/rgb")) \
+        == "node1/rgb.encoding: found bgr; allowed: rgb8"
+    error = ConfigError.missing("topic", "a name").within("node1")
+    assert str(error) == "node1.topic: missing; required: a name" and type(error) is ConfigError
