@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest_plugins = ["helpers.recorded_bags"]
+torch.set_num_threads(1)  # these networks are so small that threads only wait for each other
 
 
 @pytest.fixture(scope="session")

@@ -4,27 +4,14 @@ import torch
 
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, mns_experts
 from admn_ros.baselines.learned_baseline import run_whole
-from admn_ros.config import (
-    BackboneConfig,
-    DepthInput,
-    FusionConfig,
-    ModalityConfig,
-    ModelConfig,
-    QoiConfig,
-    RgbInput,
-)
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality, SampleBatch
+from helpers import models
 
 RGB, DEPTH, RADAR = Modality.RGB, Modality.DEPTH, Modality.RADAR
-SMALL = BackboneConfig(dim=16, depth=4, heads=2)
-CONFIG = ModelConfig(
-    name="micro", trained=False, sensor_nodes=("left", "right"), classes=("a", "b"),
-    modalities={RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=SMALL, adapter_hidden=8),
-                DEPTH: ModalityConfig(input=DepthInput(height=32, width=32), backbone=SMALL, adapter_hidden=8)},
-    fusion=FusionConfig(dim=12, depth=1, heads=2), qoi=QoiConfig(size=32, dim=16, depth=1, heads=2))
+CONFIG = models.pictures()
 EXPERTS = mns_experts(CONFIG, 4)
 
 

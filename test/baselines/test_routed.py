@@ -19,36 +19,15 @@ from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
 from admn_ros.baselines.learned_baseline import Rival, WholeNetwork
 from admn_ros.baselines.rival_folder import WEIGHTS, load_rival, save_rival
 from admn_ros.baselines.routes import Routes
-from admn_ros.config import (
-    AudioInput,
-    BackboneConfig,
-    DepthInput,
-    FusionConfig,
-    ModalityConfig,
-    ModelConfig,
-    QoiConfig,
-    RgbInput,
-)
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import layer_costs
 from admn_ros.sample import Modality, SampleBatch
+from helpers import models
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 SHAPES = {RGB: (3, 32, 32), DEPTH: (3, 32, 32), AUDIO: (1, 16, 16)}
-
-
-def backbone(depth: int) -> BackboneConfig:
-    return BackboneConfig(dim=16, depth=depth, heads=2, patch=(8, 8))
-
-
-CONFIG = ModelConfig(
-    name="micro", trained=False, sensor_nodes=("left", "right"), classes=("a", "b"),
-    modalities={RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=backbone(4), adapter_hidden=8),
-                DEPTH: ModalityConfig(input=DepthInput(height=32, width=32), backbone=backbone(5), adapter_hidden=8),
-                AUDIO: ModalityConfig(input=AudioInput(channels=1, fft=256, hop=128, mels=16, frames=16),
-                                      backbone=backbone(2), adapter_hidden=8)},
-    fusion=FusionConfig(dim=12, depth=1, heads=2), qoi=QoiConfig(size=32, dim=16, depth=1, heads=2))
+CONFIG = models.unequal_depths()
 KINDS = {
     "whole": lambda: WholeNetwork(scratch_config(CONFIG, 5)),
     "mns": lambda: Mns(CONFIG, mns_experts(CONFIG, 4)),

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -17,40 +16,16 @@ from admn_ros.benchmark.tables.scoring import CellResult, Costs, ErrorFigures, a
 from admn_ros.benchmark.tables.text import NOT_RUN, STUCK, render
 from admn_ros.benchmark.tables.training import write_json
 from admn_ros.cli import main
-from admn_ros.config import (
-    BackboneConfig,
-    DepthInput,
-    FusionConfig,
-    ModalityConfig,
-    ModelConfig,
-    QoiConfig,
-    RgbInput,
-    load_config,
-    parse_config,
-)
+from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.presets import PRESETS
-from admn_ros.recordings import shards
-from admn_ros.sample import Modality
+from helpers import datasets, models
 
 ROOT = Path(__file__).parents[2]
-POSES = {"node1": {"x_m": 0.0, "y_m": -2.0, "yaw_rad": 1.57}}
 EFFORT = {"epochs": 1, "rates": [1e-3]}
 LEARNED = ["admn", "admn_ae", "admn_task", "straight_through", "progressive", "universal", "neuralsort", "mns", "dynmm",
            "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml"]
 FIXED = ["upper_bound", "naive", "rgb_only", "depth_only", "static", "scratch", "removal_layerdrop", "removal_plain"]
-
-
-def micro_model() -> ModelConfig:
-    narrow = BackboneConfig(dim=16, depth=3, heads=2, mlp_ratio=1.0, patch=(16, 16))
-    return ModelConfig(
-        name="micro", trained=False, sensor_nodes=("node1",), classes=("car", "none"),
-        modalities={Modality.RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=narrow,
-                                                 adapter_hidden=8),
-                    Modality.DEPTH: ModalityConfig(input=DepthInput(height=32, width=32, channels=1), backbone=narrow,
-                                                   adapter_hidden=8)},
-        fusion=FusionConfig(dim=16, depth=1, heads=2),
-        qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, layer_hidden=8, corruption_hidden=8))
 
 
 def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
@@ -63,30 +38,13 @@ def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
                     "dynmm": long, "dynmm_fusion": long, "adamml": long}, "grid": grid}, "micro")
 
 
-def write_split(folder: Path, split: str, count: int) -> None:
-    rng = np.random.default_rng(len(split))
-    position = np.column_stack([rng.uniform(-1.5, 1.5, (count, 2)), np.full(count, 0.06)])
-    label = np.arange(count) % 3 // 2
-    position[label == 1] = np.nan
-    shards.write(folder, split, "shard-00000", {
-        "rgb": rng.integers(0, 255, (count, 1, 24, 24, 3), np.uint8),
-        "depth": rng.integers(1000, 4000, (count, 1, 24, 24)).astype(np.uint16),
-        "radar": rng.uniform(0, 3, (count, 1, 8, 8)).astype(np.float16),
-        "audio": rng.normal(0, 300, (count, 1, 2176, 2)).astype(np.int16), "time": np.arange(count) * 0.5,
-        "position": position, "label": label.astype(np.int64)}, {"node_poses": POSES})
-
-
 @pytest.fixture
 def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
     """A dataset, and a preset of the size of the tests."""
-    torch.set_num_threads(1)
-    monkeypatch.setitem(PRESETS, "micro", micro_model)
-    data = tmp_path / "data"
-    shards.begin(data, {"targets": ["car", "none"], "audio_rate_hz": 16000, "sensor_nodes": ["node1"]})
-    splits = {"train": 8, "val": 6, "test_time": 6}
-    for split, count in splits.items():
-        write_split(data, split, count)
-    shards.finish(data, {split: ["shard-00000"] for split in splits})
+    monkeypatch.setitem(PRESETS, "micro", models.one_node)
+    splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
+              for split, count in {"train": 8, "val": 6, "test_time": 6}.items()}
+    data = datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
     return Place(data, tmp_path / "work", tmp_path / "out")
 
 
@@ -114,7 +72,7 @@ def test_grids_of_the_repository_are_plans_in_the_order_of_what_matters():
 
 
 def test_a_grid_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(PRESETS, "micro", micro_model)
+    monkeypatch.setitem(PRESETS, "micro", models.one_node)
     block = {"corruptions": ["gdtm-gaussian"], "methods": ["admn"]}
     with pytest.raises(ConfigError, match="7"):
         plan(micro_config([{**block, "budgets": [7]}]))
@@ -127,7 +85,7 @@ def test_a_grid_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_fingerprint_follows_the_effort_and_not_the_grid(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(PRESETS, "micro", micro_model)
+    monkeypatch.setitem(PRESETS, "micro", models.one_node)
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "methods": ["upper_bound"]}])
     wider = config.model_copy(update={"grid": (*config.grid, config.grid[0])})
     assert wider.model_copy(update={"notes": "little"}).fingerprint == config.fingerprint

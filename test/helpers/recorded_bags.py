@@ -9,31 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from admn_ros.config import (
-    AudioInput,
-    BackboneConfig,
-    DepthInput,
-    FusionConfig,
-    ModalityConfig,
-    ModelConfig,
-    QoiConfig,
-    RgbInput,
-    parse_config,
-)
+from admn_ros.config import ModelConfig, parse_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings import shards
 from admn_ros.recordings.bags import BagWriter
-from admn_ros.sample import Modality
+from helpers import datasets, models
+from helpers.datasets import POSES
 
-torch.set_num_threads(1)
-NARROW = BackboneConfig(dim=32, depth=3, heads=2, mlp_ratio=2.0, patch=(8, 8))
-CLASSES = ("red_car", "green_car", "none")
-POSES = {"node1": {"x_m": 0.0, "y_m": -2.0, "yaw_rad": 1.57}, "node2": {"x_m": 0.0, "y_m": 2.0, "yaw_rad": -1.57}}
 START_NS = 1_700_000_000_000_000_000
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
 SENSORS = {node: {"rgb": {"topic": f"/{node}/rgb"}, "depth": {"topic": f"/{node}/depth"},
@@ -42,17 +27,7 @@ SENSORS = {node: {"rgb": {"topic": f"/{node}/rgb"}, "depth": {"topic": f"/{node}
 
 @pytest.fixture(scope="session")
 def config() -> ModelConfig:
-    return ModelConfig(
-        name="micro", trained=False, sensor_nodes=("node1", "node2"), classes=CLASSES,
-        modalities={
-            Modality.RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=NARROW, adapter_hidden=16),
-            Modality.DEPTH: ModalityConfig(
-                input=DepthInput(height=32, width=32, channels=1), backbone=NARROW, adapter_hidden=16),
-            Modality.AUDIO: ModalityConfig(
-                input=AudioInput(channels=1, fft=256, hop=128, mels=16, frames=16, window_s=0.136), backbone=NARROW,
-                adapter_hidden=16)},
-        fusion=FusionConfig(dim=16, depth=1, heads=2),
-        qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, layer_hidden=16, corruption_hidden=16))
+    return models.room()
 
 
 @pytest.fixture(scope="session")
@@ -65,22 +40,8 @@ def model(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six rooms with ten samples each; every third sample has no car."""
-    folder = tmp_path_factory.mktemp("data") / "room"
-    shards.begin(folder, {"targets": list(CLASSES), "audio_rate_hz": 16000, "sensor_nodes": list(POSES)})
-    names = [f"shard-{k:05d}" for k in range(6)]
-    for k, name in enumerate(names):
-        rng = np.random.default_rng(k)
-        label = np.arange(10) % 3
-        position = np.column_stack([rng.uniform(-1.5, 1.5, (10, 2)), np.full(10, 0.06)])
-        position[label == 2] = np.nan
-        shards.write(folder, "test_time", name, {
-            "rgb": rng.integers(0, 256, (10, 2, 24, 24, 3), dtype=np.uint8),
-            "depth": rng.integers(500, 6000, (10, 2, 24, 24), dtype=np.uint16),
-            "radar": rng.uniform(0, 3, (10, 2, 8, 8)).astype(np.float16),
-            "audio": rng.normal(0, 3000, (10, 2, 2176, 2)).astype(np.int16),
-            "time": np.arange(10) * 0.5, "position": position, "label": label.astype(np.int64)}, {"node_poses": POSES})
-    shards.finish(folder, {"test_time": names})
-    return folder
+    return datasets.write_dataset(tmp_path_factory.mktemp("data") / "room",
+                                  {"test_time": [datasets.noise(10, seed) for seed in range(6)]})
 
 
 @pytest.fixture(scope="session")

@@ -14,29 +14,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import BackboneConfig, DepthInput, FusionConfig, ModalityConfig, ModelConfig, QoiConfig, RgbInput
+from admn_ros.config import ModelConfig
 from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.model.checkpoint import create_random_model, initialize
 from admn_ros.model.costs import flop_costs, layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, SampleBatch
+from helpers import models
 
 RGB, DEPTH = Modality.RGB, Modality.DEPTH
-SMALL = BackboneConfig(dim=16, depth=4, heads=2)
-
-
-def config(*, token: bool = True) -> ModelConfig:
-    return ModelConfig(
-        name="micro", trained=False, sensor_nodes=("left", "right"), classes=("a", "b"),
-        modalities={RGB: ModalityConfig(input=RgbInput(height=32, width=32), backbone=SMALL, adapter_hidden=8),
-                    DEPTH: ModalityConfig(input=DepthInput(height=32, width=32), backbone=SMALL, adapter_hidden=8)},
-        fusion=FusionConfig(dim=12, depth=1, heads=2),
-        qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, budget_token=token))
 
 
 def network(*, token: bool = True) -> AdmnNetwork:
-    made = AdmnNetwork(config(token=token))
+    made = AdmnNetwork(models.pictures(budget_token=token))
     initialize(made, 0)
     return made.eval()
 
@@ -85,9 +76,9 @@ def test_models_without_it_stay_as_they_were() -> None:
     assert not [name for name in made.state_dict() if "budget" in name]
     assert torch.equal(made.controller(inputs, torch.full((3,), 0.1)).e_corr, made.controller(inputs).e_corr)
     assert made.state_dict().keys() < network().state_dict().keys()
-    plain = config(token=False).model_dump(mode="json")
+    plain = models.pictures(budget_token=False).model_dump(mode="json")
     del plain["qoi"]["budget_token"]
-    assert ModelConfig.model_validate_json(json.dumps(plain)) == config(token=False)
+    assert ModelConfig.model_validate_json(json.dumps(plain)) == models.pictures(budget_token=False)
 
 
 def test_its_operations_are_counted() -> None:
@@ -104,11 +95,11 @@ def test_its_operations_are_counted() -> None:
 @given(st.integers(0, 2), st.integers(0, 2), st.floats(0, 20))
 def test_a_share_is_what_the_frame_can_buy(left: int, right: int, limit: float) -> None:
     present = {RGB: left, DEPTH: right}
-    layers = layer_costs(config())
+    layers = layer_costs(models.pictures(budget_token=True))
     share = budget_share(layers, Budget(limit, "layers"), present)
     held = sum(4 for n in present.values() if n)
     assert share == (min(math.floor(limit), held) / held if held else 1.0)
-    flops = flop_costs(config())
+    flops = flop_costs(models.pictures(budget_token=True))
     assert budget_share(flops, Budget(math.inf, "gflops"), present) == 1.0
     full = flops.total(present) - flops.base(present)
     exactly = Budget((flops.base(present) + full // 2) / 1e9, "gflops")
@@ -117,7 +108,7 @@ def test_a_share_is_what_the_frame_can_buy(left: int, right: int, limit: float) 
 
 
 def test_the_engine_tells_the_controller_the_budget(tmp_path: pytest.TempPathFactory) -> None:
-    create_random_model(config(), tmp_path / "model", 1)  # type: ignore[operator]
+    create_random_model(models.pictures(budget_token=True), tmp_path / "model", 1)  # type: ignore[operator]
     engine = Engine(tmp_path / "model", "cpu")  # type: ignore[operator]
     heard: list[float] = []
     assert engine.network.qoi.budget is not None

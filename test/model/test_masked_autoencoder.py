@@ -25,7 +25,6 @@ from admn_ros.model.masked_autoencoder import (
 )
 from admn_ros.model.vit import AdaptiveViT
 
-torch.set_num_threads(1)
 SHAPE, PATCH = (2, 16, 24), (4, 8)  # 4 x 3 patches
 
 

@@ -28,37 +28,21 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 
-from admn_ros.config import ModelConfig, parse_config
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes.conversions import header
 from admn_ros.nodes.middleware import prepare_middleware
 from admn_ros.nodes.perception.node import PerceptionNode
+from helpers import models
 
-BACKBONE = {"dim": 32, "depth": 4, "heads": 2, "patch": [16, 16]}
 NODES = ("left", "right")
 MODALITIES = ("rgb", "depth", "radar", "audio")
-
-
-def small_model() -> ModelConfig:
-    """Two sensor nodes, four modalities, 16 layers; a frame takes a few milliseconds."""
-    inputs = {
-        "rgb": {"kind": "rgb", "height": 32, "width": 32},
-        "depth": {"kind": "depth", "height": 32, "width": 32, "channels": 1},
-        "radar": {"kind": "radar", "height": 32, "width": 32},
-        "audio": {"kind": "audio", "channels": 2, "window_s": 0.256, "mels": 32, "frames": 16},
-    }
-    return parse_config(ModelConfig, {
-        "name": "small", "trained": False, "sensor_nodes": list(NODES), "classes": ["car", "none"],
-        "modalities": {m: {"input": x, "backbone": BACKBONE, "adapter_hidden": 32} for m, x in inputs.items()},
-        "fusion": {"dim": 32, "depth": 1, "heads": 2}, "qoi": {"size": 32, "dim": 32, "depth": 1, "heads": 2},
-    }, "small")
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "small"
-    create_random_model(small_model(), folder, seed=1)
+    create_random_model(models.four_modalities(), folder, seed=1)
     return folder
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import ModelConfig, parse_config
+from admn_ros.config import AudioInput, BackboneConfig, DepthInput, ModelConfig, NodePose, RadarInput, RgbInput
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.allocation import Allocation, Reason
@@ -20,6 +20,7 @@ from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFram
 from admn_ros.views.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
 from admn_ros.views.debug_map import TARGET, TRACK, Map
 from admn_ros.views.debug_picture import HEIGHT, HISTORY, WIDTH, DebugPicture, DebugView, History
+from helpers import models
 
 STAMP_NS = 1_700_000_000_500_000_000
 DEPTH = 6
@@ -28,14 +29,12 @@ MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
 KEYS = [SensorKey(node, modality) for node in NODES for modality in MODALITIES]
 
 
-def config(**changes: object) -> ModelConfig:
-    backbone = {"dim": 32, "depth": DEPTH, "heads": 2}
-    inputs = {m.value: {"kind": m.value} for m in MODALITIES}
-    return parse_config(ModelConfig, {
-        "name": "drawn", "trained": True, "sensor_nodes": list(NODES), "classes": ["car", "none"],
-        "node_poses": {"left": {"x_m": -1.5, "y_m": -1.5}, "right": {"x_m": 1.5, "y_m": 1.0, "yaw_rad": 3.0}},
-        "modalities": {m: {"input": x, "backbone": backbone} for m, x in inputs.items()},
-        "fusion": {"dim": 32, "depth": 1, "heads": 2}, **changes}, "drawn")
+def config() -> ModelConfig:
+    inputs = {Modality.RGB: RgbInput(), Modality.DEPTH: DepthInput(), Modality.RADAR: RadarInput(),
+              Modality.AUDIO: AudioInput()}
+    return models.build(inputs, BackboneConfig(dim=32, depth=DEPTH, heads=2), trained=True, classes=("car", "none"),
+                        node_poses={"left": NodePose(x_m=-1.5, y_m=-1.5),
+                                    "right": NodePose(x_m=1.5, y_m=1.0, yaw_rad=3.0)})
 
 
 def data(modality: Modality) -> np.ndarray:

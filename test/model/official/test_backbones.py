@@ -28,15 +28,6 @@ def random_input(vit, rows=2, seed=2):
     return torch.randn(rows, *vit.shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These networks are so small that threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def mae(make, dim=24):
     """A pretraining checkpoint of MAE."""
     s = vit_state(make, dim) | {"mask_token": make(1, 1, 16), "decoder_pos_embed": make(1, 5, 16)}

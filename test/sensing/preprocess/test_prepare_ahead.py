@@ -9,17 +9,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admn_ros.config import DepthInput, InputConfig, ModalityConfig, ModelConfig, RadarInput, RgbInput
+from admn_ros.config import DepthInput, InputConfig, RadarInput, RgbInput
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.sensing.preprocess import preprocessor as under_test
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from helpers import models
 
-MODEL = ModelConfig(
-    name="test", trained=False, sensor_nodes=("north", "south"), classes=("a",),
-    modalities={Modality.RGB: ModalityConfig(input=RgbInput(height=32, width=48)),
-                Modality.DEPTH: ModalityConfig(input=DepthInput(height=32, width=48, relief=True)),
-                Modality.RADAR: ModalityConfig(input=RadarInput(height=32, width=16))})
+MODEL = models.inputs_only(("north", "south"), {
+    Modality.RGB: RgbInput(height=32, width=48), Modality.DEPTH: DepthInput(height=32, width=48, relief=True),
+    Modality.RADAR: RadarInput(height=32, width=16)})
 KEYS = [SensorKey(node, modality) for node in MODEL.sensor_nodes for modality in MODEL.modalities]
 RGB = KEYS[0]
 

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from admn_ros.config import AudioInput, BackboneConfig, DepthInput, ModalityConfig, ModelConfig, RadarInput, RgbInput
+from admn_ros.config import AudioInput, DepthInput, RadarInput, RgbInput
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import MISSING, Array, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.mel import POWER_FLOOR, hertz_to_mel, mel_filters
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor, audio_tensor, depth_tensor, radar_tensor, rgb_tensor
+from helpers import models
 
 RGB = RgbInput(height=32, width=48)
 DEPTH = DepthInput(height=32, width=48, min_m=0.1, max_m=9.0)
@@ -237,11 +238,8 @@ def test_data_that_do_not_fit_are_refused(call: object, data: Array, config: obj
         call(data, config)  # type: ignore[operator]
 
 
-MODEL = ModelConfig(
-    name="test", trained=False, sensor_nodes=("north", "east", "south"), classes=("a",),
-    modalities={Modality.RGB: ModalityConfig(input=RGB), Modality.DEPTH: ModalityConfig(input=DEPTH),
-                Modality.RADAR: ModalityConfig(input=RADAR),
-                Modality.AUDIO: ModalityConfig(input=AUDIO, backbone=BackboneConfig(patch=(16, 16)))})
+MODEL = models.inputs_only(("north", "east", "south"), {
+    Modality.RGB: RGB, Modality.DEPTH: DEPTH, Modality.RADAR: RADAR, Modality.AUDIO: AUDIO})
 DATA: dict[Modality, Array] = {
     Modality.RGB: np.full((40, 60, 3), 200, np.uint8), Modality.DEPTH: np.full((40, 60), 2.0, np.float32),
     Modality.RADAR: np.full((64, 16), 50.0, np.float32), Modality.AUDIO: tone(500.0)}
@@ -285,9 +283,7 @@ def test_present_is_exactly_what_the_frame_holds(keys: set[SensorKey]) -> None:
 
 
 def test_an_unknown_input_names_what_the_model_has() -> None:
-    small = ModelConfig(name="test", trained=False, sensor_nodes=("north",), classes=("a",),
-                        modalities={Modality.RGB: ModalityConfig(input=RGB)})
-    preprocess = Preprocessor(small)
+    preprocess = Preprocessor(models.inputs_only(("north",), {Modality.RGB: RGB}))
     preprocess.check_inputs([SensorKey("north", Modality.RGB)])
     with pytest.raises(ConfigError, match=r"west.*allowed: the model's sensor nodes: north"):
         preprocess.check_inputs([SensorKey("west", Modality.RGB)])
