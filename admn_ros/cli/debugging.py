@@ -32,7 +32,7 @@ def _debug_image(options: argparse.Namespace) -> None:
     from admn_ros.views.debug_frame import draw_debug_frame
 
     deployment = load_config(DeploymentConfig, options.sensors)
-    pipeline = Pipeline(options.model, deployment, "cpu")
+    pipeline = Pipeline.load(options.model, deployment, "cpu")
     view = draw_debug_frame(options.bag, options.png, pipeline, deployment,
                             Budget(options.budget, options.unit, "command line"), options.at)
     spent = view.estimate.allocation

@@ -55,7 +55,7 @@ class BagReplay:
             raise ConfigError("sensors", "no deployment file", "one, with the topics of the bags")
         self._plan, self._bag_plan = plan, plan.bag
         # One thread: sums in another order would differ in the last bits.
-        self._pipeline = Pipeline(Path(plan.model), plan.bag.deployment, plan.device, threads=1)
+        self._pipeline = Pipeline.load(plan.model, plan.bag.deployment, plan.device, threads=1)
         self.engine = self._pipeline.engine
         self._paths = [Path(source) for source in plan.sources]
         self._names = distinct_names(self._paths)
@@ -74,7 +74,7 @@ class BagReplay:
 
     def _look_at(self, bag: BagReader) -> None:
         """Refuse what cannot be evaluated before anything else is done."""
-        inputs, missing = bag_inputs(bag, self._pipeline)
+        inputs, missing = bag_inputs(bag, self._pipeline.frames)
         self._frames.append(max(bag.topics[topic].count for topic in inputs))
         self._missing.append(missing)
         self._starts.append(bag.start_ns)
@@ -109,9 +109,10 @@ class BagReplay:
                 if len(rows) == CHUNK:
                     yield rows.take()
             if number < 0:
-                raise no_frames(bag, pipeline)
+                raise no_frames(bag, pipeline.frames)
             recorded_s = (bag.end_ns - bag.start_ns) / NS
-        self._stats[unit.name] = {"frames": number + 1, "recorded_s": round(recorded_s, 3), **input_stats(pipeline)}
+        self._stats[unit.name] = {
+            "frames": number + 1, "recorded_s": round(recorded_s, 3), **input_stats(pipeline.frames)}
         yield rows.take()
 
     def said(self, unit: Unit) -> Figures:
@@ -162,14 +163,14 @@ class BagReplay:
 
     def _read(self, bag: BagReader, budgets: list[BudgetSource]) -> Iterator[Reading]:
         """Frames of a bag, while the budgets hear what is theirs."""
-        inputs, _ = bag_inputs(bag, self._pipeline)
+        inputs, _ = bag_inputs(bag, self._pipeline.frames)
         others = _heard(bag, budgets)
 
         def hear(topic: str, message: Any, now_s: float) -> None:
             for budget in others[topic]:
                 budget.hear(topic, message, now_s)
 
-        return bag_frames(bag, self._pipeline, inputs, others, hear, longest_wait_s(self._bag_plan.deployment))
+        return bag_frames(bag, self._pipeline.frames, inputs, others, hear, longest_wait_s(self._bag_plan.deployment))
 
     def _budgets(self, source: int) -> list[BudgetSource]:
         """Fresh budgets for one pass over one bag."""

@@ -72,8 +72,7 @@ class Evaluator:
             InputError: as `Engine.infer`.
         """
         rows.begin(index, scene, sample, labels)
-        modalities = self.engine.config.modalities
-        present = {m: int(sample.present[m].sum()) if m in sample.present else 0 for m in modalities}
+        present = self.engine.present(sample)
         with self._meter.watching():
             for number, (budget, policy) in enumerate(self._variants):
                 asked = budget.at(now_s)

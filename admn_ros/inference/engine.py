@@ -124,7 +124,7 @@ class Engine:
         """
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
-        present = self._present(sample)
+        present = self.present(sample)
         if not runnable(present, table, granted):
             allocation = allocate({}, {}, present, table, granted, requested=budget)
             return self._estimate(sample, allocation, dict.fromkeys(present, math.nan), None, (0.0, 0.0))
@@ -138,8 +138,12 @@ class Engine:
         done = time.perf_counter()
         return self._estimate(sample, allocation, qoi, output, ((decided - start) * 1e3, (done - decided) * 1e3))
 
-    def _present(self, sample: MultimodalSample) -> dict[Modality, int]:
-        """Number of present sensor nodes of each modality of the model."""
+    def present(self, sample: MultimodalSample) -> dict[Modality, int]:
+        """Count the present sensor nodes of each modality.
+
+        Raises:
+            InputError: the model lacks a modality of the sample, or an input has another shape.
+        """
         nodes = len(self.config.sensor_nodes)
         for modality, x in sample.inputs.items():
             if modality not in self.config.modalities:

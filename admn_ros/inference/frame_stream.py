@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first half of a frame's walk: messages in, synchronized frames out. No network is needed for it.
+"""Decoding and synchronization: sensor messages in, synchronized frames out. No network is needed.
 
-Messages are taken as they come from rclpy or from a bag reader: only their fields are looked at.
+Messages of rclpy and of a bag reader are accepted alike, because only their fields are read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from admn_ros.config import AudioInput, ModelConfig
 from admn_ros.deployment import DeploymentConfig, InputTopic, SyncConfig
 from admn_ros.errors import InputError
+from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.decode.audio import AudioWindow
 from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
@@ -22,71 +22,90 @@ from admn_ros.sensing.preprocess.node_poses import Placement
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
-_AUDIO_MARGIN = 1.5  # the window keeps this much more than the model looks at, for late frames
+_AUDIO_MARGIN = 1.5
+"""Length of the audio buffer over the model's window; the surplus serves late frames."""
 
 
-@dataclass
 class InputHealth:
-    """What became of the messages of one input."""
+    """Message counters of one input.
 
-    accepted: int = 0
-    refused: int = 0
-    last_error: str = ""
-    causes: set[str] = field(default_factory=set)
+    Attributes:
+        accepted: number of messages decoded.
+        refused: number of messages that could not be used.
+        last_error: reason of the last refusal; empty without one.
+    """
+
+    def __init__(self) -> None:
+        self.accepted = self.refused = 0
+        self.last_error = ""
+        self._causes = SeenCauses(limit=32)
 
     def refuse(self, error: InputError) -> bool:
-        """Count a refusal; True when this cause is new and worth a log line."""
+        """Count a refused message.
+
+        Returns:
+            Whether the cause is new and worth a log message.
+        """
         self.refused += 1
         self.last_error = str(error)
-        cause = f"{error.field}: {error.allowed}"
-        new = cause not in self.causes and len(self.causes) < 32
-        if new:
-            self.causes.add(cause)
-        return new
+        return self._causes.is_new(f"{error.field}: {error.allowed}")
 
 
-class FrameMaker:
-    """Decoding, sound windows and the synchronizer for the inputs of one deployment."""
+class FrameStream:
+    """Decoders, audio windows and the synchronizer of one deployment.
+
+    Args:
+        config: model that the frames are for. It sets the length and rate of audio windows.
+        deployment: inputs, synchronization, and TF frames of the sensor nodes.
+        make_synchronizer: factory of the synchronizer.
+
+    Attributes:
+        inputs: configured topics by input.
+        health: message counters by input.
+        sync: synchronization settings in force.
+        cameras: calibrations by camera input.
+        node_poses: poses of the sensor nodes from TF; None where the deployment names no TF frames.
+        newest: last reading of each input.
+        synchronizer: the synchronizer.
+
+    Raises:
+        ConfigError: the model lacks an input or TF frame of the deployment, or the synchronization policy is not
+            available.
+    """
 
     def __init__(self, config: ModelConfig, deployment: DeploymentConfig,
                  make_synchronizer: MakeSynchronizer = holding) -> None:
-        """Begin with nothing received.
-
-        config: the model that the frames are for; it says how long and how fast its sound is.
-
-        Raises:
-            ConfigError: the deployment has an input or a frame that the model does not know, or a policy that cannot
-                be had.
-        """
         Preprocessor(config).check_inputs(list(deployment.inputs))
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
-        self.silent_s = deployment.sync.silent_s
-        self._sync, self._make_synchronizer = deployment.sync, make_synchronizer
-        self._config, self._frames = config, deployment.frames
+        self.sync, self._make_synchronizer = deployment.sync, make_synchronizer
+        self._config, self._tf_frames = config, deployment.frames
         audio = config.modalities.get(Modality.AUDIO)
         self.sound = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
         self.restart()
 
     def restart(self) -> None:
-        """Forget every reading. What was gathered before a pause belongs to no frame after it.
+        """Forget all readings, camera calibrations and poses received so far.
 
-        Sensor nodes stand where the model's file says until TF says else; cameras are not calibrated until they say.
+        Call it after a pause: readings from before it belong to no later frame.
         """
         self.cameras = calibrations(self.inputs, self._config)
-        self.placement = Placement(self._config, self._frames) if self._frames else None
-        self.synchronizer = self._make_synchronizer(self._sync, list(self.inputs))
-        self.newest: tuple[SensorKey, Array] | None = None
+        self.node_poses = Placement(self._config, self._tf_frames) if self._tf_frames else None
+        self.synchronizer = self._make_synchronizer(self.sync, list(self.inputs))
+        self.newest: dict[SensorKey, Array] = {}
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 
     def receive(self, key: SensorKey, message: Any, now_s: float) -> list[SensorFrame]:
-        """Take one message of an input; return the frames that it completes.
+        """Decode one message and return the frames that it completes.
 
-        now_s: arrival time on a monotonic clock, seconds.
+        Args:
+            key: input that the message arrived on.
+            message: sensor message of the configured type.
+            now_s: arrival time on a monotonic clock, in seconds.
 
         Raises:
-            InputError: the message cannot be used; it was counted, and the next one may be fine.
+            InputError: the message cannot be used. Later messages of the input may be fine.
         """
         try:
             stamp = stamp_ns(message.header.stamp)
@@ -96,21 +115,25 @@ class FrameMaker:
         except InputError as error:
             raise error.within(str(key)) from error
         self.health[key].accepted += 1
-        self.newest = key, data
+        self.newest[key] = data
         return self.synchronizer.add(key, stamp, data, now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Frames whose wait has run out. Call every few milliseconds."""
+        """Return frames whose waiting time has run out. Call it every few milliseconds.
+
+        Args:
+            now_s: current time on the clock of `receive`, in seconds.
+        """
         return self.synchronizer.poll(now_s)
 
     def retune(self, sync: SyncConfig) -> None:
-        """Take other limits of the modalities and another `silent_s`, while readings come.
+        """Replace `silent_s` and the limits of each modality without losing readings.
 
         Raises:
-            ConfigError: something else of the configuration is another.
+            ConfigError: another setting differs from the one in force.
         """
         self.synchronizer.retune(sync)
-        self._sync, self.silent_s = sync, sync.silent_s
+        self.sync = sync
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         if key.modality is not Modality.AUDIO:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest frame wins: a queue of one between the synchronizer and the network."""
+"""Queue of length one with a worker thread: a newer item replaces the one that waits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
-    """Holds at most one item for a worker thread; a newer item replaces it and is counted.
+class LatestOnlyQueue(Generic[T]):
+    """Worker thread that processes the newest item and counts the items it skips.
 
-    `work` runs on the worker thread, one item at a time. Exceptions go to `failed` and the worker
-    lives on.
+    Args:
+        work: processes one item, on the worker thread.
+        on_error: receives exceptions of `work`, on the worker thread; the worker continues with the next item.
+        name: name of the worker thread.
     """
 
-    def __init__(self, work: Callable[[T], None], failed: Callable[[Exception], None], name: str = "inference") -> None:
-        self._work, self._failed = work, failed
+    def __init__(self, work: Callable[[T], None], on_error: Callable[[Exception], None],
+                 name: str = "inference") -> None:
+        self._work, self._on_error = work, on_error
         self._changed = threading.Condition()
         self._item: T | None = None
         self._stopping = False
-        self._busy = False
         self._accepted = 0
         self._dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -30,16 +32,16 @@ class Mailbox(Generic[T]):
 
     @property
     def accepted(self) -> int:
-        """Items put in so far."""
+        """Number of items put."""
         return self._accepted
 
     @property
     def dropped(self) -> int:
-        """Items replaced by a newer one before the worker could take them."""
+        """Number of items that were replaced, or forgotten by `stop`, before the worker took them."""
         return self._dropped
 
     def put(self, item: T) -> None:
-        """Hand over an item; never blocks on the work."""
+        """Hand over an item without blocking. Items put after `stop` are ignored."""
         with self._changed:
             if self._stopping:
                 return
@@ -48,13 +50,15 @@ class Mailbox(Generic[T]):
             self._item = item
             self._changed.notify_all()
 
-    def wait_idle(self, timeout_s: float) -> bool:
-        """Wait until nothing is held or worked on; False when that took too long."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._item is None and not self._busy, timeout_s)
-
     def stop(self, timeout_s: float = 5.0) -> bool:
-        """Let the current item finish, forget a held one (counted as dropped), end the thread."""
+        """Finish the current item, drop the waiting one, and end the thread.
+
+        Args:
+            timeout_s: longest wait for the thread, in seconds.
+
+        Returns:
+            Whether the thread has ended.
+        """
         with self._changed:
             self._stopping = True
             self._dropped += self._item is not None
@@ -70,13 +74,8 @@ class Mailbox(Generic[T]):
                 if self._stopping:
                     return
                 item, self._item = self._item, None
-                self._busy = True
             try:
                 if item is not None:
                     self._work(item)
             except Exception as error:
-                self._failed(error)
-            finally:
-                with self._changed:
-                    self._busy = False
-                    self._changed.notify_all()
+                self._on_error(error)

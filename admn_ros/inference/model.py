@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from pathlib import Path
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig
 from admn_ros.inference.engine import Engine, Estimate
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.presets import preset
 from admn_ros.sample import SensorFrame
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.share import find_shipped
@@ -48,15 +51,27 @@ class Model:
 
 
 def load_model(name: str | Path, device: str = "auto", threads: int = 0) -> Model:
-    """Load a model folder, or a shipped model by its name.
+    """Load a model with its preprocessing; see `load_engine`."""
+    return Model(load_engine(name, device, threads))
+
+
+def load_engine(name: str | Path, device: str = "auto", threads: int = 0) -> Engine:
+    """Load a model folder, a shipped model by its name, or a preset with random weights.
 
     Args:
-        name: path of a model folder, or name of a folder in the shipped `models/` (`gdtm`).
+        name: path of a model folder, name of a folder in the shipped `models/` (`gdtm`), or `untrained:PRESET`
+            (`untrained:gdtm-tiny`).
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         threads: CPU threads of the network; 0 is half the cores, at most four.
 
     Raises:
         ModelError: the folder is missing, incomplete or broken.
-        ConfigError: `config.yaml` or `costs.yaml` is malformed.
+        ConfigError: `config.yaml` or `costs.yaml` is malformed, or there is no such preset.
     """
-    return Model(Engine(find_shipped(name, "models"), device, threads))
+    kind, _, preset_name = str(name).partition(":")
+    if kind != "untrained":
+        return Engine(find_shipped(name, "models"), device, threads)
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / preset_name
+        create_random_model(preset(preset_name), folder, seed=0)
+        return Engine(folder, device, threads)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The walk of a frame without ROS: message in, estimate out.
+"""Everything between a sensor message and an estimate, without ROS.
 
-The node and offline evaluation both run this, so that a recording gives the same numbers in either.
+The perception node and offline evaluation run the same pipeline, so a recording gives the same results in both.
 """
 
 from __future__ import annotations
@@ -13,54 +13,83 @@ from pathlib import Path
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.inference.engine import Engine, Estimate
-from admn_ros.inference.frame_stream import FrameMaker
-from admn_ros.sample import MultimodalSample, SensorFrame
+from admn_ros.inference.frame_stream import FrameStream
+from admn_ros.inference.model import load_engine
+from admn_ros.sample import MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 
-class Pipeline(FrameMaker):
-    """Decoding, synchronization, preprocessing and the engine for one model and one deployment."""
+class Pipeline:
+    """A frame stream, the preprocessing of a model, and its engine.
 
-    def __init__(self, model: Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0,
-                 make_synchronizer: MakeSynchronizer = holding) -> None:
-        """Load the model and check that it knows every configured input.
+    Args:
+        frames: makes synchronized frames from messages.
+        preprocess: turns frames into the model's inputs.
+        engine: runs the network within a budget.
+    """
 
-        threads: CPU threads of the network; see `hardware.use_threads`.
+    def __init__(self, frames: FrameStream, preprocess: Preprocessor, engine: Engine) -> None:
+        self.frames, self.preprocess, self.engine = frames, preprocess, engine
+
+    @classmethod
+    def load(cls, model: str | Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0,
+             make_synchronizer: MakeSynchronizer = holding) -> Pipeline:
+        """Load a model for a deployment.
+
+        Args:
+            model: model folder, name of a shipped model, or `untrained:PRESET`; see `load_engine`.
+            deployment: inputs, synchronization, and TF frames of the sensor nodes.
+            device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+            threads: CPU threads of the network; see `hardware.use_threads`.
+            make_synchronizer: factory of the synchronizer.
 
         Raises:
             ModelError: the model folder cannot be used.
-            ConfigError: the deployment has an input that the model does not know.
+            ConfigError: the model lacks an input of the deployment.
         """
-        self.engine = Engine(model, device, threads)
-        super().__init__(self.engine.config, deployment, make_synchronizer)
-        self._preprocess = Preprocessor(self.engine.config)
+        engine = load_engine(model, device, threads)
+        return cls(FrameStream(engine.config, deployment, make_synchronizer), Preprocessor(engine.config), engine)
 
     def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:
-        """Refuse a budget in a unit that this model has no costs in.
+        """Check that the model has costs in the unit of a budget.
+
+        Args:
+            budget: budget to check.
+            frame_rate_hz: frames per second, required for a budget in watts.
 
         Raises:
-            InputError: naming the units that it has.
+            InputError: the model has no costs in that unit.
         """
         self.engine.costs.table(budget.per_frame(frame_rate_hz).unit)
 
-    def work_ahead(self, frames: Sequence[SensorFrame]) -> None:
-        """Preprocess the reading that came last, for a frame to come. It changes no result.
+    def preprocess_ahead(self, key: SensorKey, completed: Sequence[SensorFrame]) -> None:
+        """Preprocess the newest reading of an input for a later frame, while there is time. Results do not change.
 
-        frames: those that it completed. They are on their way to `process`, perhaps on another thread, which does it
-        for a reading that they hold.
+        Args:
+            key: input whose reading arrived.
+            completed: frames that the reading completed. They are preprocessed by `process`, perhaps on another
+                thread, so nothing is done for a reading that they contain.
         """
-        if self.newest is None:
-            return
-        key, data = self.newest
-        if all(frame.readings[key].data is not data for frame in frames):
-            self._preprocess.ahead(key, data)
-
-    def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
-        """Estimate from one frame within the budget."""
-        return self.engine.infer(self.prepare(frame), budget, frame_rate_hz)
+        data = self.frames.newest.get(key)
+        if data is not None and all(frame.readings[key].data is not data for frame in completed):
+            self.preprocess.ahead(key, data)
 
     def prepare(self, frame: SensorFrame) -> MultimodalSample:
-        """A frame as the network sees it."""
-        sample = self._preprocess(frame)
-        return sample if self.placement is None else replace(sample, poses=self.placement.tensor)
+        """Preprocess a frame and add the poses of the sensor nodes known from TF."""
+        sample, poses = self.preprocess(frame), self.frames.node_poses
+        return sample if poses is None else replace(sample, poses=poses.tensor)
+
+    def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
+        """Estimate position and class from one frame within a budget.
+
+        Args:
+            frame: frame of `frames`.
+            budget: upper bound of what the frame may spend.
+            frame_rate_hz: frames per second, required for a budget in watts.
+
+        Raises:
+            InputError: a reading does not fit its modality, or the model has no costs in the unit of the budget.
+            AdmnError: the network's output is not finite.
+        """
+        return self.engine.infer(self.prepare(frame), budget, frame_rate_hz)

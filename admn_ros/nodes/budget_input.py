@@ -13,7 +13,7 @@ from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import budget_from_message
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 
 
 class BudgetInput:
@@ -27,7 +27,7 @@ class BudgetInput:
         refuse: gets what is wrong with a message that cannot be taken.
     """
 
-    def __init__(self, node: Node, ports: Ports, topic: str, take: Callable[[Budget, int, float], None],
+    def __init__(self, node: Node, ports: Endpoints, topic: str, take: Callable[[Budget, int, float], None],
                  refuse: Callable[[InputError], None]) -> None:
         self._node, self._ports, self._topic, self._take, self._refuse = node, ports, topic, take, refuse
         self._last: dict[str, int] = {}

@@ -15,7 +15,7 @@ from statistics import quantiles
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from admn_ros.inference.latest_only_queue import Mailbox
+from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.allocation import Allocation
 from admn_ros.sample import SensorKey
@@ -77,13 +77,13 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def diagnostics_message(node: str, stamp: Time, pipeline: Pipeline, log: FrameLog, worker: Mailbox | None,
+def diagnostics_message(node: str, stamp: Time, pipeline: Pipeline, log: FrameLog, worker: LatestOnlyQueue | None,
                         now_s: float, connections: Connections) -> DiagnosticArray:
     """Everything an operator needs to see why the output is as it is."""
     message = DiagnosticArray()
     message.header.stamp = stamp
     message.status = [_input_status(node, pipeline, key, worker is not None, now_s, connections)
-                      for key in pipeline.inputs]
+                      for key in pipeline.frames.inputs]
     message.status += [_inference_status(node, log, worker, pipeline), _budget_status(node, log),
                        connections_status(node, connections.mismatches), _process_status(node)]
     return message
@@ -96,9 +96,9 @@ def _status(name: str, hardware: str, level: bytes, text: str, values: Mapping[s
 
 def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, now_s: float,
                   connections: Connections) -> DiagnosticStatus:
-    health, stats = pipeline.health[key], pipeline.synchronizer.stats().inputs[key]
+    health, stats = pipeline.frames.health[key], pipeline.frames.synchronizer.stats().inputs[key]
     age_s = None if stats.last_arrival_s is None else now_s - stats.last_arrival_s
-    topic, camera = connections.topics[key], pipeline.cameras.get(key)
+    topic, camera = connections.topics[key], pipeline.frames.cameras.get(key)
     if not active:
         state, level, text = "not active", STALE, "not active"
     elif topic in connections.mismatches:
@@ -111,7 +111,7 @@ def _input_status(node: str, pipeline: Pipeline, key: SensorKey, active: bool, n
         state, level, text = "refused", ERROR, "refused: " + health.last_error
     elif age_s is None:
         state, level, text = "never heard", ERROR, f"nothing received on {topic}"
-    elif age_s > pipeline.silent_s:
+    elif age_s > pipeline.frames.sync.silent_s:
         state, level, text = "silent", ERROR, f"silent for {age_s:.1f} s"
     elif health.refused:
         state, level, text = "receiving", WARN, f"{health.refused} messages refused, last: {health.last_error}"
@@ -140,7 +140,7 @@ def _camera_values(camera: CameraCalibration) -> dict[str, object]:
             "field_of_view_deg": "not known" if seen_deg is None else f"{seen_deg:.1f}"}
 
 
-def _inference_status(node: str, log: FrameLog, worker: Mailbox | None, pipeline: Pipeline) -> DiagnosticStatus:
+def _inference_status(node: str, log: FrameLog, worker: LatestOnlyQueue | None, pipeline: Pipeline) -> DiagnosticStatus:
     (p50, p95), (run50, run95) = percentiles(log.latency_ms), percentiles(log.inference_ms)
     if worker is None:
         level, text = STALE, "not active"
@@ -153,7 +153,7 @@ def _inference_status(node: str, log: FrameLog, worker: Mailbox | None, pipeline
     return _status(f"{node}: inference", node, level, text, {
         "frames": log.frames,
         "dropped": worker.dropped if worker else 0,
-        "hurried": pipeline.synchronizer.stats().hurried,
+        "hurried": pipeline.frames.synchronizer.stats().hurried,
         "failed": log.failures,
         "latency_p50_ms": f"{p50:.1f}", "latency_p95_ms": f"{p95:.1f}",
         "inference_p50_ms": f"{run50:.1f}", "inference_p95_ms": f"{run95:.1f}",

@@ -26,7 +26,7 @@ class _Port:
     policy: str = ""
 
 
-class Ports:
+class Endpoints:
     """Makes the endpoints of a node and watches who cannot talk to them.
 
     Each takes the parameters `qos_overrides.TOPIC.subscription.POLICY` (or `.publisher.`), with the policies

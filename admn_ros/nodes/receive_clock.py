@@ -9,7 +9,7 @@ import time
 from rclpy.node import Node
 
 
-class ArrivalClock:
+class ReceiveClock:
     """Seconds that never go back: real time, or `/clock` where the node follows it.
 
     Waits and silences are about the sensors' pace. In a replay at a tenth of the speed they last ten

@@ -9,7 +9,7 @@ from typing import Any
 
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_stream import FrameMaker
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings.bags import BagReader
 from admn_ros.replay.ground_truth import NS
 from admn_ros.replay.ground_truth_sources import noted_class
@@ -50,22 +50,22 @@ def longest_wait_s(deployment: DeploymentConfig) -> float:
     return max(deployment.sync.of(key.modality).wait_s for key in deployment.inputs)
 
 
-def input_stats(maker: FrameMaker) -> dict[str, Any]:
+def input_stats(stream: FrameStream) -> dict[str, Any]:
     """What became of the messages of each input, after a pass over a bag."""
-    stats = maker.synchronizer.stats()
+    stats = stream.synchronizer.stats()
     inputs = {str(key): {
-        "received": s.received, "refused": maker.health[key].refused,
-        "last_refusal": maker.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
+        "received": s.received, "refused": stream.health[key].refused,
+        "last_refusal": stream.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
         "ignored": s.ignored,
         "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
-    for key, camera in maker.cameras.items():
+    for key, camera in stream.cameras.items():
         inputs[str(key)] |= {"calibration": camera.state, "calibration_problem": camera.problem or None}
     return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
 
 
-def no_frames(bag: BagReader, maker: FrameMaker) -> InputError:
+def no_frames(bag: BagReader, stream: FrameStream) -> InputError:
     """What to say of a bag that gave no frame."""
     said = [f"{key}: {h.refused} refused, the last because of {h.last_error}"
-            for key, h in maker.health.items() if h.refused]
+            for key, h in stream.health.items() if h.refused]
     return InputError(f"{bag.path}: frames", f"none; {'; '.join(said) or 'no message was refused'}",
                       "messages that can be used")

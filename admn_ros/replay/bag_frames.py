@@ -9,7 +9,7 @@ from typing import Any
 
 from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_stream import FrameMaker, InputHealth
+from admn_ros.inference.frame_stream import FrameStream, InputHealth
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
@@ -26,7 +26,7 @@ Hear = Callable[[str, Any, float], None]
 Reading = tuple[SensorFrame, float]
 
 
-def bag_inputs(bag: BagReader, maker: FrameMaker) -> tuple[dict[str, SensorKey], list[str]]:
+def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey], list[str]]:
     """The configured topics that the bag has, and those that it lacks.
 
     Raises:
@@ -34,13 +34,13 @@ def bag_inputs(bag: BagReader, maker: FrameMaker) -> tuple[dict[str, SensorKey],
     """
     if not bag.message_count:
         raise InputError(str(bag.path), "0 messages", "a recording with messages")
-    wanted = {absolute(entry.topic): key for key, entry in maker.inputs.items()}
+    wanted = {absolute(entry.topic): key for key, entry in stream.inputs.items()}
     there = {topic: key for topic, key in wanted.items() if topic in bag.topics and bag.topics[topic].count}
     if not there:
         raise InputError(f"{bag.path}: topics", ", ".join(bag.topics), f"at least one of {', '.join(wanted)}, "
                                                                        "or another deployment file")
     for topic, key in there.items():
-        expected = MESSAGE_TYPES[maker.inputs[key].kind_of(key.modality)]
+        expected = MESSAGE_TYPES[stream.inputs[key].kind_of(key.modality)]
         if bag.topics[topic].type != expected:
             raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
     return there, [topic for topic in wanted if topic not in there]
@@ -51,16 +51,16 @@ def absolute(topic: str) -> str:
     return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
 
 
-def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey], others: Iterable[str],
+def bag_frames(bag: BagReader, stream: FrameStream, inputs: Mapping[str, SensorKey], others: Iterable[str],
                hear: Hear, run_out_s: float) -> Iterator[Reading]:
     """Frames with the time, seconds, at which they were complete.
 
     Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
-    used is counted in `maker.health`, and the next one is read.
+    used is counted in `stream.health`, and the next one is read.
 
     Args:
         bag: the recording.
-        maker: of the deployment; it starts afresh.
+        stream: of the deployment; it starts afresh.
         inputs: by topic.
         others: topics besides, whose messages go to `hear`.
         hear: gets topic, message and time.
@@ -70,35 +70,35 @@ def bag_frames(bag: BagReader, maker: FrameMaker, inputs: Mapping[str, SensorKey
     Raises:
         InputError: the recording is broken.
     """
-    maker.restart()
-    maker.health.update({key: InputHealth() for key in maker.inputs})
-    placing = [t for t in TRANSFORM_TOPICS if t in bag.topics] if maker.placement is not None else []
-    calibrating = _calibrating(bag, maker)
+    stream.restart()
+    stream.health.update({key: InputHealth() for key in stream.inputs})
+    placing = [t for t in TRANSFORM_TOPICS if t in bag.topics] if stream.node_poses is not None else []
+    calibrating = _calibrating(bag, stream)
     now_s = -math.inf
     for topic, stamp_ns, raw in bag.raw([*inputs, *others, *placing, *calibrating]):
         arrived_s = max(now_s, stamp_ns * 1e-9)
         idle_at_s = min(arrived_s, now_s + IDLE_S)
         while now_s + POLL_S < idle_at_s and now_s > -math.inf:
             now_s += POLL_S
-            yield from _at(maker.poll(now_s), now_s)
+            yield from _at(stream.poll(now_s), now_s)
         now_s = arrived_s
         if topic in inputs:
-            yield from _at(_receive(bag, maker, inputs[topic], topic, raw, now_s), now_s)
-        elif topic in placing and maker.placement is not None:
-            maker.placement.add(bag.deserialize(topic, raw))
+            yield from _at(_receive(bag, stream, inputs[topic], topic, raw, now_s), now_s)
+        elif topic in placing and stream.node_poses is not None:
+            stream.node_poses.add(bag.deserialize(topic, raw))
         elif topic in calibrating:
-            _calibrate(bag, [maker.cameras[key] for key in calibrating[topic]], topic, raw)
+            _calibrate(bag, [stream.cameras[key] for key in calibrating[topic]], topic, raw)
         else:
             _overhear(bag, topic, raw, now_s, hear)
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
-        yield from _at(maker.poll(now_s), now_s)
+        yield from _at(stream.poll(now_s), now_s)
 
 
-def _calibrating(bag: BagReader, maker: FrameMaker) -> dict[str, list[SensorKey]]:
+def _calibrating(bag: BagReader, stream: FrameStream) -> dict[str, list[SensorKey]]:
     """Topics of the bag with the calibration of cameras, and whose it is."""
     found: dict[str, list[SensorKey]] = {}
-    for key, camera in maker.cameras.items():
+    for key, camera in stream.cameras.items():
         topic = absolute(camera.topic)
         if topic in bag.topics and bag.topics[topic].type == CAMERA_INFO:
             found.setdefault(topic, []).append(key)
@@ -116,12 +116,12 @@ def _calibrate(bag: BagReader, cameras: list[CameraCalibration], topic: str, raw
         camera.hear(message)
 
 
-def _receive(bag: BagReader, maker: FrameMaker, key: SensorKey, topic: str, raw: bytes,
+def _receive(bag: BagReader, stream: FrameStream, key: SensorKey, topic: str, raw: bytes,
              now_s: float) -> list[SensorFrame]:
     try:
-        return maker.receive(key, bag.deserialize(topic, raw), now_s)
+        return stream.receive(key, bag.deserialize(topic, raw), now_s)
     except InputError as error:
-        maker.health[key].refuse(error)
+        stream.health[key].refuse(error)
         return []
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.files import read_json, write_text
-from admn_ros.inference.frame_stream import FrameMaker
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
 from admn_ros.recordings.bags import BagReader
 from admn_ros.replay.bag_facts import (
@@ -87,19 +87,19 @@ def export(plan: ExportPlan, config: ModelConfig, folder: Path,
         InputError: a bag or its truth cannot be used, a split stays empty, or the folder cannot be written.
         ConfigError: the model does not know an input of the deployment.
     """
-    maker = FrameMaker(config, plan.deployment)
+    stream = FrameStream(config, plan.deployment)
     identity = plan.identity(config)
     paths = [Path(source) for source in plan.sources]
     bags = []
     for path, name in zip(paths, distinct_names(paths), strict=True):
         with BagReader(path) as reader:
-            bags.append(_look_at(plan, config, maker, reader, name))
+            bags.append(_look_at(plan, config, stream, reader, name))
     shards.begin(folder, identity)
     total_s, done_s, said = sum(bag.length_s for bag in bags), 0.0, []
     for number, bag in enumerate(bags):
         note = folder / BAGS / f"{number:05d}.json"
         if not note.is_file():
-            found = _write_bag(plan, maker, bag, len(bags), number, folder, _Part(progress, done_s, total_s))
+            found = _write_bag(plan, stream, bag, len(bags), number, folder, _Part(progress, done_s, total_s))
             note.parent.mkdir(exist_ok=True)
             write_text(note, json.dumps(found, indent=1, allow_nan=False) + "\n")
         said.append(read_json(note))
@@ -125,24 +125,24 @@ class _Part:
         self.progress(self.before_s + done_s, self.total_s)
 
 
-def _look_at(plan: ExportPlan, config: ModelConfig, maker: FrameMaker, bag: BagReader, name: str) -> _Bag:
+def _look_at(plan: ExportPlan, config: ModelConfig, stream: FrameStream, bag: BagReader, name: str) -> _Bag:
     """Refuse what cannot be used before anything is written."""
-    _, missing = bag_inputs(bag, maker)
+    _, missing = bag_inputs(bag, stream)
     track, why = find_track(bag, plan.truth, config.frame_id)
     length_s = (bag.end_ns - bag.start_ns) / NS
     return _Bag(bag.path, name, track, why, class_index(bag, plan.true_class, config.classes), missing, bag.start_ns,
                 length_s, Blocks(plan, length_s, str(bag.path)))
 
 
-def _write_bag(plan: ExportPlan, maker: FrameMaker, about: _Bag, bags: int, number: int, folder: Path,
+def _write_bag(plan: ExportPlan, stream: FrameStream, about: _Bag, bags: int, number: int, folder: Path,
                told: Callable[[float], None]) -> dict[str, Any]:
     """One bag's frames to shards; returns what is to be said of it."""
     collector = Collector(folder, f"{number:03d}-{re.sub('[^A-Za-z0-9_.-]+', '_', about.name)}", about.start_ns,
-                          maker)
+                          stream)
     counts = _Counts()
     with BagReader(about.path) as bag:
-        inputs, _ = bag_inputs(bag, maker)
-        for frame, now_s in bag_frames(bag, maker, inputs, (), _not_heard, longest_wait_s(plan.deployment)):
+        inputs, _ = bag_inputs(bag, stream)
+        for frame, now_s in bag_frames(bag, stream, inputs, (), _not_heard, longest_wait_s(plan.deployment)):
             time_s = max(now_s - about.start_ns / NS, 0.0)
             told(min(time_s, about.length_s))
             if counts.there % plan.every == 0:
@@ -150,13 +150,13 @@ def _write_bag(plan: ExportPlan, maker: FrameMaker, about: _Bag, bags: int, numb
                 _take(plan, about, collector, counts, frame, stretch, about.blocks.split(time_s))
             counts.there += 1
         if not counts.there:
-            raise no_frames(bag, maker)
+            raise no_frames(bag, stream)
     collector.flush()
     return {"name": about.name, "frames_there": counts.there, "frames": collector.frames, "located": counts.located,
             "with_class": counts.with_class,
             "left_out": {"in_pauses": counts.in_pauses, "without_truth": counts.without_truth},
             "truth": None if about.track is None else about.track.origin, "why_no_truth": about.why_no_truth or None,
-            "topics_missing": about.topics_missing, **input_stats(maker), "shards": collector.written}
+            "topics_missing": about.topics_missing, **input_stats(stream), "shards": collector.written}
 
 
 def _take(plan: ExportPlan, about: _Bag, collector: Collector, counts: _Counts, frame: SensorFrame, stretch: str,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.inference.frame_stream import FrameMaker
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
 from admn_ros.recordings.shard_format import POSES, array_name, encoded, row_name
 from admn_ros.replay.ground_truth import NS
@@ -51,14 +51,14 @@ class Collector:
     A shard ends where the split or the stretch ends, when memory is used up, or when an input changes its size.
     """
 
-    def __init__(self, folder: Path, bag: str, start_ns: int, maker: FrameMaker) -> None:
+    def __init__(self, folder: Path, bag: str, start_ns: int, stream: FrameStream) -> None:
         """Begin.
 
-        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording. maker: of the
+        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording. stream: of the
         frames; if it follows the sensor nodes in TF, their poses are written with each frame.
         """
-        self._folder, self._bag, self._start_ns, self._maker = folder, bag, start_ns, maker
-        self._keys = list(maker.inputs)
+        self._folder, self._bag, self._start_ns, self._stream = folder, bag, start_ns, stream
+        self._keys = list(stream.inputs)
         self._nodes = list(dict.fromkeys(key.node for key in self._keys))
         self.written: dict[str, list[str]] = {}
         self.frames: dict[str, int] = {}
@@ -82,8 +82,8 @@ class Collector:
         self._stamps_ns.append(frame.stamp_ns)
         self._positions.append(position_m)
         self._labels.append(label)
-        if self._maker.placement is not None:
-            self._poses.append([self._maker.placement.poses[node].numbers for node in self._nodes])
+        if self._stream.node_poses is not None:
+            self._poses.append([self._stream.node_poses.poses[node].numbers for node in self._nodes])
 
     def flush(self) -> None:
         """Write what was gathered.

@@ -43,12 +43,12 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
     picture, history = DebugPicture(config, list(deployment.inputs)), History()
     tracker = Tracker(TrackerConfig(), len(config.localization.min_m))
     with BagReader(bag) as reader:
-        inputs, _ = bag_inputs(reader, pipeline)
+        inputs, _ = bag_inputs(reader, pipeline.frames)
         length_s = (reader.end_ns - reader.start_ns) / NS
         at = length_s / 2 if at_s is None else at_s
         if not 0 <= at <= length_s:
             raise InputError("--at", at, f"[0, {length_s:.3g}]")
-        for frame, now_s in bag_frames(reader, pipeline, inputs, (), _ignore, 0.0):
+        for frame, now_s in bag_frames(reader, pipeline.frames, inputs, (), _ignore, 0.0):
             since_s = now_s - reader.start_ns / NS
             if since_s < at - HISTORY_S:
                 continue

@@ -40,15 +40,15 @@ def records(folder: Path, corruption: str = "clean") -> dict[str, np.ndarray]:
 def test_a_bag_gives_what_the_nodes_pipeline_gives(bag, make_bag_plan, deployment, model, tmp_path):
     results = evaluate(make_bag_plan(bag), tmp_path / "out")
     seen = records(tmp_path / "out")
-    pipeline = Pipeline(model, deployment, "cpu", threads=1)
+    pipeline = Pipeline.load(model, deployment, "cpu", threads=1)
     topics = {entry.topic: key for key, entry in deployment.inputs.items()}
     expected = []
     with BagReader(bag) as reader:
         for topic, stamp_ns, message in reader.messages(list(topics)):
             now_s = stamp_ns * 1e-9
-            for frame in [*pipeline.poll(now_s - 1e-6), *pipeline.receive(topics[topic], message, now_s)]:
+            for frame in [*pipeline.frames.poll(now_s - 1e-6), *pipeline.frames.receive(topics[topic], message, now_s)]:
                 expected.append(pipeline.process(frame, Budget(5, "layers")))
-        for frame in pipeline.poll(now_s + 1):
+        for frame in pipeline.frames.poll(now_s + 1):
             expected.append(pipeline.process(frame, Budget(5, "layers")))
     assert seen["stamp_ns"].tolist() == [e.stamp_ns for e in expected]
     assert seen["mean_m"][:, 0].tobytes() == np.stack([e.mean_m for e in expected]).tobytes()

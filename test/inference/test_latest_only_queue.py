@@ -1,61 +1,69 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 
-from admn_ros.inference.latest_only_queue import Mailbox
+from admn_ros.inference.latest_only_queue import LatestOnlyQueue
+
+
+class Gate:
+    """Work that waits until it is let through, and records what it did."""
+
+    def __init__(self) -> None:
+        self.started, self.open = threading.Event(), threading.Event()
+        self.done: list[int] = []
+        self.finished = threading.Condition()
+
+    def __call__(self, item: int) -> None:
+        self.started.set()
+        self.open.wait(5)
+        with self.finished:
+            self.done.append(item)
+            self.finished.notify_all()
+
+    def reaches(self, count: int) -> bool:
+        with self.finished:
+            return self.finished.wait_for(lambda: len(self.done) >= count, 5)
 
 
 def test_newest_wins_and_every_drop_is_counted():
-    gate, started = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def work(item: int) -> None:
-        started.set()
-        gate.wait(5)
-        done.append(item)
-
-    box = Mailbox(work, failed=lambda error: None)
-    box.put(0)
-    assert started.wait(5)
+    work = Gate()
+    queue = LatestOnlyQueue(work, on_error=lambda error: None)
+    queue.put(0)
+    assert work.started.wait(5)
     for item in range(1, 6):
-        box.put(item)
-    gate.set()
-    assert box.wait_idle(5)
-    assert done == [0, 5]
-    assert (box.accepted, box.dropped) == (6, 4)
-    assert box.stop()
+        queue.put(item)
+    work.open.set()
+    assert work.reaches(2)
+    assert queue.stop()
+    assert work.done == [0, 5]
+    assert (queue.accepted, queue.dropped) == (6, 4)
 
 
 def test_an_exception_is_reported_and_the_worker_lives_on():
     failures: list[str] = []
     done: list[int] = []
+    taken = threading.Semaphore(0)
 
     def work(item: int) -> None:
+        taken.release()
         if item == 1:
             raise ValueError("bad frame")
         done.append(item)
 
-    box = Mailbox(work, failed=lambda error: failures.append(str(error)))
+    queue = LatestOnlyQueue(work, on_error=lambda error: failures.append(str(error)))
     for item in range(3):
-        box.put(item)
-        assert box.wait_idle(5)
+        queue.put(item)
+        assert taken.acquire(timeout=5)
+    assert queue.stop()
     assert failures == ["bad frame"] and done == [0, 2]
-    assert box.stop()
 
 
 def test_stop_forgets_what_waits_and_later_items_are_ignored():
-    gate, started = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def work(item: int) -> None:
-        started.set()
-        gate.wait(5)
-        done.append(item)
-
-    box = Mailbox(work, failed=lambda error: None)
-    box.put(1)
-    assert started.wait(5)
-    box.put(2)
-    threading.Timer(0.05, gate.set).start()
-    assert box.stop()
-    box.put(3)
-    assert done == [1] and box.dropped == 1 and box.accepted == 2
+    work = Gate()
+    queue = LatestOnlyQueue(work, on_error=lambda error: None)
+    queue.put(1)
+    assert work.started.wait(5)
+    queue.put(2)
+    threading.Timer(0.05, work.open.set).start()
+    assert queue.stop()
+    queue.put(3)
+    assert work.done == [1] and queue.dropped == 1 and queue.accepted == 2

@@ -15,7 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from admn_ros.config import ModelConfig, RadarInput, parse_config
 from admn_ros.deployment import MESSAGE_TYPES, DeploymentConfig, RadarGrid
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_stream import FrameMaker
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
@@ -89,12 +89,12 @@ def deployment(**change: Any) -> DeploymentConfig:
 def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelConfig) -> None:
     radar = config.modalities[Modality.RGB].model_copy(update={"input": RadarInput(height=32, width=32)})
     model = config.model_copy(update={"modalities": {**config.modalities, Modality.RADAR: radar}})
-    maker = FrameMaker(model, deployment())
+    stream = FrameStream(model, deployment())
     with BagReader(bag) as reader:
-        there, lacking = bag_inputs(reader, maker)
+        there, lacking = bag_inputs(reader, stream)
         assert len(there) == 5 and not lacking
-        frames = [frame for frame, _ in bag_frames(reader, maker, there, [], lambda *_: None, 0.1)]
-    assert len(frames) == 4 and not any(h.refused for h in maker.health.values())
+        frames = [frame for frame, _ in bag_frames(reader, stream, there, [], lambda *_: None, 0.1)]
+    assert len(frames) == 4 and not any(h.refused for h in stream.health.values())
     readings = {str(key): reading.data for key, reading in frames[-1].readings.items()}
     assert (readings["node1/rgb"] == 99).all() and (readings["node1/depth"] == 2.5).all()
     np.testing.assert_array_equal(readings["node1/radar"], heatmap_of_points(POINTS, RadarGrid()))
@@ -108,7 +108,7 @@ def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
     model = preset("gdtm-room")
     places = parse_config(DeploymentConfig, {
         "sensors": {"node1": {"rgb": {"topic": "/rgb"}}}, "frames": {"node1": {"base": "stand"}}}, "places")
-    maker = FrameMaker(model, places)
+    stream = FrameStream(model, places)
     image, turned = np.zeros((8, 8, 3), np.uint8), (0.0, 0.0, 1.0, 0.0)
     with BagWriter(tmp_path / "drive") as writer:
         for k, x in enumerate((1.0, 1.0, 2.0)):
@@ -120,13 +120,13 @@ def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
     for _ in range(2):  # each reading begins where the model's file says
         seen = []
         with BagReader(tmp_path / "drive") as reader:
-            inputs, _ = bag_inputs(reader, maker)
-            for _frame, _ in bag_frames(reader, maker, inputs, [], lambda *_: None, 0.1):
-                seen.append(maker.placement.poses["node1"].x_m)
+            inputs, _ = bag_inputs(reader, stream)
+            for _frame, _ in bag_frames(reader, stream, inputs, [], lambda *_: None, 0.1):
+                seen.append(stream.node_poses.poses["node1"].x_m)
         assert seen == [1.0, 1.0, 2.0]
-        assert abs(maker.placement.poses["node1"].yaw_rad) == pytest.approx(np.pi)
-        maker.restart()
-        assert maker.placement.poses == model.node_poses
+        assert abs(stream.node_poses.poses["node1"].yaw_rad) == pytest.approx(np.pi)
+        stream.restart()
+        assert stream.node_poses.poses == model.node_poses
 
 
 def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: ModelConfig) -> None:
@@ -139,23 +139,23 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
             writer.write("/cam/camera_info", make.CAMERA_INFO, said, stamp_ns - 1000)
             writer.write("/cam/image_raw", make.IMAGE, make.rgb_image(picture, stamp_ns, "lens"), stamp_ns)
     cameras = {"node1": {"rgb": {"topic": "/cam/image_raw"}}}
-    maker = FrameMaker(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
+    stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
     for _ in range(2):  # each reading begins with a camera that has said nothing
         with BagReader(tmp_path / "drive") as reader:
-            inputs, _ = bag_inputs(reader, maker)
-            frames = [frame for frame, _ in bag_frames(reader, maker, inputs, [], lambda *_: None, 0.1)]
+            inputs, _ = bag_inputs(reader, stream)
+            frames = [frame for frame, _ in bag_frames(reader, stream, inputs, [], lambda *_: None, 0.1)]
         seen = [frame.readings[frame.reference].data for frame in frames]
         wanted = cv2.undistort(picture, intrinsics, np.array((-0.3, 0.1, 0.0, 0.0, 0.0)))
         np.testing.assert_array_equal(seen[0], picture)
         assert np.abs(seen[1].astype(int) - wanted).max() <= 8
         np.testing.assert_array_equal(seen[2], seen[1])  # what was in force stays
-        said = input_stats(maker)["inputs"]["node1/rgb"]
+        said = input_stats(stream)["inputs"]["node1/rgb"]
         assert said["calibration"] == "rectified, plumb_bob"
         assert "/cam/camera_info.d: found nan" in said["calibration_problem"]
 
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:
-    maker = FrameMaker(config, deployment(node1={"rgb": {"topic": "/jpeg"}}, node2={"depth": {"topic": "/depth"}}))
+    stream = FrameStream(config, deployment(node1={"rgb": {"topic": "/jpeg"}}, node2={"depth": {"topic": "/depth"}}))
     with BagReader(bag) as reader, pytest.raises(InputError, match=r"/jpeg.*CompressedImage.*msg/Image, as node1/rgb"):
-        bag_inputs(reader, maker)
-    assert maker.inputs[SensorKey("node1", Modality.RGB)].type == "image"
+        bag_inputs(reader, stream)
+    assert stream.inputs[SensorKey("node1", Modality.RGB)].type == "image"

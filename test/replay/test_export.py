@@ -25,7 +25,7 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
-from admn_ros.inference.frame_stream import FrameMaker
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
@@ -130,10 +130,10 @@ def test_what_is_held_is_stored_once_and_what_is_missing_is_absent(bag, make_exp
     assert source[2].readings[DEPTH1].tolist() == source[1].readings[DEPTH1].tolist()
     assert source[1].sample(config).present[Modality.AUDIO].tolist() == [True, False]
     # The readings themselves are those of the messages.
-    maker, first = FrameMaker(config, deployment), None
+    stream, first = FrameStream(config, deployment), None
     with BagReader(tmp_path / "slow") as reader:
         for _, stamp_ns, message in reader.messages(["/node1/rgb"]):
-            first = first or next(iter(maker.receive(RGB1, message, stamp_ns * 1e-9)), None)
+            first = first or next(iter(stream.receive(RGB1, message, stamp_ns * 1e-9)), None)
     assert source[0].readings[RGB1].tolist() == first.readings[RGB1].data.tolist()
 
 

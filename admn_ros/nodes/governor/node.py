@@ -27,11 +27,11 @@ from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.diagnostics import connections_status
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.nodes.governor.parameters import PARAMETERS, law_config
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
-from admn_ros.nodes.receive_clock import ArrivalClock
+from admn_ros.nodes.receive_clock import ReceiveClock
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 SOURCE = "governor"
@@ -55,8 +55,8 @@ class GovernorNode(RobustLifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._ports = Ports(self)
-        self._arrival = ArrivalClock(self)
+        self._ports = Endpoints(self)
+        self._arrival = ReceiveClock(self)
         self._governor: Governor | None = None
         self._step_timer: Timer | None = None
         self._grant: Grant | None = None

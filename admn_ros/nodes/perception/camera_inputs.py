@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo
 
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.sample import SensorKey
 
 
@@ -31,14 +31,14 @@ class CameraInputs:
         Exception: what rclpy raises where a subscription cannot be made; nothing is left open.
     """
 
-    def __init__(self, node: Node, ports: Ports, pipeline: Pipeline) -> None:
+    def __init__(self, node: Node, ports: Endpoints, pipeline: Pipeline) -> None:
         self._node, self._ports, self._pipeline = node, ports, pipeline
         self._keys: dict[str, list[SensorKey]] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._latched: dict[str, Subscription] = {}
         self._said: set[str] = set()
-        for key in pipeline.cameras:
-            entry = pipeline.inputs[key]
+        for key in pipeline.frames.cameras:
+            entry = pipeline.frames.inputs[key]
             name = entry.info_topic(key.modality, node.resolve_topic_name(entry.topic))
             self._keys.setdefault(name, []).append(key)
         try:
@@ -46,7 +46,7 @@ class CameraInputs:
                 made = ports.subscribe(CameraInfo, name, partial(self._receive, keys), qos.SENSOR_IN)
                 self._subscriptions[name] = made
                 for key in keys:
-                    pipeline.cameras[key].topic = made.topic_name
+                    pipeline.frames.cameras[key].topic = made.topic_name
         except Exception:
             self.close()
             raise
@@ -62,7 +62,7 @@ class CameraInputs:
                     p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
                 self._latched[name] = self._node.create_subscription(
                     CameraInfo, name, partial(self._receive, self._keys[name]), qos.LATCHED_STATE_IN)
-        for key, camera in self._pipeline.cameras.items():
+        for key, camera in self._pipeline.frames.cameras.items():
             text = f"{key}: {camera.problem}"
             if camera.problem and text not in self._said and len(self._said) < 100:
                 self._said.add(text)
@@ -76,4 +76,4 @@ class CameraInputs:
 
     def _receive(self, keys: list[SensorKey], message: CameraInfo) -> None:
         for key in keys:
-            self._pipeline.cameras[key].hear(message)
+            self._pipeline.frames.cameras[key].hear(message)

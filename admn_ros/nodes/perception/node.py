@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import gc
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -26,10 +24,8 @@ from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, ConfigError, InputError
-from admn_ros.inference.latest_only_queue import Mailbox
+from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.model.checkpoint import create_random_model
-from admn_ros.model.presets import preset
 from admn_ros.msg import Classification, LayerAllocation
 from admn_ros.nodes import parameters, qos
 from admn_ros.nodes.budget_input import BudgetInput
@@ -40,14 +36,14 @@ from admn_ros.nodes.conversions import (
     pose_message,
 )
 from admn_ros.nodes.diagnostics import Connections, FrameLog, diagnostics_message
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.nodes.lifecycle import RobustLifecycleNode, logged
 from admn_ros.nodes.middleware import resolve, run_node
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
-from admn_ros.nodes.perception.sensor_subscriptions import Intake, message_class
+from admn_ros.nodes.perception.sensor_subscriptions import SensorSubscriptions, message_class
 from admn_ros.nodes.perception.sync_parameters import SyncParameters
 from admn_ros.nodes.perception.visualization import Views
-from admn_ros.nodes.receive_clock import ArrivalClock
+from admn_ros.nodes.receive_clock import ReceiveClock
 from admn_ros.sample import SensorFrame
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
@@ -78,19 +74,19 @@ class PerceptionNode(RobustLifecycleNode):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._ports = Ports(self)
+        self._ports = Endpoints(self)
         self._pipeline: Pipeline | None = None
         self._deployment: DeploymentConfig | None = None
-        self._worker: Mailbox[Work] | None = None
+        self._worker: LatestOnlyQueue[Work] | None = None
         self._budget_lock = threading.Lock()
         self._budgets = BudgetBook(Budget(float("inf"), "layers"))
         self._log = FrameLog()
         self._logged_failures: set[str] = set()
-        self._intake: Intake | None = None
+        self._intake: SensorSubscriptions | None = None
         self._views: Views | None = None
         self._paced: dict[str, Timer] = {}
         self._frame_stamps: deque[int] = deque(maxlen=16)
-        self._arrival = ArrivalClock(self)
+        self._arrival = ReceiveClock(self)
         if self._value("autostart") and self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
@@ -108,10 +104,12 @@ class PerceptionNode(RobustLifecycleNode):
         budgets = BudgetBook(self._default_budget())
         for key, entry in self._deployment.inputs.items():
             message_class(key, entry)
-        pipeline = self._load(self._value("model"), self._deployment)
+        pipeline = Pipeline.load(
+            self._value("model"), self._deployment, self._value("device"), self._value("threads"), make_synchronizer)
         pipeline.check_budget(budgets.default, self._value("frame_rate_hz"))
         pipeline.engine.warm_up()
-        self._sync = SyncParameters(self, self._deployment.sync, (k.modality for k in pipeline.inputs), pipeline.retune)
+        self._sync = SyncParameters(
+            self, self._deployment.sync, (k.modality for k in pipeline.frames.inputs), pipeline.frames.retune)
         self._pipeline, self._budgets, self._log = pipeline, budgets, FrameLog()
         config = pipeline.engine.config
         if pipeline.engine.costs_warning:
@@ -131,19 +129,19 @@ class PerceptionNode(RobustLifecycleNode):
         gc.freeze()
         self.get_logger().info(
             f"configured: model '{config.name}' on {pipeline.engine.device}, {config.layers_total} layers, "
-            f"{len(pipeline.inputs)} inputs")
+            f"{len(pipeline.frames.inputs)} inputs")
         return SUCCESS
 
     @logged
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the worker, then the sensor subscriptions."""
         assert self._pipeline is not None
-        self._pipeline.restart()
+        self._pipeline.frames.restart()
         self._frame_stamps.clear()
         self._views.start()
-        self._worker = Mailbox(self._process, self._failed)
+        self._worker = LatestOnlyQueue(self._process, self._failed)
         try:
-            self._intake = Intake(self, self._ports, self._pipeline, self._arrival, self._deliver)
+            self._intake = SensorSubscriptions(self, self._ports, self._pipeline, self._arrival, self._deliver)
             self._create_steady_timer("poll_period_s", self._intake.poll)
             return super().on_activate(state)
         except Exception:
@@ -182,17 +180,6 @@ class PerceptionNode(RobustLifecycleNode):
     def _end_timer(self, parameter: str) -> None:
         if parameter in self._paced:
             self.destroy_timer(self._paced.pop(parameter))
-
-    def _load(self, name: str, deployment: DeploymentConfig) -> Pipeline:
-        """The model of a folder, or one with random weights for `untrained:PRESET`."""
-        hardware = (self._value("device"), self._value("threads"))
-        kind, _, preset_name = name.partition(":")
-        if kind != "untrained":
-            return Pipeline(resolve(name, "models"), deployment, *hardware, make_synchronizer)
-        with tempfile.TemporaryDirectory() as parent:
-            folder = Path(parent) / preset_name
-            create_random_model(preset(preset_name), folder, seed=0)
-            return Pipeline(folder, deployment, *hardware, make_synchronizer)
 
     def _stop_sensing(self) -> None:
         self._end_timer("poll_period_s")
@@ -337,14 +324,14 @@ class PerceptionNode(RobustLifecycleNode):
             self._budget_input.follow_latched()
             if self._intake is not None:
                 self._intake.look()
-            if self._pipeline.placement is not None:
-                self._views.stand(self._pipeline.placement.poses)
+            if self._pipeline.frames.node_poses is not None:
+                self._views.stand(self._pipeline.frames.node_poses.poses)
             self._diagnostics.publish(diagnostics_message(
                 self.get_fully_qualified_name(), self.get_clock().now().to_msg(), self._pipeline, self._log,
                 self._worker, self._arrival.now_s(), self._connections()))
 
     def _connections(self) -> Connections:
-        inputs = {key: self.resolve_topic_name(entry.topic) for key, entry in self._pipeline.inputs.items()}
+        inputs = {key: self.resolve_topic_name(entry.topic) for key, entry in self._pipeline.frames.inputs.items()}
         return Connections(inputs, self._ports.mismatches())
 
 

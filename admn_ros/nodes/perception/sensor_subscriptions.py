@@ -15,9 +15,9 @@ from admn_ros.deployment import MESSAGE_TYPES, InputTopic
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.nodes.perception.camera_inputs import CameraInputs
-from admn_ros.nodes.receive_clock import ArrivalClock
+from admn_ros.nodes.receive_clock import ReceiveClock
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS, TRANSFORMS
 
@@ -45,7 +45,7 @@ def transform_class() -> type | None:
         return None
 
 
-class Intake:
+class SensorSubscriptions:
     """Listens to the inputs of a pipeline while it is open. Everything here runs on the executor's thread.
 
     Args:
@@ -59,7 +59,7 @@ class Intake:
         Exception: what rclpy raises where a subscription cannot be made; nothing is left open.
     """
 
-    def __init__(self, node: Node, ports: Ports, pipeline: Pipeline, clock: ArrivalClock,
+    def __init__(self, node: Node, ports: Endpoints, pipeline: Pipeline, clock: ReceiveClock,
                  deliver: Callable[[SensorFrame, float], None]) -> None:
         self._node, self._ports, self._pipeline = node, ports, pipeline
         self._clock, self._deliver = clock, deliver
@@ -70,9 +70,9 @@ class Intake:
         self._cameras: CameraInputs | None = None
         try:
             self._cameras = CameraInputs(node, ports, pipeline)
-            for key, entry in pipeline.inputs.items():
+            for key, entry in pipeline.frames.inputs.items():
                 self._subscriptions.append(self._subscribe(key, entry))
-            if pipeline.placement is not None:
+            if pipeline.frames.node_poses is not None:
                 self._follow_transforms()
         except Exception:
             self.close()
@@ -92,7 +92,7 @@ class Intake:
 
     def poll(self) -> None:
         """Hand over the frames whose wait has run out."""
-        self._hand_over(self._pipeline.poll(self._clock.now_s()))
+        self._hand_over(self._pipeline.frames.poll(self._clock.now_s()))
 
     def _subscribe(self, key: SensorKey, entry: InputTopic) -> Subscription:
         return self._ports.subscribe(message_class(key, entry), entry.topic, partial(self._receive, key), qos.SENSOR_IN)
@@ -107,11 +107,11 @@ class Intake:
             self._subscriptions.append(self._ports.subscribe(kind, topic, self._place, profile))
 
     def _place(self, message: object) -> None:
-        for name in self._pipeline.placement.add(message):
+        for name in self._pipeline.frames.node_poses.add(message):
             if name in self._placed:
                 continue
             self._placed.add(name)
-            pose = self._pipeline.placement.poses[name]
+            pose = self._pipeline.frames.node_poses.poses[name]
             self._node.get_logger().info(
                 f"{name} stands at {pose.x_m:.2f} {pose.y_m:.2f} {pose.z_m:.2f} m, yaw {pose.yaw_rad:.2f} rad, tilt "
                 f"{pose.tilt_rad:.2f} rad, by TF")
@@ -119,23 +119,23 @@ class Intake:
     def _receive(self, key: SensorKey, message: object) -> None:
         arrived_s = time.monotonic()
         try:
-            frames = self._pipeline.receive(key, message, self._clock.now_s())
+            frames = self._pipeline.frames.receive(key, message, self._clock.now_s())
         except InputError as error:
-            if self._pipeline.health[key].refuse(error):
+            if self._pipeline.frames.health[key].refuse(error):
                 self._node.get_logger().warning(
                     f"message refused (further ones of this kind are only counted): {error}")
             return
         self._last_arrival_s = arrived_s
         self._note_resets()
         self._hand_over(frames)
-        self._pipeline.work_ahead(frames)
+        self._pipeline.preprocess_ahead(key, frames)
 
     def _hand_over(self, frames: list[SensorFrame]) -> None:
         for frame in frames:
             self._deliver(frame, self._last_arrival_s)
 
     def _note_resets(self) -> None:
-        count = self._pipeline.synchronizer.resets
+        count = self._pipeline.frames.synchronizer.resets
         if count != self._resets:
             self._resets = count
             self._node.get_logger().warning("time jumped back (a bag that loops?): the synchronizer started afresh",

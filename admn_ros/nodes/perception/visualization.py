@@ -15,11 +15,11 @@ from visualization_msgs.msg import MarkerArray
 
 from admn_ros.config import NodePose
 from admn_ros.inference.engine import Estimate
-from admn_ros.inference.latest_only_queue import Mailbox
+from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState, shows_target
 from admn_ros.nodes import qos
-from admn_ros.nodes.endpoints import Ports
+from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.nodes.perception.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
 from admn_ros.sample import SensorFrame
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
@@ -40,12 +40,12 @@ class Views:
         pipeline: whose frames and estimates are shown.
     """
 
-    def __init__(self, node: Node, ports: Ports, pipeline: Pipeline) -> None:
+    def __init__(self, node: Node, ports: Endpoints, pipeline: Pipeline) -> None:
         self._node, self._ports = node, ports
         self._config = config = pipeline.engine.config
         self._axes = len(config.localization.min_m)
-        self._picture, self._history = DebugPicture(config, list(pipeline.inputs)), History()
-        self._drawer: Mailbox[DebugView] | None = None
+        self._picture, self._history = DebugPicture(config, list(pipeline.frames.inputs)), History()
+        self._drawer: LatestOnlyQueue[DebugView] | None = None
         self._last_drawn_s = 0.0
         self._tracker = self._make_tracker() if self._value("tracking") else None
         self._odometry = ports.publish(Odometry, "~/odometry", qos.RESULT_OUT) if self._tracker else None
@@ -68,7 +68,7 @@ class Views:
         if self._tracker is not None:
             self._tracker.reset()
         self._history = History()
-        self._drawer = Mailbox(self._draw, self._failed, "debug picture")
+        self._drawer = LatestOnlyQueue(self._draw, self._failed, "debug picture")
 
     def stop(self) -> None:
         """Draw no more."""

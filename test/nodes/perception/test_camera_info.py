@@ -40,7 +40,7 @@ def deploy(tmp_path: Path):
 
 def newest(rig, key: SensorKey) -> np.ndarray | None:
     """The newest reading of an input, as the synchronizer has it."""
-    reading = rig.node._pipeline.synchronizer._inputs[key].newest
+    reading = rig.node._pipeline.frames.synchronizer._inputs[key].newest
     return None if reading is None else reading.data
 
 
@@ -84,7 +84,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     changed = expected(colours, (-0.1, 0.0, 0.0, 0.0, 0.0))
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     said.publish(info(distortion_model="thin_lens"))
-    camera = rig.node._pipeline.cameras[RGB]
+    camera = rig.node._pipeline.frames.cameras[RGB]
     assert rig.wait(lambda: camera.problem)
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     problem = ("/cam/camera_info.distortion_model: found 'thin_lens'; allowed: plumb_bob, rational_polynomial, "
@@ -99,7 +99,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     wanted = {"camera_info": "/calibration", "calibration": "rectified, plumb_bob", "calibration_problem": ""}
     assert rig.wait(lambda: (status := rig.status("input left/depth")) is not None
                     and wanted.items() <= {v.key: v.value for v in status.values}.items())
-    assert not rig.node._pipeline.health[RGB].refused
+    assert not rig.node._pipeline.frames.health[RGB].refused
 
 
 def test_a_bad_calibration_stops_no_frame(rig, capfd):
@@ -107,7 +107,7 @@ def test_a_bad_calibration_stops_no_frame(rig, capfd):
     assert rig.wait(said.get_subscription_count)
     wrong = [info(k=np.zeros(9)), info(k=np.full(9, np.nan)), info(width=0), info(header=header(1, "elsewhere")),
              info(roi=RegionOfInterest(x_offset=60, width=64, height=48)), info(width=63), info((0.1,))]
-    camera = rig.node._pipeline.cameras[RGB]
+    camera = rig.node._pipeline.frames.cameras[RGB]
     texts = set()
     for message in wrong:
         said.publish(message)
@@ -122,7 +122,7 @@ def test_a_bad_calibration_stops_no_frame(rig, capfd):
         texts.add(camera.problem)
     assert len(texts) == len(wrong)
     assert rig.wait(lambda: "/left/camera_info.d: found 1 values" in rig.said("input left/rgb"))
-    assert not rig.node._pipeline.health[RGB].refused
+    assert not rig.node._pipeline.frames.health[RGB].refused
     assert "left/rgb: /left/camera_info" in capfd.readouterr().err
 
 
@@ -130,7 +130,7 @@ def test_the_topic_follows_the_image_and_can_be_remapped_or_turned_off(make_rig,
     rig = make_rig(model=str(model_folder), sensors=deploy({
         "rgb": {"topic": "image"}, "depth": {"topic": "/depth/image", "camera_info": "none"}}))
     assert rig.transition(1) and rig.transition(3)
-    assert {str(k): c.topic for k, c in rig.node._pipeline.cameras.items()} == {"left/rgb": "/camera_info"}
+    assert {str(k): c.topic for k, c in rig.node._pipeline.frames.cameras.items()} == {"left/rgb": "/camera_info"}
     assert rig.driver.count_subscribers("/camera_info") == 1 and not rig.driver.count_subscribers("/depth/camera_info")
     assert rig.transition(4)
     assert rig.wait(lambda: not rig.driver.count_subscribers("/camera_info"))

@@ -60,7 +60,7 @@ def cloud(stamp_ns: int, points: np.ndarray) -> PointCloud2:
 
 def heard(rig, modality: Modality) -> np.ndarray | None:
     """The newest reading of an input, as the synchronizer has it."""
-    newest = rig.node._pipeline.synchronizer._inputs[SensorKey("left", modality)].newest
+    newest = rig.node._pipeline.frames.synchronizer._inputs[SensorKey("left", modality)].newest
     return None if newest is None else newest.data
 
 
@@ -90,10 +90,10 @@ def test_compressed_images_and_point_clouds_become_readings(make_rig, model_fold
     # An empty cloud is a reading: the radar is there and sees nothing.
     radar.publish(cloud(stamp_ns + 10**8, POINTS[:0]))
     assert rig.wait(lambda: heard(rig, Modality.RADAR) is not None and not heard(rig, Modality.RADAR).any())
-    assert not rig.node._pipeline.health[SensorKey("left", Modality.RADAR)].refused
+    assert not rig.node._pipeline.frames.health[SensorKey("left", Modality.RADAR)].refused
     # Something else on the topic is refused in words.
     depth.publish(packed(CompressedImage, stamp_ns + 10**8, format="16UC1; compressedDepth rvl", data=bytes(40)))
-    health = rig.node._pipeline.health[SensorKey("left", Modality.DEPTH)]
+    health = rig.node._pipeline.frames.health[SensorKey("left", Modality.DEPTH)]
     assert rig.wait(lambda: health.refused)
     assert "left/depth.format" in health.last_error and "rvl" in health.last_error
 
@@ -158,7 +158,7 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
         transform = TransformStamped(header=header(1, "map"), child_frame_id="left_base")
         transform.transform.translation.x, transform.transform.rotation.w = 1.5, 1.0
         publisher.publish(kind(transforms=[transform]))
-        assert rig.wait(lambda: rig.node._pipeline.placement.poses["left"].x_m == 1.5)
+        assert rig.wait(lambda: rig.node._pipeline.frames.node_poses.poses["left"].x_m == 1.5)
         drawn: list[MarkerArray] = []
         rig.driver.create_subscription(MarkerArray, "/admn/sensor_nodes", drawn.append, qos.STATE)
         assert rig.wait(lambda: drawn and drawn[-1].markers[0].pose.position.x == 1.5)
@@ -168,7 +168,7 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
     said = capfd.readouterr().err
     if kind is None:
         assert said.count("no package tf2_msgs") == 1
-        assert rig.node._pipeline.placement.poses["left"] == config.node_poses["node1"]
+        assert rig.node._pipeline.frames.node_poses.poses["left"] == config.node_poses["node1"]
     else:
         assert "left stands at 1.50" in said
 

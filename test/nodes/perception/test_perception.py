@@ -181,7 +181,7 @@ def test_a_message_that_cannot_be_used_is_counted_and_the_node_lives_on(rig):
     ]
     for count, (message, field) in enumerate(bad, start=1):
         image.publish(message)
-        health = next(h for k, h in rig.node._pipeline.health.items() if str(k) == "left/rgb")
+        health = next(h for k, h in rig.node._pipeline.frames.health.items() if str(k) == "left/rgb")
         assert rig.wait(lambda: health.refused == count)  # noqa: B023
         assert field in health.last_error and "allowed:" in health.last_error
     assert rig.wait(lambda: modality(rig.frame(), "rgb").availability == ModalityAllocation.FRESH)
@@ -204,7 +204,7 @@ def test_time_that_jumps_back_resets_and_frames_go_on(rig):
         rig.send()
         time.sleep(0.06)
     assert rig.wait(lambda: any(stamp_of(a) < before_ns - 5_000_000_000 for a in rig.allocations[-3:]))
-    assert rig.node._pipeline.synchronizer.stats().resets >= 1
+    assert rig.node._pipeline.frames.synchronizer.stats().resets >= 1
 
 
 def test_diagnostics_say_what_an_operator_needs(rig):
