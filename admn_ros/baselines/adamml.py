@@ -47,7 +47,7 @@ class AdaMML(Rival):
         self.policy = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
                                     nn.Linear(GATE_HIDDEN, len(config.modalities)))
         table = flop_costs(self.config).modalities.values()
-        price = torch.tensor([float(c.entry[-1] + c.depth * c.layer[-1]) for c in table])
+        price = torch.tensor([float(c.backbone(c.depth, c.nodes)) for c in table])
         self.shares = (price / price.sum()).tolist()
         """Share of each modality in the cost of all backbones."""
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from admn_ros.baselines.orders import LayerOrder, every_other, prefix
-from admn_ros.baselines.policy import AllocationPolicy, Books
+from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts
-from admn_ros.model.allocation import Allocation, allocate
+from admn_ros.budget.costs import CostLedger, LayerCosts
+from admn_ros.model.allocation import Allocation, allocate, settle
 from admn_ros.sample import Modality
 
 
@@ -30,8 +30,8 @@ class NaiveAllocation:
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. Scores and QoI are not read."""
-        books = Books.open(present_nodes, table, budget, requested)
-        return _in_turns(books, books.available, self.order)
+        ledger = CostLedger.open(present_nodes, table, budget)
+        return _in_turns(ledger, ledger.available, self.order, requested)
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class OnlyModality:
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. Scores and QoI are not read."""
-        books = Books.open(present_nodes, table, budget, requested)
-        return _in_turns(books, [m for m in books.available if m is self.modality], self.order)
+        ledger = CostLedger.open(present_nodes, table, budget)
+        return _in_turns(ledger, [m for m in ledger.available if m is self.modality], self.order, requested)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ class UpperBound:
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. Scores and QoI are not read."""
-        books = Books.open(present_nodes, table, budget, requested)
-        full = {m: table.modalities[m].depth for m in books.available}
-        return books.settle({m: range(k) for m, k in full.items()} if books.affords(full) else {}, books.available)
+        ledger = CostLedger.open(present_nodes, table, budget)
+        full = {m: table.modalities[m].depth for m in ledger.available}
+        active = {m: range(k) for m, k in full.items()} if ledger.affords(full) else {}
+        return settle(ledger, active, ledger.available, requested)
 
 
 @dataclass(frozen=True)
@@ -108,25 +109,26 @@ class PrefixScores:
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
         chosen = self.inner(scores, qoi, present_nodes, table, budget, requested=requested)
-        # All layers of a modality cost the same, so the books stay as they are.
+        # All layers of a modality cost the same, so the costs stay as they are.
         active = {m: self.order(table.modalities[m].depth, len(layers)) for m, layers in chosen.active.items()}
         return Allocation(active, chosen.cost, chosen.spent, chosen.requested, chosen.granted_limit,
                           chosen.granted_unit, chosen.reason, chosen.reason_text)
 
 
-def _in_turns(books: Books, wanted: Sequence[Modality], order: LayerOrder) -> Allocation:
+def _in_turns(ledger: CostLedger, wanted: Sequence[Modality], order: LayerOrder,
+              requested: Budget | None) -> Allocation:
     """Buy layers of the wanted modalities one after another until one does not fit."""
-    table, room, counts = books.table, books.room, dict.fromkeys(wanted, 0)
+    depths = {m: c.depth for m, c in ledger.table.modalities.items()}
+    room, counts = ledger.room, dict.fromkeys(wanted, 0)
     for m in wanted:
-        floor = table.modalities[m].floor(books.present[m])
-        if floor <= room:
-            room -= floor
+        if ledger.floor(m) <= room:
+            room -= ledger.floor(m)
             counts[m] = 1
-    turns = [(k, m) for k in range(2, max((c.depth for c in table.modalities.values()), default=0) + 1)
-             for m in wanted if counts[m] and k <= table.modalities[m].depth]
+    turns = [(k, m) for k in range(2, max(depths.values(), default=0) + 1)
+             for m in wanted if counts[m] and k <= depths[m]]
     for k, m in turns:
-        room -= table.modalities[m].layer[books.present[m] - 1]
+        room -= ledger.layer(m)
         if room < 0:
             break
         counts[m] = k
-    return books.settle({m: order(table.modalities[m].depth, k) for m, k in counts.items()}, wanted)
+    return settle(ledger, {m: order(depths[m], k) for m, k in counts.items()}, wanted, requested)

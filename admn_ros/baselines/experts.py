@@ -25,7 +25,7 @@ from admn_ros.baselines.learned_baseline import (
     without_controller,
 )
 from admn_ros.baselines.mixture import mixture, straight_through
-from admn_ros.baselines.policy import Counts
+from admn_ros.budget.costs import Counts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.model.costs import flop_costs
@@ -236,4 +236,4 @@ class DynMM(ExpertSelection):
 def _backbone_gflops(config: ModelConfig) -> float:
     """Backbones and adapters with all sensor nodes; fusion and heads are the same small rest for each expert."""
     table = flop_costs(config)
-    return table.amount(sum(c.entry[-1] + c.depth * c.layer[-1] for c in table.modalities.values()))
+    return table.amount(sum(c.backbone(c.depth, c.nodes) for c in table.modalities.values()))

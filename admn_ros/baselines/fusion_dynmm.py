@@ -133,11 +133,11 @@ class FusionDynMM(Rival):
         main = table.modalities[self.main]
         here = available(batch, self.config)
         index = list(self.config.modalities).index(self.main)
-        cost = here[:, index].float() * table.amount(main.entry[-1] + main.depth * main.layer[-1])
+        cost = here[:, index].float() * table.amount(main.backbone(main.depth, main.nodes))
         cost = cost.to(next(iter(weights.values())).device)
         for modality, share in weights.items():
             part = table.modalities[modality]
-            prices = [table.amount(part.entry[-1] + k * part.layer[-1]) if k else 0.0 for k in self.exits[modality]]
+            prices = [table.amount(part.backbone(k, part.nodes)) for k in self.exits[modality]]
             cost = cost + share @ torch.tensor(prices, dtype=share.dtype, device=share.device)
         return cost
 

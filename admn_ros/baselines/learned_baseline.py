@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -80,12 +81,11 @@ class FrameBill:
     """
 
     def __init__(self, config: ModelConfig, gate: Sequence[int] | None) -> None:
-        table = flop_costs(config).modalities.values()
-        # Indexed by the number of present sensor nodes, 0 included.
-        self.look, self.entry, self.layer = (
-            torch.tensor([(0, *(getattr(costs, part))) for costs in table]) for part in ("look", "entry", "layer"))
-        self.gated = gate is not None
+        self.table = flop_costs(config)
         self.gate = 0 if gate is None else judge_flops(config) + 2 * sum(a * b for a, b in pairwise(gate))
+        if gate is None:
+            self.table = replace(self.table, modalities={
+                m: replace(costs, controller=(0,) * costs.nodes) for m, costs in self.table.modalities.items()})
         self.modalities = list(config.modalities)
 
     def __call__(self, batch: SampleBatch, counts: Tensor, fixed: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -97,12 +97,8 @@ class FrameBill:
             fixed: operations of fusion and heads, for all or (B,).
         """
         nodes, counts = present_nodes(batch, self.modalities).cpu(), counts.cpu()
-        index = torch.arange(len(self.modalities)).expand_as(nodes)
-        used = (counts > 0) & (nodes > 0)
-        run = torch.where(used, self.entry[index, nodes] + counts * self.layer[index, nodes], 0).sum(dim=1)
-        looks = self.look[index, nodes].sum(dim=1) if self.gated else torch.zeros_like(run)
-        flops = self.gate + looks + run + fixed
-        return torch.where(used, counts, 0).sum(dim=1), flops.double() / MICRO["gflops"]
+        flops = self.gate + torch.from_numpy(self.table.modality_prices(counts.numpy(), nodes.numpy())) + fixed
+        return torch.where(nodes > 0, counts, 0).sum(dim=1), flops.double() / MICRO["gflops"]
 
 
 def present_nodes(batch: SampleBatch, modalities: Sequence[Modality]) -> Tensor:

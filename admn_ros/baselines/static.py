@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from admn_ros.baselines.orders import LayerOrder, every_other
-from admn_ros.baselines.policy import Books, Counts
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.costs import CostLedger, Counts, LayerCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Allocation
+from admn_ros.model.allocation import Allocation, settle
 from admn_ros.sample import Modality
 
 Depths = tuple[int, ...]
@@ -59,7 +58,7 @@ def search_static(losses: Losses, modalities: Sequence[Modality], present_nodes:
     Raises:
         InputError: as `allocate`, or the losses do not fit the table.
     """
-    return StaticAllocation(tuple(modalities), losses).best(Books.open(present_nodes, table, budget))
+    return StaticAllocation(tuple(modalities), losses).best(CostLedger.open(present_nodes, table, budget))
 
 
 @dataclass(frozen=True)
@@ -92,20 +91,20 @@ class StaticAllocation:
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. Scores and QoI are not read."""
-        books = Books.open(present_nodes, table, budget, requested)
-        counts = self.best(books)
+        ledger = CostLedger.open(present_nodes, table, budget)
+        counts = self.best(ledger)
         if counts is None:
-            return books.settle({}, books.available)
+            return settle(ledger, {}, ledger.available, requested)
         # What a static allocation leaves out it leaves out by choice.
-        return books.settle({m: self.order(table.modalities[m].depth, k) for m, k in counts.items()}, ())
+        return settle(ledger, {m: self.order(table.modalities[m].depth, k) for m, k in counts.items()}, (), requested)
 
-    def best(self, books: Books) -> Counts | None:
+    def best(self, ledger: CostLedger) -> Counts | None:
         """Counts of least loss that a frame can afford; None when there are none.
 
         Raises:
             InputError: a modality is not in the table, or the losses go deeper than a backbone.
         """
-        depths = {m: c.depth for m, c in books.table.modalities.items()}
+        depths = {m: c.depth for m, c in ledger.table.modalities.items()}
         least: tuple[float, int, Counts] | None = None
         for loss, listed in self._ranked:
             if least is not None and loss > least[0]:
@@ -114,8 +113,8 @@ class StaticAllocation:
             for m, k in counts.items():
                 if k > depths.get(m, -1):
                     raise InputError(f"losses of {listed}", f"{k} layers of {m}", f"at most {depths.get(m, 'none')}")
-            if books.affords(counts) and (least is None or books.price(counts) < least[1]):
-                least = loss, books.price(counts), counts
+            if ledger.affords(counts) and (least is None or ledger.price(counts) < least[1]):
+                least = loss, ledger.price(counts), counts
         return None if least is None else least[2]
 
 

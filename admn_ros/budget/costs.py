@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame costs, in whole micro-units, so that adding and comparing are exact.
+"""Cost of a frame in whole micro-units, so that sums and comparisons are exact.
 
-A budget rounds down to micro-units and a cost rounds up: rounding never overspends.
+Budgets are rounded down to micro-units and costs are rounded up, so rounding can never cause an overrun.
 """
 
 from __future__ import annotations
@@ -12,69 +12,108 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
 from admn_ros.config import Count, NotNegative, Positive, Strict
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 
+Integers = npt.NDArray[np.integer]
+Counts = Mapping[Modality, int]
+"""Number of executed layers, or of present sensor nodes, per modality. Modalities that are not named have none."""
+
 
 @dataclass(frozen=True)
 class ModalityCosts:
-    """What one modality costs. Each tuple is indexed by the number of present sensor nodes, minus 1.
+    """Costs of one modality. Each tuple is indexed by the number of present sensor nodes, minus 1.
 
-    depth: backbone layers.
-    look: paid when the modality is available, used or not (the controller looks at it).
-    entry: paid once when the modality is used (patch embedding, final norm, adapter).
-    layer: paid for each executed backbone layer.
+    Attributes:
+        depth: number of backbone layers.
+        controller: cost of the controller's convolutions; paid if the modality is available, used or not.
+        embedding: cost of patch embedding, final norm and adapter; paid once if the modality is used.
+        layer: cost of one executed backbone layer.
     """
 
     depth: int
-    look: tuple[int, ...]
-    entry: tuple[int, ...]
+    controller: tuple[int, ...]
+    embedding: tuple[int, ...]
     layer: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for field in ("look", "entry", "layer"):
+        for field in ("controller", "embedding", "layer"):
             values: tuple[int, ...] = getattr(self, field)
             if len(values) != len(self.layer) or not values or min(values) < 0:
                 raise InputError(field, values, "costs of at least 0, one for each number of present sensor nodes")
 
     @property
     def nodes(self) -> int:
-        """Sensor nodes the model has."""
+        """Number of sensor nodes of the model."""
         return len(self.layer)
 
-    def floor(self, present: int) -> int:
-        """Cost of using the modality with its first layer only, beyond the look."""
-        return self.entry[present - 1] + self.layer[present - 1]
+    def backbone(self, layers: int, present: int) -> int:
+        """Return the cost of running a number of layers, embedding included; 0 without layers or sensor nodes."""
+        return self.embedding[present - 1] + layers * self.layer[present - 1] if layers and present else 0
+
+    def price(self, layers: int, present: int) -> int:
+        """Return the cost of the modality in a frame, the controller's convolutions included."""
+        return self.controller[present - 1] + self.backbone(layers, present) if present else 0
 
 
 @dataclass(frozen=True)
 class LayerCosts:
     """Cost table of a model in one unit, in whole micro-units (`admn_ros.budget.budget.MICRO`).
 
-    fixed: paid by every frame that runs (controller, fusion, heads).
-    modalities: in the model's order.
+    A frame costs `fixed`, plus `controller` of each available modality, plus `embedding` and `layer` times the number
+    of executed layers of each used one. A frame that runs no layer costs nothing. `present` arguments map modalities
+    to their number of present sensor nodes.
 
-    A frame costs fixed + look of each available modality + (entry + layer * executed layers) of each
-    used one. Arguments named `present` map modalities to their number of present sensor nodes.
+    Attributes:
+        unit: unit of the costs.
+        fixed: cost of every frame that runs (controller transformer, fusion, heads).
+        modalities: costs of each modality, in the model's order.
     """
 
     unit: CostUnit
     fixed: int
     modalities: Mapping[Modality, ModalityCosts]
 
-    def base(self, present: Mapping[Modality, int]) -> int:
-        """Cost of a frame before any modality is used."""
-        return self.fixed + sum(self.modalities[m].look[n - 1] for m, n in present.items() if n)
+    def base(self, present: Counts) -> int:
+        """Return the cost of a frame before any modality is used."""
+        return self.fixed + sum(self.modalities[m].price(0, n) for m, n in present.items())
 
-    def total(self, present: Mapping[Modality, int]) -> int:
-        """Cost of a frame that runs every layer of every available modality."""
-        used = ((self.modalities[m], n) for m, n in present.items() if n)
-        return self.base(present) + sum(c.entry[n - 1] + c.depth * c.layer[n - 1] for c, n in used)
+    def price(self, layers: Counts, present: Counts) -> int:
+        """Return the cost of a frame that runs a number of layers of each modality; 0 if it runs none."""
+        if not any(layers.values()):
+            return 0
+        return self.base(present) + sum(self.modalities[m].backbone(k, present.get(m, 0)) for m, k in layers.items())
 
-    def room(self, budget: Budget, present: Mapping[Modality, int]) -> int:
-        """Micro-units that a frame may spend: the budget rounded down, at most everything there is.
+    def total(self, present: Counts) -> int:
+        """Return the cost of a frame that runs every layer of every available modality."""
+        return self.base(present) + sum(self.modalities[m].backbone(self.modalities[m].depth, n)
+                                        for m, n in present.items())
+
+    def prices(self, layers: Integers, present: Integers) -> Integers:
+        """Return the costs (N,) of many frames: `price` of each row.
+
+        Args:
+            layers: numbers of executed layers (N, M), modalities in the table's order.
+            present: numbers of present sensor nodes (N, M).
+        """
+        return np.where(layers.any(axis=1), self.fixed + self.modality_prices(layers, present), 0)
+
+    def modality_prices(self, layers: Integers, present: Integers) -> Integers:
+        """Return the costs (N,) of many frames without the fixed part. Arguments as `prices`."""
+        micro = np.zeros(len(layers), np.int64)
+        for k, costs in enumerate(self.modalities.values()):
+            controller, embedding, layer = (np.array([0, *part])[present[:, k]]
+                                            for part in (costs.controller, costs.embedding, costs.layer))
+            micro += controller + (layers[:, k] > 0) * embedding + layers[:, k] * layer
+        return micro
+
+    def room(self, budget: Budget, present: Counts) -> int:
+        """Return the micro-units that a frame may spend: the budget rounded down, at most the cost of everything.
 
         Raises:
             InputError: the budget is in another unit.
@@ -86,16 +125,89 @@ class LayerCosts:
             return total
         return min(total, math.floor(exact(budget.limit) * MICRO[self.unit]))
 
+    def exceeds(self, micro: int, budget: Budget) -> bool:
+        """Whether a cost is above a budget in the table's unit."""
+        return not math.isinf(budget.limit) and bool(micro > exact(budget.limit) * MICRO[self.unit])
+
     def amount(self, micro: int) -> float:
-        """Micro-units as a number in the table's unit."""
+        """Convert micro-units to a number in the table's unit."""
         return float(Fraction(micro, MICRO[self.unit]))
 
 
-class MeasuredModality(Strict):
-    """Measured costs of one modality, for 1, 2, ... present sensor nodes. See `ModalityCosts`."""
+@dataclass(frozen=True)
+class CostLedger:
+    """Cost arithmetic of one frame, shared by the allocator and all other policies.
 
-    look: tuple[NotNegative, ...]
-    entry: tuple[NotNegative, ...]
+    Attributes:
+        present: number of present sensor nodes of every modality of the table, in its order.
+        table: cost table.
+        budget: budget of the frame, in the table's unit.
+        limit: micro-units that the frame may spend.
+    """
+
+    present: Counts
+    table: LayerCosts
+    budget: Budget
+    limit: int
+
+    @classmethod
+    def open(cls, present_nodes: Counts, table: LayerCosts, budget: Budget) -> CostLedger:
+        """Check a frame and its budget against a table.
+
+        Raises:
+            InputError: the units differ, a modality is not in the table, or a number of sensor nodes is out of range.
+        """
+        for modality, count in present_nodes.items():
+            if modality not in table.modalities:
+                raise InputError("modality", modality, ", ".join(map(str, table.modalities)))
+            if not 0 <= count <= table.modalities[modality].nodes:
+                raise InputError(f"present sensor nodes of {modality}", count,
+                                 f"0 to {table.modalities[modality].nodes}")
+        present = {m: present_nodes.get(m, 0) for m in table.modalities}
+        return cls(present, table, budget, table.room(budget, present))
+
+    @property
+    def available(self) -> list[Modality]:
+        """Modalities with a present sensor node, in the model's order."""
+        return [m for m, n in self.present.items() if n]
+
+    @property
+    def room(self) -> int:
+        """Micro-units left for embeddings and layers; negative if the budget does not hold the fixed part."""
+        return self.limit - self.table.base(self.present)
+
+    @property
+    def runnable(self) -> list[Modality]:
+        """Available modalities whose first layer fits if it is the only one to run."""
+        return [m for m in self.available if self.floor(m) <= self.room]
+
+    def floor(self, modality: Modality) -> int:
+        """Return the cost of an available modality's first layer, embedding included."""
+        return self.table.modalities[modality].backbone(1, self.present[modality])
+
+    def layer(self, modality: Modality) -> int:
+        """Return the cost of one more layer of an available modality."""
+        return self.table.modalities[modality].layer[self.present[modality] - 1]
+
+    def price(self, layers: Counts) -> int:
+        """Return the cost of the frame with these numbers of layers."""
+        return self.table.price(layers, self.present)
+
+    def affords(self, layers: Counts) -> bool:
+        """Whether the layers use available modalities only and fit into the budget."""
+        return all(self.present[m] for m, k in layers.items() if k) and self.price(layers) <= self.limit
+
+    def costs(self, layers: Counts) -> dict[Modality, float]:
+        """Return what each modality spends in a frame that runs, in the table's unit."""
+        return {m: self.table.amount(self.table.modalities[m].price(layers.get(m, 0), n))
+                for m, n in self.present.items()}
+
+
+class MeasuredModality(Strict):
+    """Measured costs of one modality for 1, 2, ... present sensor nodes. See `ModalityCosts`."""
+
+    controller: tuple[NotNegative, ...]
+    embedding: tuple[NotNegative, ...]
     layer: tuple[NotNegative, ...]
 
 
@@ -107,12 +219,20 @@ class MeasuredTable(Strict):
 
 
 class MeasuredCosts(Strict):
-    """`costs.yaml` of a model folder: what `admn profile` measured, and where.
+    """Cost measurement on one machine (`costs.yaml`), written by `admn profile`.
 
-    power_w: mean power that joules were computed with, measured by whoever profiled.
+    Attributes:
+        device: name of the processor.
+        torch: version of PyTorch.
+        threads: number of CPU threads.
+        date: day of the measurement, YYYY-MM-DD.
+        repeats: number of timed runs per median.
+        milliseconds: median times.
+        power_w: mean power of the device in watts from which the joules were computed.
+        joules: energies; None if the power is unknown.
     """
 
-    format: Literal["admn-costs-1"] = "admn-costs-1"
+    format: Literal["admn-costs-2"] = "admn-costs-2"
     device: str
     torch: str
     threads: Count

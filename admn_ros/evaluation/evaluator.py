@@ -10,7 +10,7 @@ from typing import Any
 from admn_ros.baselines.named import policy_of
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.evaluation.budgets import BudgetSource
-from admn_ros.evaluation.layer_meter import LayerMeter, is_violated, price
+from admn_ros.evaluation.layer_meter import LayerMeter
 from admn_ros.evaluation.records import FrameRows
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality, MultimodalSample
@@ -82,4 +82,5 @@ class Evaluator:
                     rows.put_latent(latent)
                 granted = asked.per_frame(self._rate_hz)
                 table = self.engine.costs.table(granted.unit)
-                rows.add(estimate, ran, is_violated(price(ran, present, table), granted, table))
+                spent = table.price({m: len(layers) for m, layers in ran.items()}, present)
+                rows.add(estimate, ran, table.exceeds(spent, granted))

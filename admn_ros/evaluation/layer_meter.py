@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a frame really spent: layers are counted as they run, and their price is compared with what was granted.
-
-The meter also keeps what the controller saw, which no estimate tells.
-"""
+"""Counts the layers that a frame executes, and keeps the controller's embedding, which no estimate holds."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 from torch.utils.hooks import RemovableHandle
 
-from admn_ros.budget.budget import MICRO, Budget, exact
-from admn_ros.budget.costs import LayerCosts
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
@@ -60,22 +54,3 @@ class LayerMeter:
 
     def _note(self, modality: Modality, number: int, *_: object) -> None:
         self._ran.setdefault(modality, []).append(number)
-
-
-def price(ran: Mapping[Modality, tuple[int, ...]], present: Mapping[Modality, int], table: LayerCosts) -> int:
-    """Micro-units of a frame that ran these layers; 0 when none ran.
-
-    Args:
-        ran: layers per modality.
-        present: present sensor nodes per modality.
-        table: what things cost.
-    """
-    if not any(ran.values()):
-        return 0
-    used = ((table.modalities[m], present[m], len(layers)) for m, layers in ran.items() if layers)
-    return table.base(present) + sum(c.entry[n - 1] + k * c.layer[n - 1] for c, n, k in used)
-
-
-def is_violated(micro: int, granted: Budget, table: LayerCosts) -> bool:
-    """Whether a price is above a budget in the unit of its table."""
-    return not math.isinf(granted.limit) and bool(micro > exact(granted.limit) * MICRO[table.unit])

@@ -21,9 +21,9 @@ def worst_costs(table: LayerCosts) -> tuple[int, ...]:
     are dearest: as many modalities are entered as there are layers for.
     """
     modalities = table.modalities.values()
-    base = table.fixed + sum(max(m.look) for m in modalities)
+    base = table.fixed + sum(max(m.controller) for m in modalities)
     layers = [0, *accumulate(sorted((max(m.layer) for m in modalities for _ in range(m.depth)), reverse=True))]
-    entries = [0, *accumulate(sorted((max(m.entry) for m in modalities), reverse=True))]
+    entries = [0, *accumulate(sorted((max(m.embedding) for m in modalities), reverse=True))]
     return tuple(base + layer + entries[min(n, len(entries) - 1)] for n, layer in enumerate(layers))
 
 
@@ -87,6 +87,6 @@ def frame_energy(costs: ModelCosts | None) -> tuple[float, float] | None:
         return None
     table = costs.table("joules")
     modalities = table.modalities.values()
-    base = table.fixed + sum(m.look[-1] + m.entry[-1] for m in modalities)
+    base = table.fixed + sum(m.controller[-1] + m.embedding[-1] for m in modalities)
     mean = sum(m.depth * m.layer[-1] for m in modalities) / max(1, sum(m.depth for m in modalities))
     return (table.amount(base), mean / MICRO["joules"]) if mean > 0 else None

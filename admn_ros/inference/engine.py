@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.hardware import mismatch, pick_device, use_threads
-from admn_ros.model.allocation import Allocation, allocate, runnable
+from admn_ros.model.allocation import Allocation, allocate
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import NetworkOutput
@@ -125,7 +125,7 @@ class Engine:
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
         present = self.present(sample)
-        if not runnable(present, table, granted):
+        if not CostLedger.open(present, table, granted).runnable:
             allocation = allocate({}, {}, present, table, granted, requested=budget)
             return self._estimate(sample, allocation, dict.fromkeys(present, math.nan), None, (0.0, 0.0))
         start = time.perf_counter()

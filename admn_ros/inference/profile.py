@@ -54,7 +54,8 @@ def measure_costs(engine: Engine, repeats: int, date: str, power_w: float | None
     engine.warm_up()
     clock = _Clock(engine.device, repeats)
     modalities = {m: _modality(engine, m, clock) for m in engine.config.modalities}
-    parts_ms = sum(c.look[-1] + c.entry[-1] + engine.config.depths[m] * c.layer[-1] for m, c in modalities.items())
+    parts_ms = sum(c.controller[-1] + c.embedding[-1] + engine.config.depths[m] * c.layer[-1]
+                   for m, c in modalities.items())
     sample, everything = blank_sample(engine.config), Budget(math.inf, "layers", "profile")
     whole_ms = clock.median_ms(lambda: engine.infer(sample, everything))
     fixed_ms = max(_fixed(engine, clock), whole_ms - parts_ms)
@@ -107,7 +108,7 @@ def _modality(engine: Engine, modality: Modality, clock: _Clock) -> MeasuredModa
         looks.append(clock.median_ms(partial(look, x)))
         entries.append(clock.median_ms(partial(_entry, vit, adapter, x)))
         layers.append(clock.median_ms(partial(_layer, blocks, vit.embed(x)[0])))
-    return MeasuredModality(look=tuple(looks), entry=tuple(entries), layer=tuple(layers))
+    return MeasuredModality(controller=tuple(looks), embedding=tuple(entries), layer=tuple(layers))
 
 
 def _entry(vit: AdaptiveViT, adapter: nn.Module, x: Tensor) -> object:
@@ -140,6 +141,7 @@ def _fixed(engine: Engine, clock: _Clock) -> float:
 
 def _scaled(table: MeasuredTable, factor: float) -> MeasuredTable:
     return MeasuredTable(fixed=table.fixed * factor, modalities={
-        m: MeasuredModality(look=tuple(v * factor for v in c.look), entry=tuple(v * factor for v in c.entry),
+        m: MeasuredModality(controller=tuple(v * factor for v in c.controller),
+                            embedding=tuple(v * factor for v in c.embedding),
                             layer=tuple(v * factor for v in c.layer))
         for m, c in table.modalities.items()})

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.budget.budget import Budget, CostUnit
-from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.costs import CostLedger, Counts, LayerCosts
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 
@@ -66,19 +66,6 @@ class Allocation:
         return sum(map(len, self.active.values()))
 
 
-def runnable(present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget) -> list[Modality]:
-    """Available modalities of which the budget holds the first layer, were it the only one to run.
-
-    None of them: nothing can run, whatever the scores, and the controller need not be asked.
-
-    Raises:
-        InputError: as `allocate`.
-    """
-    present = _checked(present_nodes, table)
-    room = table.room(budget, present) - table.base(present)
-    return [m for m, n in present.items() if n and table.modalities[m].floor(n) <= room]
-
-
 def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
              present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
              requested: Budget | None = None) -> Allocation:
@@ -103,22 +90,54 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
         InputError: the units differ, a modality is not in the table, a count is out of range, or
             scores or QoI are absent.
     """
-    present = _checked(present_nodes, table)
-    frame = _Frame(present, table, budget, requested or budget)
-    candidates = runnable(present, table, budget)
+    ledger = CostLedger.open(present_nodes, table, budget)
+    candidates = ledger.runnable
     if not candidates:
-        return frame.nothing()
-    room = table.room(budget, present) - table.base(present)
-    floors = {m: table.modalities[m].floor(present[m]) for m in candidates}
+        least = min(map(ledger.floor, ledger.available), default=0)
+        needed = table.amount(table.base(ledger.present) + least)
+        return settle(ledger, {}, ledger.available, requested,
+                      f"one layer of one modality needs {needed:.12g} {table.unit}")
+    room = ledger.room
+    floors = {m: ledger.floor(m) for m in candidates}
     kept = _keep_best(floors, _qualities(qoi, candidates), room)
     room -= sum(floors[m] for m in kept)
-    active = {m: [0] if m in kept else [] for m in table.modalities}
+    active = {m: [0] for m in kept}
     for modality, layer in _by_score(scores, kept, table):
-        price = table.modalities[modality].layer[present[modality] - 1]
-        if price <= room:
-            room -= price
+        cost = ledger.layer(modality)
+        if cost <= room:
+            room -= cost
             active[modality].append(layer)
-    return frame.something({m: tuple(sorted(layers)) for m, layers in active.items()})
+    return settle(ledger, active, ledger.available, requested)
+
+
+def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted: Sequence[Modality],
+           requested: Budget | None = None, below_floor: str = "the budget is below the least that the policy runs",
+           ) -> Allocation:
+    """Return the allocation that runs exactly these layers, with its costs and its reason.
+
+    Args:
+        ledger: the frame and its budget.
+        active: layers per modality; a modality that is not named has none.
+        wanted: available modalities that the policy uses if the budget is large enough.
+        requested: budget before unit conversion; None if it was not converted.
+        below_floor: why nothing runs although wanted modalities are available.
+
+    Raises:
+        InputError: a layer does not exist, its modality is missing, or the layers cost more than the budget. A
+            faulty policy must not overspend silently.
+    """
+    chosen = {m: tuple(sorted(set(active.get(m, ())))) for m in ledger.present}
+    for m, layers in chosen.items():
+        depth = ledger.table.modalities[m].depth if ledger.present[m] else 0
+        if layers and not 0 <= layers[0] <= layers[-1] < depth:
+            raise InputError(f"layers of {m}", layers, f"[0, {depth})")
+    counts = {m: len(layers) for m, layers in chosen.items()}
+    spent = ledger.price(counts)
+    if spent > ledger.limit:
+        raise InputError("layers", f"a cost of {spent} micro-units", f"at most {ledger.limit}")
+    costs = ledger.costs(counts) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
+    return Allocation(chosen, costs, ledger.table.amount(spent), requested or ledger.budget, float(ledger.budget.limit),
+                      ledger.table.unit, *_reason(ledger, counts, wanted, below_floor))
 
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,
@@ -168,17 +187,6 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     return dict(zip(logits, masks, strict=True))
 
 
-def _checked(present_nodes: Mapping[Modality, int], table: LayerCosts) -> dict[Modality, int]:
-    """Present sensor nodes of every modality of the table, in its order."""
-    for modality, count in present_nodes.items():
-        if modality not in table.modalities:
-            raise InputError("modality", modality, ", ".join(map(str, table.modalities)))
-        if not 0 <= count <= table.modalities[modality].nodes:
-            raise InputError(f"present sensor nodes of {modality}", count,
-                             f"0 to {table.modalities[modality].nodes}")
-    return {m: present_nodes.get(m, 0) for m in table.modalities}
-
-
 def _qualities(qoi: Mapping[Modality, float], candidates: Sequence[Modality]) -> dict[Modality, float]:
     for modality in candidates:
         if modality not in qoi:
@@ -213,43 +221,16 @@ def _or_worst(value: float) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """What an allocation is reported against."""
-
-    present: Mapping[Modality, int]
-    table: LayerCosts
-    budget: Budget
-    requested: Budget
-
-    def something(self, active: Mapping[Modality, tuple[int, ...]]) -> Allocation:
-        dropped = [m for m, n in self.present.items() if n and not active[m]]
-        held = sum(c.depth for m, c in self.table.modalities.items() if self.present[m])
-        text = f"{sum(map(len, active.values()))} of {held} available layers ran"
-        if dropped:
-            text += f"; the budget had no room for the first layer of {', '.join(map(str, dropped))}"
-        cost = {m: self._cost(m, len(layers)) for m, layers in active.items()}
-        spent = self.table.fixed + sum(cost.values())
-        return self._result(active, cost, spent, Reason.DEGRADED if dropped else Reason.ALLOCATED, f"{text}.")
-
-    def nothing(self) -> Allocation:
-        reason, text = Reason.NO_INPUT, "Nothing ran: no modality is available."
-        floors = [self.table.modalities[m].floor(n) for m, n in self.present.items() if n]
-        if floors:
-            least = self.table.amount(self.table.base(self.present) + min(floors))
-            reason = Reason.BELOW_FLOOR
-            text = f"Nothing ran: one layer of one modality needs {least:.12g} {self.table.unit}."
-        return self._result(dict.fromkeys(self.present, ()), dict.fromkeys(self.present, 0), 0, reason, text)
-
-    def _cost(self, modality: Modality, layers: int) -> int:
-        present, costs = self.present[modality], self.table.modalities[modality]
-        if not present:
-            return 0
-        used = costs.entry[present - 1] + layers * costs.layer[present - 1] if layers else 0
-        return costs.look[present - 1] + used
-
-    def _result(self, active: Mapping[Modality, tuple[int, ...]], cost: Mapping[Modality, int], spent: int,
-                reason: Reason, text: str) -> Allocation:
-        amounts = {m: self.table.amount(c) for m, c in cost.items()}
-        return Allocation(active, amounts, self.table.amount(spent), self.requested,
-                          float(self.budget.limit), self.table.unit, reason, text)
+def _reason(ledger: CostLedger, counts: Counts, wanted: Sequence[Modality], below_floor: str) -> tuple[Reason, str]:
+    """Explain an allocation."""
+    if not any(counts.values()):
+        if wanted:
+            return Reason.BELOW_FLOOR, f"Nothing ran: {below_floor}."
+        used = " that the policy uses" if ledger.available else ""
+        return Reason.NO_INPUT, f"Nothing ran: no modality{used} is available."
+    held = sum(ledger.table.modalities[m].depth for m in ledger.available)
+    text = f"{sum(counts.values())} of {held} available layers ran"
+    dropped = [m for m in wanted if not counts[m]]
+    if not dropped:
+        return Reason.ALLOCATED, f"{text}."
+    return Reason.DEGRADED, f"{text}; the budget had no room for the first layer of {', '.join(map(str, dropped))}."

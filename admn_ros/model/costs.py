@@ -84,7 +84,8 @@ def flop_costs(config: ModelConfig) -> LayerCosts:
     # Patch embedding, adapter and layers run the sensor nodes as a batch: each adds the same.
     nodes = range(1, len(config.sensor_nodes) + 1)
     return LayerCosts("gflops", flops.fixed, {
-        m: ModalityCosts(config.depths[m], *(tuple(n * part for n in nodes) for part in (f.look, f.entry, f.layer)))
+        m: ModalityCosts(config.depths[m], *(tuple(n * part for n in nodes)
+                                             for part in (f.controller, f.embedding, f.layer)))
         for m, f in flops.modalities.items()})
 
 
@@ -95,12 +96,12 @@ def _measured(config: ModelConfig, unit: CostUnit, table: MeasuredTable) -> Laye
     modalities = {}
     for modality, depth in config.depths.items():
         entry = table.modalities[modality]
-        for part, values in (("look", entry.look), ("entry", entry.entry), ("layer", entry.layer)):
+        for part, values in (("controller", entry.controller), ("embedding", entry.embedding), ("layer", entry.layer)):
             if len(values) != nodes:
                 raise InputError(f"{unit}.modalities.{modality}.{part}", f"{len(values)} numbers",
                                  f"{nodes}, one for each number of present sensor nodes")
         modalities[modality] = ModalityCosts(
-            depth, _micro(unit, entry.look), _micro(unit, entry.entry), _micro(unit, entry.layer))
+            depth, _micro(unit, entry.controller), _micro(unit, entry.embedding), _micro(unit, entry.layer))
     return LayerCosts(unit, _micro(unit, [table.fixed])[0], modalities)
 
 

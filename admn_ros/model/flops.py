@@ -29,8 +29,8 @@ POSE_FEATURES = 3
 class ModalityFlops:
     """Operations of one modality for one present sensor node. See `ModalityCosts`."""
 
-    look: int
-    entry: int
+    controller: int
+    embedding: int
     layer: int
 
 

@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, PrefixScores, RandomAllocation, UpperBound
 from admn_ros.baselines.orders import every_other, prefix
-from admn_ros.baselines.policy import Books
 from admn_ros.baselines.static import OracleByCorruption, StaticAllocation, all_depths, search_static
 from admn_ros.budget.budget import MICRO, Budget
-from admn_ros.budget.costs import LayerCosts, ModalityCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Reason, allocate, runnable
+from admn_ros.model.allocation import Reason, allocate, settle
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
@@ -76,7 +75,7 @@ def test_contract(name, problem):
     for m, n in present.items():
         if n and used:
             c = table.modalities[m]
-            cost[m] = c.look[n - 1] + (c.entry[n - 1] + len(used[m]) * c.layer[n - 1] if m in used else 0)
+            cost[m] = c.controller[n - 1] + (c.embedding[n - 1] + len(used[m]) * c.layer[n - 1] if m in used else 0)
     micro = sum(cost.values()) + (table.fixed if used else 0)
     if math.isfinite(budget.limit):
         assert Fraction(micro, MICRO[table.unit]) <= Fraction(repr(float(budget.limit)))
@@ -111,7 +110,7 @@ def test_spending_never_falls_when_the_budget_grows(name, problem, other):
 def test_naive_runs_whenever_something_can_and_everything_when_it_fits(problem):
     scores, qoi, present, table, budget = problem
     result = NaiveAllocation()(scores, qoi, present, table, budget)
-    assert bool(result.layers) == bool(runnable(present, table, budget))
+    assert bool(result.layers) == bool(CostLedger.open(present, table, budget).runnable)
     full = NaiveAllocation()({}, {}, present, table, Budget(math.inf, table.unit))
     assert full == UpperBound()({}, {}, present, table, Budget(math.inf, table.unit))
     assert full.layers == sum(table.modalities[m].depth for m, n in present.items() if n)
@@ -209,7 +208,7 @@ def brute_force(losses, present, table, budget):
             n = present[m]
             ok &= bool(n) or not k
             if n:
-                cost += c.look[n - 1] + (c.entry[n - 1] + k * c.layer[n - 1] if k else 0)
+                cost += c.controller[n - 1] + (c.embedding[n - 1] + k * c.layer[n - 1] if k else 0)
         if ok and Fraction(cost, MICRO[table.unit]) <= Fraction(repr(min(budget.limit, 1e300))):
             best = min(best, loss)
     return best
@@ -275,11 +274,11 @@ def test_wrong_arguments_are_refused():
             NaiveAllocation()({}, {}, present, GDTM, bad)
 
 
-def test_books_refuse_a_policy_that_overspends():
-    books = Books.open(BOTH, GDTM, Budget(2, "layers"))
+def test_a_policy_that_overspends_is_refused():
+    ledger = CostLedger.open(BOTH, GDTM, Budget(2, "layers"))
     with pytest.raises(InputError, match="cost of 3"):
-        books.settle({RGB: (0, 1, 2)}, [RGB])
+        settle(ledger, {RGB: (0, 1, 2)}, [RGB])
     with pytest.raises(InputError, match="layers of rgb"):
-        books.settle({RGB: (12,)}, [RGB])
+        settle(ledger, {RGB: (12,)}, [RGB])
     with pytest.raises(InputError, match="layers of depth"):
-        Books.open({RGB: 1}, GDTM, Budget(9, "layers")).settle({DEPTH: (0,)}, [RGB])
+        settle(CostLedger.open({RGB: 1}, GDTM, Budget(9, "layers")), {DEPTH: (0,)}, [RGB])

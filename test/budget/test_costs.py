@@ -2,6 +2,7 @@
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +19,8 @@ RGBD = preset("rgbd")
 ALL = {Modality.RGB: 1, Modality.DEPTH: 1}
 
 
-def table(fixed=1.0, look=0.1, entry=0.25, layer=0.5, modalities=("rgb", "depth")):
-    one = MeasuredModality(look=(look,), entry=(entry,), layer=(layer,))
+def table(fixed=1.0, controller=0.1, embedding=0.25, layer=0.5, modalities=("rgb", "depth")):
+    one = MeasuredModality(controller=(controller,), embedding=(embedding,), layer=(layer,))
     return MeasuredTable(fixed=fixed, modalities={Modality(m): one for m in modalities})
 
 
@@ -46,7 +47,7 @@ def test_flops_of_the_paper_network():
 
 def test_flops_grow_with_each_present_node():
     rgb = flop_costs(preset("gdtm")).modalities[Modality.RGB]
-    for part in (rgb.look, rgb.entry, rgb.layer):
+    for part in (rgb.controller, rgb.embedding, rgb.layer):
         assert part[2] == 3 * part[0] > 0
 
 
@@ -54,13 +55,42 @@ def test_a_frame_costs_the_sum_of_its_parts():
     costs = ModelCosts(RGBD, measured()).table("milliseconds")
     assert costs.amount(costs.base(ALL)) == 1.2
     assert costs.amount(costs.base({Modality.RGB: 1, Modality.DEPTH: 0})) == 1.1
-    assert costs.amount(costs.modalities[Modality.RGB].floor(1)) == 0.75
+    assert costs.amount(costs.modalities[Modality.RGB].backbone(1, 1)) == 0.75
     assert costs.amount(costs.total(ALL)) == 1.2 + 2 * (0.25 + 12 * 0.5)
+    assert costs.amount(costs.price({Modality.DEPTH: 3}, ALL)) == 1.2 + 0.25 + 3 * 0.5
+    assert costs.price({Modality.DEPTH: 0}, ALL) == 0
+
+
+@st.composite
+def frames(draw):
+    """A random table, and layers and present sensor nodes of five frames."""
+    nodes, price = draw(st.integers(1, 3)), st.integers(0, 10**12)
+    parts = st.lists(price, min_size=nodes, max_size=nodes).map(tuple)
+    chosen = draw(st.lists(st.sampled_from(list(Modality)), min_size=1, unique=True))
+    costs = LayerCosts("gflops", draw(price), {
+        m: ModalityCosts(draw(st.integers(1, 4)), draw(parts), draw(parts), draw(parts)) for m in chosen})
+    layers = [[draw(st.integers(0, c.depth)) for c in costs.modalities.values()] for _ in range(5)]
+    present = [[draw(st.integers(0, nodes)) for _ in chosen] for _ in range(5)]
+    return costs, np.array(layers), np.array(present)
+
+
+@settings(max_examples=200, deadline=None)
+@given(frames())
+def test_one_price_for_one_frame_and_for_many(case):
+    costs, layers, present = case
+    for got, ran, nodes in zip(costs.prices(layers, present).tolist(), layers.tolist(), present.tolist(), strict=True):
+        expected = costs.fixed if any(ran) else 0
+        for part, k, n in zip(costs.modalities.values(), ran, nodes, strict=True):
+            if any(ran) and n:
+                expected += part.controller[n - 1] + (part.embedding[n - 1] + k * part.layer[n - 1] if k else 0)
+        assert got == expected
+        modalities = list(costs.modalities)
+        assert got == costs.price(dict(zip(modalities, ran, strict=True)), dict(zip(modalities, nodes, strict=True)))
 
 
 def test_decimal_limits_are_read_as_written():
     # As binary floats 0.29 * 1e6 is 289999.99..., and a budget of 0.29 would not hold a cost of 0.29.
-    joules = table(fixed=0.29, look=0, entry=0, layer=0)
+    joules = table(fixed=0.29, controller=0, embedding=0, layer=0)
     costs = ModelCosts(RGBD, measured(joules=joules)).table("joules")
     big = LayerCosts("joules", 0, {Modality.RGB: ModalityCosts(9, (0,), (0,), (10**6,))})
     assert costs.fixed == 290000
@@ -117,8 +147,9 @@ def test_costs_come_from_the_model_folder(tmp_path):
     ({"milliseconds": table(modalities=("rgb",))}, "milliseconds.modalities"),
     ({"milliseconds": table(modalities=("rgb", "audio"))}, "milliseconds.modalities"),
     ({"joules": MeasuredTable(fixed=1, modalities={
-        Modality.RGB: MeasuredModality(look=(1.0, 1.0), entry=(1.0,), layer=(1.0,)),
-        Modality.DEPTH: MeasuredModality(look=(1.0,), entry=(1.0,), layer=(1.0,))})}, "joules.modalities.rgb.look"),
+        Modality.RGB: MeasuredModality(controller=(1.0, 1.0), embedding=(1.0,), layer=(1.0,)),
+        Modality.DEPTH: MeasuredModality(controller=(1.0,), embedding=(1.0,), layer=(1.0,))})},
+     "joules.modalities.rgb.controller"),
 ])
 def test_costs_of_another_model_are_refused(tmp_path, change, field):
     dump_config(measured(**change), tmp_path / "costs.yaml")

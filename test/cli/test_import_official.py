@@ -101,7 +101,7 @@ def test_the_look_at_a_spectrogram_has_its_own_size(case):
     if layout != "ave":
         return
     looks = engine.costs.table("gflops").modalities
-    assert looks[Modality.AUDIO].look[0] > 5 * looks[Modality.RGB].look[0]
+    assert looks[Modality.AUDIO].controller[0] > 5 * looks[Modality.RGB].controller[0]
 
 
 def test_it_is_inspected_and_profiled_like_any_model(case, capsys):

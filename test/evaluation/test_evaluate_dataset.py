@@ -15,7 +15,6 @@ from admn_ros.baselines.named import policy_of
 from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.evaluation import evaluator
-from admn_ros.evaluation.layer_meter import is_violated, price
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.results_folder import read_results
 from admn_ros.evaluation.run import evaluate
@@ -175,12 +174,11 @@ def test_prices_are_exact(model):
 
     engine = Engine(model, "cpu", 1)
     table, present = engine.costs.table("gflops"), dict.fromkeys(engine.config.modalities, 2)
-    everything = {m: tuple(range(d)) for m, d in engine.config.depths.items()}
-    micro = price(everything, present, table)
+    micro = table.price(engine.config.depths, present)
     assert micro == table.total(present)
-    assert not is_violated(micro, Budget(table.amount(micro), "gflops"), table)
-    assert is_violated(micro, Budget(table.amount(micro - 1), "gflops"), table)
-    assert price({Modality.RGB: ()}, present, table) == 0
+    assert not table.exceeds(micro, Budget(table.amount(micro), "gflops"))
+    assert table.exceeds(micro, Budget(table.amount(micro - 1), "gflops"))
+    assert table.price({Modality.RGB: 0}, present) == 0
 
 
 @pytest.mark.parametrize(("name", "says"), [

@@ -22,8 +22,8 @@ RGBD = preset("rgbd")
 
 def table(scale: float) -> MeasuredTable:
     return MeasuredTable(fixed=scale, modalities={
-        Modality.RGB: MeasuredModality(look=(0.1 * scale,), entry=(0.2 * scale,), layer=(0.5 * scale,)),
-        Modality.DEPTH: MeasuredModality(look=(0.1 * scale,), entry=(0.4 * scale,), layer=(0.3 * scale,))})
+        Modality.RGB: MeasuredModality(controller=(0.1 * scale,), embedding=(0.2 * scale,), layer=(0.5 * scale,)),
+        Modality.DEPTH: MeasuredModality(controller=(0.1 * scale,), embedding=(0.4 * scale,), layer=(0.3 * scale,))})
 
 
 COSTS = ModelCosts(RGBD, MeasuredCosts(device="a", torch="2", threads=1, date="d", repeats=3, milliseconds=table(1.0),
@@ -35,7 +35,7 @@ def spent(costs: LayerCosts, layers: dict[Modality, int]) -> int:
     """What a frame costs that runs so many layers of each modality, with everything present."""
     present = {m: c.nodes for m, c in costs.modalities.items()}
     used = ((costs.modalities[m], n) for m, n in layers.items() if n)
-    return costs.base(present) + sum(c.entry[-1] + n * c.layer[-1] for c, n in used)
+    return costs.base(present) + sum(c.embedding[-1] + n * c.layer[-1] for c, n in used)
 
 
 @settings(max_examples=200)

@@ -208,7 +208,8 @@ def test_profile_gives_milliseconds_joules_and_watts(tmp_path):
     assert measured.device
     for table in (measured.milliseconds, measured.joules):
         assert table.fixed > 0
-        assert all(v > 0 for m in table.modalities.values() for part in (m.look, m.entry, m.layer) for v in part)
+        parts = [part for m in table.modalities.values() for part in (m.controller, m.embedding, m.layer)]
+        assert all(v > 0 for part in parts for v in part)
     assert measured.joules.fixed == pytest.approx(measured.milliseconds.fixed * 0.01)
     write_costs(engine, measured)
     for ready in (engine, Engine(tmp_path, "cpu")):

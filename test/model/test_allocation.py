@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.budget.budget import MICRO, Budget
-from admn_ros.budget.costs import LayerCosts, ModalityCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Reason, allocate, gumbel_top_l, runnable
+from admn_ros.model.allocation import Reason, allocate, gumbel_top_l
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
@@ -43,14 +43,14 @@ def problems(draw):
 
 @settings(max_examples=300, deadline=None)
 @given(problems())
-def test_never_overspends_and_the_books_balance(problem):
+def test_never_overspends_and_the_costs_add_up(problem):
     scores, qoi, present, table, budget = problem
     result = allocate(scores, qoi, present, table, budget)
-    micro = sum(table.modalities[m].look[n - 1] for m, n in present.items() if n) + table.fixed
+    micro = sum(table.modalities[m].controller[n - 1] for m, n in present.items() if n) + table.fixed
     for m, layers in result.active.items():
         if layers:
             costs, n = table.modalities[m], present[m]
-            micro += costs.entry[n - 1] + len(layers) * costs.layer[n - 1]
+            micro += costs.embedding[n - 1] + len(layers) * costs.layer[n - 1]
     if not any(result.active.values()):
         micro = 0
     if math.isfinite(budget.limit):
@@ -77,7 +77,7 @@ def test_shape_of_an_allocation(problem):
     used = [m for m, layers in result.active.items() if layers]
     available = [m for m, n in present.items() if n]
     expected = (Reason.NO_INPUT if not available
-                else Reason.BELOW_FLOOR if not runnable(present, table, budget)
+                else Reason.BELOW_FLOOR if not CostLedger.open(present, table, budget).runnable
                 else Reason.ALLOCATED if used == available else Reason.DEGRADED)
     assert result.reason is expected
     assert bool(used) == (expected in (Reason.ALLOCATED, Reason.DEGRADED))

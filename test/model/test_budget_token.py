@@ -89,7 +89,7 @@ def test_its_operations_are_counted() -> None:
         _ = tril @ tril.T
     costs = flop_costs(made.config)
     rgb = costs.modalities[RGB]
-    assert costs.base({RGB: 2, DEPTH: 2}) + rgb.entry[1] + rgb.layer[1] == counter.get_total_flops()
+    assert costs.base({RGB: 2, DEPTH: 2}) + rgb.embedding[1] + rgb.layer[1] == counter.get_total_flops()
 
 
 @given(st.integers(0, 2), st.integers(0, 2), st.floats(0, 20))

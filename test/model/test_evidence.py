@@ -144,7 +144,7 @@ def test_the_flop_table_counts_stem_points_and_evidence(network, batch):
         _ = tril @ tril.T
     costs = flop_costs(network.config)
     table = costs.base({Modality.DEPTH: 2, Modality.RADAR: 2}) + sum(
-        costs.modalities[m].entry[1] + len(k) * costs.modalities[m].layer[1] for m, k in FULL.items())
+        costs.modalities[m].embedding[1] + len(k) * costs.modalities[m].layer[1] for m, k in FULL.items())
     assert table == counter.get_total_flops()
 
 

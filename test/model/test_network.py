@@ -148,5 +148,5 @@ def test_the_flop_table_counts_exactly_what_runs(network, batch, plan, absent):
         _ = tril @ tril.T  # the covariance, which the engine computes
     costs = flop_costs(network.config)
     used = [(costs.modalities[m], present[m] - 1, len(layers)) for m, layers in plan.items() if layers]
-    table = costs.base(present) + sum(c.entry[n] + k * c.layer[n] for c, n, k in used)
+    table = costs.base(present) + sum(c.embedding[n] + k * c.layer[n] for c, n, k in used)
     assert table == counter.get_total_flops()

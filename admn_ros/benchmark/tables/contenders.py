@@ -16,11 +16,12 @@ from admn_ros.baselines.experts import DynMM, Mns, equal_shares, expert_config, 
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.learned_baseline import FrameBill, Rival, Routed, WholeNetwork, without_controller
 from admn_ros.baselines.orders import every_other
-from admn_ros.baselines.policy import AllocationPolicy, Counts
+from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
 from admn_ros.benchmark.tables.config import ALONE, Cell, Method
 from admn_ros.benchmark.tables.training import Part, Trained, Workshop, write_json
 from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import Counts
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import flop_costs, layer_costs

@@ -31,7 +31,6 @@ from admn_ros.files import read_json, write_text
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality
-from admn_ros.scoring.metrics import Floats, Whole
 from admn_ros.views.colorize import reading_picture
 
 FORMAT = "admn-report-context-1"
@@ -132,21 +131,6 @@ def _thumbnail(modality: Modality, data: Array) -> bytes:
 # --- operations -----------------------------------------------------------------------------------
 
 
-def frame_gflops(table: LayerCosts, layers: Whole, nodes: Whole) -> Floats:
-    """Operations of frames, GFLOPs (N,): `admn_ros.evaluation.layer_meter.price` of many frames at once.
-
-    Args:
-        table: of operations.
-        layers: that ran in each modality (N, M), in the table's order.
-        nodes: present sensor nodes (N, M).
-    """
-    micro = np.full(len(layers), table.fixed, dtype=np.int64)
-    for k, costs in enumerate(table.modalities.values()):
-        look, entry, layer = (np.array([0, *values])[nodes[:, k]] for values in (costs.look, costs.entry, costs.layer))
-        micro += look + (layers[:, k] > 0) * entry + layers[:, k] * layer
-    return np.where(layers.any(axis=1), micro, 0) * table.amount(1)
-
-
 def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]:
     """Operations by the number of layers that ran, over all frames."""
     depths = np.cumsum(list(evaluation.results["described_model"]["depths"].values()))[:-1]
@@ -155,7 +139,7 @@ def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]
         for variant in range(columns["active"].shape[1]):
             layers = np.column_stack([part.sum(axis=1) for part in np.split(columns["active"][:, variant], depths, 1)])
             total.append(layers.sum(axis=1))
-            operations.append(frame_gflops(table, layers, columns["nodes"]))
+            operations.append(table.prices(layers, columns["nodes"]) * table.amount(1))
     ran, gflops = np.concatenate(total), np.concatenate(operations)
     return [{"layers": int(k), "frames": int(here.sum()), "min": round(float(gflops[here].min()), 6),
              "median": round(float(np.median(gflops[here])), 6), "max": round(float(gflops[here].max()), 6)}

@@ -30,10 +30,11 @@ def legacy_flop_costs(network: AdmnNetwork) -> LayerCosts:
         look = network.qoi.look[str(modality)]
         if isinstance(look, SpectrogramLook):
             once = _spectrogram(look)
-            modalities[modality] = replace(costs, look=tuple(n * once for n in range(1, costs.nodes + 1)))
+            modalities[modality] = replace(costs, controller=tuple(n * once for n in range(1, costs.nodes + 1)))
         elif isinstance(network.qoi, LegacyFrameController):
             most = network.qoi.frames - 1
-            modalities[modality] = replace(costs, look=tuple(costs.look[min(i, most)] for i in range(costs.nodes)))
+            modalities[modality] = replace(
+                costs, controller=tuple(costs.controller[min(i, most)] for i in range(costs.nodes)))
     return replace(ours, fixed=_fixed(network), modalities=modalities)
 
 

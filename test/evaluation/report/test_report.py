@@ -17,14 +17,12 @@ from hypothesis import strategies as st
 
 from admn_ros.cli import main
 from admn_ros.errors import InputError
-from admn_ros.evaluation.layer_meter import price
 from admn_ros.evaluation.report.allocation import principal_plane
-from admn_ros.evaluation.report.context import frame_gflops, gather_context, read_context
+from admn_ros.evaluation.report.context import gather_context, read_context
 from admn_ros.evaluation.report.data import read_evaluation
 from admn_ros.evaluation.report.make import make_report
 from admn_ros.evaluation.report.moments import moments, stretches
 from admn_ros.evaluation.run import evaluate
-from admn_ros.inference.engine import Engine
 from admn_ros.sample import Modality
 from admn_ros.views.palette import THEME
 
@@ -292,26 +290,6 @@ def test_a_pass_for_the_pictures_is_not_made_twice(evaluated_bag, make_bag_plan,
     folder = shutil.copytree(evaluated_bag, tmp_path / "copy")
     gather_context(make_bag_plan(tmp_path / "not there any more"), folder)
     assert (folder / "context.json").read_bytes() == (evaluated_bag / "context.json").read_bytes()
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_operations_of_many_frames_are_those_of_each(model, seed):
-    engine, rng = _engine(model), np.random.default_rng(seed)
-    table, depths = engine.costs.table("gflops"), engine.config.depths
-    nodes = rng.integers(0, 3, (5, len(depths)))
-    layers = np.column_stack([rng.integers(0, d + 1, 5) for d in depths.values()]) * (nodes > 0)
-    for got, ran, there in zip(frame_gflops(table, layers, nodes), layers, nodes, strict=True):
-        micro = price({m: tuple(range(n)) for m, n in zip(depths, ran, strict=True)},
-                      dict(zip(depths, there.tolist(), strict=True)), table)
-        assert got == pytest.approx(table.amount(micro))
-
-
-_ENGINES: dict[Path, Engine] = {}
-
-
-def _engine(model: Path) -> Engine:
-    return _ENGINES.setdefault(model, Engine(model, "cpu", 1))
 
 
 @settings(deadline=None)

@@ -32,7 +32,7 @@ def test_full_size_networks_cost_what_was_counted_on_the_official_ones(layout):
     empty = 7 * (costs_of_token(network.qoi.encoder) + costs_of_token(network.fusion.encoder)) if layout == "ave" else 0
     # The official figures are printed to the third decimal.
     assert costs.total(present) - empty == pytest.approx(controller + rest, abs=3e6)
-    looks = sum(costs.modalities[m].look[n - 1] for m, n in present.items())
+    looks = sum(costs.modalities[m].controller[n - 1] for m, n in present.items())
     tokens = len(network.qoi.encoder.code) - (7 if layout == "ave" else 0)
     assert looks + tokens * costs_of_token(network.qoi.encoder) == pytest.approx(controller, abs=2e6)
 
@@ -51,6 +51,6 @@ def test_an_image_layer_of_ave_costs_near_three_audio_layers():
 
 def test_mmfi_looks_at_three_frames_at_most():
     _, costs = costs_of("mmfi")
-    look = costs.modalities[DEPTH].look
+    look = costs.modalities[DEPTH].controller
     assert look[:3] == (look[0], 2 * look[0], 3 * look[0])
     assert set(look[3:]) == {look[2]}

@@ -13,7 +13,7 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.learned_baseline import Rival, WholeNetwork, without_controller
-from admn_ros.baselines.policy import Counts
+from admn_ros.budget.costs import Counts
 from admn_ros.config import LocalizationConfig, ModelConfig
 from admn_ros.datasets.shard_dataset import SimulatedDataset
 from admn_ros.model.checkpoint import initialize
