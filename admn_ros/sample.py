@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -180,6 +180,10 @@ class MultimodalSample:
             if x.ndim != 4 or mask.shape != x.shape[:1] or mask.dtype != torch.bool:
                 raise InputError(str(modality), f"inputs {tuple(x.shape)}, present {tuple(mask.shape)} {mask.dtype}",
                                  "inputs (N, C, H, W) with present (N,) of bool")
+
+    def present_nodes(self, modalities: Iterable[Modality]) -> dict[Modality, int]:
+        """Return the number of present sensor nodes of each modality."""
+        return {m: int(self.present[m].sum()) if m in self.present else 0 for m in modalities}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a frame's budget comes from in an evaluation: a constant, a trace, or what was recorded."""
+"""Budgets of an evaluation: constant, from a trace file, or as recorded."""
 
 from __future__ import annotations
 
@@ -14,43 +14,49 @@ from typing import Any, Protocol, get_args
 from admn_ros.budget.budget import Budget, BudgetBook
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
+from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.recordings.bag_messages import BUDGET_UNITS, COMPUTE_BUDGET
 
 
 class BudgetSource(Protocol):
-    """One budget column of an evaluation. Times are seconds of the recording's clock, which never goes back."""
+    """Budget of each frame over time. Times are seconds of the recording's clock and never decrease."""
 
     @property
     def label(self) -> dict[str, Any]:
-        """JSON that names it in the results."""
+        """JSON values that identify the budget in the results."""
         ...
 
     @property
     def topics(self) -> dict[str, str]:
-        """Message types by topic that it wants to hear of a recording; `*` for all topics of a type."""
+        """Message types by topic that the budget follows; topic `*TYPE` means all topics of a type."""
         ...
 
     @property
     def known(self) -> Sequence[Budget]:
-        """Those that are known beforehand, to be checked before anything runs."""
+        """Budgets that are known in advance, so that their units can be checked before a run."""
         ...
 
-    def hear(self, topic: str, message: Any, now_s: float) -> None:
-        """A recorded message.
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
+        """Take a recorded message.
 
         Raises:
-            InputError: it cannot be used; the next one may be fine.
+            InputError: the message cannot be used; later messages may be valid.
         """
         ...
 
     def at(self, now_s: float) -> Budget:
-        """The budget in force."""
+        """Return the budget in force."""
         ...
 
 
 @dataclass(frozen=True)
 class ConstantBudget:
-    """The same limit for every frame; None for everything."""
+    """The same limit for every frame.
+
+    Attributes:
+        limit: limit in `unit`; None for no limit.
+        unit: unit of the limit.
+    """
 
     limit: float | None
     unit: BudgetUnit
@@ -62,7 +68,7 @@ class ConstantBudget:
 
     @property
     def topics(self) -> dict[str, str]:
-        """None."""
+        """No topics."""
         return {}
 
     @property
@@ -70,21 +76,29 @@ class ConstantBudget:
         """See `BudgetSource`."""
         return (self.at(0.0),)
 
-    def hear(self, topic: str, message: Any, now_s: float) -> None:
-        """Nothing changes it."""
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
+        """Ignore the message."""
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""
         return Budget(math.inf if self.limit is None else self.limit, self.unit, "evaluation")
 
 
-class TracedBudget:
-    """Limits over time from a CSV file: time_s since the start of the recording, limit, unit (default: layers).
+def constant_budgets(plan: EvaluationPlan) -> list[BudgetSource]:
+    """Return the constant budgets of a plan."""
+    return [ConstantBudget(limit, plan.unit) for limit in plan.budgets]
 
-    Before its first line the first limit holds.
+
+class TracedBudget:
+    """Limits over time from a CSV file. The first limit also holds before its time.
+
+    Args:
+        path: CSV file with the columns time_s (seconds since the start of the recording), limit, and unit (default:
+            layers).
+        start_s: start of the recording, in seconds.
 
     Raises:
-        InputError: the file cannot be read, has no lines, times that go back, or values that are no budget.
+        InputError: the file cannot be read, has no rows, decreasing times, or values that are not budgets.
     """
 
     def __init__(self, path: Path, start_s: float) -> None:
@@ -94,11 +108,11 @@ class TracedBudget:
         try:
             rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True))
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(str(path), f"nothing that can be read ({error})", "a CSV file of limits") from error
+            raise InputError(str(path), f"an unreadable file ({error})", "a CSV file of limits") from error
         for number, row in enumerate(rows, start=2):
             self._add(f"{path}: line {number}", row)
         if not rows:
-            raise InputError(str(path), "no limits", "lines of time_s,limit,unit under such a header")
+            raise InputError(str(path), "no limits", "rows of time_s,limit,unit below that header")
 
     def _add(self, place: str, row: dict[str, str | None]) -> None:
         try:
@@ -109,7 +123,7 @@ class TracedBudget:
         if unit is None:
             raise InputError(f"{place}: unit", row.get("unit"), ", ".join(get_args(BudgetUnit)))
         if not math.isfinite(time_s) or (self._times and time_s < self._times[-1]):
-            raise InputError(f"{place}: time_s", time_s, "finite times that do not go back")
+            raise InputError(f"{place}: time_s", time_s, "finite times that do not decrease")
         self._times.append(time_s)
         self._budgets.append(Budget(limit, unit, f"trace {self._name}"))
 
@@ -120,7 +134,7 @@ class TracedBudget:
 
     @property
     def topics(self) -> dict[str, str]:
-        """None."""
+        """No topics."""
         return {}
 
     @property
@@ -128,8 +142,8 @@ class TracedBudget:
         """See `BudgetSource`."""
         return self._budgets
 
-    def hear(self, topic: str, message: Any, now_s: float) -> None:
-        """Nothing changes it."""
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
+        """Ignore the message."""
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""
@@ -137,12 +151,12 @@ class TracedBudget:
 
 
 class RecordedBudgets:
-    """Budgets that power managers published while it was recorded, as the node would have taken them.
+    """Budgets that power managers published in the recording, handled as in the node.
 
     Args:
-        topic: of `ComputeBudget`.
-        default: in force while none is valid.
-        check: raises InputError for a budget that the model has no costs for; the one in force then stays.
+        topic: topic of `ComputeBudget` messages.
+        default: budget in force while no request is valid.
+        check: function that raises InputError for a budget in a unit without costs; such a request is ignored.
     """
 
     def __init__(self, topic: str, default: Budget, check: Callable[[Budget], None]) -> None:
@@ -163,7 +177,7 @@ class RecordedBudgets:
         """See `BudgetSource`."""
         return (self._default,)
 
-    def hear(self, topic: str, message: Any, now_s: float) -> None:
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
         budget, priority, valid_for_s = read_budget(message)
         self._check(budget)

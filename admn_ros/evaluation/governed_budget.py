@@ -55,7 +55,7 @@ class GovernedBudget:
         """None; what it grants is in layers."""
         return ()
 
-    def hear(self, topic: str, message: Any, now_s: float) -> None:
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
         self.at(now_s)
         law = self._governor

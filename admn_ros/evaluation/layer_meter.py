@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the layers that a frame executes, and keeps the controller's embedding, which no estimate holds."""
+"""Measured cost of a frame: layers are counted as they execute, independently of what the allocation claims."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
+from types import TracebackType
 
-import numpy as np
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from admn_ros.model.network import AdmnNetwork
@@ -19,38 +18,38 @@ Layers = dict[Modality, tuple[int, ...]]
 
 
 class LayerMeter:
-    """Counts the backbone layers of a network as they are executed."""
+    """Context manager that counts the backbone layers of all networks in a module as they execute.
 
-    def __init__(self, network: AdmnNetwork) -> None:
-        self._network = network
-        self._ran: dict[Modality, list[int]] = {}
-        self._latent: Floats | None = None
+    Attributes:
+        latent: embedding (dim,) of the controller in its last call; None if it was not called.
+    """
 
-    @contextmanager
-    def watching(self) -> Iterator[LayerMeter]:
-        """Count for the duration."""
-        handles: list[RemovableHandle] = [self._network.qoi.register_forward_hook(self._keep)]
-        for modality in self._network.config.modalities:
-            for number, block in enumerate(self._network.backbone(modality).blocks):
-                handles.append(block.register_forward_hook(partial(self._note, modality, number)))
-        try:
-            yield self
-        finally:
-            for handle in handles:
-                handle.remove()
+    def __init__(self, module: nn.Module) -> None:
+        self._networks = [part for part in module.modules() if isinstance(part, AdmnNetwork)]
+        self._handles: list[RemovableHandle] = []
+        self._ran: dict[Modality, list[int]] = {m: [] for n in self._networks for m in n.config.modalities}
+        self.latent: Floats | None = None
 
-    def take(self) -> Layers:
-        """Layers that ran since the last call, in the order in which they ran; every modality is named."""
-        ran, self._ran = self._ran, {}
-        return {m: tuple(ran.get(m, ())) for m in self._network.config.modalities}
+    @property
+    def layers(self) -> Layers:
+        """Layers that ran, in the order of execution; every modality has an entry."""
+        return {m: tuple(layers) for m, layers in self._ran.items()}
 
-    def take_latent(self) -> Floats:
-        """The controller's embedding (dim,) of the last frame; NaN if it was not asked since the last call."""
-        latent, self._latent = self._latent, None
-        return np.full(self._network.config.qoi.dim, np.nan) if latent is None else latent
+    def __enter__(self) -> LayerMeter:
+        for network in self._networks:
+            self._handles.append(network.qoi.register_forward_hook(self._on_controller))
+            for modality in network.config.modalities:
+                for number, block in enumerate(network.backbone(modality).blocks):
+                    self._handles.append(block.register_forward_hook(partial(self._on_layer, modality, number)))
+        return self
 
-    def _keep(self, module: object, inputs: object, output: ControllerOutput) -> None:
-        self._latent = output.e_corr[0].double().cpu().numpy()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        for handle in self._handles:
+            handle.remove()
 
-    def _note(self, modality: Modality, number: int, *_: object) -> None:
-        self._ran.setdefault(modality, []).append(number)
+    def _on_controller(self, module: object, inputs: object, output: ControllerOutput) -> None:
+        self.latent = output.e_corr[0].double().cpu().numpy()
+
+    def _on_layer(self, modality: Modality, number: int, *_: object) -> None:
+        self._ran[modality].append(number)

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of an evaluation. What is finished is there whole; results.json comes last.
+"""The folder of an evaluation. Finished parts are complete files; results.json is written last.
 
-    run.json           what is evaluated; a run that continues must be of the same
-    parts/NAME/        finished pieces, until all are
-    records/NAME.npz   frames of each corruption (`admn_ros.evaluation.records`)
-    times/NAME.npz     milliseconds of each frame, which differ from run to run
-    timings.json       speed and machine
-    results.json       the figures; its last entry is "complete": true
-    context.json       and moments/: what a report needs of the recordings (`admn_ros.evaluation.report.context`)
-    report.html        and figures/: the report
+    file                     content
+    run.json                 identity of the evaluation; a resumed run must have the same
+    parts/NAME/              finished units, until all of them are done
+    records/NAME.npz         frames of each corruption (`admn_ros.evaluation.records`)
+    times/NAME.npz           milliseconds of each frame, which differ from run to run
+    timings.json             speed and machine
+    results.json             figures; the last entry is "complete": true
+    context.json, moments/   excerpts of the recordings for the report (`admn_ros.evaluation.report.context`)
+    report.html, figures/    report
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, join, read_columns, write_columns
-from admn_ros.files import json_text, read_json, write_json, write_text
+from admn_ros.files import json_text, read_json, write_errors, write_json, write_text
 
 FORMAT = "admn-evaluation-1"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
@@ -28,12 +30,32 @@ RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
 REPORT, FIGURES, CONTEXT, MOMENTS = "report.html", "figures", "context.json", "moments"
 
 
-class ResultsFolder:
-    """Where an evaluation writes.
+class UnitWriter:
+    """Writer of one unit.
 
     Args:
-        path: created if needed.
-        identity: JSON values that a run shares with the one it continues.
+        folder: folder of the unit; it exists.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._parts = folder, 0
+
+    def add(self, columns: Columns) -> None:
+        """Write the next records."""
+        write_columns(self._folder / f"{self._parts:05d}.npz", columns)
+        self._parts += 1
+
+    def describe(self, metadata: Mapping[str, Any]) -> None:
+        """Write the metadata, JSON values."""
+        write_json(self._folder / UNIT, metadata)
+
+
+class ResultsFolder:
+    """Output folder of an evaluation.
+
+    Args:
+        path: folder; it is created if needed.
+        identity: JSON values that a resumed run must share.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -41,45 +63,43 @@ class ResultsFolder:
         self._text = json_text({"format": FORMAT, **identity})
 
     def begin(self, *, resume: bool, force: bool) -> None:
-        """Start, or continue.
+        """Prepare the folder.
 
         Args:
-            resume: keep finished pieces of the same evaluation.
-            force: remove an evaluation that is there.
+            resume: keep finished units of the same evaluation.
+            force: delete an evaluation that is in the folder.
 
         Raises:
-            InputError: the folder cannot be written, or holds something else, or an evaluation that is not continued.
+            InputError: the folder cannot be written, or holds other files, or an evaluation that is not resumed.
         """
         run = self.path / RUN
-        try:
+        with write_errors(self.path):
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(str(self.path), "a file", "a folder")
-            there = run.is_file()
-            if not there and self.path.is_dir() and any(self.path.iterdir()):
-                raise InputError(str(self.path), "something that is no evaluation", "a new or empty folder")
-            if there and read_json(run).get("format") != FORMAT:
-                raise InputError(str(run), "something that is no evaluation", "a new or empty folder")
-            if there and not force:
+            exists = run.is_file()
+            if not exists and self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(str(self.path), "files that are not an evaluation", "a new or empty folder")
+            if exists and read_json(run).get("format") != FORMAT:
+                raise InputError(str(run), "a file that is not an evaluation", "a new or empty folder")
+            if exists and not force:
                 self._check(run, resume)
-            elif there:
+            elif exists:
                 self._clear()
             for left in self.path.glob(f"{PARTS}/.partial-*"):
                 shutil.rmtree(left)
-            if not there or force:
+            if not exists or force:
                 self.path.mkdir(parents=True, exist_ok=True)
                 write_text(run, self._text)
-        except OSError as error:
-            raise InputError(str(self.path), error.strerror or "unwritable", "a writable folder") from error
 
     def _check(self, run: Path, resume: bool) -> None:
         if not resume:
             raise InputError(str(self.path), "an evaluation", "a new folder, --resume or --force")
         if run.read_text(encoding="utf-8") != self._text:
             raise InputError(str(self.path), "an evaluation of another model, other data or other arguments",
-                             "the same, to continue it; or a new folder, or --force")
+                             "the same arguments to resume it, a new folder, or --force")
 
     def _clear(self) -> None:
-        # The results first: without them nothing passes for whole.
+        # Results first: a folder without them does not count as complete.
         for name in (RESULTS, REPORT, TIMINGS, CONTEXT, RUN):
             (self.path / name).unlink(missing_ok=True)
         for name in (PARTS, RECORDS, TIMES, FIGURES, MOMENTS):
@@ -87,72 +107,71 @@ class ResultsFolder:
 
     @property
     def is_complete(self) -> bool:
-        """Whether results are there."""
+        """Whether results.json exists."""
         return (self.path / RESULTS).is_file()
 
     def is_done(self, unit: str) -> bool:
-        """Whether a piece is finished."""
+        """Return whether a unit is finished."""
         return (self.path / PARTS / unit / UNIT).is_file()
 
-    def write_unit(self, unit: str, parts: Iterable[Columns], describe: Any) -> None:
-        """Write a finished piece: its columns as they come, then what is to be said of it.
+    @contextmanager
+    def unit(self, name: str) -> Iterator[UnitWriter]:
+        """Write a unit whole or not at all.
 
         Args:
-            unit: name.
-            parts: columns, one file each.
-            describe: called when all are written; gives JSON.
+            name: name of the unit.
+
+        Yields:
+            Writer of the records and the metadata. The unit is finished when the block succeeds.
 
         Raises:
-            InputError: the disk is full or the folder cannot be written; or what making the columns raises.
+            InputError: the folder cannot be written.
         """
-        partial, final = self.path / PARTS / f".partial-{unit}", self.path / PARTS / unit
+        partial, final = self.path / PARTS / f".partial-{name}", self.path / PARTS / name
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            partial.mkdir(parents=True)
-            for number, columns in enumerate(parts):
-                write_columns(partial / f"{number:05d}.npz", columns)
-            write_text(partial / UNIT, json_text(describe()))
-            partial.replace(final)
-        except OSError as error:
-            raise InputError(str(final), error.strerror or "unwritable", "a writable folder with space") from error
+            with write_errors(final):
+                partial.mkdir(parents=True)
+            yield UnitWriter(partial)
+            with write_errors(final):
+                partial.replace(final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
     def read_unit(self, unit: str) -> Columns:
-        """Columns of a finished piece.
+        """Read the records of a finished unit.
 
         Raises:
             InputError: a file is broken.
         """
         return join([read_columns(file) for file in sorted((self.path / PARTS / unit).glob("*.npz"))])
 
-    def said_of(self, unit: str) -> dict[str, Any]:
-        """What was said of a finished piece.
+    def unit_metadata(self, unit: str) -> dict[str, Any]:
+        """Read the metadata of a finished unit.
 
         Raises:
             InputError: the file is broken.
         """
-        said: dict[str, Any] = read_json(self.path / PARTS / unit / UNIT)["said"]
-        return said
+        return read_json(self.path / PARTS / unit / UNIT)
 
     def finish(self, results: Mapping[str, Any], timings: Mapping[str, Any]) -> None:
-        """Write figures, results last, and remove the pieces."""
+        """Write timings and results, results last, and delete the units."""
         write_json(self.path / TIMINGS, timings)
         write_json(self.path / RESULTS, {"format": FORMAT, **results, "complete": True})
         shutil.rmtree(self.path / PARTS, ignore_errors=True)
 
     def results(self) -> dict[str, Any]:
-        """Figures of a complete evaluation."""
+        """Read results.json of a complete evaluation."""
         return read_results(self.path)
 
 
 def read_results(folder: Path) -> dict[str, Any]:
-    """results.json of an evaluation.
+    """Read results.json of a complete evaluation.
 
     Raises:
-        InputError: there is none, it is broken, or it is not complete.
+        InputError: the file is missing, broken or not complete.
     """
     found = read_json(folder / RESULTS)
     if found.get("format") != FORMAT or found.get("complete") is not True:
-        raise InputError(str(folder / RESULTS), "no complete results", f"results of `admn evaluate` ({FORMAT})")
+        raise InputError(str(folder / RESULTS), "incomplete results", f"results of `admn evaluate` ({FORMAT})")
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An evaluation from beginning to end: pieces, records, figures."""
+"""An evaluation from beginning to end: units of frames, records, figures."""
 
 from __future__ import annotations
 
@@ -9,65 +9,73 @@ import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from admn_ros.errors import InputError
+from admn_ros.evaluation.contenders import policy_contenders
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import Columns, join, split_times, write_columns
 from admn_ros.evaluation.results_folder import RECORDS, TIMES, ResultsFolder
-from admn_ros.evaluation.summary import Cell, describe_model, describe_times
-from admn_ros.evaluation.work_units import Replay, Unit
-from admn_ros.evaluation.workers import do_units, open_replay
+from admn_ros.evaluation.source import EvaluationSource, Json, Unit
+from admn_ros.evaluation.summary import ContenderSummary, describe_model, describe_times
+from admn_ros.evaluation.workers import open_source, run_units
 from admn_ros.inference.hardware import device_name
 
-Progress = Callable[[int, int], None]
-"""Called with the frames done and the frames in all."""
+OnProgress = Callable[[int, int], None]
+"""Called with the number of finished frames and the total number."""
 
 
 def evaluate(plan: EvaluationPlan, out: Path, *, jobs: int = 1, resume: bool = False, force: bool = False,
-             progress: Progress = lambda done, total: None) -> dict[str, Any]:
-    """Evaluate a model; returns what results.json holds.
+             progress: OnProgress = lambda done, total: None) -> Json:
+    """Evaluate a model.
 
-    The same plan gives the same results.json and records on CPU, byte for byte, with any number of jobs.
+    On CPU, the same plan gives the same results.json and records, byte for byte, with any number of jobs.
 
     Args:
         plan: what to evaluate.
         out: folder of the results.
-        jobs: processes, each with a model of its own.
+        jobs: number of processes, each with its own copy of the model.
         resume: continue an interrupted evaluation of the same plan.
-        force: replace another one.
-        progress: told how far it is.
+        force: replace another evaluation.
+        progress: callback for the progress.
+
+    Returns:
+        Content of results.json.
 
     Raises:
-        InputError: something cannot be read or written.
+        InputError: a source cannot be read, or the folder cannot be written.
         ModelError: the model cannot be used.
     """
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
     identity = plan.identity()
-    replay = open_replay(plan)
+    source = open_source(plan)
+    labels = [dict(c.label) for c in policy_contenders(plan, source.engine, source.budgets(0))]
     folder = ResultsFolder(out, identity)
     folder.begin(resume=resume, force=force)
     if folder.is_complete:
         return folder.results()
-    started_s, units = time.monotonic(), replay.units()
+    started_s, units = time.monotonic(), source.units()
     todo = [unit for unit in units if not folder.is_done(unit.name)]
-    counted = _Counted(sum(u.frames for u in units), sum(u.frames for u in units if u not in todo), progress)
-    do_units(plan, folder, replay, todo, jobs, counted)
+    counter = _FrameCounter(sum(u.frames for u in units), sum(u.frames for u in units if u not in todo), progress)
+    run_units(plan, source, todo, folder, jobs, counter)
     wall_s = max(time.monotonic() - started_s, 1e-6)
-    recorded_s = sum(folder.said_of(unit.name).get("recorded_s", 0.0) for unit in todo)
-    return _finish(plan, folder, replay, units, identity, {
-        "jobs": jobs, "wall_s": round(wall_s, 3), "frames_done": counted.now,
-        "frames_per_s": round(counted.now / wall_s, 3), "variants_per_frame": len(replay.labels()),
-        "times_real_time": round(recorded_s / wall_s, 3) if recorded_s else None})
+    recorded_s = sum(folder.unit_metadata(unit.name).get("recorded_s", 0.0) for unit in todo)
+    speed = {"jobs": jobs, "wall_s": round(wall_s, 3), "frames_done": counter.now,
+             "frames_per_s": round(counter.now / wall_s, 3), "variants_per_frame": len(labels),
+             "times_real_time": round(recorded_s / wall_s, 3) if recorded_s else None}
+    cells, times, pieces = _summarize(plan, folder, source, units, labels)
+    results = {**identity, "described_model": describe_model(source.engine.config), "source": source.describe(),
+               "pieces": pieces, "cells": cells}
+    folder.finish(results, {**speed, "network": times, "machine": _machine(source)})
+    return folder.results()
 
 
-class _Counted:
-    """Adds up frames for the progress."""
+class _FrameCounter:
+    """Sum of the finished frames, for the progress callback."""
 
-    def __init__(self, total: int, before: int, progress: Progress) -> None:
+    def __init__(self, total: int, before: int, progress: OnProgress) -> None:
         self._total, self._before, self._progress, self.now = total, before, progress, 0
         self(0)
 
@@ -77,47 +85,41 @@ class _Counted:
         self._progress(done, max(self._total, done))
 
 
-def _finish(plan: EvaluationPlan, folder: ResultsFolder, replay: Replay, units: list[Unit],
-            identity: dict[str, Any], speed: dict[str, Any]) -> dict[str, Any]:
-    """Records, figures and times of an evaluation whose pieces are all there."""
-    config, labels = replay.engine.config, replay.labels()
-    cells: list[dict[str, Any]] = []
-    times: list[dict[str, Any]] = []
-    said: dict[str, Any] = {}
+def _summarize(plan: EvaluationPlan, folder: ResultsFolder, source: EvaluationSource, units: list[Unit],
+               labels: list[Json]) -> tuple[list[Json], list[Json], Json]:
+    """Write the records of finished units.
+
+    Returns:
+        Figures by corruption and contender, times likewise, and the metadata of each bag.
+    """
+    config = source.engine.config
+    cells: list[Json] = []
+    times: list[Json] = []
+    pieces: Json = {}
     for corruption in plan.corruptions:
-        columns, about = _gather(folder, replay, [u for u in units if u.corruption == corruption])
-        repeats, timed = split_times(columns)
-        write_columns(folder.path / RECORDS / f"{corruption}.npz", repeats)
+        parts: list[Columns] = []
+        for unit in (u for u in units if u.corruption == corruption):
+            parts.append(source.with_ground_truth(unit, folder.read_unit(unit.name)))
+            if not unit.indices:
+                pieces[unit.name] = folder.unit_metadata(unit.name)
+        columns, timed = split_times(join(parts))
+        write_columns(folder.path / RECORDS / f"{corruption}.npz", columns)
         write_columns(folder.path / TIMES / f"{corruption}.npz", timed)
-        cells += [{"corruption": corruption, **label, **Cell(repeats, v, config, plan.seed, rival).figures()}
-                  for v, (label, rival) in enumerate(zip(labels, _rivals(plan, labels), strict=True))]
+        for v, (label, baseline) in enumerate(zip(labels, _baselines(plan, labels), strict=True)):
+            summary = ContenderSummary(columns, v, config, plan.seed, baseline)
+            cells.append({"corruption": corruption, **label, **summary.figures()})
         times += [{"corruption": corruption, **entry} for entry in describe_times(timed, labels)]
-        said |= about
-    results = {**identity, "described_model": describe_model(config), "source": replay.describe(), "pieces": said,
-               "cells": cells}
-    folder.finish(results, {**speed, "network": times, "machine": _machine(replay)})
-    return folder.results()
+    return cells, times, pieces
 
 
-def _rivals(plan: EvaluationPlan, labels: list[dict[str, Any]]) -> list[int | None]:
-    """For each variant the first policy's with the same budget."""
+def _baselines(plan: EvaluationPlan, labels: list[Json]) -> list[int | None]:
+    """Return for each contender the index of the first policy with the same budget; None for that one itself."""
     budgets = len(labels) // len(plan.policies)
     return [None if v < budgets else v % budgets for v in range(len(labels))]
 
 
-def _gather(folder: ResultsFolder, replay: Replay, units: list[Unit]) -> tuple[Columns, dict[str, Any]]:
-    """Columns of a corruption with the truth in them, and what was said of its bags."""
-    parts: list[Columns] = []
-    said: dict[str, Any] = {}
-    for unit in units:
-        parts.append(replay.with_truth(unit, folder.read_unit(unit.name)))
-        if not unit.indices:
-            said[unit.name] = folder.said_of(unit.name)
-    return join(parts), said
-
-
-def _machine(replay: Replay) -> dict[str, Any]:
+def _machine(source: EvaluationSource) -> Json:
     peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"device": device_name(replay.engine.device), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+    return {"device": device_name(source.engine.device), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
             "torch": torch.__version__, "python": platform.python_version(),
             "peak_memory_mb": round(peak_kb / 1024, 1)}

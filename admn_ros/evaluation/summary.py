@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From columns of frames to the figures of one cell: a corruption, a policy, a budget."""
+"""Figures of one corruption, policy and budget, from the records of an evaluation."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,56 +14,58 @@ import numpy.typing as npt
 
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation.records import Columns
-from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.scoring import metrics
 from admn_ros.scoring.bootstrap import FEWEST_SCENES, Interval, SceneBootstrap
-from admn_ros.scoring.metrics import CDF_AT_CM, COVERAGES, Floats, Whole
+from admn_ros.scoring.estimates import ErrorSummary, Estimates
+from admn_ros.scoring.metrics import CDF_AT_CM, CM_PER_M, COVERAGES, Mask, Whole
+from admn_ros.scoring.ranking import auroc, rank_correlation
 
 DIGITS = 6
-CM_PER_M = 100.0
 MOST_CONDITIONS = 24
-"""With more different severities than this, frames are grouped by which modalities are corrupted."""
+"""Largest number of distinct severities that are listed one by one; above it, frames are grouped by which modalities
+are corrupted."""
 
-Figures = dict[str, Any]
-Mask = npt.NDArray[np.bool_]
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Frames of one corruption, seen under one variant.
+class ContenderSummary:
+    """Json of one contender under one corruption.
 
-    columns: of the corruption.
-    variant: number of the policy with the budget.
-    config: of the model.
-    seed: of the bootstrap.
-    rival: number of the variant with the same budget that it is compared with; None for none.
+    Attributes:
+        columns: records of the corruption.
+        index: index of the contender.
+        config: description of the model.
+        seed: seed of the bootstrap.
+        baseline: index of the contender with the same budget that it is compared with; None for none.
     """
 
     columns: Columns
-    variant: int
+    index: int
     config: ModelConfig
     seed: int
-    rival: int | None = None
-
-    @property
-    def answered(self) -> Mask:
-        """Frames with an estimate."""
-        found: Mask = np.isfinite(self.of("mean_m")).all(axis=1)
-        return found
+    baseline: int | None = None
 
     def of(self, name: str) -> npt.NDArray[Any]:
-        """A column of this variant."""
-        return self.columns[name][:, self.variant]
+        """Return a column of this contender."""
+        return self.columns[name][:, self.index]
 
-    def figures(self) -> Figures:
-        """All figures, as JSON values; what cannot be had is None, and `why_null` says why."""
+    @cached_property
+    def estimates(self) -> Estimates:
+        """Estimates of this contender, over the axes of the model."""
+        axes = len(self.config.localization.min_m)
+        return Estimates(self.of("mean_m")[:, :axes], self.of("covariance_m2")[:, :axes, :axes],
+                         self.columns["position_m"][:, :axes], self.of("scores"), self.columns["label"])
+
+    def figures(self) -> Json:
+        """Return all figures as JSON values. Json that cannot be computed are None; `why_null` has the reasons."""
         names, scene = np.unique(self.columns["scene"], return_inverse=True)
         bootstrap = SceneBootstrap(len(names), self.seed)
         reasons = Counter(self.of("reason").tolist())
-        found: Figures = {"frames": {
-            "n": len(scene), "scenes": len(names), "without_estimate": int((~self.answered).sum()),
+        found: Json = {"frames": {
+            "n": len(scene), "scenes": len(names), "without_estimate": int((~self.estimates.answered).sum()),
             "reasons": dict(sorted(reasons.items()))}}
-        found |= self._place(bootstrap, scene) | self._classes(bootstrap, scene)
+        found |= self._position(bootstrap, scene) | self._classes(bootstrap, scene)
         found |= {"layers": self._layers(), "spent": self._spent(),
                   "violations": int(self.of("violation").sum()),
                   "ran_unlike_listed": int(self.of("unlike").sum()),
@@ -71,67 +74,53 @@ class Cell:
         why = {key: reason for key, reason in self._why(found).items() if reason}
         return {**found, "why_null": why}
 
-    # --- place -------------------------------------------------------------------------------------
+    # --- position ----------------------------------------------------------------------------------
 
-    @property
-    def _located(self) -> Mask:
-        located: Mask = np.isfinite(self.columns["position_m"][:, :self._axes]).all(axis=1) & self.answered
-        return located
-
-    @property
-    def _axes(self) -> int:
-        return len(self.config.localization.min_m)
-
-    def _errors_cm(self, rows: Mask) -> Floats:
-        axes = self._axes
-        return CM_PER_M * metrics.distances(self.of("mean_m")[rows, :axes], self.columns["position_m"][rows, :axes])
-
-    def _place(self, bootstrap: SceneBootstrap, scene: Whole) -> Figures:
-        rows, axes = self._located, self._axes
+    def _position(self, bootstrap: SceneBootstrap, scene: Whole) -> Json:
+        estimates = self.estimates
+        rows = estimates.located
         if not rows.any():
             return {"error_cm": None, "cdf": None, "nll": None, "coverage": None, "constant": None}
-        where, truth = scene[rows], self.columns["position_m"][rows, :axes]
-        errors = self._errors_cm(rows)
-        mean_m, covariance_m2 = self.of("mean_m")[rows, :axes], self.of("covariance_m2")[rows, :axes, :axes]
-        nll = metrics.gaussian_nll(mean_m, covariance_m2, truth)
-        away = metrics.mahalanobis(mean_m, covariance_m2, truth)
-        constant = CM_PER_M * metrics.distances(np.broadcast_to(truth.mean(axis=0), truth.shape), truth)
+        where, truth = scene[rows], estimates.position_m[rows]
+        errors, nll = estimates.errors_cm(rows), estimates.nll(rows)
+        summary = ErrorSummary.of(errors)
+        constant = ErrorSummary.of(CM_PER_M * metrics.distances(np.broadcast_to(truth.mean(axis=0), truth.shape),
+                                                                truth))
         return {
             "error_cm": {
-                "n": int(rows.sum()), "mean": rounded(errors.mean()),
+                "n": summary.n, "mean": rounded(summary.mean_cm),
                 "mean_interval": _interval(bootstrap.of_mean(errors, where)),
-                "median": rounded(np.median(errors)),
+                "median": rounded(summary.median_cm),
                 "median_interval": _interval(bootstrap.of_quantile(errors, where, 0.5)),
-                "p95": rounded(np.quantile(errors, 0.95)),
+                "p95": rounded(summary.p95_cm),
                 "p95_interval": _interval(bootstrap.of_quantile(errors, where, 0.95))},
             "cdf": {"at_cm": list(CDF_AT_CM), "share": [rounded(x) for x in metrics.cdf_at(errors)]},
             "nll": {"mean": rounded(nll.mean()), "mean_interval": _interval(bootstrap.of_mean(nll, where))},
-            "coverage": {f"{share:.0%}": _covered(bootstrap, away <= ellipse_limit(share, axes), where)
-                         for share in COVERAGES},
-            "constant": {"mean": rounded(constant.mean()), "median": rounded(np.median(constant))}}
+            "coverage": {f"{probability:.0%}": _covered(bootstrap, estimates.covered(rows, probability), where)
+                         for probability in COVERAGES},
+            "constant": {"mean": rounded(constant.mean_cm), "median": rounded(constant.median_cm)}}
 
-    def _versus(self, bootstrap: SceneBootstrap, scene: Whole) -> Figures | None:
-        """How much larger the error is than the first policy's, frame by frame, where both have an estimate."""
-        if self.rival is None:
+    def _versus(self, bootstrap: SceneBootstrap, scene: Whole) -> Json | None:
+        """Mean increase of the error over the baseline, frame by frame, where both have an estimate."""
+        if self.baseline is None:
             return None
-        other = replace(self, variant=self.rival)
-        rows = self._located & other._located
+        other = replace(self, index=self.baseline).estimates
+        rows = self.estimates.located & other.located
         if not rows.any():
             return None
-        larger = self._errors_cm(rows) - other._errors_cm(rows)
+        larger = self.estimates.errors_cm(rows) - other.errors_cm(rows)
         return {"n": int(rows.sum()), "error_cm_mean": rounded(larger.mean()),
                 "interval": _interval(bootstrap.of_mean(larger, scene[rows]))}
 
     # --- class -------------------------------------------------------------------------------------
 
-    def _classes(self, bootstrap: SceneBootstrap, scene: Whole) -> Figures:
-        label = self.columns["label"]
-        rows = (label >= 0) & self.answered & np.isfinite(self.of("scores")).all(axis=1)
+    def _classes(self, bootstrap: SceneBootstrap, scene: Whole) -> Json:
+        estimates, count = self.estimates, len(self.config.classes)
+        rows = estimates.labelled
         if not rows.any():
             return {"classes": None}
-        count = len(self.config.classes)
-        truth, said, where = label[rows], self.of("scores")[rows].argmax(axis=1), scene[rows]
-        by_scene = np.stack([metrics.confusion_matrix(truth[where == s], said[where == s], count)
+        truth, predicted, where = estimates.label[rows], estimates.predicted[rows], scene[rows]
+        by_scene = np.stack([metrics.confusion_matrix(truth[where == s], predicted[where == s], count)
                              for s in range(bootstrap.scenes)])
         confusion = by_scene.sum(axis=0)
         return {"classes": {
@@ -144,7 +133,7 @@ class Cell:
 
     # --- compute -----------------------------------------------------------------------------------
 
-    def _layers(self, rows: Mask | None = None) -> Figures:
+    def _layers(self, rows: Mask | None = None) -> Json:
         active = self.of("active") if rows is None else self.of("active")[rows]
         total, ends = active.sum(axis=1), np.cumsum(list(self.config.depths.values()))[:-1]
         shares = dict(zip(map(str, self.config.depths), np.split(active.mean(axis=0), ends), strict=True))
@@ -152,7 +141,7 @@ class Cell:
                 "per_modality": {m: rounded(share.sum()) for m, share in shares.items()},
                 "per_layer": {m: [rounded(x) for x in share] for m, share in shares.items()}}
 
-    def _spent(self) -> Figures:
+    def _spent(self) -> Json:
         cost, spent = self.of("cost"), self.of("spent")
         return {"unit": ", ".join(sorted(set(self.of("unit").tolist()))),
                 "mean": rounded(spent.mean()), "max": rounded(spent.max()),
@@ -160,8 +149,8 @@ class Cell:
 
     # --- quality -----------------------------------------------------------------------------------
 
-    def _qoi(self, modality: int) -> Figures:
-        """How QoI follows the severity that was injected: it should fall as severity rises."""
+    def _qoi(self, modality: int) -> Json:
+        """Relation of the QoI to the injected severity: QoI should fall as severity rises."""
         qoi, severity = self.of("qoi")[:, modality], self.columns["severity"][:, modality]
         rows = np.isfinite(qoi) & np.isfinite(severity)
         qoi, severity = qoi[rows], severity[rows]
@@ -169,11 +158,11 @@ class Cell:
         return {"n": int(rows.sum()), "n_corrupted": len(bad),
                 "mean_clean": rounded(clean.mean()) if len(clean) else None,
                 "mean_corrupted": rounded(bad.mean()) if len(bad) else None,
-                "rank_correlation": rounded(metrics.rank_correlation(-qoi, severity)),
-                "auroc": rounded(metrics.separation(-clean, -bad))}
+                "rank_correlation": rounded(rank_correlation(-qoi, severity)),
+                "auroc": rounded(auroc(-clean, -bad))}
 
-    def _conditions(self) -> list[Figures]:
-        """The same frames by what was done to them."""
+    def _conditions(self) -> list[Json]:
+        """Errors and layers by corruption of the frame."""
         severity, kind = self.columns["severity"], self.columns["kind"]
         if len(np.unique(severity, axis=0)) <= MOST_CONDITIONS:
             texts = np.array([" ".join(f"{k}:{s:.3g}" for k, s in zip(ks, ss, strict=True))
@@ -183,15 +172,15 @@ class Cell:
         found = []
         for text in np.unique(texts):
             rows = texts == text
-            located = self._located & rows
+            located = self.estimates.located & rows
             found.append({
                 "modalities": dict(zip(map(str, self.config.modalities), str(text).split(" "), strict=True)),
                 "n": int(rows.sum()),
-                "error_cm_mean": rounded(self._errors_cm(located).mean()) if located.any() else None,
+                "error_cm_mean": rounded(self.estimates.errors_cm(located).mean()) if located.any() else None,
                 "layers": self._layers(rows)["per_modality"]})
         return found
 
-    def _why(self, found: Figures) -> dict[str, str]:
+    def _why(self, found: Json) -> dict[str, str]:
         place = "no frame has both an estimate and a true position" if found["error_cm"] is None else ""
         intervals = [f[name] for f, name in ((found["error_cm"], "mean_interval"),
                                              (found["classes"], "accuracy_interval")) if f is not None]
@@ -203,7 +192,7 @@ class Cell:
 
 
 def rounded(value: float | np.floating[Any] | npt.NDArray[Any] | None) -> float | None:
-    """A JSON number; NaN is None."""
+    """Round to a JSON number; NaN and infinity become None."""
     if value is None or not np.isfinite(value):
         return None
     return round(float(value), DIGITS)
@@ -213,21 +202,21 @@ def _interval(interval: Interval | None) -> list[float | None] | None:
     return None if interval is None else [rounded(x) for x in interval]
 
 
-def _covered(bootstrap: SceneBootstrap, inside: npt.NDArray[np.bool_], where: Whole) -> Figures:
+def _covered(bootstrap: SceneBootstrap, inside: npt.NDArray[np.bool_], where: Whole) -> Json:
     values = inside.astype(np.float64)
     return {"share": rounded(values.mean()), "interval": _interval(bootstrap.of_mean(values, where))}
 
 
-def describe_model(config: ModelConfig) -> Figures:
-    """The model, as results name it."""
+def describe_model(config: ModelConfig) -> Json:
+    """Describe a model for results.json."""
     return {"name": config.name, "trained": config.trained, "qoi_trained": config.qoi_trained,
             "frame_id": config.frame_id, "classes": list(config.classes), "sensor_nodes": list(config.sensor_nodes),
             "depths": {str(m): d for m, d in config.depths.items()}, "layers_total": config.layers_total,
             "axes": len(config.localization.min_m)}
 
 
-def describe_times(columns: Columns, labels: Sequence[Figures]) -> list[Figures]:
-    """Milliseconds in the network by variant: mean, median, p95."""
+def describe_times(columns: Columns, labels: Sequence[Json]) -> list[Json]:
+    """Summarize the milliseconds in the network by contender: mean, median, p95."""
     found = []
     for v, label in enumerate(labels):
         whole = columns["controller_ms"][:, v] + columns["network_ms"][:, v]

@@ -1,68 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pieces of an evaluation, done here or in processes; neither their number nor their order changes a figure."""
+"""Units of an evaluation, run in this process or in several. Neither number nor order of processes changes a result."""
 
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
-from admn_ros.evaluation.bag_replay import BagReplay
-from admn_ros.evaluation.dataset_replay import DatasetReplay
+from admn_ros.evaluation.bag_source import BagSource
+from admn_ros.evaluation.contenders import policy_contenders, run_contenders
+from admn_ros.evaluation.dataset_source import DatasetSource
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.results_folder import ResultsFolder
-from admn_ros.evaluation.work_units import Replay, Told, Unit
+from admn_ros.evaluation.source import EvaluationSource, OnFrames, Unit
 
-LOOK_EVERY_S = 0.2
+POLL_S = 0.2
 
 
-def open_replay(plan: EvaluationPlan) -> Replay:
-    """The replay of a plan.
+def open_source(plan: EvaluationPlan) -> EvaluationSource:
+    """Open the source of a plan.
 
     Raises:
         InputError: a source or the model cannot be used.
     """
-    return BagReplay(plan) if plan.kind == "bag" else DatasetReplay(plan)
+    return BagSource(plan) if plan.kind == "bag" else DatasetSource(plan)
 
 
-def do_unit(replay: Replay, unit: Unit, folder: ResultsFolder, told: Told) -> None:
-    """Do a piece and write it.
+def run_unit(plan: EvaluationPlan, source: EvaluationSource, unit: Unit, folder: ResultsFolder,
+             on_frames: OnFrames) -> None:
+    """Read the frames of a unit, run all contenders on them, and write the records.
 
     Raises:
-        InputError: a source cannot be used, or the folder not written.
+        InputError: a source cannot be used, or the folder cannot be written.
     """
-    started_s = time.monotonic()
-    folder.write_unit(unit.name, replay.run(unit, told), lambda: {
-        "said": replay.said(unit), "wall_s": round(time.monotonic() - started_s, 3)})
+    budgets = source.budgets(unit.source)
+    contenders = policy_contenders(plan, source.engine, budgets)
+    with folder.unit(unit.name) as writer:
+        frames = source.frames(unit, budgets)
+        for columns in run_contenders(frames, contenders, source.engine.config, on_frames):
+            writer.add(columns)
+        writer.describe(source.metadata(unit))
 
 
-def do_units(plan: EvaluationPlan, folder: ResultsFolder, replay: Replay, todo: Sequence[Unit], jobs: int,
-             told: Told) -> None:
-    """Do pieces, in this process or in several.
+def run_units(plan: EvaluationPlan, source: EvaluationSource, todo: Sequence[Unit], folder: ResultsFolder, jobs: int,
+              on_frames: OnFrames) -> None:
+    """Run units, in this process or in `jobs` processes.
 
     Raises:
-        AdmnError: the first one of any piece; the others are given up.
+        AdmnError: the first error of any unit; the other units are cancelled.
     """
     if jobs == 1 or len(todo) < 2:
         for unit in todo:
-            do_unit(replay, unit, folder, told)
+            run_unit(plan, source, unit, folder, on_frames)
         return
     # Torch's threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     done = context.Value("q", 0)
     with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (plan, folder, done)) as pool:
-        waiting = {pool.submit(_do, unit) for unit in todo}
+        waiting = {pool.submit(_run, unit) for unit in todo}
         reported = 0
         try:
             while waiting:
-                finished, waiting = wait(waiting, LOOK_EVERY_S, FIRST_COMPLETED)
+                finished, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
                 for future in finished:
                     future.result()
                 now = done.value
-                told(now - reported)
+                on_frames(now - reported)
                 reported = now
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -70,19 +75,20 @@ def do_units(plan: EvaluationPlan, folder: ResultsFolder, replay: Replay, todo: 
 
 
 class _Process:
-    """What a worker process holds between its pieces."""
+    """State of a worker process between its units."""
 
-    replay: Replay
+    plan: EvaluationPlan
+    source: EvaluationSource
     folder: ResultsFolder
     done: Synchronized[int]
 
 
 def _start(plan: EvaluationPlan, folder: ResultsFolder, done: Any) -> None:
-    _Process.replay, _Process.folder, _Process.done = open_replay(plan), folder, done
+    _Process.plan, _Process.source, _Process.folder, _Process.done = plan, open_source(plan), folder, done
 
 
-def _do(unit: Unit) -> None:
-    do_unit(_Process.replay, unit, _Process.folder, _count)
+def _run(unit: Unit) -> None:
+    run_unit(_Process.plan, _Process.source, unit, _Process.folder, _count)
 
 
 def _count(frames: int) -> None:

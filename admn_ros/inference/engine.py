@@ -151,7 +151,7 @@ class Engine:
             expected = (nodes, *self.config.modalities[modality].input.shape)
             if tuple(x.shape) != expected:
                 raise InputError(f"sample.{modality}", tuple(x.shape), expected)
-        return {m: int(sample.present[m].sum()) if m in sample.present else 0 for m in self.config.modalities}
+        return sample.present_nodes(self.config.modalities)
 
     def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
                 requested: Budget, decide: Decide) -> tuple[Allocation, dict[Modality, float]]:

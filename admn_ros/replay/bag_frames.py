@@ -22,8 +22,10 @@ POLL_S = 0.01
 IDLE_S = 60.0
 """Nothing waits so long: after it time goes on at once to the next message, which can be years away."""
 
-Hear = Callable[[str, Any, float], None]
-Reading = tuple[SensorFrame, float]
+OnMessage = Callable[[str, Any, float], None]
+"""Called with topic, message and time in seconds."""
+TimedFrame = tuple[SensorFrame, float]
+"""A frame and the time at which it was complete, in seconds."""
 
 
 def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey], list[str]]:
@@ -52,7 +54,7 @@ def absolute(topic: str) -> str:
 
 
 def bag_frames(bag: BagReader, stream: FrameStream, inputs: Mapping[str, SensorKey], others: Iterable[str],
-               hear: Hear, run_out_s: float) -> Iterator[Reading]:
+               on_message: OnMessage, run_out_s: float) -> Iterator[TimedFrame]:
     """Frames with the time, seconds, at which they were complete.
 
     Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
@@ -89,7 +91,7 @@ def bag_frames(bag: BagReader, stream: FrameStream, inputs: Mapping[str, SensorK
         elif topic in calibrating:
             _calibrate(bag, [stream.cameras[key] for key in calibrating[topic]], topic, raw)
         else:
-            _overhear(bag, topic, raw, now_s, hear)
+            _forward(bag, topic, raw, now_s, on_message)
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
         yield from _at(stream.poll(now_s), now_s)
@@ -125,12 +127,12 @@ def _receive(bag: BagReader, stream: FrameStream, key: SensorKey, topic: str, ra
         return []
 
 
-def _overhear(bag: BagReader, topic: str, raw: bytes, now_s: float, hear: Hear) -> None:
+def _forward(bag: BagReader, topic: str, raw: bytes, now_s: float, on_message: OnMessage) -> None:
     try:
-        hear(topic, bag.deserialize(topic, raw), now_s)
+        on_message(topic, bag.deserialize(topic, raw), now_s)
     except InputError:
         return  # as the node: what was in force stays
 
 
-def _at(frames: list[SensorFrame], now_s: float) -> Iterator[Reading]:
+def _at(frames: list[SensorFrame], now_s: float) -> Iterator[TimedFrame]:
     return ((frame, now_s) for frame in frames)

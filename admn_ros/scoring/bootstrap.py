@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How sure a figure is: percentile bootstrap over scenes (Efron and Tibshirani 1993, Section 13.3).
+"""Confidence intervals: percentile bootstrap over scenes (Efron and Tibshirani 1993, Section 13.3).
 
-Frames of one scene are alike, so whole scenes are drawn, with replacement. All figures of a report see the same
-draws: differences of two figures can be judged by their intervals' draws together.
+Frames of one scene are correlated, so whole scenes are resampled, with replacement. All figures of a report use the
+same resamples, so that an interval of a difference can be computed from paired resamples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from admn_ros.scoring.metrics import Floats, Whole
 
 ROUNDS = 1000
 FEWEST_SCENES = 5
-"""Of fewer scenes there are too few different draws to say anything."""
+"""Fewest scenes for an interval. Fewer scenes have too few distinct resamples."""
 _CHUNK = 2_000_000
 
 Interval = tuple[float, float]
@@ -25,11 +25,12 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class SceneBootstrap:
-    """Draws of scenes.
+    """Resamples of scenes.
 
-    scenes: how many there are.
-    seed: of the draws.
-    rounds: how many draws.
+    Attributes:
+        scenes: number of scenes.
+        seed: seed of the resamples.
+        rounds: number of resamples.
     """
 
     scenes: int
@@ -38,12 +39,20 @@ class SceneBootstrap:
 
     @property
     def draws(self) -> Whole:
-        """How often each scene is in each draw, (rounds, scenes)."""
+        """Number of times that each resample contains each scene, (rounds, scenes)."""
         rng = np.random.default_rng([self.seed, self.scenes])
         return rng.multinomial(self.scenes, np.full(self.scenes, 1 / self.scenes), size=self.rounds).astype(np.int64)
 
     def of_mean(self, values: Floats, scene: Whole) -> Interval | None:
-        """95 % interval of the mean of values (N,) of the scenes (N,); None with too few of them."""
+        """Return the 95 % interval of a mean.
+
+        Args:
+            values: values (N,).
+            scene: scene of each value (N,).
+
+        Returns:
+            The interval; None with fewer than `FEWEST_SCENES` scenes.
+        """
         sums = np.bincount(scene, weights=values, minlength=self.scenes)
         counts = np.bincount(scene, minlength=self.scenes).astype(np.float64)
 
@@ -53,24 +62,24 @@ class SceneBootstrap:
 
         return self._interval(mean, scene)
 
-    def of_quantile(self, values: Floats, scene: Whole, share: float) -> Interval | None:
-        """95 % interval of a quantile (the smallest value with at least `share` of the values up to it)."""
-        return self._interval(_quantile_of(values, scene, share), scene)
+    def of_quantile(self, values: Floats, scene: Whole, probability: float) -> Interval | None:
+        """Return the 95 % interval of a quantile: the smallest value whose cumulative share reaches `probability`."""
+        return self._interval(_quantile_of(values, scene, probability), scene)
 
     def of_quantile_change(self, old: Floats, old_scene: Whole, new: Floats, new_scene: Whole,
-                           share: float) -> Interval | None:
-        """95 % interval of how much larger a quantile of the new values is, both under the same draws."""
-        before, after = _quantile_of(old, old_scene, share), _quantile_of(new, new_scene, share)
+                           probability: float) -> Interval | None:
+        """Return the 95 % interval of a quantile of the new values minus that of the old ones, paired by scene."""
+        before, after = (_quantile_of(old, old_scene, probability), _quantile_of(new, new_scene, probability))
         return self._interval(lambda draws: after(draws) - before(draws), np.intersect1d(old_scene, new_scene))
 
     def of_counts(self, counts: npt.NDArray[np.int64], figure: Callable[[npt.NDArray[np.int64]], Floats],
                   scene: Whole) -> Interval | None:
-        """95 % interval of a figure of counts that add up, such as a confusion matrix.
+        """Return the 95 % interval of a figure of additive counts, such as a confusion matrix.
 
         Args:
-            counts: (scenes, ...), of each scene.
-            figure: of (rounds, ...) to (rounds,).
-            scene: scenes (N,) of the frames that were counted.
+            counts: counts of each scene (scenes, ...).
+            figure: function from (rounds, ...) to (rounds,).
+            scene: scene of each counted frame (N,).
         """
         return self._interval(lambda draws: figure(np.tensordot(draws, counts, axes=1)), scene)
 
@@ -82,22 +91,23 @@ class SceneBootstrap:
         return float(low), float(high)
 
 
-def _quantile_of(values: Floats, scene: Whole, share: float) -> Callable[[Whole], Floats]:
-    """A quantile of values (N,) of scenes (N,), as a function of draws (R, scenes) to (R,)."""
+def _quantile_of(values: Floats, scene: Whole, probability: float) -> Callable[[Whole], Floats]:
+    """Return a quantile of values (N,) of scenes (N,), as a function of resamples (R, scenes) to (R,)."""
     order = np.argsort(values, kind="stable")
     ordered, places = values[order], scene[order]
 
     def quantile(draws: Whole) -> Floats:
         step = max(1, _CHUNK // max(1, len(values)))
-        parts = [_weighted_quantile(ordered, draws[i:i + step][:, places], share) for i in range(0, len(draws), step)]
+        parts = [_weighted_quantile(ordered, draws[i:i + step][:, places], probability)
+                 for i in range(0, len(draws), step)]
         return np.concatenate(parts)
 
     return quantile
 
 
-def _weighted_quantile(ordered: Floats, weights: Whole, share: float) -> Floats:
-    """Of ascending values (N,) with weights (R, N): (R,), NaN where there is no weight."""
+def _weighted_quantile(ordered: Floats, weights: Whole, probability: float) -> Floats:
+    """Return the quantiles (R,) of ascending values (N,) with weights (R, N); NaN where all weights are 0."""
     summed = weights.cumsum(axis=1)
     total = summed[:, -1]
-    place = (summed < np.ceil(share * total)[:, None]).sum(axis=1)
+    place = (summed < np.ceil(probability * total)[:, None]).sum(axis=1)
     return np.where(total > 0, ordered[np.minimum(place, len(ordered) - 1)], np.nan)

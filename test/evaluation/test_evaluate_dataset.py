@@ -14,7 +14,7 @@ import pytest
 from admn_ros.baselines.named import policy_of
 from admn_ros.cli import main
 from admn_ros.errors import InputError
-from admn_ros.evaluation import evaluator
+from admn_ros.evaluation import contenders
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.results_folder import read_results
 from admn_ros.evaluation.run import evaluate
@@ -134,11 +134,11 @@ def test_force_replaces_and_an_unfinished_one_is_no_result(make_plan, tmp_path):
     text = json.loads((out / "results.json").read_text())
     del text["complete"]
     (out / "results.json").write_text(json.dumps(text))
-    with pytest.raises(InputError, match="no complete results"):
+    with pytest.raises(InputError, match="incomplete results"):
         read_results(out)
     (tmp_path / "else").mkdir()
     (tmp_path / "else" / "precious").touch()
-    with pytest.raises(InputError, match="something that is no evaluation"):
+    with pytest.raises(InputError, match="files that are not an evaluation"):
         evaluate(make_plan(limit=2), tmp_path / "else", force=True)
 
 
@@ -162,7 +162,7 @@ def test_a_policy_that_cheats_is_caught(make_plan, tmp_path, monkeypatch):
         honest = allocate(scores, qoi, present, table, budget, requested=requested)
         return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)))   # and says it spent what was granted
 
-    monkeypatch.setattr(evaluator, "policy_of", lambda name, config: greedy)
+    monkeypatch.setattr(contenders, "policy_of", lambda name, config: greedy)
     results = evaluate(make_plan(limit=4, corruptions=["clean"], budgets=[2, None]), tmp_path / "out")
     assert [c["violations"] for c in results["cells"]] == [4, 0]
     assert [c["layers"]["max"] for c in results["cells"]] == [9, 9]

@@ -25,8 +25,8 @@ from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.report.data import Evaluation, read_evaluation
 from admn_ros.evaluation.report.moments import Stretch, moments, stretches
 from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS
-from admn_ros.evaluation.work_units import Readings, Replay
-from admn_ros.evaluation.workers import open_replay
+from admn_ros.evaluation.source import EvaluationSource, Readings
+from admn_ros.evaluation.workers import open_source
 from admn_ros.files import read_json, write_text
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
@@ -57,16 +57,16 @@ def gather_context(plan: EvaluationPlan, folder: Path) -> None:
     evaluation = read_evaluation(folder)
     if read_context(folder, evaluation):
         return
-    replay, shown = open_replay(plan), stretches(evaluation)
+    source, shown = open_source(plan), stretches(evaluation)
     try:
         shutil.rmtree(folder / MOMENTS, ignore_errors=True)
         (folder / MOMENTS).mkdir()
-        pictures = {stretch.corruption: _pictures(evaluation, replay, stretch, folder) for stretch in shown}
+        pictures = {stretch.corruption: _pictures(evaluation, source, stretch, folder) for stretch in shown}
     except OSError as error:
         raise InputError(str(folder), error.strerror or "unwritable", "a writable folder with space") from error
     sources = sorted({stretch.source for stretch in shown}) if evaluation.is_of_bags else []
     context = {"format": FORMAT, "results": evaluation.fingerprint,
-               "gflops": _gflops(evaluation, replay.engine.costs.table("gflops")),
+               "gflops": _gflops(evaluation, source.engine.costs.table("gflops")),
                "bags": {str(k): _bag(Path(plan.sources[k])) for k in sources}, "pictures": pictures}
     write_text(folder / CONTEXT, json.dumps(context, indent=1, allow_nan=False) + "\n")
 
@@ -88,14 +88,14 @@ def read_context(folder: Path, evaluation: Evaluation) -> Context:
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _pictures(evaluation: Evaluation, replay: Replay, stretch: Stretch, folder: Path) -> dict[str, Any]:
+def _pictures(evaluation: Evaluation, source: EvaluationSource, stretch: Stretch, folder: Path) -> dict[str, Any]:
     """Of each moment, by row: file names by sensor node and modality, None for what was missing."""
     index = evaluation.records[stretch.corruption]["index"]
     rows: dict[int, list[int]] = {}
     for moment in moments(evaluation, stretch):
         rows.setdefault(int(index[moment.row]), []).append(moment.row)
     found: dict[str, Any] = {}
-    for number, readings in replay.seen(stretch.corruption, stretch.source, sorted(rows)):
+    for number, readings in source.readings(stretch.corruption, stretch.source, sorted(rows)):
         for row in set(rows[number]):
             found[str(row)] = dict(_files(readings, f"{stretch.corruption}-{row}", folder / MOMENTS))
     return found

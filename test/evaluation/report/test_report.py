@@ -203,7 +203,7 @@ def test_an_unfinished_evaluation_has_no_report(evaluated, tmp_path, capsys):
     del text["complete"]
     (folder / "results.json").write_text(json.dumps(text))
     assert main(["report", "make", str(folder)]) == 2
-    assert "no complete results" in capsys.readouterr().err
+    assert "incomplete results" in capsys.readouterr().err
     (folder / "kept").rename(folder / "results.json")
     (folder / "records" / "clean.npz").unlink()
     assert main(["report", "make", str(folder)]) == 2

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contenders of an evaluation: each one estimates the same frames, and the layers that it runs are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from admn_ros.baselines.named import policy_of
+from admn_ros.baselines.policy import AllocationPolicy
+from admn_ros.config import ModelConfig
+from admn_ros.evaluation.budgets import BudgetSource
+from admn_ros.evaluation.layer_meter import LayerMeter
+from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.evaluation.records import Columns, FrameRows, Outcome
+from admn_ros.evaluation.source import OnFrames, SourceFrame
+from admn_ros.inference.engine import Engine
+from admn_ros.sample import MultimodalSample
+
+CHUNK = 512
+"""Largest number of frames held in memory."""
+
+
+class Contender(Protocol):
+    """A method under evaluation: a policy with a budget, or a network of its own."""
+
+    @property
+    def label(self) -> Mapping[str, Any]:
+        """JSON values that identify the contender in the results."""
+        ...
+
+    def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
+        """Estimate one frame.
+
+        Args:
+            sample: network inputs.
+            now_s: time of the frame in seconds, for budgets that change.
+
+        Raises:
+            InputError: as `Engine.infer`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PolicyContender:
+    """A model whose layers are chosen by a policy within a budget.
+
+    Attributes:
+        engine: model that runs.
+        name: name of the policy.
+        policy: allocation policy.
+        budget: budget of each frame.
+        rate_hz: frame rate in Hz, for budgets in watts.
+    """
+
+    engine: Engine
+    name: str
+    policy: AllocationPolicy
+    budget: BudgetSource
+    rate_hz: float | None = None
+
+    @property
+    def label(self) -> Mapping[str, Any]:
+        """See `Contender`."""
+        return {"policy": self.name, "budget": self.budget.label}
+
+    def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
+        """See `Contender`."""
+        requested = self.budget.at(now_s)
+        with LayerMeter(self.engine.network) as meter:
+            estimate = self.engine.infer(sample, requested, self.rate_hz, self.policy)
+        granted = requested.per_frame(self.rate_hz)
+        table = self.engine.costs.table(granted.unit)
+        present = sample.present_nodes(self.engine.config.modalities)
+        spent = table.price({m: len(layers) for m, layers in meter.layers.items()}, present)
+        return Outcome(estimate, meter.layers, table.exceeds(spent, granted), meter.latent)
+
+
+def policy_contenders(plan: EvaluationPlan, engine: Engine, budgets: Sequence[BudgetSource]) -> list[PolicyContender]:
+    """Return every policy of a plan with every budget, in the order of the records' columns.
+
+    Raises:
+        InputError: a policy does not fit the model, or the model has no costs in the unit of a budget.
+    """
+    for budget in budgets:
+        for known in budget.known:
+            engine.costs.table(known.per_frame(plan.rate_hz).unit)
+    policies = {name: policy_of(name, engine.config) for name in plan.policies}
+    return [PolicyContender(engine, name, policy, budget, plan.rate_hz)
+            for name, policy in policies.items() for budget in budgets]
+
+
+def run_contenders(frames: Iterable[SourceFrame], contenders: Sequence[Contender], config: ModelConfig,
+                   on_frames: OnFrames) -> Iterator[Columns]:
+    """Run every contender on every frame.
+
+    Args:
+        frames: frames in the order of their recordings.
+        contenders: methods, in the order of the columns.
+        config: model that the records describe.
+        on_frames: called after each frame.
+
+    Yields:
+        Records of at most `CHUNK` frames.
+    """
+    rows = FrameRows(config)
+    for frame in frames:
+        rows.begin(frame.index, frame.scene, frame.sample, frame.corruption)
+        for contender in contenders:
+            rows.add(contender.run(frame.sample, frame.now_s))
+        on_frames(1)
+        if len(rows) == CHUNK:
+            yield rows.take()
+    if len(rows):
+        yield rows.take()
