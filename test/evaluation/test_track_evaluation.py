@@ -81,5 +81,5 @@ def test_the_command_prints_both_and_writes_json(results, tmp_path, capsys):
 
 def test_samples_that_do_not_follow_one_another_are_refused(make_plan, tmp_path):
     evaluate(make_plan(corruptions=["clean"]), tmp_path / "out")
-    with pytest.raises(InputError, match="frame after frame"):
+    with pytest.raises(InputError, match="consecutive frames"):
         track_results(tmp_path / "out", TrackerConfig())
