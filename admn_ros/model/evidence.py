@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.config import LocalizationConfig
-from admn_ros.model.flops import POSE_FEATURES
 
+POSE_FEATURES = 3
+"""Features of a sensor node's pose that the head reads: distance to the area's centre, height, tilt."""
 _LOG_INFORMATION = (-8.0, 10.0)
 """Range of the logarithm of information in 1/m^2: standard deviations from 7 mm to 55 m."""
 

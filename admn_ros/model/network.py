@@ -79,16 +79,15 @@ class AdmnNetwork(nn.Module):
         return output
 
     def explain(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> tuple[NetworkOutput, Evidence]:
-        """As `estimate`, with what each input alone says: slots are modalities in order, each with all nodes.
+        """Return the output of `estimate`, and the evidence of each slot as `fuse` orders them.
 
         Raises:
             InputError: the model's localization is not of kind evidence.
         """
-        if not isinstance(self.localization, EvidenceHead):
+        output, evidence = self.fuse(*self._embed(batch, self._whole(active), {}), batch.poses)
+        if evidence is None:
             raise InputError("localization.kind", self.config.localization.kind, "evidence")
-        tokens, present = self._encode(batch, self._whole(active), {})
-        mean_m, scale_tril_m, evidence = self.localization(tokens, present, self._poses(batch, tokens))
-        return NetworkOutput(mean_m, scale_tril_m, self.classification(self.fusion.pool(tokens, present))), evidence
+        return output, evidence
 
     def estimate(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> NetworkOutput:
         """Run exactly the listed layers, the same for every sample of the batch.
@@ -100,7 +99,7 @@ class AdmnNetwork(nn.Module):
             batch: inputs (B, N, C, H, W) per modality.
             active: layer indices per modality; a modality that is not named has none.
         """
-        return self._forward(batch, self._whole(active), {})
+        return self.fuse(*self._embed(batch, self._whole(active), {}), batch.poses)[0]
 
     def forward_train(self, batch: SampleBatch, masks: Mapping[Modality, Tensor]) -> NetworkOutput:
         """Run with each sample's own choice of layers, differentiable in the masks (Section 3.4.3).
@@ -121,7 +120,28 @@ class AdmnNetwork(nn.Module):
             mask = masks[modality]
             return lambda vit, rows, index: vit.forward_masked(rows, mask[index // self.nodes])
 
-        return self._forward(batch, run, used)
+        return self.fuse(*self._embed(batch, run, used), batch.poses)[0]
+
+    def fuse(self, tokens: Tensor, present: Tensor,
+             poses: Tensor | None = None) -> tuple[NetworkOutput, Evidence | None]:
+        """Fuse the tokens of all slots and run the heads: everything behind the adapters.
+
+        Args:
+            tokens: (B, slots, fusion dim); slots are modalities in order, each with all sensor nodes.
+            present: (B, slots) bool; other tokens have no influence.
+            poses: (B, N, 5) of the sensor nodes; None takes the model's own.
+
+        Returns:
+            Estimates, and the evidence of each slot if the model's localization is of kind evidence.
+        """
+        tokens = self.fusion.encode(tokens, present)
+        fused = self.fusion.pool(tokens, present)
+        evidence: Evidence | None = None
+        if isinstance(self.localization, EvidenceHead):
+            mean_m, scale_tril_m, evidence = self.localization(tokens, present, self._poses(poses, len(tokens)))
+        else:
+            mean_m, scale_tril_m = self.localization(fused)
+        return NetworkOutput(mean_m, scale_tril_m, self.classification(fused)), evidence
 
     @staticmethod
     def _whole(active: Mapping[Modality, Sequence[int]]) -> Callable[[Modality], Run | None]:
@@ -132,26 +152,16 @@ class AdmnNetwork(nn.Module):
 
         return run
 
-    def _forward(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
-                 used: Mapping[Modality, Tensor]) -> NetworkOutput:
-        tokens, present = self._encode(batch, run, used)
-        fused = self.fusion.pool(tokens, present)
-        if isinstance(self.localization, EvidenceHead):
-            mean_m, scale_tril_m, _ = self.localization(tokens, present, self._poses(batch, tokens))
-        else:
-            mean_m, scale_tril_m = self.localization(fused)
-        return NetworkOutput(mean_m, scale_tril_m, self.classification(fused))
+    def _poses(self, poses: Tensor | None, size: int) -> Tensor:
+        """Return the pose (B, slots, 5) of each slot's sensor node."""
+        nodes = self.poses.expand(size, -1, -1) if poses is None else poses
+        if nodes.shape[1:] != self.poses.shape:
+            raise InputError("poses", tuple(nodes.shape), ("B", *self.poses.shape))
+        return nodes.repeat(1, len(self.config.modalities), 1)
 
-    def _poses(self, batch: SampleBatch, tokens: Tensor) -> Tensor:
-        """Poses (B, slots, 5) of the sensor nodes: the batch's, or the model's own."""
-        poses = self.poses.expand(len(tokens), -1, -1) if batch.poses is None else batch.poses
-        if poses.shape[1:] != self.poses.shape:
-            raise InputError("poses", tuple(poses.shape), ("B", *self.poses.shape))
-        return poses.repeat(1, len(self.config.modalities), 1)
-
-    def _encode(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
-                used: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
-        """Tokens (B, slots, dim) of each modality that runs, where `used` (B, 1) allows, after fusion; and present."""
+    def _embed(self, batch: SampleBatch, run: Callable[[Modality], Run | None],
+               used: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the tokens (B, slots, dim) of each modality that runs, where `used` (B, 1) allows, and `present`."""
         if not batch.inputs:
             raise InputError("batch", "no modality", "at least one")
         size = len(next(iter(batch.present.values())))
@@ -161,8 +171,7 @@ class AdmnNetwork(nn.Module):
             here = self._present(batch, modality, size, runner is not None, used)
             tokens.append(self._tokens(batch, modality, here, runner))
             present.append(here)
-        there = torch.cat(present, dim=1)
-        return self.fusion.encode(torch.cat(tokens, dim=1), there), there
+        return torch.cat(tokens, dim=1), torch.cat(present, dim=1)
 
     def _present(self, batch: SampleBatch, modality: Modality, size: int, runs: bool,
                  used: Mapping[Modality, Tensor]) -> Tensor:

@@ -14,10 +14,28 @@ from torch import Tensor, nn
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
-from admn_ros.model.flops import BUDGET_FEATURES, QOI_CHANNELS, QOI_POOL, qoi_kernels, qoi_sizes
 from admn_ros.model.present_nodes import present_rows, to_slots
 from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality, SampleBatch
+
+QOI_CHANNELS, QOI_POOL = (6, 6, 3), 3
+"""Channels of the three convolutions of a `QualityNet`, and the pooling before the third."""
+BUDGET_FEATURES = 7
+"""Inputs of the budget token: the budget's share, with sine and cosine at three frequencies."""
+
+
+def qoi_kernels(size: int) -> tuple[int, int, int]:
+    """Return the kernel sizes of a `QualityNet`: 10, 10, 5 at the paper's input size of 100 pixels."""
+    wide, narrow = max(3, size // 10), max(3, size // 20)
+    return wide, wide, narrow
+
+
+def qoi_sizes(size: int) -> tuple[int, int, int]:
+    """Return the output sizes of the convolutions of a `QualityNet`."""
+    first, second, third = qoi_kernels(size)
+    a = size - first + 1
+    b = a - second + 1
+    return a, b, b // QOI_POOL - third + 1
 
 
 @dataclass(frozen=True)
@@ -116,6 +134,7 @@ class QoiEncoder(nn.Module):
         q = config.qoi
         self.judged = config.judges_quality
         self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
+        self.observed = self.nodes  # sensor nodes whose inputs the controller reads
         self.look = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
                                    for m, c in config.modalities.items()})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))

@@ -9,9 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from admn_ros.model.flops import hidden_width
-
 NORM_EPS = 1e-6
+
+
+def hidden_width(dim: int, mlp_ratio: float) -> int:
+    """Return the width of the hidden layer of a block's MLP."""
+    return int(dim * mlp_ratio)
 
 
 class Attention(nn.Module):

@@ -10,8 +10,18 @@ from torch import Tensor, nn
 
 from admn_ros.config import FINE_STRIDE, BackboneConfig
 from admn_ros.errors import InputError
-from admn_ros.model.flops import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
 from admn_ros.model.transformer import NORM_EPS, Block
+
+FINE_WIDTHS, FINE_KERNELS = (16, 32), (5, 3)
+"""Channels and kernel sizes of the two convolutions of a fine stem."""
+FINE_KEYS = 32
+"""Width of the keys by which the points of a fine stem are found."""
+
+
+def stem_widths(patch: int, dim: int) -> tuple[int, ...]:
+    """Return the channels of a conv stem's convolutions: doubled by each of them, `dim` at the end."""
+    steps = patch.bit_length() - 1
+    return tuple(dim >> (steps - 1 - i) for i in range(steps))
 
 
 class PatchEmbed(nn.Module):

@@ -27,11 +27,11 @@ from admn_ros.config import (
 )
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
-from admn_ros.model.flops import hidden_width
 from admn_ros.model.official.layouts import LAYOUTS, Names
 from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
+from admn_ros.model.transformer import hidden_width
 from admn_ros.sample import Modality
 
 HEAD_WIDTH: Final = 64

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admn_ros.config import LocalizationConfig, ModelConfig
-from admn_ros.model.flops import QOI_CHANNELS
 from admn_ros.model.present_nodes import present_rows
-from admn_ros.model.qoi import ControllerOutput, QoiEncoder
+from admn_ros.model.qoi import QOI_CHANNELS, ControllerOutput, QoiEncoder
 from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality, SampleBatch
 
@@ -163,22 +162,22 @@ class LegacyFrameController(LegacyController):
     def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
         super().__init__(config, corruption)
         q = config.qoi
-        self.frames = min(self.FRAMES, self.nodes)
-        self.encoder = Encoder(len(self.depths) * self.frames, q.dim, q.depth, q.heads, q.mlp_ratio)
+        self.observed = min(self.FRAMES, self.nodes)
+        self.encoder = Encoder(len(self.depths) * self.observed, q.dim, q.depth, q.heads, q.mlp_ratio)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
         """Embed the quality of the first frames: (B, dim). Without any of them it is zero. Budgets are not read."""
         size = len(next(iter(batch.present.values())))
         tokens, keep = [], []
         for modality in self.depths:
-            token = self.cls_token.new_zeros(size, self.frames, self.dim)
-            present = torch.zeros(size, self.frames, dtype=torch.bool, device=token.device)
+            token = self.cls_token.new_zeros(size, self.observed, self.dim)
+            present = torch.zeros(size, self.observed, dtype=torch.bool, device=token.device)
             if modality in batch.inputs:
-                present = batch.present[modality][:, :self.frames]
-                rows, index = present_rows(batch.inputs[modality][:, :self.frames], present)
+                present = batch.present[modality][:, :self.observed]
+                rows, index = present_rows(batch.inputs[modality][:, :self.observed], present)
                 if len(index):
                     token = token.view(-1, self.dim).index_copy(0, index, self.look[str(modality)](rows))
-                    token = token.view(size, self.frames, self.dim)
+                    token = token.view(size, self.observed, self.dim)
             tokens.append(token)
             keep.append(present)
         present = torch.cat(keep, dim=1)

@@ -9,8 +9,8 @@ from torch import nn
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig, Strict
+from admn_ros.model.frame_parts import count_flops
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.model.official.legacy_costs import legacy_flop_costs
 from admn_ros.model.official.legacy_head import (
     CorruptionHead,
     LegacyController,
@@ -65,5 +65,9 @@ class LegacyNetwork(AdmnNetwork):
                 module.eps = LEGACY_NORM_EPS
 
     def flop_costs(self) -> LayerCosts:
-        """Operations of each part, as the official heads and controller have them."""
-        return legacy_flop_costs(self)
+        """Return the floating-point operations of each part, counted on the modules.
+
+        Exact, except for MM-Fi's controller: it reads the first three frames. If more than three frames are present
+        and one of the first three is missing, the count is too high.
+        """
+        return count_flops(self)

@@ -13,9 +13,9 @@ from admn_ros.errors import AdmnError, InputError, ModelError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.costs import layer_costs
-from admn_ros.model.flops import hidden_width
 from admn_ros.model.official.admn_checkpoint import import_admn, missing_weights, ratio_of, read_admn
 from admn_ros.model.official.legacy_network import LegacyNetwork
+from admn_ros.model.transformer import hidden_width
 from admn_ros.sample import Modality, SampleBatch
 from helpers import official_network as official
 
