@@ -25,7 +25,7 @@ from admn_ros.deployment import (
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
-from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.sensing.preprocess.preprocessor import check_inputs
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOYMENT = {"sensors": {"node1": {"rgb": {"topic": "/a"}, "depth": {"topic": "/b"}}}}
@@ -37,14 +37,14 @@ MODEL = {"name": "m", "trained": False, "sensor_nodes": ["node1"], "classes": ["
     ("gdtm", "gdtm-tiny"), ("rgbd", "rgbd"), ("mmfi", "mmfi"), ("ave", "ave")])
 def test_shipped_deployments_load_and_fit_their_models(name, fitting):
     deployment = load_config(DeploymentConfig, ROOT / "config" / f"{name}.yaml")
-    Preprocessor(preset(fitting)).check_inputs(list(deployment.inputs))
+    check_inputs(preset(fitting), deployment.inputs)
     assert deployment.budget.limit is not None
 
 
 def test_a_deployment_that_the_model_does_not_know_is_refused():
     deployment = load_config(DeploymentConfig, ROOT / "config" / "gdtm.yaml")
     with pytest.raises(ConfigError, match=r"node1.*allowed.*camera"):
-        Preprocessor(preset("rgbd")).check_inputs(list(deployment.inputs))
+        check_inputs(preset("rgbd"), deployment.inputs)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

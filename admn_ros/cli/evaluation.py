@@ -18,7 +18,7 @@ from admn_ros.cli.command import CONSOLE, Commands, add_command, progress_bar
 if TYPE_CHECKING:
     from admn_ros.evaluation.plan import EvaluationPlan
 
-KINDS = ("auto", "simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "bag")
+KINDS = ("auto", "shards", "gdtm", "gdtm_cache", "mmfi", "mmfi_cache", "ave", "ave_cache", "bag")
 UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")
 
 
@@ -122,7 +122,7 @@ def _kind(sources: list[Path], kind: str) -> str:
     first = sources[0]
     # A bag whose metadata.yaml was lost is still a bag, and is told so.
     files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"))
-    return "bag" if first.suffix in (".mcap", ".db3", ".bag") or files else "simulated"
+    return "bag" if first.suffix in (".mcap", ".db3", ".bag") or files else "shards"
 
 
 def _limit(text: str) -> float | None:

@@ -15,6 +15,7 @@ from admn_ros.config.base import (
 )
 from admn_ros.config.model import (
     AUDIO_PARTS,
+    AUDIO_RATE_HZ,
     FINE_STRIDE,
     AudioInput,
     BackboneConfig,
@@ -33,6 +34,7 @@ from admn_ros.config.model import (
 
 __all__ = [
     "AUDIO_PARTS",
+    "AUDIO_RATE_HZ",
     "FINE_STRIDE",
     "AudioInput",
     "BackboneConfig",

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from admn_ros.config.base import Count, Finite, Name, NotNegative, Positive, Strict
 from admn_ros.sample import Modality
 
+AUDIO_RATE_HZ = 16000
+"""Default sample rate of an audio input in Hz."""
 FINE_STRIDE = 4
 """Pixels from one place to the next in the maps of stem fine."""
 AUDIO_PARTS = 3
@@ -144,7 +146,7 @@ class AudioInput(Strict):
     """
 
     kind: Literal["audio"] = "audio"
-    sample_rate_hz: Count = 16000
+    sample_rate_hz: Count = AUDIO_RATE_HZ
     channels: Count = 4
     window_s: Positive = 1.024
     fft: Count = 512
@@ -326,6 +328,13 @@ class ModelConfig(Strict):
     def judges_quality(self) -> bool:
         """Whether QoI is given and used: it is trained, or random like all else in an untrained model."""
         return self.qoi_trained or not self.trained
+
+    @property
+    def audio_rate_hz(self) -> int:
+        """Sample rate of the audio input in Hz; the default rate if the model has none."""
+        audio = self.modalities.get(Modality.AUDIO)
+        found = audio.input if audio is not None else None
+        return found.sample_rate_hz if isinstance(found, AudioInput) else AUDIO_RATE_HZ
 
     @property
     def depths(self) -> dict[Modality, int]:

@@ -16,16 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from admn_ros.config import ModelConfig
 from admn_ros.datasets.caches import load_cache
 from admn_ros.datasets.image_files import read_file, rgb_of
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.datasets.wav import read_wav
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES
-from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey, Target
+from admn_ros.sample import Array, Modality, SensorKey, Target
 
 FRAMES = 8
 _NAMES = (
@@ -140,24 +138,22 @@ class AveFolder:
         rate_hz = None
         if self._sound(clip).is_file():
             readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_wav(self._sound(clip))
-        scene: Literal["indoor", "outdoor"] = "outdoor" if AVE_CLASSES[clip.label] in OUTDOOR else "indoor"
-        return LabeledReadings(readings, Target(_NOWHERE, clip.label), audio_rate_hz=rate_hz, scene=scene)
+        return LabeledReadings(readings, Target(_NOWHERE, clip.label), audio_rate_hz=rate_hz, scene=_scene(clip.label))
 
 
 class AveCache:
-    """ADMN's caches: `<n>.pickle` = ((fbank (1, 128, 1024), images (8, 3, 224, 224), label), noise type).
+    """ADMN's caches of one split: `<n>.pickle` = ((fbank (1, 128, 1024), images (8, 3, 224, 224), label), noise type).
 
-    The images are normalized by ImageNet's mean and standard deviation; they are turned back into pictures.
-    Of the sound there is only the normalized spectrogram: it is no reading, so `[i]` has the pictures alone,
-    and `sample` puts the spectrogram straight into the model's input. Noise type: 0 clean, 1 sound, 2 images,
-    3 both; it fills the target's corruption.
+    The images are normalized by the mean and standard deviation of ImageNet; they are converted back to uint8. The
+    sound is stored as a normalized spectrogram, which is the model's audio input (preset `ave`). The noise type fills
+    the corruption of the target: 0 clean, 1 sound, 2 images, 3 both.
     """
 
     def __init__(self, folder: str | Path) -> None:
         """List a folder (`train`, `val` or `test`).
 
         Raises:
-            InputError: no such files in it.
+            InputError: the folder has no such files.
         """
         files = [p for p in Path(folder).glob("*.pickle") if p.stem.isdecimal()]
         self._files = sorted(files, key=lambda p: int(p.stem))
@@ -168,40 +164,24 @@ class AveCache:
         return len(self._files)
 
     def __getitem__(self, index: int) -> LabeledReadings:
-        """The pictures of one clip.
+        """Read one clip.
 
         Raises:
-            InputError: a pickle that is broken, not of this layout, or holds more than data.
-            IndexError: no such clip.
+            InputError: a pickle is broken, has another layout, or holds more than data.
+            IndexError: there is no such clip.
         """
-        return self._load(index)[0]
-
-    def sample(self, config: ModelConfig, index: int) -> MultimodalSample:
-        """The sample of one clip for a model whose audio is (1, 128, 1024), as of the preset `ave`.
-
-        Raises:
-            InputError: as `[i]`, or a model whose audio has another shape.
-        """
-        readings, fbank = self._load(index)
-        audio = config.modalities.get(Modality.AUDIO)
-        shape = None if audio is None else audio.input.shape
-        if shape != fbank.shape:
-            raise InputError("audio input", shape, f"{fbank.shape}, that of the cache")
-        sample = readings.sample(config)
-        sample.inputs[Modality.AUDIO][0] = torch.from_numpy(fbank)
-        sample.present[Modality.AUDIO][0] = True
-        return sample
-
-    def _load(self, index: int) -> tuple[LabeledReadings, npt.NDArray[np.float32]]:
         path = self._files[check_index(index, len(self))]
         fbank, images, label, noise = _cached(load_cache(path), str(path))
         pixels = images.transpose(0, 2, 3, 1).astype(np.float64) * _STD + _MEAN
         pictures = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
         corruption = {Modality.RGB: float(noise in (2, 3)), Modality.AUDIO: float(noise in (1, 3))}
         readings = {SensorKey(f"frame{i + 1}", Modality.RGB): picture for i, picture in enumerate(pictures)}
-        scene: Literal["indoor", "outdoor"] = "outdoor" if AVE_CLASSES[label] in OUTDOOR else "indoor"
-        return (LabeledReadings(readings, Target(_NOWHERE, label, corruption), scene=scene),
-                fbank.astype(np.float32))
+        return LabeledReadings(readings, Target(_NOWHERE, label, corruption), scene=_scene(label),
+                               tensors={SensorKey("frame1", Modality.AUDIO): fbank.astype(np.float32)})
+
+
+def _scene(label: int) -> Literal["indoor", "outdoor"]:
+    return "outdoor" if AVE_CLASSES[label] in OUTDOOR else "indoor"
 
 
 def _cached(item: Any, path: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any], int, int]:

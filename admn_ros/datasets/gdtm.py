@@ -50,6 +50,8 @@ class GdtmFolder:
     microphones (channels 1 to 4 of 6) of the last `audio_window_s`, as far as they come without a gap.
     """
 
+    consecutive: Literal[True] = True
+
     def __init__(self, folder: str | Path, *, nodes: Sequence[str] = NODES,
                  rgb: Literal["zed_camera_left", "zed_camera_right", "realsense_camera_img"] = "zed_camera_left",
                  depth: Literal["realsense_camera_depth", "zed_camera_depth"] = "realsense_camera_depth",

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,12 +44,14 @@ class _Shard:
                 for node, (x, y, z, yaw, tilt) in zip(self.nodes, self.arrays[POSES][row].tolist(), strict=True)}
 
 
-class SimulatedDataset:
+class ShardDataset:
     """One split, memory-mapped: nothing is read before it is asked for.
 
     Readings are those of `admn_ros.sample.Reading`: depth in metres with NaN, radar linear, audio full scale 1. Of a
     recording's, what was missing in a frame is absent.
     """
+
+    consecutive: Literal[True] = True
 
     def __init__(self, folder: str | Path, split: str) -> None:
         """Open a split.

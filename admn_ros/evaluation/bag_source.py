@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import AudioInput, load_config
+from admn_ros.config import load_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.budgets import BudgetSource, RecordedBudgets, TracedBudget, constant_budgets
-from admn_ros.evaluation.frame_corruption import FrameCorruption
 from admn_ros.evaluation.governed_budget import GovernedBudget
 from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns
-from admn_ros.evaluation.source import Json, Readings, SourceFrame, Unit, preset_for
+from admn_ros.evaluation.source import Json, Readings, SourceFrame, Unit
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bags import BagReader
@@ -38,7 +37,8 @@ from admn_ros.replay.bag_facts import (
 from admn_ros.replay.bag_frames import TimedFrame, absolute, bag_frames, bag_inputs
 from admn_ros.replay.ground_truth import NS, Offset, Track, search_offset
 from admn_ros.replay.ground_truth_sources import find_track
-from admn_ros.sample import Modality
+from admn_ros.sensing.corruption.draws import StretchCorruption
+from admn_ros.sensing.corruption.presets import preset_for_model
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class BagSource:
         with BagReader(about.path) as bag:
             for number, (frame, now_s) in enumerate(self._read(bag, budgets)):
                 if number % every:
+                    corruption.skip(frame)
                     continue
                 corrupted, labels = corruption(frame)
                 scene = scene_name(about.name, len(self._bags), frame.stamp_ns, about.start_ns)
@@ -174,6 +175,7 @@ class BagSource:
                 if number > max(indices, default=-1):
                     return
                 if number % every:
+                    corrupt.skip(frame)
                     continue
                 # The first frame starts the corruption's clock, so every evaluated frame passes through.
                 corrupted, _ = corrupt(frame)
@@ -194,11 +196,9 @@ class BagSource:
         return bag_frames(bag, self._pipeline.frames, inputs, listeners, on_message,
                           longest_wait_s(self._bag_plan.deployment))
 
-    def _corruption(self, name: str) -> FrameCorruption:
-        audio = self.engine.config.modalities.get(Modality.AUDIO)
-        rate_hz = audio.input.sample_rate_hz if audio is not None and isinstance(audio.input, AudioInput) else 16000
-        preset = None if name == CLEAN else preset_for(name, self._plan, self.engine.config, rate_hz)
-        return FrameCorruption(preset, self._plan.seed, self._bag_plan.hold_s)
+    def _corruption(self, name: str) -> StretchCorruption:
+        preset = None if name == CLEAN else preset_for_model(name, self.engine.config, self._plan.variant)
+        return StretchCorruption(preset, self._plan.seed, self._bag_plan.hold_s)
 
     def _every(self, bag: _Bag) -> int:
         """Return the stride between evaluated frames."""

@@ -6,17 +6,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from admn_ros import __version__
 from admn_ros.config import BudgetUnit, Count, NotNegative, Positive, Strict
+from admn_ros.datasets.open import READERS, allowed_kinds
 from admn_ros.files import file_identity, fingerprint, source_fingerprint
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
 from admn_ros.replay.bag_truth import BagTruth
-from admn_ros.sensing.corruption.presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import CORRUPTIONS
 
 CLEAN = "clean"
-CORRUPTIONS = (CLEAN, *PRESET_NAMES)
+BAG = "bag"
+"""Kind of a source that is a recording."""
+
+
+def _check_kind(kind: str) -> str:
+    if kind != BAG and kind not in READERS:
+        raise ValueError(f"{allowed_kinds(kind)}, {BAG}")
+    return kind
 
 
 class BagPlan(BagTruth):
@@ -41,7 +49,7 @@ class EvaluationPlan(Strict):
     """One evaluation.
 
     sources: a dataset folder, or bags.
-    kind: reader of a dataset, as in a training file, or bag.
+    kind: kind of the dataset, as in a training file, or bag.
     split: of a dataset.
     model: its folder.
     corruptions: clean, or presets of `admn_ros.sensing.corruption.presets`; one column of results each.
@@ -54,7 +62,7 @@ class EvaluationPlan(Strict):
     """
 
     sources: tuple[str, ...] = Field(min_length=1)
-    kind: Literal["simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "bag"] = "simulated"
+    kind: Annotated[str, AfterValidator(_check_kind)] = "shards"
     split: str = "test_time"
     model: str
     corruptions: tuple[str, ...] = Field(default=(CLEAN,), min_length=1)
@@ -71,9 +79,10 @@ class EvaluationPlan(Strict):
     @field_validator("corruptions")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [name for name in names if name not in CORRUPTIONS]
+        allowed = (CLEAN, *CORRUPTIONS)
+        wrong = [name for name in names if name not in allowed]
         if wrong:
-            raise ValueError(f"{wrong[0]} is none of {', '.join(CORRUPTIONS)}")
+            raise ValueError(f"{wrong[0]} is none of {', '.join(allowed)}")
         return names
 
     @field_validator("corruptions", "budgets", "policies", "sources")

@@ -10,14 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from admn_ros.config import DepthInput, ModelConfig
 from admn_ros.evaluation.budgets import BudgetSource
-from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey
-from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, CorruptionLabel
-from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
 
 Json = dict[str, Any]
 OnFrames = Callable[[int], None]
@@ -104,13 +101,3 @@ class EvaluationSource(Protocol):
             InputError: the source cannot be read.
         """
         ...
-
-
-def preset_for(name: str, plan: EvaluationPlan, config: ModelConfig, audio_rate_hz: int) -> CorruptionPreset | None:
-    """Return the preset of a corruption for a model's inputs; None for "clean"."""
-    if name == CLEAN:
-        return None
-    depth = config.modalities.get(Modality.DEPTH)
-    depth_max_m = depth.input.max_m if depth is not None and isinstance(depth.input, DepthInput) else DEPTH_MAX_M
-    return corruption_preset(name, plan.variant, depth_max_m=depth_max_m, audio_rate_hz=audio_rate_hz,
-                             modalities=tuple(config.modalities))

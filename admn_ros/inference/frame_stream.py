@@ -19,7 +19,7 @@ from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
 from admn_ros.sensing.decode.images import stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
 from admn_ros.sensing.preprocess.node_poses import Placement
-from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.sensing.preprocess.preprocessor import check_inputs
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 _AUDIO_MARGIN = 1.5
@@ -75,7 +75,7 @@ class FrameStream:
 
     def __init__(self, config: ModelConfig, deployment: DeploymentConfig,
                  make_synchronizer: MakeSynchronizer = holding) -> None:
-        Preprocessor(config).check_inputs(list(deployment.inputs))
+        check_inputs(config, deployment.inputs)
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
         self.sync, self._make_synchronizer = deployment.sync, make_synchronizer

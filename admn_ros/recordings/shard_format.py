@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a shard of a dataset holds, sample by sample, in either of its two layouts.
+"""Arrays of a dataset shard: two layouts, and one encoding of readings.
 
-stacked     `rgb` (N, nodes, ...), `depth`, `radar`, `audio`: every sensor node has all of them at any time, and all
-            have one size. What `admn simulate --dataset` writes.
-listed      for each input `node1.rgb` (K, ...) and `node1.rgb.row` (N,): which of the K readings a sample has, or -1.
-            Inputs can be missing, a slow one counts for several samples, and sizes differ from node to node. What
-            `admn convert bag` writes.
+Layouts:
 
-In both rgb is uint8, depth uint16 millimetres with 0 where invalid, radar a linear magnitude, audio int16 whose full
-scale is 32767; and `time` (N,) is seconds, `position` (N, 3) metres, `label` (N,) a class or -1. In the listed layout
-`stamp_ns` (N,) are the stamps of the frames, and `poses` (N, nodes, 5), if there, x, y, z, yaw and tilt of the sensor
-nodes in each (`admn_ros.config.NodePose`); in the stacked one the shard's meta data has them.
+stacked     `rgb` (N, nodes, ...), `depth`, `radar`, `audio`: every sensor node has all of them in every sample, and all
+            nodes have the same sizes. Written by `admn simulate --dataset`.
+listed      for each input `node1.rgb` (K, ...) and `node1.rgb.row` (N,): the reading of each sample, or -1. Inputs can
+            be missing, samples can share a reading, and sizes differ from node to node. Written by `admn convert bag`.
+
+Both have `time` (N,) in seconds, `position` (N, 3) in metres and `label` (N,), a class or -1. The listed layout has
+`stamp_ns` (N,) too, the stamps of the frames, and optionally `poses` (N, nodes, 5): x, y, z, yaw and tilt of the sensor
+nodes (`admn_ros.config.NodePose`). The stacked layout has the poses in the metadata of the shard.
+
+Encoding (`encode`, `decode`):
+
+rgb         uint8
+depth       uint16 in millimetres, 1 to 65534, rounded and clamped; 0 is invalid. 65535 is never written: in 16UC1
+            images it marks a saturated pixel. Older files may have it for depths beyond 65.5 m.
+radar       linear magnitude, floating point; float16 in the stacked layout
+audio       int16, -32767 to 32767 for -1.0 to 1.0, rounded and clamped. -32768 is never written: it would decode to
+            a value beyond full scale.
 """
 
 from __future__ import annotations
@@ -31,6 +40,9 @@ TRUTH = ("time", "position", "label")
 STAMPS, POSES = "stamp_ns", "poses"
 AUDIO_SCALE = 32767.0
 DEPTH_SCALE = 1000.0
+MAX_DEPTH_MM = 65534
+MAX_RADAR = float(np.finfo(np.float16).max)
+"""Largest magnitude of the stacked layout."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -66,7 +78,7 @@ class Stacked:
 
     def at(self, row: int) -> dict[SensorKey, Array]:
         """Readings of a sample."""
-        return {SensorKey(node, m): decoded(m, self.arrays[m.value][row, k])
+        return {SensorKey(node, m): decode(m, self.arrays[m.value][row, k])
                 for k, node in enumerate(self.nodes) for m in MODALITIES}
 
 
@@ -98,17 +110,22 @@ class Listed:
     def at(self, row: int) -> dict[SensorKey, Array]:
         """Readings of a sample; what was missing is absent."""
         numbers = {key: int(self.arrays[row_name(key)][row]) for key in self.keys}
-        return {key: decoded(key.modality, self.arrays[array_name(key)][number])
+        return {key: decode(key.modality, self.arrays[array_name(key)][number])
                 for key, number in numbers.items() if number >= 0}
 
 
-def encoded(modality: Modality, reading: Array) -> npt.NDArray[Any]:
-    """A reading as it is stored. Depth is rounded to millimetres, and 65.5 m stands for all beyond."""
+def encode(modality: Modality, reading: Array) -> npt.NDArray[Any]:
+    """Encode a reading for storage.
+
+    Args:
+        modality: modality of the reading.
+        reading: array as in `admn_ros.sample.Reading`.
+    """
     match modality:
         case Modality.DEPTH:
             metres = reading.astype(np.float64)
             valid = (metres > 0) & (metres < np.inf)
-            millimetres = np.clip(np.round(np.where(valid, metres, 0.0) * DEPTH_SCALE), valid, 65535)
+            millimetres = np.clip(np.round(np.where(valid, metres, 0.0) * DEPTH_SCALE), valid, MAX_DEPTH_MM)
             return millimetres.astype(np.uint16)
         case Modality.AUDIO:
             steps = np.round(reading.astype(np.float64) * AUDIO_SCALE)
@@ -117,8 +134,8 @@ def encoded(modality: Modality, reading: Array) -> npt.NDArray[Any]:
             return reading
 
 
-def decoded(modality: Modality, stored: npt.NDArray[Any]) -> Array:
-    """What was stored, as `admn_ros.sample.Reading` has it."""
+def decode(modality: Modality, stored: npt.NDArray[Any]) -> Array:
+    """Decode a stored reading to an array as in `admn_ros.sample.Reading`."""
     match modality:
         case Modality.RGB:
             return np.array(stored)
@@ -131,6 +148,23 @@ def decoded(modality: Modality, stored: npt.NDArray[Any]) -> Array:
         case Modality.AUDIO:
             sound: npt.NDArray[np.float32] = stored.astype(np.float32) / np.float32(AUDIO_SCALE)
             return sound
+
+
+def stack(samples: Sequence[Mapping[SensorKey, Array]], nodes: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Encode samples for the stacked layout.
+
+    Args:
+        samples: readings of each sample, complete.
+        nodes: sensor nodes, in the order of the arrays.
+
+    Returns:
+        Array (samples, nodes, ...) of each modality, by its name.
+    """
+    arrays = {m.value: np.stack([np.stack([encode(m, sample[SensorKey(node, m)]) for node in nodes])
+                                 for sample in samples]) for m in MODALITIES}
+    radar = Modality.RADAR.value
+    arrays[radar] = np.minimum(arrays[radar], MAX_RADAR).astype(np.float16)
+    return arrays
 
 
 def _unlike(shard: Path, missing: set[str]) -> InputError:

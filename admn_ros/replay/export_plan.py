@@ -14,7 +14,6 @@ from admn_ros.config import Count, ModelConfig, NotNegative
 from admn_ros.errors import InputError
 from admn_ros.files import file_identity, source_fingerprint
 from admn_ros.replay.bag_truth import BagTruth
-from admn_ros.sample import Modality
 
 SPLITS = ("train", "val", "test_time")
 Shares = Annotated[tuple[NotNegative, NotNegative, NotNegative], Field()]
@@ -62,12 +61,10 @@ class ExportPlan(BagTruth):
         truth = Path(self.truth or "")
         if truth.is_file():
             settings["truth"] = file_identity(truth)
-        sound = config.modalities.get(Modality.AUDIO)
         return {"version": __version__, "settings": settings, "targets": list(config.classes),
                 "frame_id": config.frame_id, "sensor_nodes": list(self.deployment.sensors),
                 "inputs": [str(key) for key in self.deployment.inputs],
-                # Who has no ear has no rate; readers want a number.
-                "audio_rate_hz": getattr(sound.input, "sample_rate_hz", 16000) if sound is not None else 16000,
+                "audio_rate_hz": config.audio_rate_hz,
                 "bags": [{"name": Path(s).name, "fingerprint": source_fingerprint(Path(s))} for s in self.sources]}
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
-from admn_ros.recordings.shard_format import POSES, array_name, encoded, row_name
+from admn_ros.recordings.shard_format import POSES, array_name, encode, row_name
 from admn_ros.replay.ground_truth import NS
 from admn_ros.sample import SensorFrame, SensorKey
 
@@ -35,7 +35,7 @@ class _Readings:
             return 0
         if reading.stamp_ns != self._stamp_ns:
             self._stamp_ns = reading.stamp_ns
-            self.stored.append(encoded(key.modality, reading.data))
+            self.stored.append(encode(key.modality, reading.data))
         self.rows.append(len(self.stored) - 1)
         return self.stored[-1].nbytes
 

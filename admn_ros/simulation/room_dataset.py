@@ -21,10 +21,11 @@ import numpy as np
 from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
+from admn_ros.recordings.shard_format import stack
 from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, SensorNode
 from admn_ros.simulation.scene.scene import TARGETS
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
-from admn_ros.simulation.world import QUALITIES, World, as_arrays
+from admn_ros.simulation.world import QUALITIES, World
 
 SPACING_S = 0.5     # the car drives some 0.5 m meanwhile, so neighbours differ
 PAUSE_S = 5.0       # between the training and the test part of a drive
@@ -137,7 +138,7 @@ def make_room(folder: Path, plan: Plan, room: Room) -> Room:
         # Frames are not on a beat that the drive or the sensors could share.
         times = times + np.random.default_rng([room.seed, 43]).uniform(0, 0.3 * SPACING_S, room.frames)
         samples = [world.readings(float(t), round(1000 * float(t)), plan.audio_s) for t in times]
-        arrays = as_arrays(samples, [node.name for node in world.scene.nodes])
+        arrays = stack(samples, [node.name for node in world.scene.nodes])
         arrays["time"] = times
         arrays["position"] = _positions(world, times)
         arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -156,19 +155,3 @@ class World:
 
     def _rng(self, node: int, modality: Modality, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 42, node, _MODALITIES.index(modality), index])
-
-
-def as_arrays(samples: list[dict[SensorKey, Array]], nodes: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """Readings of many instants as they are stored: (samples, nodes, ...) per modality.
-
-    rgb uint8, depth uint16 millimetres (0 invalid), radar float16, audio int16.
-    """
-    stacked: dict[Modality, npt.NDArray[Any]] = {
-        m: np.stack([np.stack([s[SensorKey(n, m)] for n in nodes]) for s in samples]) for m in _MODALITIES}
-    millimetres = np.nan_to_num(stacked[Modality.DEPTH] * 1000.0, nan=0.0)
-    return {
-        "rgb": stacked[Modality.RGB],
-        "depth": np.clip(np.rint(millimetres), 0, 65534).astype(np.uint16),
-        "radar": stacked[Modality.RADAR].astype(np.float16),
-        "audio": np.clip(np.rint(stacked[Modality.AUDIO] * 32767.0), -32768, 32767).astype(np.int16),
-    }

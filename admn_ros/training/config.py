@@ -12,9 +12,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from admn_ros.config import Count, Levels, NotNegative, Positive, Strict
+from admn_ros.datasets.open import DatasetKind
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption.presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import CORRUPTIONS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
@@ -28,9 +29,9 @@ Mode = Literal["supervised", "autoencoder", "task", "universal"]
 class DataConfig(Strict):
     """Samples and what is done to them.
 
-    source: which reader; simulated: a folder of `admn simulate --dataset` or of `admn convert bag`; gdtm: a folder
-        with one GDTM folder for each split; gdtm_cache, mmfi, ave: those of `admn_ros.datasets`; image_folder,
-        audio_folder: a folder with a tree of pictures or of WAV files for each split.
+    source: kind of the dataset, a key of `admn_ros.datasets.open.READERS`. shards: a folder of
+        `admn simulate --dataset` or of `admn convert bag`; gdtm, gdtm_cache, ave_cache, image_folder, audio_folder: a
+        folder with one folder for each split; mmfi, mmfi_cache, ave: the folder of the dataset.
     folder: of the dataset; a run can name another.
     train, validation: names of splits.
     corruption: preset of `admn_ros.sensing.corruption.presets`; null for the samples as they are.
@@ -45,7 +46,7 @@ class DataConfig(Strict):
     workers: processes that preprocess; 0 does it in the training process. They have no cache.
     """
 
-    source: Literal["simulated", "gdtm", "gdtm_cache", "mmfi", "ave", "image_folder", "audio_folder"] = "simulated"
+    source: DatasetKind = "shards"
     folder: str | None = None
     train: str = "train"
     validation: str = "val"
@@ -62,8 +63,8 @@ class DataConfig(Strict):
     @field_validator("corruption")
     @classmethod
     def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in PRESET_NAMES:
-            raise ValueError(f"must be one of {', '.join(PRESET_NAMES)}")
+        if name is not None and name not in CORRUPTIONS:
+            raise ValueError(f"must be one of {', '.join(CORRUPTIONS)}")
         return name
 
 

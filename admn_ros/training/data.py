@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
-from admn_ros.datasets.source import LabeledReadings, SampleSource, check_index
+from admn_ros.datasets.source import LabeledReadings, SampleSource
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch, Target
-from admn_ros.sensing.corruption.presets import CorruptionPreset
+from admn_ros.sensing.corruption.draws import CorruptionPreset
 from admn_ros.training.seeding import CORRUPTION, ORDER, derive
 
 CLEAN = -1
@@ -65,20 +65,6 @@ class LabeledBatch:
                    torch.tensor([t.label for t in targets]), severity)
 
 
-class Spread:
-    """At most `limit` samples of a source, evenly spread over it."""
-
-    def __init__(self, source: SampleSource, limit: int) -> None:
-        self._source = source
-        self._index = np.linspace(0, len(source) - 1, min(limit, len(source))).round().astype(int).tolist()
-
-    def __len__(self) -> int:
-        return len(self._index)
-
-    def __getitem__(self, index: int) -> LabeledReadings:
-        return self._source[self._index[check_index(index, len(self))]]
-
-
 class Samples:
     """A split as a run sees it, epoch after epoch. What an epoch holds depends on seed and epoch alone."""
 
@@ -92,7 +78,8 @@ class Samples:
         """
         if not len(source):
             raise InputError("samples", "none", "at least one")
-        self._source, self._model, self._preset, self._seed = source, model, preset, seed
+        self._source, self._model, self._seed = source, model, seed
+        self._corrupted = None if preset is None else CorruptedSource(source, preset, seed, repeats)
         self._repeats, self._clean_epochs, self._draws = repeats, clean_epochs, draws
         self._room, self._workers = cache_mb * 2**20, workers
         self._cache: dict[tuple[int, int], MultimodalSample] = {}
@@ -107,7 +94,7 @@ class Samples:
 
     def draw(self, epoch: int) -> int:
         """Which corruption an epoch sees: `CLEAN`, or the number of a draw."""
-        if self._preset is None or epoch < self._clean_epochs:
+        if self._corrupted is None or epoch < self._clean_epochs:
             return CLEAN
         return epoch % self._draws if self._draws else epoch
 
@@ -159,14 +146,11 @@ class Samples:
                 yield LabeledBatch.stack([self.sample(epoch, i) for i in indices])
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
-        if self._preset is None:
+        if self._corrupted is None:
             return self._source[index % len(self._source)]
         if draw == CLEAN:
-            clean = self._source[index % len(self._source)]
-            return replace(clean, target=replace(
-                clean.target, corruption=dict.fromkeys(self._preset.modalities, 0.0)))
-        seed = derive(self._seed, CORRUPTION, draw)
-        return CorruptedSource(self._source, self._preset, seed, self._repeats)[index]
+            return self._corrupted.clean(index)
+        return self._corrupted.labeled(index, derive(self._seed, CORRUPTION, draw))[0]
 
 
 class _Epoch(Dataset[MultimodalSample]):

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from admn_ros.config import AudioInput
 from admn_ros.datasets.ave import LABELS, OUTDOOR, AveCache, AveClip, AveFolder, read_annotations
+from admn_ros.datasets.corrupted import CorruptedSource
 from admn_ros.datasets.wav import read_wav
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES, preset
 from admn_ros.sample import Modality, SensorKey
+from admn_ros.sensing.corruption.presets import corruption_preset
 
 RGB, AUDIO = Modality.RGB, Modality.AUDIO
 LINES = ("Church bell&RUhOCu3LNXM&good&0&10\n"
@@ -174,13 +177,21 @@ def test_cache(tmp_path: Path, tensors: bool) -> None:
         assert sample.target.label == 5
         assert sample.target.corruption == {RGB: float(n % 4 in (2, 3)), AUDIO: float(n % 4 in (1, 3))}
         assert all(np.array_equal(sample.readings[SensorKey(f"frame{i + 1}", RGB)], pictures[n][i]) for i in range(8))
-    full = source.sample(preset("ave"), 3)
+    full = source[3].sample(preset("ave"))
     assert full.inputs[AUDIO].shape == (8, 1, 128, 1024)
     assert torch.all(full.inputs[AUDIO][0] == 0.3)
     assert full.present[AUDIO].tolist() == [True] + [False] * 7
     assert full.present[RGB].all()
-    with pytest.raises(InputError, match="audio input"):
-        source.sample(preset("gdtm-tiny"), 0)
+    narrow = preset("ave")
+    audio = narrow.modalities[AUDIO]
+    assert isinstance(audio.input, AudioInput)
+    short = audio.model_copy(update={"input": audio.input.model_copy(update={"frames": 512})})
+    with pytest.raises(InputError, match=r"frame1/audio: found .*1024"):
+        source[0].sample(narrow.model_copy(update={"modalities": {**narrow.modalities, AUDIO: short}}))
+    # A stored spectrogram is no sound, so there is nothing to corrupt.
+    with pytest.raises(InputError, match="frame1/audio"):
+        CorruptedSource(source, corruption_preset("ave-rain-noise"), 0)[0]
+    assert CorruptedSource(source, corruption_preset("gdtm-blur"), 0)[0].tensors.keys() == source[0].tensors.keys()
 
 
 def test_bad_caches(tmp_path: Path) -> None:

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from admn_ros.config import ModelConfig
 from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
-from admn_ros.datasets.source import to_sample
+from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
-from admn_ros.sample import Modality, SensorKey
+from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey, Target
 
 RGB, DEPTH, RADAR, AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 START_MS, STEP_MS, COUNT = 1_658_000_000_000, 66, 20
@@ -173,6 +174,10 @@ def test_stretch_is_the_codes_per_frame_normalization(folder: Path) -> None:
     assert (image.min(), image.max()) == (0, 255)
 
 
+def sample_of(readings: dict[SensorKey, Array], config: ModelConfig, rate_hz: int | None = None) -> MultimodalSample:
+    return LabeledReadings(readings, Target((0.0, 0.0, 0.0)), audio_rate_hz=rate_hz).sample(config)
+
+
 def test_to_the_network(folder: Path) -> None:
     config = preset("gdtm-tiny")
     source = GdtmFolder(folder)
@@ -182,12 +187,11 @@ def test_to_the_network(folder: Path) -> None:
         RGB: [True] * 3, DEPTH: [True] * 3, RADAR: [False] * 3, AUDIO: [False, True, False]}
     assert sample.inputs[DEPTH][0].mean() == pytest.approx(102 / 255, rel=0.02)
     # what the model does not have is left out, unless that is all
-    rgbd = to_sample(preset("rgbd"), {SensorKey("camera", RGB): rgb(0), SensorKey("node1", RADAR): np.ones((4, 4))},
-                     None)
+    rgbd = sample_of({SensorKey("camera", RGB): rgb(0), SensorKey("node1", RADAR): np.ones((4, 4))}, preset("rgbd"))
     assert rgbd.present[RGB].tolist() == [True]
     with pytest.raises(InputError, match="camera"):
-        to_sample(preset("rgbd"), source[0].readings, None)
-    empty = to_sample(config, {}, None)
+        source[0].sample(preset("rgbd"))
+    empty = sample_of({}, config)
     assert not any(x.any() for x in empty.present.values())
 
 
@@ -196,9 +200,9 @@ def test_audio_is_resampled_to_the_models_rate() -> None:
     t = np.arange(48000)[:, None] / 48000
     sound = np.sin(2 * np.pi * 1000 * t).astype(np.float32).repeat(4, axis=1)
     key = SensorKey("node1", AUDIO)
-    right = to_sample(config, {key: sound}, None, audio_rate_hz=48000).inputs[AUDIO][0]
-    same = to_sample(config, {key: sound[::3].copy()}, None).inputs[AUDIO][0]
-    wrong = to_sample(config, {key: sound}, None).inputs[AUDIO][0]
+    right = sample_of({key: sound}, config, 48000).inputs[AUDIO][0]
+    same = sample_of({key: sound[::3].copy()}, config).inputs[AUDIO][0]
+    wrong = sample_of({key: sound}, config).inputs[AUDIO][0]
     # compared where the tone is: its row of mels
     row = int(same[0].mean(1).argmax())
     assert torch.allclose(right[:, row, 4:-4], same[:, row, 4:-4], atol=0.05)

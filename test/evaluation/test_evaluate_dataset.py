@@ -81,10 +81,10 @@ def test_figures_are_those_of_the_records(whole, config):
 def test_the_engine_alone_gives_the_same(whole, dataset, model):
     """Nothing stands between the engine and the records."""
     from admn_ros.budget.budget import Budget
-    from admn_ros.datasets.shard_dataset import SimulatedDataset
+    from admn_ros.datasets.shard_dataset import ShardDataset
 
     records, engine = read_columns(whole / "records" / "clean.npz"), Engine(model, "cpu", 1)
-    source = SimulatedDataset(dataset, "test_time")
+    source = ShardDataset(dataset, "test_time")
     for index in (0, 17, 59):
         estimate = engine.infer(source[index].sample(engine.config), Budget(2, "layers"))
         assert records["mean_m"][index, 0].tolist() == estimate.mean_m.tolist()

@@ -19,7 +19,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from admn_ros.cli import _parser, main
 from admn_ros.config import ModelConfig, dump_config, parse_config
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.plan import EvaluationPlan
@@ -29,7 +29,7 @@ from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
-from admn_ros.recordings.shard_format import decoded, encoded
+from admn_ros.recordings.shard_format import decode, encode
 from admn_ros.replay.export import export
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.sample import Modality, SensorKey
@@ -56,7 +56,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def stamps(folder: Path) -> dict[str, list[int]]:
-    return {split: [sample.stamp_ns for sample in SimulatedDataset(folder, split)] for split in SPLITS}
+    return {split: [sample.stamp_ns for sample in ShardDataset(folder, split)] for split in SPLITS}
 
 
 def rewrite(source: Path, target: Path, change: Callable[[int, str, int, bytes], list[tuple[str, int, bytes]]]) -> Path:
@@ -96,7 +96,7 @@ def test_splits_are_stretches_of_time_with_pauses_between(bag, make_export, conf
     for before, after in (("train", "val"), ("val", "test_time")):
         assert seconds[after].min() - seconds[before].max() >= 0.2e9
     assert all((np.diff(found) > 0).all() for found in seconds.values())
-    sample = SimulatedDataset(tmp_path / "data", "train")
+    sample = ShardDataset(tmp_path / "data", "train")
     assert sample.recording(0) == "drive +0 s" and len(sample) == 12
 
 
@@ -121,7 +121,7 @@ def test_what_is_held_is_stored_once_and_what_is_missing_is_absent(bag, make_exp
 
     found = export(make_export(rewrite(bag, tmp_path / "slow", slow)), config, tmp_path / "data")
     assert found["bags"][0]["topics_missing"] == ["/node2/audio"]
-    source = SimulatedDataset(tmp_path / "data", "train")
+    source = ShardDataset(tmp_path / "data", "train")
     (shard,) = (tmp_path / "data" / "train").iterdir()
     rows, stored = np.load(shard / "node1.depth.row.npy"), np.load(shard / "node1.depth.npy")
     # The first frame was made when nothing but its own picture had been heard.
@@ -145,7 +145,7 @@ def test_an_input_that_changes_its_size_begins_a_shard(bag, make_export, config,
         return [(topic, stamp, raw)]
 
     export(make_export(rewrite(bag, tmp_path / "shrunk", shrunk)), config, tmp_path / "data")
-    source = SimulatedDataset(tmp_path / "data", "train")
+    source = ShardDataset(tmp_path / "data", "train")
     assert len(list((tmp_path / "data" / "train").iterdir())) == 2
     assert [source[k].readings[RGB1].shape for k in (5, 6)] == [(24, 24, 3), (12, 20, 3)]
     assert source.recording(5) == source.recording(6)
@@ -154,7 +154,7 @@ def test_an_input_that_changes_its_size_begins_a_shard(bag, make_export, config,
 @given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2),
               elements=st.floats(-1, 100, width=32) | st.just(np.nan)))
 def test_depth_keeps_millimetres_and_what_is_invalid(metres):
-    again = decoded(Modality.DEPTH, encoded(Modality.DEPTH, metres))
+    again = decode(Modality.DEPTH, encode(Modality.DEPTH, metres))
     valid = metres > 0
     assert np.array_equal(np.isfinite(again), valid)
     near = valid & (metres >= 0.001) & (metres < 65)
@@ -163,7 +163,7 @@ def test_depth_keeps_millimetres_and_what_is_invalid(metres):
 
 @given(arrays(np.float32, (7, 2), elements=st.floats(-2, 2, width=32)))
 def test_sound_keeps_16_bits(sound):
-    again = decoded(Modality.AUDIO, encoded(Modality.AUDIO, sound))
+    again = decode(Modality.AUDIO, encode(Modality.AUDIO, sound))
     assert np.abs(again - np.clip(sound, -1, 1)).max() <= 0.6 / 32767
 
 
@@ -177,11 +177,11 @@ def test_frames_without_truth_are_dropped_or_kept_and_counted(make_export, confi
     assert not (tmp_path / "data").exists()
     found = export(make_export(bare, without_truth="keep"), config, tmp_path / "kept")
     assert found["frames"]["train"] == 12 and found["bags"][0]["located"] == 0
-    sample = SimulatedDataset(tmp_path / "kept", "train")[0]
+    sample = ShardDataset(tmp_path / "kept", "train")[0]
     assert np.isnan(sample.target.position_m).all() and sample.target.label == -1
     found = export(make_export(bare, true_class="green_car"), config, tmp_path / "class")
     assert found["bags"][0]["with_class"] == 18
-    assert SimulatedDataset(tmp_path / "class", "val")[0].target.label == 1
+    assert ShardDataset(tmp_path / "class", "val")[0].target.label == 1
 
 
 def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export, config, tmp_path, place):
@@ -190,7 +190,7 @@ def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export,
     for name, truth in (("topic", "/ground_truth/pose"), ("tf", "tf:car"), ("file", str(tmp_path / "half.csv"))):
         shares = [1.0, 0.0, 0.0] if name == "file" else [0.7, 0.15, 0.15]
         found = export(make_export(bag, truth=truth, shares=shares), config, tmp_path / name)
-        sample = SimulatedDataset(tmp_path / name, "train")[5]
+        sample = ShardDataset(tmp_path / name, "train")[5]
         assert sample.target.position_m[:2] == pytest.approx(place((sample.stamp_ns - START_NS) * 1e-9), abs=1e-4)
     assert found["frames"] == {"train": 12} and found["bags"][0]["left_out"]["without_truth"] == 12
 
@@ -213,7 +213,7 @@ def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, dep
                 new.write_raw(topic, old.topics[topic].type, raw, stamp_ns)
     frames = {**deployment.model_dump(mode="json"), "frames": {"node2": {"base": "rover"}}}
     export(make_export(tmp_path / "drives", deployment=frames), places, tmp_path / "data")
-    source = SimulatedDataset(tmp_path / "data", "train")
+    source = ShardDataset(tmp_path / "data", "train")
     for sample in (source[2], source[9]):
         assert sample.poses["node1"].numbers == (1.0, -2.0, 0.0, 1.5, 0.0)
         x, *fixed = sample.poses["node2"].numbers
@@ -221,7 +221,7 @@ def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, dep
     assert source[9].poses["node2"].x_m > source[2].poses["node2"].x_m + 0.3
     assert tuple(source[2].sample(places).poses.shape) == (2, 5)
     export(make_export(tmp_path / "drives"), places, tmp_path / "own")
-    assert SimulatedDataset(tmp_path / "own", "train")[2].poses is None
+    assert ShardDataset(tmp_path / "own", "train")[2].poses is None
 
 
 # --- whole or not at all ------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ def test_an_interrupted_one_is_no_dataset_and_is_continued(bag, make_export, con
     with pytest.raises(KeyboardInterrupt):
         export(plan, config, tmp_path / "cut", interrupt)
     with pytest.raises(InputError, match="an incomplete dataset; allowed: a complete one; the same command"):
-        SimulatedDataset(tmp_path / "cut", "train")
+        ShardDataset(tmp_path / "cut", "train")
     with pytest.raises(InputError, match="begun with other arguments"):
         export(make_export(bag, other, every=2), config, tmp_path / "cut")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").glob("*/000-*/*")}
@@ -285,7 +285,7 @@ def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, 
     sensors, training = tmp_path / "sensors.yaml", tmp_path / "train.yaml"
     sensors.write_text(yaml.safe_dump({"sensors": nodes}))
     training.write_text(yaml.safe_dump({
-        "data": {"source": "simulated"},
+        "data": {"source": "shards"},
         "finetune": {"optimizer": {"batch": 8, "epochs": 1, "learning_rate": 0.001, "seed": 4}, "budgets": [4]}}))
     (tmp_path / "start").mkdir()
     dump_config(config, tmp_path / "start" / "config.yaml")
@@ -317,7 +317,7 @@ def test_a_real_recording_becomes_a_dataset(shared_data, tmp_path, capsys):
                  "--every", "2"]) == 0
     said = capsys.readouterr().out
     assert "17 of 40 frames, 17 with a position" in said and "left out 3 in pauses" in said
-    splits = {split: SimulatedDataset(tmp_path / "data", split) for split in SPLITS}
+    splits = {split: ShardDataset(tmp_path / "data", split) for split in SPLITS}
     assert {split: len(found) for split, found in splits.items()} == {"train": 12, "val": 3, "test_time": 2}
     sample, key = splits["train"][3], SensorKey("camera", Modality.RGB)
     number = round((sample.stamp_ns - 10**9) * 30 / 1e9)

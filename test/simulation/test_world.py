@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from admn_ros.cli import main
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import shards
@@ -75,9 +75,9 @@ def test_a_measurement_does_not_depend_on_what_else_is_measured():
 
 
 def test_a_dataset_holds_what_was_asked_and_reads_back(dataset: Path):
-    lengths = {split: len(SimulatedDataset(dataset, split)) for split in SHARES}
+    lengths = {split: len(ShardDataset(dataset, split)) for split in SHARES}
     assert sum(lengths.values()) == 20 and lengths["train"] == 14 and all(lengths.values())
-    train = SimulatedDataset(dataset, "train")
+    train = ShardDataset(dataset, "train")
     item = train[3]
     assert {k.node for k in item.readings} == {"node1", "node2"} and item.audio_rate_hz == 16000
     assert item.target.label in (0, 1, 2) and train.classes == ["red_car", "green_car", "none"]
@@ -91,7 +91,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(datase
     make_dataset(tmp_path / "again", Plan(20, 3, nodes=2, audio_s=0.1), jobs=2)
     assert digest(tmp_path / "again") == digest(dataset)
     make_dataset(tmp_path / "other", Plan(2, 4, nodes=2, audio_s=0.1))
-    first, other = SimulatedDataset(dataset, "train")[0], SimulatedDataset(tmp_path / "other", "train")[0]
+    first, other = ShardDataset(dataset, "train")[0], ShardDataset(tmp_path / "other", "train")[0]
     key = SensorKey("node1", Modality.RGB)
     assert np.abs(first.readings[key].astype(int) - other.readings[key].astype(int)).mean() > 5
 
@@ -106,7 +106,7 @@ def test_an_interrupted_run_continues_and_gives_the_same(dataset: Path, tmp_path
     with pytest.raises(KeyboardInterrupt):
         make_dataset(folder, plan, progress=stop)
     with pytest.raises(InputError, match="incomplete"):
-        SimulatedDataset(folder, "train")
+        ShardDataset(folder, "train")
     (folder / "val" / ".partial-shard-00000").mkdir(parents=True)
     make_dataset(folder, plan)
     assert digest(folder) == digest(dataset)
@@ -132,16 +132,16 @@ def test_broken_and_foreign_folders_are_refused(dataset: Path, tmp_path: Path):
     with pytest.raises(InputError, match="not a dataset"):
         make_dataset(tmp_path, Plan(2, 3))
     with pytest.raises(InputError, match="split"):
-        SimulatedDataset(dataset, "holdout")
+        ShardDataset(dataset, "holdout")
     copy = tmp_path / "copy"
     make_dataset(copy, Plan(2, 3, nodes=1, audio_s=0.1))
     broken = next(copy.glob("train/*/rgb.npy"))
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(InputError, match="broken array"):
-        SimulatedDataset(copy, "train")
+        ShardDataset(copy, "train")
     (copy / shards.INDEX).write_text("{")
     with pytest.raises(InputError, match="JSON"):
-        SimulatedDataset(copy, "train")
+        ShardDataset(copy, "train")
 
 
 @pytest.mark.parametrize(("fields", "says"), [

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
-from admn_ros.datasets.source import LabeledReadings
+from admn_ros.datasets.shard_dataset import ShardDataset
+from admn_ros.datasets.source import LabeledReadings, Spread
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import DataConfig
-from admn_ros.training.data import CLEAN, LabeledBatch, Samples, Spread
+from admn_ros.training.data import CLEAN, LabeledBatch, Samples
 from admn_ros.training.sources import open_samples
 
 
@@ -28,11 +28,11 @@ def same(a: LabeledBatch, b: LabeledBatch) -> bool:
 
 def samples(dataset: Path, model: ModelConfig, **more: int | None) -> Samples:
     preset = corruption_preset("room-all", modalities=tuple(model.modalities))
-    return Samples(SimulatedDataset(dataset, "train"), model, preset, **{"seed": 3, **more})  # type: ignore[arg-type]
+    return Samples(ShardDataset(dataset, "train"), model, preset, **{"seed": 3, **more})  # type: ignore[arg-type]
 
 
 def test_targets_in_metres_and_samples_without_a_car(dataset: Path, model: ModelConfig) -> None:
-    source = SimulatedDataset(dataset, "train")
+    source = ShardDataset(dataset, "train")
     batch = next(Samples(source, model).batches(0, 12, shuffle=False))
     assert batch.label.tolist() == [0, 1, 2] * 4
     assert batch.located.tolist() == [True, True, False] * 4
@@ -73,7 +73,7 @@ def test_cache_changes_nothing_and_keeps_to_its_size(dataset: Path, model: Model
 
 @pytest.mark.parametrize(("cache_mb", "reads"), [(64, 1), (0, 3)])
 def test_what_is_kept_is_not_read_again(dataset: Path, model: ModelConfig, cache_mb: int, reads: int) -> None:
-    class Counted(SimulatedDataset):
+    class Counted(ShardDataset):
         reads = 0
 
         def __getitem__(self, index: int) -> LabeledReadings:
@@ -99,7 +99,7 @@ def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
 
 
 def test_a_part_of_a_split_is_spread_over_it(dataset: Path) -> None:
-    source = SimulatedDataset(dataset, "train")
+    source = ShardDataset(dataset, "train")
     part = Spread(source, 4)
     assert [part[i].stamp_ns for i in range(4)] == [source[i].stamp_ns for i in (0, 4, 7, 11)]
     assert len(Spread(source, 100)) == 12

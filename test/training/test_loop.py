@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
@@ -36,7 +36,7 @@ class InterruptError(Exception):
 
 def samples(dataset: Path, model: ModelConfig) -> Samples:
     preset = corruption_preset("room-all", modalities=tuple(model.modalities))
-    return Samples(SimulatedDataset(dataset, "train"), model, preset, seed=7)
+    return Samples(ShardDataset(dataset, "train"), model, preset, seed=7)
 
 
 def run(dataset: Path, model: ModelConfig, folder: Path, config: OptimizerConfig = CONFIG, *, resume: bool = False,

@@ -18,7 +18,7 @@ from tensorboardX.proto.event_pb2 import Event
 from torch import Tensor
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import ConfigError
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
@@ -57,7 +57,7 @@ class Scripted(Stage):
 
 @pytest.fixture
 def samples(dataset: Path, model: ModelConfig) -> Samples:
-    return Samples(SimulatedDataset(dataset, "train"), model, cache_mb=64)
+    return Samples(ShardDataset(dataset, "train"), model, cache_mb=64)
 
 
 def run(samples: Samples, folder: Path, errors: list[float], config: OptimizerConfig = BEST, *,

@@ -11,7 +11,7 @@ import yaml
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import ConfigError, InputError, ModelError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import create_random_model, load_model
@@ -41,7 +41,7 @@ def test_all_stages_in_turn(file: Path, start: Path, dataset: Path, tmp_path: Pa
     done = main(file, "controller", tmp_path / "c", model=seeing, device="cpu", budget=5)
     assert [load_model(f).config.trained for f in (start, tuned, seeing, done)] == [False, True, True, True]
     engine = Engine(done, "cpu")
-    estimate = engine.infer(SimulatedDataset(dataset, "val")[0].sample(engine.config), Budget(5, "layers"))
+    estimate = engine.infer(ShardDataset(dataset, "val")[0].sample(engine.config), Budget(5, "layers"))
     assert estimate.allocation.layers == 5
     before, after = load_model(tuned).state_dict(), load_model(done).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.checkpoint import load_model
 from admn_ros.sample import MultimodalSample
@@ -41,7 +41,7 @@ def train(dataset: Path, model: Path, output: Path) -> None:
         network = load_model(model)
         # 11 samples in batches of 5: neither 5 nor the last batch's single one divides by two.
         samples = Recorded(Some(dataset), network.config, seed=3)
-        validation = Recorded(SimulatedDataset(dataset, "val"), network.config)
+        validation = Recorded(ShardDataset(dataset, "val"), network.config)
         # Classes alone: every sample has one, so the mean over processes is that over the batch.
         config = FinetuneConfig(modality_dropout=0.3, loss=LossConfig(nll=0, distance_per_cm=0))
         rows = fit(Finetune(network, config), samples, validation, OPTIMIZER,
@@ -62,7 +62,7 @@ def said(processes: Processes) -> str:
     return ""
 
 
-class Some(SimulatedDataset):
+class Some(ShardDataset):
     """The first eleven training samples."""
 
     def __init__(self, dataset: Path) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.config import AudioInput, DepthInput, InputConfig, NodePose, RadarInput, RgbInput, parse_config
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality, SensorKey
@@ -71,7 +71,7 @@ def load_split(folder: Path, split: str, modality: Modality, corruption: Corrupt
     """
     if corruption is not None and corruption.modality is not modality:
         raise InputError("corruption", f"{corruption.kind} of {corruption.modality}", f"one of {modality}")
-    source = SimulatedDataset(folder, split)
+    source = ShardDataset(folder, split)
     stations = _stations(folder, split, source.nodes)
     images, places, positions = [], [], []
     for index in range(len(source)):

@@ -15,7 +15,7 @@ from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
-from admn_ros.sensing.corruption.presets import PRESET_NAMES
+from admn_ros.sensing.corruption.presets import CORRUPTIONS
 from admn_ros.training.config import LossConfig, Rate, Seed, Share, Whole
 
 Method = Literal[
@@ -99,8 +99,8 @@ class Block(Strict):
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name not in PRESET_NAMES:
-                raise ValueError(f"{name!r} must be one of {', '.join(PRESET_NAMES)}")
+            if name not in CORRUPTIONS:
+                raise ValueError(f"{name!r} must be one of {', '.join(CORRUPTIONS)}")
         return names
 
     @model_validator(mode="after")

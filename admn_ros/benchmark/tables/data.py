@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,38 +15,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from admn_ros.benchmark.tables.config import SplitConfig
-from admn_ros.config import DepthInput, ModelConfig
-from admn_ros.datasets.corrupted import CorruptedSource
-from admn_ros.datasets.shard_dataset import SimulatedDataset
-from admn_ros.datasets.source import LabeledReadings, SampleSource
-from admn_ros.datasets.viewpoints import Viewpoints
+from admn_ros.config import ModelConfig
+from admn_ros.datasets.corrupted import CorruptedSource, preset_for_source
+from admn_ros.datasets.open import open_dataset
+from admn_ros.datasets.source import SampleSource
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, MultimodalSample, Target
-from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
-from admn_ros.sensing.corruption.presets import CorruptionPreset, corruption_preset
-from admn_ros.training.data import Samples, Spread
+from admn_ros.training.data import Samples
 from admn_ros.training.seeding import CORRUPTION, derive
 
 CLEAN = "clean"
 """Name of the corruption that does nothing."""
 Told = Callable[[str, int, int], None]
 """Called with what is being done, how far it is, and of how much."""
-
-
-class SeenInputs:
-    """A source of which only a model's inputs are read, so that nothing else is corrupted in vain."""
-
-    def __init__(self, source: SampleSource, model: ModelConfig) -> None:
-        self._source, self._model = source, model
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> LabeledReadings:
-        whole = self._source[index]
-        seen = {k: x for k, x in whole.readings.items()
-                if k.node in self._model.sensor_nodes and k.modality in self._model.modalities}
-        return replace(whole, readings=seen)
 
 
 @dataclass(frozen=True)
@@ -131,12 +112,14 @@ class Preparation:
                 return PreparedSplit(load_file(path))
             except (SafetensorError, OSError):
                 path.unlink()
-        clean = SeenInputs(Spread(self._views(wanted), wanted.samples), self.model)
+        clean = open_dataset("shards", self.dataset, wanted.split, model=self.model, viewpoints=wanted.viewpoints,
+                             limit=wanted.samples)
         source: SampleSource = clean
         if corruption != CLEAN:
             # Every split has noise of its own.
             number = derive(draw, CORRUPTION, zlib.crc32(name.encode()))
-            source = CorruptedSource(clean, self._preset(corruption, clean), derive(self.seed, CORRUPTION, number))
+            source = CorruptedSource(clean, preset_for_source(corruption, clean, self.model),
+                                     derive(self.seed, CORRUPTION, number))
         split = PreparedSplit(self._tensors(source, lambda i: told(f"{corruption} {name}", i, len(source))))
         partial = path.with_suffix(".partial")
         try:
@@ -146,16 +129,6 @@ class Preparation:
         except (OSError, SafetensorError) as error:
             raise InputError(str(path), str(error) or "unwritable", "a writable folder with space") from error
         return split
-
-    def _views(self, wanted: SplitConfig) -> SampleSource:
-        dataset = SimulatedDataset(self.dataset, wanted.split)
-        return Viewpoints(dataset, wanted.viewpoints, self.model.sensor_nodes[0]) if wanted.viewpoints else dataset
-
-    def _preset(self, name: str, source: SampleSource) -> CorruptionPreset:
-        depth = self.model.modalities.get(Modality.DEPTH)
-        depth_max_m = depth.input.max_m if depth is not None and isinstance(depth.input, DepthInput) else DEPTH_MAX_M
-        return corruption_preset(name, depth_max_m=depth_max_m, audio_rate_hz=source[0].audio_rate_hz or 16000,
-                                 modalities=tuple(self.model.modalities))
 
     def _tensors(self, source: SampleSource, told: Callable[[int], None]) -> dict[str, Tensor]:
         names, size, nodes = list(self.model.modalities), len(source), len(self.model.sensor_nodes)

@@ -30,7 +30,7 @@ from admn_ros.nodes.apps.watch import Display, WatchNode
 from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.recordings.bags import BagReader
-from admn_ros.sensing.preprocess.preprocessor import Preprocessor
+from admn_ros.sensing.preprocess.preprocessor import check_inputs
 from admn_ros.simulation.plain.recording import record
 from admn_ros.views.timeline import FrameRecord, draw_timeline
 
@@ -76,7 +76,7 @@ def _check(options: argparse.Namespace, model: str | Path) -> None:
     deployment = load_config(DeploymentConfig, resolve(options.sensors, "config", ".yaml"))
     kind, _, name = str(model).partition(":")
     config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(model) / "config.yaml")
-    Preprocessor(config).check_inputs(list(deployment.inputs))
+    check_inputs(config, deployment.inputs)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

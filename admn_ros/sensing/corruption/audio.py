@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from admn_ros.config import AUDIO_RATE_HZ
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import Corruption, Floats, clip_audio, decibels
 
@@ -33,7 +34,7 @@ class BackgroundNoise(Corruption):
     """
 
     modality: Modality = Modality.AUDIO
-    sample_rate_hz: int = 16000
+    sample_rate_hz: int = AUDIO_RATE_HZ
     clean_db: float = 30.0
     worst_db: float = -10.0
 

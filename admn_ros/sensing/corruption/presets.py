@@ -14,6 +14,11 @@ noise are independent. The levels are the paper's where it gives any:
     room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in half-dark, or in the dark
     room-blur              ours: RGB sharp, blurred or blurred much; radar clean or with noise 10 dB above its floor
     room-all               ours: every modality, every kind, continuous severity
+    room-freeze            ours: one modality repeats readings for spells of 10 frames, continuous severity
+    room-delay             ours: one modality is 1 to 8 frames late, continuous severity
+
+room-freeze and room-delay need consecutive frames. A draw holds for a stretch of a recording
+(`admn_ros.sensing.corruption.draws.StretchCorruption`, `admn_ros.datasets.corrupted.STRETCH_FRAMES`).
 
 Official code that differs is `variant="code"`: the Gaussian presets draw sigma evenly from 0 to the largest
 (its training of the first stage; for MM-Fi depth only up to 3); ave-rain-noise has clean and doubly corrupted
@@ -25,157 +30,94 @@ strengths of rain, low light, wind and fan for AVE are published nowhere; those 
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 import numpy as np
 
+from admn_ros.config import AUDIO_RATE_HZ, DepthInput, ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.sample import Array, Modality, SensorKey
+from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.audio import Fan, Wind
-from admn_ros.sensing.corruption.corruption import (
-    DEPTH_MAX_M,
-    Chain,
-    Corruption,
-    CorruptionLabel,
-    GaussianNoise,
-    label_of,
-)
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, Chain, Corruption, GaussianNoise
+from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Draws, Scene, Variant
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
-from admn_ros.sensing.corruption.temporal import Dropout
+from admn_ros.sensing.corruption.temporal import Delay, Dropout, Freezing, TemporalCorruption
 from admn_ros.sensing.corruption.vision import MEDIUM_GAMMA, MEDIUM_KERNEL, Blur, DepthSaturation, LowLight
 from admn_ros.sensing.corruption.weather import RainHaze
 
-Scene = Literal["indoor", "outdoor"]
-Variant = Literal["paper", "code"]
+Rule = Callable[[np.random.Generator, Scene], Draws]
 _RGB, _DEPTH, _RADAR, _AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 ROOM_CLEAN = 0.4
 """room-all: probability that a modality is clean, and severity below which one modality stays."""
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What one modality of one sample suffers. `level`: as in `CorruptionLabel`."""
+class PresetOptions:
+    """What a preset depends on, besides its name.
 
-    corruption: Corruption | Dropout | None = None
-    severity: float = 0.0
-    level: int = 0
-
-    @property
-    def label(self) -> CorruptionLabel:
-        """Label for training."""
-        if self.corruption is None:
-            return CorruptionLabel()
-        if isinstance(self.corruption, Dropout):
-            return self.corruption.label(self.severity)
-        return label_of(self.corruption, self.severity, self.level)
-
-
-Draws = Mapping[Modality, Draw]
-
-
-class Corrupted(NamedTuple):
-    """Readings after a preset (without those that dropped out), and what was done to each modality."""
-
-    readings: dict[SensorKey, Array]
-    labels: dict[Modality, CorruptionLabel]
-
-    @property
-    def severities(self) -> dict[Modality, float]:
-        """For `Target.corruption`."""
-        return {m: label.severity for m, label in self.labels.items()}
-
-
-@dataclass(frozen=True)
-class CorruptionPreset:
-    """A named mixture.
-
-    modalities: those that it draws for; others are left alone and not labelled.
-    rule: draws for one sample of a scene.
+    Attributes:
+        variant: the paper's values, or those of the official code where it differs.
+        depth_max_m: depth in metres that is 1 on the scale of the noise.
+        audio_rate_hz: sample rate of the audio readings in Hz.
+        modalities: modalities of the model, for presets that choose among them.
     """
 
-    name: str
-    variant: Variant
-    modalities: tuple[Modality, ...]
-    rule: Callable[[np.random.Generator, Scene], Draws]
+    variant: Variant = "paper"
+    depth_max_m: float = DEPTH_MAX_M
+    audio_rate_hz: int = AUDIO_RATE_HZ
+    modalities: tuple[Modality, ...] = tuple(Modality)
 
-    def draw(self, rng: np.random.Generator, scene: Scene = "indoor") -> Draws:
-        """Draw what one sample suffers; `scene` matters to ave-rain-noise alone."""
-        return self.rule(rng, scene)
-
-    def __call__(self, readings: Mapping[SensorKey, Array], rng: np.random.Generator,
-                 scene: Scene = "indoor") -> Corrupted:
-        """Draw for one sample and corrupt its readings.
-
-        Raises:
-            InputError: readings that are not of their modality; the field begins with the input.
-        """
-        draws = self.draw(rng, scene)
-        return Corrupted(apply_draws(readings, draws, rng), {m: d.label for m, d in draws.items()})
-
-
-def apply_draws(readings: Mapping[SensorKey, Array], draws: Draws, rng: np.random.Generator) -> dict[SensorKey, Array]:
-    """Corrupt the readings of one frame as drawn; those that dropped out are left out.
-
-    Each input has its own noise, which does not depend on what other inputs there are.
-
-    Raises:
-        InputError: readings that are not of their modality; the field begins with the input.
-    """
-    base = int(rng.integers(2**63))
-    result: dict[SensorKey, Array] = {}
-    for key, data in readings.items():
-        draw = draws.get(key.modality, Draw())
-        own = np.random.default_rng([base, zlib.crc32(str(key).encode())])
-        if draw.corruption is None:
-            result[key] = data
-        elif isinstance(draw.corruption, Dropout):
-            if draw.corruption.schedule(1, draw.severity, own) == [0]:
-                result[key] = data
-        else:
-            try:
-                result[key] = draw.corruption.apply(data, draw.severity, own)
-            except InputError as error:
-                raise error.within(str(key)) from error
-    return result
+    @property
+    def code(self) -> bool:
+        """Whether the values are those of the official code."""
+        return self.variant == "code"
 
 
 def corruption_preset(name: str, variant: Variant = "paper", *, depth_max_m: float = DEPTH_MAX_M,
-                      audio_rate_hz: int = 16000, modalities: Sequence[Modality] = tuple(Modality)) -> CorruptionPreset:
-    """A preset by name.
+                      audio_rate_hz: int = AUDIO_RATE_HZ,
+                      modalities: Sequence[Modality] = tuple(Modality)) -> CorruptionPreset:
+    """Return a preset by name.
 
     Args:
-        name: one of `PRESET_NAMES`.
-        variant: the paper's, or the official code's where that differs.
-        depth_max_m: the depth that is 1 on the noise's scale.
-        audio_rate_hz: sample rate of the readings.
-        modalities: for room-all, those that the model has; one of them stays good.
+        name: a key of `CORRUPTIONS`.
+        variant: as in `PresetOptions`, like the other options.
+        depth_max_m: see `PresetOptions`.
+        audio_rate_hz: see `PresetOptions`.
+        modalities: see `PresetOptions`.
 
     Raises:
-        InputError: no such name or variant, or no modalities.
+        InputError: unknown name or variant, or no modalities.
     """
-    if name not in PRESET_NAMES:
-        raise InputError("corruption preset", name, ", ".join(PRESET_NAMES))
-    if variant not in ("paper", "code"):
-        raise InputError("variant", variant, "paper or code")
-    code = variant == "code"
-    if name == "room-all":
-        if not modalities:
-            raise InputError("modalities", "none", "at least one")
-        kinds = _room_kinds(depth_max_m, audio_rate_hz)
-        return CorruptionPreset(name, variant, tuple(modalities), _room({m: kinds[m] for m in modalities}))
-    if name in _ROOM:
-        return CorruptionPreset(name, variant, (_RGB, _RADAR), _ROOM[name])
-    if name == "ave-rain-noise":
-        return CorruptionPreset(name, variant, (_RGB, _AUDIO), _ave(audio_rate_hz, code))
-    if name in _GAUSSIAN:
-        return CorruptionPreset(name, variant, (_RGB, _DEPTH), _gaussian(name, depth_max_m, code))
-    if name == "gdtm-three-modalities":
-        return CorruptionPreset(name, variant, (_RGB, _DEPTH, _RADAR), _three(depth_max_m, code))
-    conditions = _lowlight_conditions(depth_max_m) if name == "gdtm-lowlight" else _blur_conditions()
-    return CorruptionPreset(name, variant, (_RGB, _DEPTH), lambda rng, scene: _pick(conditions, rng))
+    if name not in CORRUPTIONS:
+        raise InputError("corruption preset", name, ", ".join(CORRUPTIONS))
+    if variant not in get_args(Variant):
+        raise InputError("variant", variant, " or ".join(get_args(Variant)))
+    if not modalities:
+        raise InputError("modalities", "none", "at least one")
+    options = PresetOptions(variant, depth_max_m, audio_rate_hz, tuple(modalities))
+    mixture = CORRUPTIONS[name](options)
+    return CorruptionPreset(name, variant, *mixture)
+
+
+def preset_for_model(name: str, model: ModelConfig, variant: Variant = "paper", *,
+                     audio_rate_hz: int | None = None) -> CorruptionPreset:
+    """Return a preset for the inputs of a model.
+
+    Args:
+        name: a key of `CORRUPTIONS`.
+        model: description of the model: its modalities, and the range of its depth input.
+        variant: values of the paper, or of the official code where it differs.
+        audio_rate_hz: sample rate of the audio readings in Hz; None for the model's rate.
+
+    Raises:
+        InputError: unknown name or variant.
+    """
+    depth = model.modalities.get(_DEPTH)
+    depth_max_m = depth.input.max_m if depth is not None and isinstance(depth.input, DepthInput) else DEPTH_MAX_M
+    return corruption_preset(name, variant, depth_max_m=depth_max_m,
+                             audio_rate_hz=audio_rate_hz or model.audio_rate_hz, modalities=tuple(model.modalities))
 
 
 # RGB and depth sigmas; in the code's first stage sigma is continuous, up to the last value.
@@ -183,8 +125,6 @@ _GAUSSIAN: Final = {
     "gdtm-gaussian": ((0.0, 1.0, 2.0, 3.0), (0.0, 0.25, 0.5, 0.75), (3.0, 0.75)),
     "mmfi-gaussian": ((0.0, 0.75, 1.5, 2.0), (0.0, 2.0, 3.0, 4.0), (2.0, 3.0)),
 }
-PRESET_NAMES: Final = (*_GAUSSIAN, "gdtm-lowlight", "gdtm-blur", "ave-rain-noise", "gdtm-three-modalities",
-                       "room-gaussian", "room-lowlight", "room-blur", "room-all")
 
 
 def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -> GaussianNoise:
@@ -192,7 +132,7 @@ def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -
     return GaussianNoise(modality, sigma, depth_max_m, keep_invalid=False)
 
 
-def _gaussian(name: str, depth_max_m: float, code: bool) -> Callable[[np.random.Generator, Scene], Draws]:
+def _gaussian(name: str, depth_max_m: float, code: bool) -> Rule:
     rgb_sigmas, depth_sigmas, largest = _GAUSSIAN[name]
 
     def levels(rng: np.random.Generator, scene: Scene) -> Draws:
@@ -235,7 +175,14 @@ def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
     return _pick([{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in radars], rng)
 
 
-_ROOM: Final = {"room-gaussian": _room_gaussian, "room-lowlight": _room_lowlight, "room-blur": _room_blur}
+def _one_stream(modalities: Sequence[Modality],
+                kind: type[Freezing | Delay]) -> Rule:
+    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+        faulty = modalities[int(rng.integers(len(modalities)))]
+        severity = 1.0 - float(rng.random())
+        return {m: Draw(kind(m), severity, -1) if m is faulty else Draw() for m in modalities}
+
+    return rule
 
 
 def _lowlight_conditions(depth_max_m: float) -> list[Draws]:
@@ -255,7 +202,7 @@ def _pick(conditions: Sequence[Draws], rng: np.random.Generator) -> Draws:
     return conditions[int(rng.integers(len(conditions)))]
 
 
-def _ave(rate_hz: int, code: bool) -> Callable[[np.random.Generator, Scene], Draws]:
+def _ave(rate_hz: int, code: bool) -> Rule:
     dark = LowLight()
     medium = dark.severity_of(MEDIUM_GAMMA)
     image: dict[Scene, Corruption] = {"indoor": Chain(_RGB, ((dark, medium),)),
@@ -274,7 +221,7 @@ def _ave(rate_hz: int, code: bool) -> Callable[[np.random.Generator, Scene], Dra
     return rule
 
 
-def _three(depth_max_m: float, code: bool) -> Callable[[np.random.Generator, Scene], Draws]:
+def _three(depth_max_m: float, code: bool) -> Rule:
     extreme = {_RGB: 3.0, _DEPTH: 0.75, _RADAR: 0.8}
 
     def rule(rng: np.random.Generator, scene: Scene) -> Draws:
@@ -286,7 +233,7 @@ def _three(depth_max_m: float, code: bool) -> Callable[[np.random.Generator, Sce
     return rule
 
 
-def _room_kinds(depth_max_m: float, rate_hz: int) -> dict[Modality, tuple[Corruption | Dropout, ...]]:
+def _room_kinds(depth_max_m: float, rate_hz: int) -> dict[Modality, tuple[Corruption | TemporalCorruption, ...]]:
     return {
         _RGB: (GaussianNoise(_RGB, 1.0), LowLight(), Blur(kernel_px=101), RainHaze(), Dropout(_RGB)),
         _DEPTH: (GaussianNoise(_DEPTH, 0.5, depth_max_m), DepthSaturation(depth_max_m=depth_max_m), Dropout(_DEPTH)),
@@ -295,8 +242,11 @@ def _room_kinds(depth_max_m: float, rate_hz: int) -> dict[Modality, tuple[Corrup
     }
 
 
-def _room(kinds: Mapping[Modality, Sequence[Corruption | Dropout]]) -> Callable[[np.random.Generator, Scene], Draws]:
-    def one(choices: Sequence[Corruption | Dropout], rng: np.random.Generator) -> Draw:
+def _room(options: PresetOptions) -> Rule:
+    known = _room_kinds(options.depth_max_m, options.audio_rate_hz)
+    kinds = {m: known[m] for m in options.modalities}
+
+    def one(choices: Sequence[Corruption | TemporalCorruption], rng: np.random.Generator) -> Draw:
         if rng.random() < ROOM_CLEAN:
             return Draw()
         corruption = choices[int(rng.integers(len(choices)))]
@@ -309,3 +259,35 @@ def _room(kinds: Mapping[Modality, Sequence[Corruption | Dropout]]) -> Callable[
                 return draws
 
     return rule
+
+
+class Mixture(NamedTuple):
+    """Contents of a preset, as the fields of `CorruptionPreset`."""
+
+    modalities: tuple[Modality, ...]
+    rule: Rule
+    temporal: bool = False
+
+
+def _conditions(conditions: Sequence[Draws]) -> Rule:
+    return lambda rng, scene: _pick(conditions, rng)
+
+
+CORRUPTIONS: dict[str, Callable[[PresetOptions], Mixture]] = {
+    "gdtm-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("gdtm-gaussian", o.depth_max_m, o.code)),
+    "mmfi-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("mmfi-gaussian", o.depth_max_m, o.code)),
+    "gdtm-lowlight": lambda o: Mixture((_RGB, _DEPTH), _conditions(_lowlight_conditions(o.depth_max_m))),
+    "gdtm-blur": lambda o: Mixture((_RGB, _DEPTH), _conditions(_blur_conditions())),
+    "ave-rain-noise": lambda o: Mixture((_RGB, _AUDIO), _ave(o.audio_rate_hz, o.code)),
+    "gdtm-three-modalities": lambda o: Mixture((_RGB, _DEPTH, _RADAR), _three(o.depth_max_m, o.code)),
+    "room-gaussian": lambda o: Mixture((_RGB, _RADAR), _room_gaussian),
+    "room-lowlight": lambda o: Mixture((_RGB, _RADAR), _room_lowlight),
+    "room-blur": lambda o: Mixture((_RGB, _RADAR), _room_blur),
+    "room-all": lambda o: Mixture(o.modalities, _room(o)),
+    "room-freeze": lambda o: Mixture(o.modalities, _one_stream(o.modalities, Freezing), temporal=True),
+    "room-delay": lambda o: Mixture(o.modalities, _one_stream(o.modalities, Delay), temporal=True),
+}
+"""Presets by name. Training files, evaluation plans, table grids and error messages take their names from here.
+
+A new preset is one more entry: the modalities that it draws for, and a rule that draws.
+"""

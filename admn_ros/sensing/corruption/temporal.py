@@ -1,145 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corruptions of a stream of frames: dropout, freezing, delay. Ours; the paper corrupts frame by frame.
-
-A schedule says for each frame which frame's data its input shows: the same one (clean), an earlier one
-(frozen, late), or none (missing). It never looks ahead, and with severity 0 all frames show themselves.
-"""
+"""Corruptions of a stream of frames: dropout, freezing and delay. Ours; the paper corrupts frame by frame."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame
+from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import CorruptionLabel, check_severity
 
-Schedule = list[int | None]
+MEMORY_FRAMES = 10
+"""Number of earlier frames that a temporal corruption may look back on."""
+
+
+class InputHistory(NamedTuple):
+    """One input in one frame of a recording, with the frames before it.
+
+    Attributes:
+        number: frame number in the recording, from 0.
+        seed: seeds of the random numbers, equal for all frames of the recording.
+        earlier: returns the reading `n` frames ago, at most `MEMORY_FRAMES`; None if it is missing.
+    """
+
+    number: int
+    seed: tuple[int, ...]
+    earlier: Callable[[int], Array | None]
 
 
 @dataclass(frozen=True)
 class TemporalCorruption(ABC):
-    """One way in which the stream of a modality goes bad."""
+    """A fault in the stream of one modality.
+
+    A fault with severity 0 changes nothing, and no fault shows a later frame.
+    """
 
     kind: ClassVar[str]
     modality: Modality
 
-    def schedule(self, frames: int, severity: float, rng: np.random.Generator) -> Schedule:
-        """For each of the frames, the index of the frame whose data it shows, or None for missing.
+    def apply(self, data: Array, severity: float, history: InputHistory) -> Array | None:
+        """Return the reading that the faulty sensor shows, or None if it is missing.
+
+        Args:
+            data: reading of this frame.
+            severity: severity in [0, 1].
+            history: place of the frame in its recording.
 
         Raises:
-            InputError: a severity outside [0, 1].
+            InputError: the severity is outside [0, 1].
         """
         check_severity(severity)
-        return self._schedule(frames, severity, rng) if severity > 0 else list(range(frames))
+        return self._show(data, severity, history) if severity > 0 else data
 
     @abstractmethod
     def parameters(self, severity: float) -> dict[str, float]:
-        """The physical parameters at a severity above 0."""
+        """Return the physical parameters at a severity above 0."""
 
     @abstractmethod
-    def _schedule(self, frames: int, severity: float, rng: np.random.Generator) -> Schedule:
-        """`schedule` for a severity above 0."""
+    def _show(self, data: Array, severity: float, history: InputHistory) -> Array | None:
+        """Apply a severity above 0."""
 
     def label(self, severity: float) -> CorruptionLabel:
-        """Label of the whole stream; severity 0 gives clean."""
+        """Return the label of a severity; 0 gives clean.
+
+        Raises:
+            InputError: the severity is outside [0, 1].
+        """
         check_severity(severity)
         return CorruptionLabel(self.kind, severity, self.parameters(severity), -1) if severity else CorruptionLabel()
 
 
 @dataclass(frozen=True)
 class Dropout(TemporalCorruption):
-    """The modality is missing. Severity is the probability of each burst of `burst_frames` frames."""
+    """Missing readings. The severity is the probability that a reading is lost."""
 
     kind: ClassVar[str] = "dropout"
-    burst_frames: int = 1
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Probability that a frame is lost."""
+        """Return the probability that a reading is lost."""
         return {"probability": severity}
 
-    def _schedule(self, frames: int, severity: float, rng: np.random.Generator) -> Schedule:
-        lost = _hit(frames, self.burst_frames, severity, rng)
-        return [None if lost[i] else i for i in range(frames)]
+    def lost(self, severity: float, rng: np.random.Generator) -> bool:
+        """Draw whether a reading is lost."""
+        return bool(rng.random() < severity)
+
+    def _show(self, data: Array, severity: float, history: InputHistory) -> Array | None:
+        return None if self.lost(severity, np.random.default_rng([*history.seed, history.number])) else data
 
 
 @dataclass(frozen=True)
 class Freezing(TemporalCorruption):
-    """The sensor repeats its last good frame, with new stamps. Severity is the probability of each spell.
+    """A sensor that repeats a reading under new stamps.
 
-    hold_frames: length of a spell. The first frame is always good.
+    A recording is divided into spells of equal length. The severity is the probability that a spell is frozen. A frozen
+    spell repeats its first reading.
+
+    Attributes:
+        hold_frames: length of a spell in frames, 1 to `MEMORY_FRAMES` + 1.
     """
 
     kind: ClassVar[str] = "freezing"
     hold_frames: int = 10
 
+    def __post_init__(self) -> None:
+        _check_frames("hold_frames", self.hold_frames, MEMORY_FRAMES + 1)
+
     def parameters(self, severity: float) -> dict[str, float]:
-        """Probability that a frame is a repeated one."""
+        """Return the probability that a spell is frozen."""
         return {"probability": severity}
 
-    def _schedule(self, frames: int, severity: float, rng: np.random.Generator) -> Schedule:
-        frozen = _hit(frames, self.hold_frames, severity, rng)
-        shown: Schedule = []
-        last = 0
-        for i in range(frames):
-            last = last if frozen[i] else i
-            shown.append(last)
-        return shown
+    def _show(self, data: Array, severity: float, history: InputHistory) -> Array | None:
+        spell, age = divmod(history.number, self.hold_frames)
+        if age == 0 or np.random.default_rng([*history.seed, spell]).random() >= severity:
+            return data
+        first = history.earlier(age)
+        return data if first is None else first
 
 
 @dataclass(frozen=True)
 class Delay(TemporalCorruption):
-    """The data are old but stamped as new: a latency that nobody declared. Nothing comes at first.
+    """Old readings under new stamps: an undeclared latency. The first readings of a recording are missing.
 
-    frames: delay at severity 1; it is rounded to whole frames, at least one.
+    Attributes:
+        frames: delay at severity 1 in frames, 1 to `MEMORY_FRAMES`. Other severities round to at least one frame.
     """
 
     kind: ClassVar[str] = "delay"
     frames: int = 8
 
+    def __post_init__(self) -> None:
+        _check_frames("frames", self.frames, MEMORY_FRAMES)
+
     def parameters(self, severity: float) -> dict[str, float]:
-        """Delay in frames."""
+        """Return the delay in frames."""
         return {"delay_frames": float(max(1, round(severity * self.frames)))}
 
-    def _schedule(self, frames: int, severity: float, rng: np.random.Generator) -> Schedule:
-        delay = int(self.parameters(severity)["delay_frames"])
-        return [i - delay if i >= delay else None for i in range(frames)]
+    def _show(self, data: Array, severity: float, history: InputHistory) -> Array | None:
+        return history.earlier(int(self.parameters(severity)["delay_frames"]))
 
 
-def corrupt_stream(frames: Sequence[SensorFrame], corruption: TemporalCorruption, severity: float,
-                   rng: np.random.Generator) -> list[SensorFrame]:
-    """Apply a temporal corruption to all sensor nodes that have its modality; schedules are drawn per node.
-
-    Stamps are those of the frame itself: a frozen or late sensor does not admit it.
-
-    Raises:
-        InputError: a severity outside [0, 1].
-    """
-    result = list(frames)
-    keys = sorted({k for f in frames for k in f.readings if k.modality is corruption.modality})
-    for key in keys:
-        readings = [f.readings.get(key, MISSING) for f in frames]
-        for i, source in enumerate(corruption.schedule(len(frames), severity, rng)):
-            if key in frames[i].readings:
-                shown = readings[i] if source == i else _shown(readings, i, source)
-                result[i] = replace(result[i], readings={**result[i].readings, key: shown})
-    return result
-
-
-def _shown(readings: Sequence[Reading], frame: int, source: int | None) -> Reading:
-    now = readings[frame]
-    if source is None or now.availability is Availability.MISSING or readings[source].data is None:
-        return MISSING
-    return Reading(now.availability, readings[source].data, now.stamp_ns)
-
-
-def _hit(frames: int, block: int, severity: float, rng: np.random.Generator) -> list[bool]:
-    """Which frames lie in a block that was hit; blocks of `block` frames, each with probability `severity`."""
-    if block < 1:
-        raise InputError("frames", block, "at least 1")
-    hit = rng.random(-(-frames // block)) < severity
-    return [bool(hit[i // block]) for i in range(frames)]
+def _check_frames(name: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        raise InputError(name, value, f"1 to {most}")

@@ -9,7 +9,7 @@ other processes want the same cores.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -145,6 +145,50 @@ def input_tensor(data: Array, config: InputConfig) -> Tensor:
     return audio_tensor(data, config)
 
 
+def check_inputs(config: ModelConfig, keys: Iterable[SensorKey]) -> None:
+    """Check that a model has all inputs of a deployment.
+
+    Raises:
+        ConfigError: the model does not have a sensor node or modality.
+    """
+    for key in keys:
+        if key.node not in config.sensor_nodes:
+            raise ConfigError(f"input {key}", f"sensor node {key.node}",
+                              f"the model's sensor nodes: {', '.join(config.sensor_nodes)}")
+        if key.modality not in config.modalities:
+            raise ConfigError(f"input {key}", f"modality {key.modality}",
+                              f"the model's modalities: {', '.join(map(str, config.modalities))}")
+
+
+def preprocess(config: ModelConfig, readings: Mapping[SensorKey, Array], stamp_ns: int = 0,
+               make_tensor: Callable[[SensorKey, Array], Tensor] | None = None) -> MultimodalSample:
+    """Make the sample of a frame.
+
+    Rows of the tensors run over the model's sensor nodes in order. The row of a missing input is zero and not present.
+
+    Args:
+        config: description of the model.
+        readings: readings by input, without the missing ones; audio at the model's sample rate.
+        stamp_ns: stamp of the sample.
+        make_tensor: maps an input and its reading to a tensor; None for `input_tensor`.
+
+    Raises:
+        InputError: a reading does not fit its modality; the field begins with the input (`node1/rgb`).
+    """
+    row = {node: number for number, node in enumerate(config.sensor_nodes)}
+    inputs = {m: np.zeros((len(row), *c.input.shape), np.float32) for m, c in config.modalities.items()}
+    present = {m: torch.zeros(len(row), dtype=torch.bool) for m in inputs}
+    for key, data in readings.items():
+        try:
+            tensor = input_tensor(data, config.modalities[key.modality].input) if make_tensor is None \
+                else make_tensor(key, data)
+        except InputError as error:
+            raise error.within(str(key)) from error
+        inputs[key.modality][row[key.node]] = tensor.numpy()
+        present[key.modality][row[key.node]] = True
+    return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, stamp_ns)
+
+
 class _Prepared(NamedTuple):
     """What became of a reading. It does not keep the reading alive."""
 
@@ -165,46 +209,19 @@ class Preprocessor:
 
     def __init__(self, config: ModelConfig) -> None:
         self._config = config
-        self._rows = {node: row for row, node in enumerate(config.sensor_nodes)}
         self._prepared: dict[SensorKey, tuple[_Prepared, ...]] = {}
         self._unused: dict[SensorKey, int] = {}
 
-    def check_inputs(self, keys: Iterable[SensorKey]) -> None:
-        """Make sure that the model knows all inputs of a deployment.
-
-        Raises:
-            ConfigError: a sensor node or modality that the model does not have.
-        """
-        for key in keys:
-            if key.node not in self._rows:
-                raise ConfigError(f"input {key}", f"sensor node {key.node}",
-                                  f"the model's sensor nodes: {', '.join(self._rows)}")
-            if key.modality not in self._config.modalities:
-                raise ConfigError(f"input {key}", f"modality {key.modality}",
-                                  f"the model's modalities: {', '.join(map(str, self._config.modalities))}")
-
     def __call__(self, frame: SensorFrame) -> MultimodalSample:
-        """Make the sample of a frame. Audio must be at the model's sample rate.
+        """Make the sample of a frame; audio at the model's sample rate.
 
         Raises:
-            ConfigError: an input that the model does not have.
-            InputError: data that do not fit; the field begins with the input (`node1/rgb`).
+            ConfigError: the model does not have an input of the frame.
+            InputError: a reading does not fit its modality; the field begins with the input (`node1/rgb`).
         """
-        self.check_inputs(frame.readings)
-        rows = len(self._rows)
-        inputs = {m: np.zeros((rows, *c.input.shape), np.float32) for m, c in self._config.modalities.items()}
-        present = {m: torch.zeros(rows, dtype=torch.bool) for m in inputs}
-        for key, reading in frame.readings.items():
-            if reading.data is None:
-                continue
-            try:
-                tensor = self._tensor(key, reading.data)
-            except InputError as error:
-                raise error.within(str(key)) from error
-            self._unused[key] = 0
-            inputs[key.modality][self._rows[key.node]] = tensor.numpy()
-            present[key.modality][self._rows[key.node]] = True
-        return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, frame.stamp_ns)
+        check_inputs(self._config, frame.readings)
+        there = {key: r.data for key, r in frame.readings.items() if r.data is not None}
+        return preprocess(self._config, there, frame.stamp_ns, self._used)
 
     def ahead(self, key: SensorKey, data: Array) -> None:
         """Work on a reading that a frame to come will probably hold; that frame says what is wrong with it.
@@ -218,6 +235,11 @@ class Preprocessor:
         self._unused[key] = unused + 1
         with suppress(InputError):
             self._tensor(key, data)
+
+    def _used(self, key: SensorKey, data: Array) -> Tensor:
+        tensor = self._tensor(key, data)
+        self._unused[key] = 0
+        return tensor
 
     def _tensor(self, key: SensorKey, data: Array) -> Tensor:
         """What a reading becomes, new or kept. Nobody writes into it."""

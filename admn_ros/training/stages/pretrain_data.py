@@ -11,7 +11,7 @@ from admn_ros.training.augmentation import AugmentedSamples
 from admn_ros.training.config import DataConfig, PretrainConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.seeding import VALIDATION, derive
-from admn_ros.training.sources import limited_source
+from admn_ros.training.sources import cache_sizes, open_split
 
 _SINGLE = {"image_folder": Modality.RGB, "audio_folder": Modality.AUDIO}
 
@@ -49,9 +49,8 @@ def open_pretrain_samples(data: DataConfig, model: ModelConfig, config: Pretrain
         nodes = (NODE,)
     # Only what is trained is decoded and kept in memory.
     part = model.model_copy(update={"sensor_nodes": nodes, "modalities": {m: model.modalities[m] for m in chosen}})
-    train, validation = limited_source(data, data.train), limited_source(data, data.validation)
-    share = len(validation) / (len(train) * data.repeats * (data.draws or 1) + len(validation))
-    kept_mb = round(share * data.cache_mb)
+    train, validation = open_split(data, data.train), open_split(data, data.validation)
+    train_mb, validation_mb = cache_sizes(data, train, validation)
     return (AugmentedSamples(train, part, config.augment, seed=seed, repeats=data.repeats, draws=data.draws,
-                             cache_mb=data.cache_mb - kept_mb, workers=data.workers),
-            Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=kept_mb, workers=data.workers))
+                             cache_mb=train_mb, workers=data.workers),
+            Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=validation_mb, workers=data.workers))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dropout, freezing and delay of streams: never from the future, identity at 0, and only the right inputs."""
+"""Dropout, freezing and delay of streams: never from the future, unchanged at 0, and only the right inputs."""
 
 from __future__ import annotations
 
@@ -9,51 +9,76 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
+from admn_ros.sample import MISSING, Array, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
-from admn_ros.sensing.corruption.temporal import Delay, Dropout, Freezing, TemporalCorruption, corrupt_stream
+from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, StretchCorruption
+from admn_ros.sensing.corruption.presets import corruption_preset
+from admn_ros.sensing.corruption.temporal import (
+    MEMORY_FRAMES,
+    Delay,
+    Dropout,
+    Freezing,
+    InputHistory,
+    TemporalCorruption,
+)
 
-RADAR = Modality.RADAR
-KINDS = [Dropout(RADAR), Dropout(RADAR, 7), Freezing(RADAR), Freezing(RADAR, 1), Delay(RADAR), Delay(RADAR, 1)]
+RGB, RADAR = Modality.RGB, Modality.RADAR
+KINDS = [Dropout(RADAR), Freezing(RADAR), Freezing(RADAR, 1), Delay(RADAR), Delay(RADAR, 1)]
 ONE, TWO, AUDIO = SensorKey("node1", RADAR), SensorKey("node2", RADAR), SensorKey("node1", Modality.AUDIO)
+
+
+def number(of: int) -> Array:
+    return np.full((2, 2), of, np.float32)
+
+
+def shown(kind: TemporalCorruption, frames: int, severity: float, seed: int) -> list[int | None]:
+    """Number of the frame whose reading is shown in each frame; None if it is missing."""
+    def one(i: int) -> int | None:
+        def earlier(back: int) -> Array | None:
+            assert 0 < back <= MEMORY_FRAMES
+            return number(i - back) if back <= i else None
+
+        data = kind.apply(number(i), severity, InputHistory(i, (seed, 7), earlier))
+        return None if data is None else int(data[0, 0])
+
+    return [one(i) for i in range(frames)]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 @given(frames=st.integers(0, 60), severity=st.floats(0, 1), seed=st.integers(0, 2**32))
-def test_schedules(kind: TemporalCorruption, frames: int, severity: float, seed: int) -> None:
-    shown = kind.schedule(frames, severity, np.random.default_rng(seed))
-    assert len(shown) == frames
-    assert all(source is None or 0 <= source <= i for i, source in enumerate(shown))
-    assert shown == kind.schedule(frames, severity, np.random.default_rng(seed))
+def test_never_the_future(kind: TemporalCorruption, frames: int, severity: float, seed: int) -> None:
+    found = shown(kind, frames, severity, seed)
+    assert found == shown(kind, frames, severity, seed)
     if severity == 0:
-        assert shown == list(range(frames))
-    # monotone: what is bad at a severity is bad at a larger one
-    worse = kind.schedule(frames, (1 + severity) / 2, np.random.default_rng(seed))
-    for i, (a, b) in enumerate(zip(shown, worse, strict=True)):
+        assert found == list(range(frames))
+    # A larger severity does at least the same damage.
+    worse = shown(kind, frames, (1 + severity) / 2, seed)
+    for i, (a, b) in enumerate(zip(found, worse, strict=True)):
         assert (-1 if b is None else b) <= (-1 if a is None else a) <= i
 
 
 def test_extremes() -> None:
-    rng = np.random.default_rng(0)
-    assert Dropout(RADAR).schedule(4, 1.0, rng) == [None] * 4
-    assert Freezing(RADAR).schedule(4, 1.0, rng) == [0] * 4
-    assert Delay(RADAR, 2).schedule(4, 1.0, rng) == [None, None, 0, 1]
-    assert Delay(RADAR, 8).schedule(3, 0.01, rng) == [None, 0, 1]
+    assert shown(Dropout(RADAR), 4, 1.0, 0) == [None] * 4
+    assert shown(Freezing(RADAR, 3), 7, 1.0, 0) == [0, 0, 0, 3, 3, 3, 6]
+    assert shown(Delay(RADAR, 2), 4, 1.0, 0) == [None, None, 0, 1]
+    assert shown(Delay(RADAR, 8), 3, 0.01, 0) == [None, 0, 1]
 
 
-def test_rates_and_bursts() -> None:
-    rng = np.random.default_rng(0)
-    lost = [s is None for s in Dropout(RADAR).schedule(4000, 0.3, rng)]
-    assert np.mean(lost) == pytest.approx(0.3, abs=0.03)
-    burst = [s is None for s in Dropout(RADAR, 20).schedule(4000, 0.3, rng)]
-    assert np.mean(burst) == pytest.approx(0.3, abs=0.1)
-    assert np.diff(burst).sum() < np.diff(lost).sum() / 5
+def test_the_severity_is_the_rate() -> None:
+    assert np.mean([s is None for s in shown(Dropout(RADAR), 4000, 0.3, 1)]) == pytest.approx(0.3, abs=0.03)
+    frozen = [s != i for i, s in enumerate(shown(Freezing(RADAR, 10), 4000, 0.3, 1))]
+    assert np.mean(frozen) == pytest.approx(0.9 * 0.3, abs=0.06)
+    assert np.diff(frozen).sum() < 4000 / 10  # in spells
+
+
+def preset_of(kind: TemporalCorruption) -> CorruptionPreset:
+    return CorruptionPreset("test", "paper", (RADAR,), lambda rng, scene: {RADAR: Draw(kind, 1.0, -1)}, temporal=True)
 
 
 def frames(count: int) -> list[SensorFrame]:
     """Two radars and a microphone; data and stamps tell the frame; radar 2 is missing in frame 3."""
     def reading(i: int, k: int) -> Reading:
-        return Reading(Availability.FRESH, np.full((2, 2), 10 * i + k, np.float32), 1000 * i + k)
+        return Reading(Availability.FRESH, number(10 * i + k), 1000 * i + k)
     return [SensorFrame(1000 * i, AUDIO, {
         ONE: reading(i, 1), TWO: MISSING if i == 3 else reading(i, 2), AUDIO: reading(i, 3)}) for i in range(count)]
 
@@ -65,23 +90,40 @@ def value(frame: SensorFrame, key: SensorKey) -> float | None:
 
 def test_late_stream_keeps_its_stamps_and_the_others_are_left_alone() -> None:
     clean = frames(6)
-    late = corrupt_stream(clean, Delay(RADAR, 2), 1.0, np.random.default_rng(0))
+    corrupt = StretchCorruption(preset_of(Delay(RADAR, 2)), seed=0, hold_s=1.0)
+    late, labels = zip(*map(corrupt, clean), strict=True)
     assert [value(f, ONE) for f in late] == [None, None, 1, 11, 21, 31]
     assert [value(f, TWO) for f in late] == [None, None, 2, None, 22, None]
     assert [value(f, AUDIO) for f in late] == [3, 13, 23, 33, 43, 53]
     assert [f.readings[ONE].stamp_ns for f in late] == [None, None, 2001, 3001, 4001, 5001]
     assert [value(f, ONE) for f in clean] == [1, 11, 21, 31, 41, 51]
+    assert {label[RADAR].kind for label in labels} == {"delay"}
 
 
-def test_dropout_and_freezing_of_a_stream() -> None:
-    clean = frames(40)
-    dropped = corrupt_stream(clean, Dropout(RADAR), 0.5, np.random.default_rng(1))
-    masks = [[f.readings[k].availability is Availability.MISSING for f in dropped] for k in (ONE, TWO)]
-    assert 8 < sum(masks[0]) < 32
-    assert masks[0] != masks[1]  # each sensor node on its own
-    frozen = corrupt_stream(clean, Freezing(RADAR, 5), 1.0, np.random.default_rng(1))
-    assert {value(f, ONE) for f in frozen} == {1}
-    assert [f.readings[ONE].stamp_ns for f in frozen] == [1000 * i + 1 for i in range(40)]
+def test_a_frozen_stream_and_frames_that_are_left_out() -> None:
+    whole, some = (StretchCorruption(preset_of(Freezing(RADAR, 5)), seed=1, hold_s=1.0) for _ in range(2))
+    every = [whole(f)[0] for f in frames(12)]
+    assert [value(f, ONE) for f in every] == [1] * 5 + [51] * 5 + [101] * 2
+    assert [f.readings[ONE].stamp_ns for f in every] == [1000 * i + 1 for i in range(12)]
+    for i, frame in enumerate(frames(12)):
+        if i % 3:
+            some.skip(frame)
+        else:
+            assert value(some(frame)[0], ONE) == value(every[i], ONE)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("room-freeze", "freezing"), ("room-delay", "delay")])
+def test_presets_of_one_faulty_stream(name: str, kind: str) -> None:
+    preset = corruption_preset(name, modalities=(RGB, RADAR))
+    drawn = [{m: d.label for m, d in preset.draw(np.random.default_rng(seed)).items()} for seed in range(400)]
+    assert all(sorted(label.kind for label in labels.values()) == ["clean", kind] for labels in drawn)
+    assert 120 < sum(labels[RGB].kind == kind for labels in drawn) < 280
+    severities = [max(label.severity for label in labels.values()) for labels in drawn]
+    assert 0 < min(severities) < 0.1
+    assert 0.9 < max(severities) <= 1
+    with pytest.raises(InputError, match=rf"node1/radar\.corruption: found {kind} of a single sample"):
+        for seed in range(20):
+            preset({ONE: number(1)}, np.random.default_rng(seed))
 
 
 def test_labels_and_errors() -> None:
@@ -89,6 +131,9 @@ def test_labels_and_errors() -> None:
     assert Dropout(RADAR).label(0.5) == CorruptionLabel("dropout", 0.5, {"probability": 0.5}, -1)
     assert Delay(RADAR, 8).label(0.5).parameters == {"delay_frames": 4.0}
     with pytest.raises(InputError, match="severity"):
-        Delay(RADAR).schedule(3, 2.0, np.random.default_rng(0))
-    with pytest.raises(InputError, match="frames"):
-        Freezing(RADAR, 0).schedule(3, 1.0, np.random.default_rng(0))
+        Delay(RADAR).apply(number(0), 2.0, InputHistory(0, (), lambda _: None))
+    for frames_ in (0, MEMORY_FRAMES + 2):
+        with pytest.raises(InputError, match="frames"):
+            Freezing(RADAR, frames_)
+        with pytest.raises(InputError, match="frames"):
+            Delay(RADAR, frames_)

@@ -15,13 +15,14 @@ from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.learned_baseline import Rival, WholeNetwork, without_controller
 from admn_ros.budget.costs import Counts
 from admn_ros.config import LocalizationConfig, ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
+from admn_ros.datasets.source import Spread
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import ROOM_POSES
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, OptimizerConfig
-from admn_ros.training.data import LabeledBatch, Samples, Spread
+from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import constant_error_m
 from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
@@ -50,7 +51,7 @@ def small(model: ModelConfig) -> ModelConfig:
 
 @pytest.fixture(scope="module")
 def few(dataset: Path, small: ModelConfig) -> Samples:
-    return Samples(Spread(SimulatedDataset(dataset, "train"), 4), small, cache_mb=64, repeats=36)
+    return Samples(Spread(ShardDataset(dataset, "train"), 4), small, cache_mb=64, repeats=36)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def experts(small: ModelConfig, few: Samples, tmp_path_factory: pytest.TempPathF
 
 @pytest.fixture
 def batch(dataset: Path, model: ModelConfig) -> LabeledBatch:
-    return next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
+    return next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
 
 
 def fresh(rival: Rival, seed: int = 0) -> Rival:

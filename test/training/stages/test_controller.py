@@ -12,7 +12,7 @@ import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig, parse_config
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import ConfigError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import initialize, load_model, save_model
@@ -55,7 +55,7 @@ def descend(stage: Controller, optimizer: torch.optim.Optimizer, batch: LabeledB
 @pytest.fixture
 def train(dataset: Path, model: ModelConfig) -> Samples:
     preset = corruption_preset("room-all", modalities=tuple(model.modalities))
-    return Samples(SimulatedDataset(dataset, "train"), model, preset, seed=2, draws=1, cache_mb=64)
+    return Samples(ShardDataset(dataset, "train"), model, preset, seed=2, draws=1, cache_mb=64)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_it_learns_the_corruption(network: AdmnNetwork, batch: LabeledBatch) -> 
 
 def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
     """Layers of depth above the first are made to hurt: the controller gives them to the others."""
-    batch = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
+    batch = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
     with torch.no_grad():
         network.localization.mean.weight.mul_(3)
         least = {m: (0,) if m is Modality.DEPTH else (0, 1, 2) for m in network.config.modalities}
@@ -154,7 +154,7 @@ def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, n
 
 
 def test_labels_are_needed_where_they_are_used(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
-    clean = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
+    clean = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
     with pytest.raises(ConfigError, match="corruption labels"):
         Controller(network, ControllerConfig(budgets=(5,))).losses(clean, step())
     Controller(network, ControllerConfig(mode="task", budgets=(5,))).losses(clean, step())

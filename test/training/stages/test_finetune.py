@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
+from admn_ros.datasets.source import Spread
 from admn_ros.errors import ConfigError
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
-from admn_ros.training.data import LabeledBatch, Samples, Spread
+from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import gaussian_nll, task_losses
 from admn_ros.training.stages.finetune import Finetune
@@ -84,7 +85,7 @@ def test_nll_is_the_gaussian() -> None:
 
 
 def test_samples_without_a_car_count_for_their_class_alone(dataset: Path, model: ModelConfig) -> None:
-    batch = next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 3, shuffle=False))
+    batch = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 3, shuffle=False))
     mean = torch.tensor([[0.5, 0.5], [0.5, 0.5], [9.0, 9.0]], requires_grad=True)
     logits = torch.zeros(3, 3, requires_grad=True)
     output = NetworkOutput(mean, torch.eye(2).expand(3, 2, 2), logits)
@@ -108,7 +109,7 @@ def test_it_learns_a_tiny_set(dataset: Path, model: ModelConfig, network: AdmnNe
         optimizer=OptimizerConfig(learning_rate=2e-3, schedule="cosine", warm_up_epochs=1, batch=4, epochs=6,
                                   clip_norm=1.0),
         layerdrop=0.1, full_backbone_dropout=0.05, modality_dropout=0.0, budgets=(3, 6))
-    few = Spread(SimulatedDataset(dataset, "train"), 4)
+    few = Spread(ShardDataset(dataset, "train"), 4)
     train = Samples(few, model, cache_mb=64, repeats=36)
     rows = fit(Finetune(network, config), train, Samples(few, model), config.optimizer, tmp_path)
     assert rows[-1]["val/full/error_m"] < 0.3 * rows[-1]["val/constant/error_m"] < rows[0]["val/full/error_m"]
@@ -122,7 +123,7 @@ def test_frozen_blocks_stay(dataset: Path, model: ModelConfig, network: AdmnNetw
     config = FinetuneConfig(optimizer=OptimizerConfig(batch=4, epochs=2), layerdrop=0.0,
                             trainable_blocks={Modality.RGB: 1, Modality.DEPTH: 2, Modality.AUDIO: 0})
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    fit(Finetune(network, config), Samples(SimulatedDataset(dataset, "train"), model), None, config.optimizer, tmp_path)
+    fit(Finetune(network, config), Samples(ShardDataset(dataset, "train"), model), None, config.optimizer, tmp_path)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
     allowed = ("backbones.rgb.blocks.2.", "backbones.depth.blocks.1.", "backbones.depth.blocks.2.", "adapters.",
                "fusion.", "localization.", "classification.")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from admn_ros.config import BackboneConfig, ModelConfig, parse_config
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import create_random_model, load_model
 from admn_ros.model.network import AdmnNetwork
@@ -48,7 +48,7 @@ def batch_of(inputs: Mapping[Modality, Tensor], present: bool = True) -> Labeled
 
 
 def real_batch(dataset: Path, model: ModelConfig) -> LabeledBatch:
-    return next(Samples(SimulatedDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
+    return next(Samples(ShardDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
 
 
 @pytest.fixture
@@ -286,6 +286,6 @@ def test_weight_decay_is_of_matrices(dataset: Path, model: ModelConfig, tmp_path
     layer = torch.nn.Linear(3, 2)
     before = {n: p.detach().clone() for n, p in layer.named_parameters()}
     config = OptimizerConfig(learning_rate=0.1, weight_decay=0.5, batch=12, epochs=1)
-    fit(Still(layer), Samples(SimulatedDataset(dataset, "train"), model), None, config, tmp_path)
+    fit(Still(layer), Samples(ShardDataset(dataset, "train"), model), None, config, tmp_path)
     torch.testing.assert_close(layer.weight, before["weight"] * (1 - 0.1 * 0.5))
     assert torch.equal(layer.bias, before["bias"])

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor
 
 from admn_ros.config import ModelConfig
-from admn_ros.datasets.shard_dataset import SimulatedDataset
+from admn_ros.datasets.shard_dataset import ShardDataset
+from admn_ros.datasets.source import Spread
 from admn_ros.errors import AdmnError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
-from admn_ros.training.data import Samples, Spread
+from admn_ros.training.data import Samples
 from admn_ros.training.loop import Report, fit
 from admn_ros.training.stage import Stage
 from admn_ros.training.stages.autoencoder import Autoencoder
@@ -59,7 +60,7 @@ class Runs:
         self.make, self.model = make, model
         self.optimizer = OptimizerConfig(learning_rate=3e-3, batch=4, epochs=3, seed=5, keep="best", best_of=figure)
         self.preset = corruption_preset("room-all", modalities=tuple(model.modalities))
-        self.samples = Samples(Spread(SimulatedDataset(dataset, "train"), 6), model, self.preset, seed=2, draws=1,
+        self.samples = Samples(Spread(ShardDataset(dataset, "train"), 6), model, self.preset, seed=2, draws=1,
                                cache_mb=64)
 
     def run(self, folder: Path, *, seed: int = 5, stop: int | None = None, resume: bool = False) -> dict[str, Tensor]:
@@ -95,7 +96,7 @@ def test_seed_and_resume(runs: Runs, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_it(runs: Runs, dataset: Path, tmp_path: Path) -> None:
-    runs.samples = Overflowing(Spread(SimulatedDataset(dataset, "train"), 6), runs.model, runs.preset)
+    runs.samples = Overflowing(Spread(ShardDataset(dataset, "train"), 6), runs.model, runs.preset)
     with pytest.raises(AdmnError, match=r"epoch 1, step [12]: the (loss|gradient)"):
         runs.run(tmp_path)
     assert not list(tmp_path.glob("checkpoint-*"))
