@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 if TYPE_CHECKING:
-    from admn_ros.training.loop import Report
+    from admn_ros.training.loop import TrainingProgress
 
 
 def add_commands(commands: Commands) -> None:
@@ -40,12 +40,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from admn_ros.training.run import main as run
+    from admn_ros.training.run import train
 
     with _Told.on_console(options.stage) as told:
-        folder = run(options.config, options.stage, options.out, model=options.model, data=options.data,
-                     budget=options.budget, seed=options.seed, precision=options.precision, settings=options.settings,
-                     device=options.device, resume=options.resume, dry_run=options.dry_run, progress=told)
+        folder = train(options.config, options.stage, options.out, model=options.model, data=options.data,
+                       budget=options.budget, seed=options.seed, precision=options.precision, settings=options.settings,
+                       device=options.device, resume=options.resume, dry_run=options.dry_run,
+                       on_progress=told)
     if os.environ.get("RANK", "0") == "0":
         print(folder)
 
@@ -68,11 +69,11 @@ class _Told:
                       TextColumn("{task.fields[figures]}"), console=CONSOLE) as bar:
             yield cls(bar, stage)
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: TrainingProgress) -> None:
         """Show a report."""
         epoch = f"epoch {report.epoch + 1}/{report.epochs}"
-        if report.figures is not None:
-            line = f"{epoch}: {_figures(report.figures)}"
+        if report.metrics is not None:
+            line = f"{epoch}: {_figures(report.metrics)}"
             # Flushed: a line for each epoch is of use while the run goes on.
             print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.console.print(line)
         elif self._bar is not None and self._task is not None:

@@ -5,18 +5,35 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from admn_ros.config import AudioInput, InputConfig, ModelConfig
+from admn_ros.config import AudioInput, InputConfig, ModelConfig, NotNegative, Strict
 from admn_ros.datasets.source import LabeledReadings, SampleSource
 from admn_ros.sample import Array, Modality
-from admn_ros.training.config import AugmentConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.seeding import CORRUPTION, derive
 
 ASPECTS = (3 / 4, 4 / 3)
 _TRIES = 10
+
+
+class AugmentConfig(Strict):
+    """Augmentation in pretraining, drawn anew in every epoch. Radar is not augmented, because its axes are physical.
+
+    Attributes:
+        smallest_crop: smallest area of random crops of images and depth, as a fraction of the whole; 1 disables
+            cropping. Aspect ratios are 3/4 to 4/3 of the model input's.
+        flip: mirror half of the images and depth images.
+        gain_db: largest random change of the audio level, in dB. Of a recording longer than the model's window a random
+            section is used.
+    """
+
+    smallest_crop: Annotated[float, Field(gt=0, le=1)] = 0.2
+    flip: bool = True
+    gain_db: NotNegative = 6.0
 
 
 class AugmentedSamples(Samples):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one training loop, for all stages, on a CPU or GPU or on several GPUs of a machine.
+"""The training loop of all stages, on a CPU, a GPU, or several GPUs of one machine.
 
-A run that was interrupted goes on from its last whole epoch, and on a CPU gives bit for bit what it would
-have given: all randomness is a function of seed and epoch (`admn_ros.training.seeding`).
+An interrupted run resumes from its last complete epoch. On a CPU the result is bit-identical to an uninterrupted run,
+because all randomness is a function of seed and epoch (`admn_ros.training.seeding`).
 
-Several processes share every batch: `batch` is what they have together, and an epoch has each sample once,
-whether the numbers divide or not. The first process alone validates and writes.
+Several processes share every batch: `batch` is their total, and an epoch has each sample once even if the numbers do
+not divide. Only the first process validates and writes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,21 +26,25 @@ from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.model_selection import kept_epoch, out_of_patience
 from admn_ros.training.processes import Processes
-from admn_ros.training.run_folder import Progressed, Row, RunFolder, assign, trained_weights
+from admn_ros.training.run_folder import Row, RunFolder, RunState, assign, trained_weights
 from admn_ros.training.seeding import GLOBAL, LAYERS, NOISE, derive, generator
 from admn_ros.training.stage import Stage, Step
 
 DRY_STEPS = 2
-"""Batches of training and of validation in a dry run, which has one epoch."""
+"""Training and validation batches of a dry run, which has one epoch."""
 
 
 @dataclass(frozen=True)
-class Report:
-    """Said after every step and, with `figures`, after every epoch.
+class TrainingProgress:
+    """Progress of a run, reported after every step and, with `metrics`, after every epoch.
 
-    epoch, step: from 0. epochs, steps: how many; of an epoch.
-    losses: weighted parts of the step's loss.
-    figures: of the epoch: mean losses as `train/...`, validation as `val/...`; None within an epoch.
+    Attributes:
+        epoch: current epoch, from 0.
+        epochs: number of epochs.
+        step: current step of the epoch, from 0.
+        steps: number of steps of an epoch.
+        losses: weighted parts of the step's loss.
+        metrics: metrics of the epoch: mean losses as `train/...`, validation as `val/...`; None within an epoch.
     """
 
     epoch: int
@@ -47,14 +52,20 @@ class Report:
     step: int
     steps: int
     losses: Mapping[str, float]
-    figures: Row | None = None
+    metrics: Row | None = None
 
 
-Progress = Callable[[Report], None]
+ProgressCallback = Callable[[TrainingProgress], None]
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Rate of a step (from 0) of an epoch's number of `steps`: linear warm-up, then the schedule."""
+    """Return the learning rate of a step: linear warm-up, then the schedule.
+
+    Args:
+        config: schedule.
+        step: number of the step in the run, from 0.
+        steps: steps of an epoch.
+    """
     warm, total = config.warm_up_epochs * steps, config.epochs * steps
     if step < warm:
         return config.learning_rate * (step + 1) / warm
@@ -67,27 +78,27 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
 
 def fit(stage: Stage, train: Samples, validation: Samples | None, config: OptimizerConfig, folder: Path, *,
         identity: Mapping[str, Any] | None = None, processes: Processes | None = None, resume: bool = False,
-        dry_run: bool = False, progress: Progress | None = None) -> list[Row]:
-    """Train a stage; a checkpoint and figures after every epoch.
+        dry_run: bool = False, on_progress: ProgressCallback | None = None) -> list[Row]:
+    """Train a stage, and write a checkpoint and the metrics after every epoch.
 
     Args:
-        stage: the same in all processes. Its module is moved to the device and holds the result.
+        stage: the same stage in all processes. Its module is moved to the device and holds the result.
         train: training samples.
-        validation: samples to validate on after every epoch; None for none.
+        validation: validation samples, used after every epoch; None for no validation.
         config: optimizer, schedule and seed.
-        folder: of the run.
-        identity: what else a resumed run must have in common with its checkpoint, as JSON values.
-        processes: that train together, and the device of this one; None for one on the CPU.
-        resume: go on from the folder's newest checkpoint, or begin if there is none.
-        dry_run: one epoch, as the last one would be, of `DRY_STEPS` batches, to see that everything fits.
-        progress: called after every step and epoch, in the first process.
+        folder: folder of the run.
+        identity: other values that a resumed run must share with its checkpoint, as JSON.
+        processes: processes that train together, and the device of this one; None for one process on the CPU.
+        resume: continue from the folder's newest checkpoint, or start if there is none.
+        dry_run: run `DRY_STEPS` batches with the settings of the last epoch, to check that everything fits.
+        on_progress: called after every step and epoch, in the first process.
 
     Returns:
-        Figures of every epoch.
+        Metrics of every epoch.
 
     Raises:
         AdmnError: a loss or gradient is not finite; it names epoch, step and part.
-        ConfigError: resuming with another configuration or model, or there is no figure `best_of`.
+        ConfigError: resuming with another configuration or model, or there is no metric `best_of`.
         InputError: the folder cannot be used, or a sample cannot be read.
     """
     processes = processes or Processes()
@@ -96,20 +107,20 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
                              "samples": len(train), **(identity or {})}, stage.fingerprint())
     processes.lead(lambda: run.begin(stage, resume=resume))
     optimizer = _adam(stage, config)
-    state = run.restore(stage, optimizer) if resume else Progressed(0, [])
-    loop = _Loop(stage, train, validation, config, optimizer, processes, dry_run, progress)
+    state = run.restore(stage, optimizer) if resume else RunState(0, [])
+    loop = _Loop(stage, train, validation, config, optimizer, processes, dry_run, on_progress)
     if not state.rows:
         loop.check_best_of()
     epochs = 1 if dry_run else config.epochs
-    for epoch in range(state.epochs_done, epochs):
-        if out_of_patience(config, state.rows):
-            break
-        rows = [*state.rows, loop.epoch(epoch, epochs)]
-        improved = config.keep == "best" and kept_epoch(config, rows) == len(rows)
-        state = Progressed(epoch + 1, rows, trained_weights(stage) if improved else state.best)
-        processes.lead(functools.partial(run.save, stage, optimizer, state))
-        loop.report(Report(epoch, epochs, loop.steps - 1, loop.steps, {}, rows[-1]))
-    processes.lead(run.close)
+    with closing(run):
+        for epoch in range(state.epochs_done, epochs):
+            if out_of_patience(config, state.rows):
+                break
+            rows = [*state.rows, loop.epoch(epoch, epochs)]
+            improved = config.keep == "best" and kept_epoch(config, rows) == len(rows)
+            state = RunState(epoch + 1, rows, trained_weights(stage) if improved else state.best)
+            processes.lead(functools.partial(run.save, stage, optimizer, state))
+            loop.report(TrainingProgress(epoch, epochs, loop.steps - 1, loop.steps, {}, rows[-1]))
     if state.best is not None:
         assign(stage, state.best, folder)
     return state.rows
@@ -119,7 +130,7 @@ def _adam(stage: Stage, config: OptimizerConfig) -> optim.Optimizer:
     weights = list(stage.trainable().values())
     if not config.weight_decay:
         return optim.Adam(weights, lr=config.learning_rate, betas=config.betas)
-    # Tokens and positions are (1, T, dim): what has a batch of one is no matrix.
+    # Tokens and positions have shape (1, T, dim) and are no matrices.
     decayed = [w for w in weights if w.ndim > 1 and w.shape[0] > 1]
     rest = [w for w in weights if w.ndim <= 1 or w.shape[0] == 1]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -128,20 +139,21 @@ def _adam(stage: Stage, config: OptimizerConfig) -> optim.Optimizer:
 
 class _Loop:
     def __init__(self, stage: Stage, train: Samples, validation: Samples | None, config: OptimizerConfig,
-                 optimizer: optim.Optimizer, processes: Processes, dry_run: bool, progress: Progress | None) -> None:
+                 optimizer: optim.Optimizer, processes: Processes, dry_run: bool,
+                 on_progress: ProgressCallback | None) -> None:
         self.stage, self.train, self.validation, self.config = stage, train, validation, config
-        self.optimizer, self.processes, self.progress = optimizer, processes, progress
+        self.optimizer, self.processes, self.on_progress = optimizer, processes, on_progress
         self.weights = list(stage.trainable().values())
         self.first, self.dry_run = DRY_STEPS if dry_run else None, dry_run
         self.steps = min(train.steps(config.batch), self.first or train.steps(config.batch))
 
     def epoch(self, epoch: int, epochs: int) -> Row:
-        """Train one epoch and validate; its figures."""
+        """Train one epoch and validate; return the metrics."""
         config, processes = self.config, self.processes
         torch.manual_seed(derive(config.seed, GLOBAL, epoch))
-        # A dry run looks at the last epoch, in which ramps and warm-ups are over and every part of the loss counts.
+        # A dry run takes the last epoch: ramps and warm-ups are over, and every part of the loss is active.
         at = config.epochs - 1 if self.dry_run else epoch
-        # Layers and budgets are drawn alike in all processes, for the batch; noise for each sample.
+        # Layers and budgets of the batch are equal in all processes; noise differs.
         step = Step(at, config.epochs, generator(config.seed, LAYERS, epoch),
                     generator(config.seed, NOISE, epoch, processes.device, processes.rank))
         batches = self.train.batches(at, config.batch, shuffle=True, first=self.first,
@@ -158,61 +170,61 @@ class _Loop:
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * samples
             count += samples
-            self.report(Report(epoch, epochs, number, self.steps, values))
+            self.report(TrainingProgress(epoch, epochs, number, self.steps, values))
         row: Row = {"epoch": epoch + 1, "learning_rate": rate, "train/loss": sum(sums.values()) / count}
         row |= {f"train/{name}": value / count for name, value in sums.items()}
         return row | self._validate(self.first)
 
-    def report(self, report: Report) -> None:
-        """Tell the caller."""
-        if self.progress is not None and self.processes.leads:
-            self.progress(report)
+    def report(self, progress: TrainingProgress) -> None:
+        """Call `on_progress` in the first process."""
+        if self.on_progress is not None and self.processes.leads:
+            self.on_progress(progress)
 
     def check_best_of(self) -> None:
-        """Look for the figure that says which epoch is best before an epoch is spent.
+        """Check before the first epoch that validation has the metric `best_of`.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: it does not have it.
         """
         wanted = self.config.best_of
-        # Two batches may lack what the split has, such as a target.
+        # A metric may be missing in two batches but present in the whole split.
         if wanted is None or wanted in self._validate(DRY_STEPS):
             return
         there = self._validate(None)
         if wanted not in there:
-            raise ConfigError("optimizer.best_of", wanted, ", ".join(there) or "nothing; there is no validation")
+            raise ConfigError("optimizer.best_of", wanted, ", ".join(there) or "none, because there is no validation")
 
     def _descend(self, losses: Mapping[str, Tensor], share: float, rate: float, place: str) -> dict[str, float]:
-        """One step of the optimizer; the parts of the whole batch's loss."""
+        """Run one step of the optimizer; return the parts of the whole batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
         parts = torch.stack(list(losses.values())).float()
         if parts.requires_grad:
             parts.sum().backward()  # type: ignore[no-untyped-call]
-        # Looked at after the exchange: then all processes stop alike. As a whole: it waits for the device once.
+        # Checked after the reduction, so that all processes stop together. One transfer synchronizes the device once.
         values = dict(zip(losses, self.processes.add_up(parts.detach(), self.weights, share).tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
-                raise AdmnError(f"{place}: the loss {name!r} is {value}; training stops. The last checkpoint is whole. "
-                                "Try a smaller learning rate, clip_norm, or look for inputs that are not finite")
+                raise AdmnError(f"{place}: the loss {name!r} is {value}; training stops. The last checkpoint is valid. "
+                                "Reduce the learning rate, set clip_norm, or check the inputs for NaN and infinity")
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip_norm or math.inf)
         if not bool(norm.isfinite()):
             raise AdmnError(f"{place}: the gradient of {' + '.join(losses)} is not finite; training stops. "
-                            "The last checkpoint is whole. Try a smaller learning rate")
+                            "The last checkpoint is valid. Reduce the learning rate")
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
         return values
 
     def _validate(self, first: int | None) -> Row:
-        return self.processes.lead(functools.partial(self._figures, first))
+        return self.processes.lead(functools.partial(self._metrics, first))
 
-    def _figures(self, first: int | None) -> Row:
+    def _metrics(self, first: int | None) -> Row:
         if self.validation is None:
             return {}
         batches = self.validation.batches(0, self.config.batch, shuffle=False, first=first)
         with torch.no_grad(), self._autocast():
-            figures = self.stage.validate(b.to(self.processes.device) for b in batches)
-        return {f"val/{name}": value for name, value in figures.items()}
+            metrics = self.stage.validate(b.to(self.processes.device) for b in batches)
+        return {f"val/{name}": value for name, value in metrics.items()}
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")

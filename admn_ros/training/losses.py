@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses and figures of an estimate."""
+"""Losses and metrics of estimates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ CM_PER_M = 100.0
 
 
 def gaussian_nll(mean_m: Tensor, scale_tril_m: Tensor, position_m: Tensor) -> Tensor:
-    """Negative logarithm of the density, in 1/m^D, at each position: (B,) of (B, D), (B, D, D), (B, D)."""
+    """Return the negative log-likelihood (B,) of positions under Gaussians.
+
+    Args:
+        mean_m: means (B, D).
+        scale_tril_m: lower Cholesky factors of the covariances (B, D, D).
+        position_m: positions (B, D).
+    """
     residual = (position_m - mean_m)[..., None]
     whitened = torch.linalg.solve_triangular(scale_tril_m, residual, upper=False)[..., 0]
     log_volume = scale_tril_m.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
@@ -29,16 +35,16 @@ def gaussian_nll(mean_m: Tensor, scale_tril_m: Tensor, position_m: Tensor) -> Te
 
 
 def distances_m(output: NetworkOutput, batch: LabeledBatch) -> Tensor:
-    """Distance between mean and target over the model's axes, (B,); means nothing where not located."""
+    """Return the distance (B,) between mean and target over the model's axes; undefined where not located."""
     error = output.mean_m.float() - batch.position_m[:, :output.mean_m.shape[1]]
-    # The gradient of a norm at 0 is NaN in some versions; a hair's breadth avoids it.
+    # The gradient of a norm is undefined at 0.
     return error.square().sum(dim=1).clamp_min(1e-12).sqrt()
 
 
 def task_losses(output: NetworkOutput, batch: LabeledBatch, config: LossConfig) -> dict[str, Tensor]:
-    """Weighted parts of the task loss, means over the samples that have a target; 0 where none has.
+    """Return the weighted parts of the task loss, means over the samples with a target; 0 if none has one.
 
-    Localization counts the samples with a position, classification those with a label.
+    Localization takes the samples with a position, classification those with a label.
     """
     losses: dict[str, Tensor] = {}
     if config.nll:
@@ -57,14 +63,14 @@ def task_losses(output: NetworkOutput, batch: LabeledBatch, config: LossConfig) 
 
 def estimate_losses(network: AdmnNetwork, samples: SampleBatch, layers: Mapping[Modality, Sequence[int]],
                     batch: LabeledBatch, config: LossConfig) -> dict[str, Tensor]:
-    """Run these layers, and give `task_losses` of the estimate; with a weight for it that of each input's too.
+    """Run layers and return `task_losses` of the estimate, plus the evidence loss if it has a weight.
 
     Args:
-        network: the network.
-        samples: what it sees; may lack what the batch's samples have.
-        layers: of each modality that runs.
-        batch: the truth.
-        config: weights.
+        network: network to run.
+        samples: inputs; some inputs of the batch may be absent in them.
+        layers: layers of each modality that runs.
+        batch: ground truth.
+        config: weights of the parts.
     """
     if not config.evidence:
         return task_losses(network.estimate(samples, layers), batch, config)
@@ -73,7 +79,7 @@ def estimate_losses(network: AdmnNetwork, samples: SampleBatch, layers: Mapping[
 
 
 def evidence_loss(evidence: Evidence, batch: LabeledBatch) -> Tensor:
-    """Mean negative log-likelihood of the positions under what each present input alone says."""
+    """Return the mean negative log-likelihood of the positions under each present input's own estimate."""
     slots = evidence.mean_m.shape[1]
     target = batch.position_m[:, None, :2].expand(-1, slots, -1)
     nll = gaussian_nll(evidence.mean_m.flatten(0, 1).float(), evidence.scale_tril_m.flatten(0, 1).float(),
@@ -83,21 +89,21 @@ def evidence_loss(evidence: Evidence, batch: LabeledBatch) -> Tensor:
 
 def corruption_losses(predicted: Mapping[Modality, Tensor], batch: LabeledBatch,
                       weights: Mapping[Modality, float]) -> dict[str, Tensor]:
-    """Weighted |predicted - severity| per modality (Section 3.4.2), over samples with label and input."""
+    """Return the weighted |predicted - severity| per modality (Section 3.4.2), over samples with label and input."""
     available = batch.available()
     losses = {}
     for modality, value in predicted.items():
         if modality in batch.severity:
             severity = batch.severity[modality]
             known = severity.isfinite() & available[modality]
-            # Zeroed first: a masked NaN would still be NaN in the gradient.
+            # Replaced before the difference: the gradient of a masked NaN is NaN.
             error = (value.float() - torch.where(known, severity, 0.0)).abs()
             losses[f"corruption_{modality}"] = weights.get(modality, 1.0) * masked_mean(error, known)
     return losses
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of values (B,) where mask (B,) is true; 0 where it nowhere is, without breaking the graph."""
+    """Return the mean of values (B,) where mask (B,) is true; 0 if it is nowhere true. Differentiable in both cases."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which epoch of a run is the one to keep, and when to stop: functions of its figures alone.
+"""Selection of the best epoch and early stopping, as functions of the metrics.
 
-So a run that is resumed decides as if it had not stopped.
+A resumed run therefore decides as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from admn_ros.training.run_folder import Row
 
 
 def kept_epoch(config: OptimizerConfig, rows: Sequence[Row]) -> int:
-    """The epoch, from 1, whose weights are kept of those so far; 0 if there are none."""
+    """Return the epoch (from 1) whose weights are kept so far; 0 before the first epoch."""
     return _best(config.best_of, rows) if config.keep == "best" and config.best_of is not None else len(rows)
 
 
 def out_of_patience(config: OptimizerConfig, rows: Sequence[Row]) -> bool:
-    """Whether the best of the figure is `patience` epochs ago."""
+    """Return whether the best epoch is `patience` or more epochs ago."""
     if config.patience is None or config.best_of is None:
         return False
     return len(rows) - _best(config.best_of, rows) >= config.patience
 
 
-def _best(figure: str, rows: Sequence[Row]) -> int:
-    """The first epoch with the best value; what is not finite is the worst."""
-    sign = -1.0 if _more_is_better(figure) else 1.0
-    values = [sign * row[figure] if math.isfinite(row.get(figure, math.nan)) else math.inf for row in rows]
+def _best(metric: str, rows: Sequence[Row]) -> int:
+    """Return the first epoch (from 1) with the best value. Values that are not finite are the worst."""
+    sign = -1.0 if _is_maximized(metric) else 1.0
+    values = [sign * row[metric] if math.isfinite(row.get(metric, math.nan)) else math.inf for row in rows]
     return values.index(min(values)) + 1 if values else 0
 
 
-def _more_is_better(figure: str) -> bool:
-    """Accuracies; all other figures are errors or losses."""
-    return figure.rsplit("/", maxsplit=1)[-1].startswith("accuracy")
+def _is_maximized(metric: str) -> bool:
+    """Return whether a metric is an accuracy; all others are errors or losses."""
+    return metric.rsplit("/", maxsplit=1)[-1].startswith("accuracy")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The processes of a run: one, or as many as `torchrun` starts, one for each GPU.
+"""The processes of a run: one, or one per GPU under `torchrun`.
 
-Not torch's `DistributedDataParallel`, which wants one `forward`, a use for every weight, and equal parts of a
-batch. Here dropped layers leave weights without gradient, and the last batch of an epoch need not divide: what
-each process has counts by its number of samples, so that any number of processes trains on the same batches.
+torch's `DistributedDataParallel` requires one `forward`, a gradient for every weight, and equal parts of a batch. Here
+dropped layers leave weights without gradient, and a batch may not divide evenly. Each process is therefore weighted by
+its number of samples, and any number of processes trains on the same batches.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ from torch import Tensor, distributed, nn
 from admn_ros.errors import AdmnError, InputError
 
 T = TypeVar("T")
-PATIENCE = timedelta(hours=4)
-"""The others wait so long for the first process, which validates and writes."""
+TIMEOUT = timedelta(hours=4)
+"""How long the other processes wait for the first one, which validates and writes."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of a run.
+    """This process of a run, and the number of all.
 
-    rank, count: its number, from 0, and how many there are. The first one leads: it alone writes.
-    device: where it computes.
+    Attributes:
+        rank: number of this process, from 0. Only the first process writes.
+        count: number of processes.
+        device: device of this process.
     """
 
     rank: int = 0
@@ -43,17 +45,17 @@ class Processes:
         return self.rank == 0
 
     def lead(self, call: Callable[[], T]) -> T:
-        """Call something in the first process alone; all get its result.
+        """Call a function in the first process; return its result in all.
 
         Raises:
-            AdmnError: what the call raises, in all of them.
+            AdmnError: in all processes, if the call raises it.
         """
         if self.count == 1:
             return call()
-        said: list[tuple[T | None, str | None]] = [(None, None)]
+        received: list[tuple[T | None, str | None]] = [(None, None)]
         if not self.leads:
-            distributed.broadcast_object_list(said)
-            result, problem = said[0]
+            distributed.broadcast_object_list(received)
+            result, problem = received[0]
             if problem is not None:
                 raise AdmnError(problem)
             return result  # type: ignore[return-value]
@@ -66,23 +68,23 @@ class Processes:
         return result
 
     def own(self, samples: int) -> int:
-        """How many samples of a batch are this process's: it takes each `count`-th one, from its rank on."""
+        """Return the number of samples of a batch that this process takes: every `count`-th, starting at its rank."""
         return len(range(self.rank, samples, self.count))
 
     def add_up(self, losses: Tensor, parameters: Sequence[nn.Parameter], share: float) -> Tensor:
-        """Sum losses and gradients over the processes, in place for the gradients.
+        """Sum losses and gradients over the processes; gradients in place.
 
         Args:
-            losses: (n,) of this process's samples; n is the same in all processes.
-            parameters: the same in all processes. One without gradient in all of them keeps none.
-            share: of this process's samples in the batch; shares sum to 1.
+            losses: losses (n,) of this process's samples; n is the same in all processes.
+            parameters: the same in all processes. A parameter without gradient in all of them keeps none.
+            share: fraction of the batch's samples that this process has; the shares sum to 1.
 
         Returns:
-            (n,) losses of the whole batch.
+            Losses (n,) of the whole batch.
         """
         if self.count == 1:
             return losses
-        # One exchange for everything, and every process gets the very same sums.
+        # A single reduction, so that every process gets identical sums.
         there = torch.tensor([p.grad is not None for p in parameters], dtype=losses.dtype, device=losses.device)
         parts = [torch.zeros_like(p) if p.grad is None else p.grad * share for p in parameters]
         flat = torch.cat([losses * share, there, *(part.reshape(-1) for part in parts)])
@@ -95,13 +97,13 @@ class Processes:
 
 @contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """The processes that `torchrun` started this one among, or this one alone.
+    """Join the processes that `torchrun` started, or return this one alone.
 
     Args:
         device: "cpu", "cuda", or "auto", which takes GPUs if there are any.
 
     Raises:
-        InputError: there is no such device, or there are more processes than GPUs.
+        InputError: the device does not exist, or there are more processes than GPUs.
     """
     rank, count, local = (int(os.environ.get(name, default)) for name, default in (
         ("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
@@ -111,10 +113,10 @@ def joined(device: str) -> Iterator[Processes]:
         return
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=TIMEOUT)
     yield Processes(rank, count, place)
-    # Neither after an error: the others may wait for this process, and torchrun ends them when it ends.
-    distributed.barrier()  # nobody leaves while another still sends to it: gloo may abort then
+    # Not in a finally block: after an error others may wait for this process, and torchrun ends them when it exits.
+    distributed.barrier()  # gloo may abort if a process leaves while another one still sends to it
     distributed.destroy_process_group()
 
 
@@ -124,8 +126,8 @@ def _place(name: str, local: int) -> torch.device:
     if name == "cpu":
         return torch.device(name)
     if not torch.cuda.is_available():
-        raise InputError("device", name, "cpu; there is no GPU that torch can use")
+        raise InputError("device", name, "cpu; torch finds no GPU")
     gpus = torch.cuda.device_count()
     if local >= gpus:
-        raise InputError("processes", f"more than {gpus}", "at most one for each GPU, or the device cpu")
+        raise InputError("processes", f"more than {gpus}", "at most one per GPU, or device cpu")
     return torch.device("cuda", local)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a run: checkpoints that are whole or not there, and its figures: CSV, JSON lines, TensorBoard."""
+"""The folder of a run: atomic checkpoints, and metrics as CSV, JSON lines and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from tensorboardX import SummaryWriter
 from torch import Tensor, optim
 
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.training.event_file import EventFile
+from admn_ros.files import read_json, write_errors, write_text
 from admn_ros.training.stage import Stage
 
 FORMAT = "admn-run-1"
@@ -28,17 +30,21 @@ WEIGHTS, BEST, OPTIMIZER, META = "weights.safetensors", "best.safetensors", "opt
 LINES, TABLE, EVENTS = "metrics.jsonl", "metrics.csv", "tensorboard"
 _PREFIX, _PARTIAL = "checkpoint-", ".partial-"
 _COPIES = 10
-"""Disk wanted per byte of trained weights: they, the best, Adam's two moments, all twice while replaced; the model."""
+"""Required disk space per byte of trained weights: current and best weights and Adam's two moments, all twice while a
+checkpoint is replaced, and the model."""
 
 Row = dict[str, Any]
+"""Metrics of an epoch by name, with `epoch` from 1."""
 
 
 @dataclass(frozen=True)
-class Progressed:
+class RunState:
     """State of a run at the end of an epoch.
 
-    rows: figures of all epochs so far.
-    best: trained weights of the best epoch, on the CPU; None when the last are kept.
+    Attributes:
+        epochs_done: number of finished epochs.
+        rows: metrics of all epochs so far.
+        best: trained weights of the best epoch, on the CPU; None if the run keeps its last weights.
     """
 
     epochs_done: int
@@ -47,27 +53,27 @@ class Progressed:
 
 
 class RunFolder:
-    """Where a run writes.
+    """The folder that a run writes.
 
     Args:
-        path: created if needed.
-        identity: JSON values that a run must share with the checkpoint it goes on from.
-        frozen: fingerprint of its stage, likewise.
+        path: folder, created if needed.
+        identity: JSON values that a run must share with the checkpoint that it resumes from.
+        frozen: fingerprint of the stage, which it must share too.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], frozen: str) -> None:
         self.path, self._frozen = path, frozen
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
-        self._events: EventFile | None = None
+        self._events: SummaryWriter | None = None
 
     def begin(self, stage: Stage, *, resume: bool) -> None:
-        """Make sure early that the run can write here.
+        """Check before training that the run can write its folder, and remove partial files.
 
         Raises:
-            InputError: the folder cannot be written, has too little space, or holds a run that is not resumed.
+            InputError: the folder cannot be written, has too little space, or has a run and `resume` is False.
         """
         trained = sum(p.numel() * p.element_size() for p in stage.trainable().values())
-        try:
+        with write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f"{_PARTIAL}probe"
             _write(probe, b"x" * 4096)
@@ -75,16 +81,14 @@ class RunFolder:
             free = shutil.disk_usage(self.path).free
             for left in self.path.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
         if free < _COPIES * trained:
             raise InputError(f"free space in {self.path}", f"{free / 2**20:.0f} MiB",
                              f"at least {_COPIES * trained / 2**20:.0f} MiB")
         if self._checkpoints() and not resume:
-            raise InputError(str(self.path), "a run", "a new folder, or resume")
+            raise InputError(str(self.path), "an earlier run", "a new folder, or resume")
 
-    def save(self, stage: Stage, optimizer: optim.Optimizer, state: Progressed) -> None:
-        """Write a checkpoint and the figures. The old checkpoint goes when the new one is whole.
+    def save(self, stage: Stage, optimizer: optim.Optimizer, state: RunState) -> None:
+        """Write a checkpoint and the metrics. The old checkpoint is removed when the new one is complete.
 
         Raises:
             InputError: the disk is full or the folder cannot be written.
@@ -95,38 +99,39 @@ class RunFolder:
                 "frozen": self._frozen}
         buffer = io.BytesIO()
         torch.save(optimizer.state_dict(), buffer)
-        try:
-            partial.mkdir(parents=True)
-            # Through memory: of the two savers one says a full disk as RuntimeError and one in words of its own.
-            _write(partial / WEIGHTS, save_tensors(trained_weights(stage)))
-            if state.best is not None:
-                _write(partial / BEST, save_tensors(dict(state.best)))
-            _write(partial / OPTIMIZER, buffer.getbuffer())
-            _write(partial / META, json.dumps(meta).encode())
-            partial.replace(final)
+        with write_errors(self.path):
+            try:
+                partial.mkdir(parents=True)
+                # Serialized in memory: written directly, the savers do not report a full disk as OSError.
+                _write(partial / WEIGHTS, save_tensors(trained_weights(stage)))
+                if state.best is not None:
+                    _write(partial / BEST, save_tensors(dict(state.best)))
+                _write(partial / OPTIMIZER, buffer.getbuffer())
+                _write(partial / META, json.dumps(meta).encode())
+                partial.replace(final)
+            except OSError:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
             for old in self._checkpoints()[:-1]:
                 shutil.rmtree(old)
-            self._write_figures(state.rows)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise _unwritable(self.path, error) from error
+            self._write_metrics(state.rows)
 
-    def restore(self, stage: Stage, optimizer: optim.Optimizer) -> Progressed:
-        """Load the newest checkpoint into stage and optimizer; a folder without one is at its beginning.
+    def restore(self, stage: Stage, optimizer: optim.Optimizer) -> RunState:
+        """Load the newest checkpoint into stage and optimizer; without a checkpoint the run is at its start.
 
         Raises:
             ConfigError: the checkpoint is of a run with another configuration or other frozen weights.
-            InputError: a file of it is broken.
+            InputError: a file of the checkpoint is broken.
         """
         found = self._checkpoints()
         if not found:
-            return Progressed(0, [])
+            return RunState(0, [])
         folder = found[-1]
         meta = _read_meta(folder)
         self._check(meta["identity"], folder)
         if meta["frozen"] != self._frozen:
             raise ConfigError(f"{folder}: frozen weights", "those of another model",
-                              "the model folder that the run began from")
+                              "those of the model folder that the run started from")
         device = next(iter(stage.trainable().values())).device
         try:
             assign(stage, load_tensors((folder / WEIGHTS).read_bytes()), folder)
@@ -137,51 +142,60 @@ class RunFolder:
             if isinstance(error, InputError):
                 raise
             reason = " ".join(str(error).split())
-            raise InputError(str(folder), f"a broken checkpoint ({reason})", "one that a run wrote") from error
-        return Progressed(meta["epochs_done"], meta["rows"], best)
+            raise InputError(str(folder), f"a broken checkpoint ({reason})", "a checkpoint written by a run") from error
+        return RunState(meta["epochs_done"], meta["rows"], best)
 
     def _check(self, other: Mapping[str, Any], folder: Path) -> None:
         mine = _flat(self._identity)
         theirs = _flat(other)
         for key in sorted(mine.keys() | theirs.keys()):
             if mine.get(key) != theirs.get(key):
-                raise ConfigError(f"{folder}: {key}", mine.get(key), f"{theirs.get(key)}, with which the run began")
+                raise ConfigError(f"{folder}: {key}", mine.get(key), f"{theirs.get(key)}, as in the checkpoint")
 
     def _checkpoints(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
+        """Return the complete checkpoints, oldest first."""
         return sorted(self.path.glob(f"{_PREFIX}*"))
 
-    def _write_figures(self, rows: list[Row]) -> None:
-        """Written anew each time: epochs are few, and what is there always fits the checkpoint."""
+    def _write_metrics(self, rows: list[Row]) -> None:
+        # Rewritten as a whole: epochs are few, and the files always match the checkpoint.
         columns = list(dict.fromkeys(key for row in rows for key in row))
         table = io.StringIO()
         writer = csv.DictWriter(table, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
         lines = "".join(json.dumps(row) + "\n" for row in rows)
-        for name, text in ((LINES, lines), (TABLE, table.getvalue())):
-            partial = self.path / f"{_PARTIAL}{name}"
-            _write(partial, text.encode())
-            partial.replace(self.path / name)
-        self._events = self._events or EventFile(self.path / EVENTS, first_epoch=len(rows))
-        self._events.write(rows[-1])
+        write_text(self.path / LINES, lines)
+        write_text(self.path / TABLE, table.getvalue())
+        if self._events is None:
+            # A resumed run hides what an interrupted run wrote from this epoch on. The writer's queue is unbounded:
+            # its thread ends when the disk is full, and a full queue would then block.
+            self._events = SummaryWriter(str(self.path / EVENTS), purge_step=len(rows) if len(rows) > 1 else None,
+                                         max_queue=0, flush_secs=10, filename_suffix=f".{time.time_ns()}")
+        for name, value in rows[-1].items():
+            if name != "epoch":
+                self._events.add_scalar(name, value, rows[-1]["epoch"])
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the TensorBoard writer."""
         if self._events is not None:
             self._events.close()
 
 
 def trained_weights(stage: Stage) -> dict[str, Tensor]:
-    """Copies of what a stage trains, on the CPU."""
+    """Return copies of the trained weights of a stage, on the CPU."""
     return {name: p.detach().to("cpu", copy=True).contiguous() for name, p in stage.trainable().items()}
 
 
 def assign(stage: Stage, weights: Mapping[str, Tensor], place: Path) -> None:
-    """Put weights into a stage.
+    """Copy weights into a stage.
+
+    Args:
+        stage: stage to change.
+        weights: trained weights by name.
+        place: origin of the weights, for error messages.
 
     Raises:
-        ConfigError: names or shapes are not those that the stage trains.
+        ConfigError: names or shapes are not those of the trained weights of the stage.
     """
     parameters = stage.trainable()
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
@@ -201,22 +215,15 @@ def _write(path: Path, data: bytes | memoryview) -> None:
         os.fsync(file.fileno())
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(str(path), error.strerror or "unwritable", "a writable folder with space")
-
-
 def _read_meta(folder: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads((folder / META).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(folder / META), f"nothing that can be read ({error})", "JSON") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise InputError(str(folder / META), "another format", FORMAT)
+    meta = read_json(folder / META)
+    if meta.get("format") != FORMAT:
+        raise InputError(str(folder / META), f"format {meta.get('format')}", FORMAT)
     return meta
 
 
 def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Nested mappings to dotted names, so that a difference can be named."""
+    """Flatten nested mappings to dotted names, so that an error can name a difference."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

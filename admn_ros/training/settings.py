@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training file with what a run says in place of some of its values."""
+"""Training files (`config/train/*.yaml`), and values that override those of a file."""
 
 from __future__ import annotations
 
@@ -9,30 +9,81 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import model_validator
 
-from admn_ros.config import load_config, parse_config
+from admn_ros.config import Strict, load_config, parse_config
 from admn_ros.errors import ConfigError
-from admn_ros.training.config import StageName, TrainConfig
+from admn_ros.training.config import DataConfig
+from admn_ros.training.stage import StageConfig
+from admn_ros.training.stages.autoencoder import AutoencoderConfig
+from admn_ros.training.stages.controller import ControllerConfig
+from admn_ros.training.stages.finetune import FinetuneConfig
+from admn_ros.training.stages.pretrain import PretrainConfig
 
 
-def read_settings(file: str | Path, stage: StageName, settings: Sequence[str] = (), *, data: str | Path | None = None,
+class TrainConfig(Strict):
+    """A training file. It may describe several stages; a run takes one of them.
+
+    Attributes:
+        model: preset of `admn_ros.model.presets` to start from, with random weights, in a run without a model folder.
+        data: samples.
+        pretrain: stage 0.
+        finetune: stage 1.
+        autoencoder: unsupervised initialization of the controller.
+        controller: stage 2.
+    """
+
+    model: str | None = None
+    data: DataConfig
+    pretrain: PretrainConfig | None = None
+    finetune: FinetuneConfig | None = None
+    autoencoder: AutoencoderConfig | None = None
+    controller: ControllerConfig | None = None
+
+    @model_validator(mode="after")
+    def _a_stage(self) -> TrainConfig:
+        if not self.stages:
+            raise ValueError(f"at least one of {', '.join(STAGES)}")
+        return self
+
+    @property
+    def stages(self) -> dict[str, StageConfig]:
+        """Stages that the file describes, by name."""
+        return {name: part for name, part in self if isinstance(part, StageConfig)}
+
+    def stage(self, name: str) -> StageConfig:
+        """Return the configuration of a stage.
+
+        Raises:
+            ConfigError: the file does not describe the stage.
+        """
+        if name not in self.stages:
+            raise ConfigError("stage", name, f"{', '.join(self.stages)}; the training file describes no other")
+        return self.stages[name]
+
+
+STAGES = tuple(name for name in TrainConfig.model_fields if name not in ("model", "data"))
+"""Names of all stages, in the order in which they are trained."""
+
+
+def read_settings(file: str | Path, stage: str, settings: Sequence[str] = (), *, data: str | Path | None = None,
                   budget: int | None = None, seed: int | None = None, precision: str | None = None) -> TrainConfig:
-    """Read a training file and put values in place, checked as if the file had them.
+    """Read a training file and override values, which are checked as if they were in the file.
 
     Args:
         file: training file.
-        stage: that will run.
-        settings: `key.path=value` each, the value as in YAML; a later one goes before an earlier one.
-        data: in place of `data.folder`.
-        budget: in place of the controller's `budgets`.
-        seed: in place of the stage's `optimizer.seed`.
-        precision: in place of the stage's `optimizer.precision`.
+        stage: stage that will run.
+        settings: overrides of the form `key.path=value`, the value in YAML; later ones override earlier ones.
+        data: override of `data.folder`.
+        budget: override of the controller's `budgets`, in layers.
+        seed: override of the stage's `optimizer.seed`.
+        precision: override of the stage's `optimizer.precision`.
 
     Raises:
         ConfigError: the file is malformed or does not describe the stage, or a setting does not fit.
     """
     config = load_config(TrainConfig, file)
-    config.optimizer(stage)  # says which stages there are
+    config.stage(stage)
     raw = config.model_dump(mode="json")
     if data is not None:
         raw["data"]["folder"] = str(data)
@@ -42,32 +93,32 @@ def read_settings(file: str | Path, stage: StageName, settings: Sequence[str] = 
         raw[stage]["optimizer"]["precision"] = precision
     if budget is not None:
         if stage != "controller":
-            raise ConfigError("budget", budget, "none, but for the controller")
+            raise ConfigError.conflict("budget", f"stage {stage}", "only a controller is trained for a budget")
         raw[stage]["budgets"] = [budget]
     for setting in settings:
-        _put(raw, setting)
+        _override(raw, setting)
     return parse_config(TrainConfig, raw, str(file))
 
 
-def _put(raw: dict[str, Any], setting: str) -> None:
-    """Put one `key.path=value` into nested mappings; those on the way are made."""
+def _override(raw: dict[str, Any], setting: str) -> None:
+    """Apply one `key.path=value` to nested mappings, in place; missing mappings are created."""
     path, equals, value = setting.partition("=")
-    *way, last = path.split(".")
+    *parents, last = path.split(".")
     if not equals or not last:
         raise ConfigError("set", setting, "key.path=value, such as finetune.optimizer.epochs=5")
     place = raw
-    for key in way:
+    for key in parents:
         if place.get(key) is None:
             place[key] = {}
         place = place[key]
         if not isinstance(place, dict):
-            raise ConfigError("set", setting, f"a path through mappings; {key} is none")
+            raise ConfigError("set", setting, f"a path through mappings; {key} is not a mapping")
     place[last] = _value(value, setting)
 
 
 def _value(text: str, setting: str) -> object:
     try:
-        return json.loads(text)  # it knows 1e-3 as a number, YAML does not
+        return json.loads(text)  # JSON reads 1e-3 as a number, YAML does not
     except ValueError:
         pass
     try:

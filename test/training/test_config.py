@@ -11,8 +11,7 @@ from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
-from admn_ros.training.config import TrainConfig
-from admn_ros.training.stages.pretrain_data import pretrained_modalities
+from admn_ros.training.settings import TrainConfig
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "config" / "train").glob("*.yaml"))
 PRETRAINING = [p for p in SHIPPED if p.stem.startswith("pretrain_")]
@@ -57,7 +56,7 @@ def test_shipped_pre_training(path: Path) -> None:
     assert config.pretrain.layerdrop == 0.2  # Section 3.3.2
     assert [config.pretrain.masked(m) for m in (Modality.RGB, Modality.AUDIO)] == [0.75, 0.8]
     model = preset(config.model or "")
-    assert pretrained_modalities(model, config.pretrain)
+    assert config.pretrain.trained(model)
     assert {p.stem for p in PRETRAINING} == {"pretrain_image", "pretrain_audio", "pretrain_room"}
     if path.stem != "pretrain_room":
         only, = config.pretrain.modalities
@@ -86,4 +85,4 @@ def test_mistakes_are_named(change: dict[str, object], named: str) -> None:
 def test_a_stage_that_is_not_there() -> None:
     config = parse_config(TrainConfig, {"data": {}, "finetune": {}}, "t.yaml")
     with pytest.raises(ConfigError, match="controller"):
-        config.optimizer("controller")
+        config.stage("controller")

@@ -21,11 +21,11 @@ from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.training.config import FinetuneConfig, OptimizerConfig, StageName
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
-from admn_ros.training.loop import Report, fit, learning_rate
+from admn_ros.training.loop import TrainingProgress, fit, learning_rate
 from admn_ros.training.stage import Stage, Step
-from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
 CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=5, epochs=4, seed=7)
 
@@ -40,19 +40,20 @@ def samples(dataset: Path, model: ModelConfig) -> Samples:
 
 
 def run(dataset: Path, model: ModelConfig, folder: Path, config: OptimizerConfig = CONFIG, *, resume: bool = False,
-        stop: tuple[int, int] | None = None, weights: int = 0, seen: list[Report] | None = None) -> dict[str, Tensor]:
+        stop: tuple[int, int] | None = None, weights: int = 0,
+        seen: list[TrainingProgress] | None = None) -> dict[str, Tensor]:
     """Finetune the micro model; `stop`: the epoch and step after which it goes down."""
     network = AdmnNetwork(model)
     initialize(network, weights)
 
-    def progress(report: Report) -> None:
+    def progress(report: TrainingProgress) -> None:
         if seen is not None:
             seen.append(report)
-        if stop == (report.epoch, report.step) and report.figures is None:
+        if stop == (report.epoch, report.step) and report.metrics is None:
             raise InterruptError
 
     stage = Finetune(network, FinetuneConfig(trainable_blocks=dict.fromkeys(model.modalities, 2)))
-    fit(stage, samples(dataset, model), samples(dataset, model), config, folder, resume=resume, progress=progress)
+    fit(stage, samples(dataset, model), samples(dataset, model), config, folder, resume=resume, on_progress=progress)
     return network.state_dict()
 
 
@@ -83,14 +84,14 @@ def test_the_seed_decides(dataset: Path, model: ModelConfig, tmp_path: Path) -> 
 
 
 def test_figures(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
-    seen: list[Report] = []
+    seen: list[TrainingProgress] = []
     run(dataset, model, tmp_path, seen=seen)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     with (tmp_path / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4] == [int(row["epoch"]) for row in table]
     assert [float(row["val/full/error_m"]) for row in table] == [line["val/full/error_m"] for line in lines]
-    first = [r for r in seen if r.epoch == 0 and r.figures is None]
+    first = [r for r in seen if r.epoch == 0 and r.metrics is None]
     assert [(r.step, r.steps) for r in first] == [(0, 3), (1, 3), (2, 3)]
     mean = sum(r.losses["nll"] * n for r, n in zip(first, (5, 5, 2), strict=True)) / 12
     assert lines[0]["train/nll"] == pytest.approx(mean)
@@ -99,11 +100,11 @@ def test_figures(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
 
 
 def test_dry_run(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_path: Path) -> None:
-    seen: list[Report] = []
+    seen: list[TrainingProgress] = []
     data = samples(dataset, model)
     rows = fit(Finetune(network, FinetuneConfig()), data, data, CONFIG.model_copy(update={"batch": 3}), tmp_path,
-               dry_run=True, progress=seen.append)
-    assert [(r.step, r.steps, r.figures is None) for r in seen] == [(0, 2, True), (1, 2, True), (1, 2, False)]
+               dry_run=True, on_progress=seen.append)
+    assert [(r.step, r.steps, r.metrics is None) for r in seen] == [(0, 2, True), (1, 2, True), (1, 2, False)]
     assert len(rows) == 1
 
 
@@ -132,7 +133,7 @@ def test_a_broken_checkpoint_is_named(dataset: Path, model: ModelConfig, tmp_pat
 class Going(Stage):
     """A parabola whose loss or gradient turns NaN in the second epoch's first step."""
 
-    name: ClassVar[StageName] = "finetune"
+    name: ClassVar[str] = "finetune"
 
     def __init__(self, how: str) -> None:
         super().__init__(torch.nn.Linear(1, 1))
@@ -172,7 +173,7 @@ def test_a_folder_that_cannot_be_written(dataset: Path, model: ModelConfig, tmp_
 
 def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(dataset: Path, model: ModelConfig,
                                                                        tmp_path: Path) -> None:
-    def progress(report: Report) -> None:
+    def progress(report: TrainingProgress) -> None:
         if report.epoch == 1:
             resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # as a disk with 8 KiB left for each file
 
@@ -181,7 +182,8 @@ def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(dataset: 
     initialize(network, 0)
     try:
         with pytest.raises(InputError, match="writable folder with space"):
-            fit(Finetune(network, FinetuneConfig()), samples(dataset, model), None, CONFIG, tmp_path, progress=progress)
+            stage = Finetune(network, FinetuneConfig())
+            fit(stage, samples(dataset, model), None, CONFIG, tmp_path, on_progress=progress)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [p.name for p in tmp_path.glob("*checkpoint*")] == ["checkpoint-00001"]

@@ -15,7 +15,7 @@ from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import ConfigError, InputError, ModelError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.checkpoint import create_random_model, load_model
-from admn_ros.training.run import main
+from admn_ros.training.run import train
 
 
 @pytest.fixture
@@ -36,9 +36,9 @@ def file(dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_all_stages_in_turn(file: Path, start: Path, dataset: Path, tmp_path: Path) -> None:
-    tuned = main(file, "finetune", tmp_path / "a", model=start, device="cpu")
-    seeing = main(file, "autoencoder", tmp_path / "b", model=tuned, device="cpu")
-    done = main(file, "controller", tmp_path / "c", model=seeing, device="cpu", budget=5)
+    tuned = train(file, "finetune", tmp_path / "a", model=start, device="cpu")
+    seeing = train(file, "autoencoder", tmp_path / "b", model=tuned, device="cpu")
+    done = train(file, "controller", tmp_path / "c", model=seeing, device="cpu", budget=5)
     assert [load_model(f).config.trained for f in (start, tuned, seeing, done)] == [False, True, True, True]
     engine = Engine(done, "cpu")
     estimate = engine.infer(ShardDataset(dataset, "val")[0].sample(engine.config), Budget(5, "layers"))
@@ -56,16 +56,16 @@ def test_all_stages_in_turn(file: Path, start: Path, dataset: Path, tmp_path: Pa
 
 
 def test_dry_run_leaves_no_run_and_no_trained_model(file: Path, start: Path, tmp_path: Path) -> None:
-    made = main(file, "finetune", tmp_path / "a", model=start, device="cpu", dry_run=True)
+    made = train(file, "finetune", tmp_path / "a", model=start, device="cpu", dry_run=True)
     assert made == tmp_path / "a" / "dry-run" / "model"
     assert not load_model(made).config.trained
-    main(file, "finetune", tmp_path / "a", model=start, device="cpu", dry_run=True)
-    main(file, "finetune", tmp_path / "a", model=start, device="cpu")  # no run is in the way
+    train(file, "finetune", tmp_path / "a", model=start, device="cpu", dry_run=True)
+    train(file, "finetune", tmp_path / "a", model=start, device="cpu")  # no run is in the way
 
 
 def test_the_seed_makes_the_model(file: Path, start: Path, tmp_path: Path) -> None:
     first, second, third = (
-        load_model(main(file, "finetune", tmp_path / name, model=start, device="cpu", seed=seed)).state_dict()
+        load_model(train(file, "finetune", tmp_path / name, model=start, device="cpu", seed=seed)).state_dict()
         for name, seed in (("a", 1), ("b", 1), ("c", 2)))
     assert all(torch.equal(first[k], second[k]) for k in first)
     assert not all(torch.equal(first[k], third[k]) for k in first)
@@ -83,11 +83,11 @@ def test_mistakes_are_said_before_training(file: Path, start: Path, tmp_path: Pa
     ]
     for kind, said, arguments in cases:
         with pytest.raises(kind, match=said):
-            main(file, output=tmp_path / "run", device="cpu", **arguments)  # type: ignore[arg-type]
+            train(file, output=tmp_path / "run", device="cpu", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
 def test_another_file_cannot_go_on(file: Path, start: Path, tmp_path: Path) -> None:
-    main(file, "finetune", tmp_path / "a", model=start, device="cpu")
+    train(file, "finetune", tmp_path / "a", model=start, device="cpu")
     with pytest.raises(ConfigError, match=r"finetune\.optimizer\.seed: found 9"):
-        main(file, "finetune", tmp_path / "a", model=start, device="cpu", seed=9, resume=True)
+        train(file, "finetune", tmp_path / "a", model=start, device="cpu", seed=9, resume=True)

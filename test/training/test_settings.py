@@ -48,7 +48,7 @@ def test_values_are_put_in_place(file: Path) -> None:
     ("finetune.optimizer.epoch=3", r"finetune\.optimizer\.epoch: found an unknown key"),
     ("finetune.optimizer.epochs", "key.path=value"),
     ("=3", "key.path=value"),
-    ("finetune.optimizer.epochs.first=3", "epochs is none"),
+    ("finetune.optimizer.epochs.first=3", "epochs is not a mapping"),
     ("finetune.layerdrop=[", "a value in YAML"),
     ("finetune.optimizer.keep=best", "best_of"),
 ])
@@ -72,7 +72,7 @@ def test_the_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pyt
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("train/loss" in line and "val/full/error_m" in line for line in lines)
     card = (tmp_path / "a" / "model" / "README.md").read_text()
-    assert "the best of val/full/accuracy" in card
+    assert "the best by val/full/accuracy" in card
     assert "precision: bfloat16" in (tmp_path / "a" / "train.yaml").read_text()
     # Finetuning does not teach the controller to judge quality.
     config = load_model(tmp_path / "a" / "model").config

@@ -15,11 +15,11 @@ from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.checkpoint import load_model
 from admn_ros.sample import MultimodalSample
-from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
+from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.processes import Processes, joined
-from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
 OPTIMIZER = OptimizerConfig(learning_rate=1e-3, batch=5, epochs=2, seed=3, keep="best", best_of="val/full/nll")
 

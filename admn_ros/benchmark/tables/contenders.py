@@ -29,24 +29,17 @@ from admn_ros.model.flops import judge_flops, task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
 from admn_ros.sample import SampleBatch
-from admn_ros.training.config import (
-    AutoencoderConfig,
-    ControllerConfig,
-    FinetuneConfig,
-    Mode,
-    OptimizerConfig,
-    Selection,
-)
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures
 from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
 from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
-from admn_ros.training.stages.autoencoder import Autoencoder
-from admn_ros.training.stages.controller import Controller, allocated, shares
-from admn_ros.training.stages.finetune import Finetune
-from admn_ros.training.stages.layer_sampling import Masks
+from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
+from admn_ros.training.stages.controller import Controller, ControllerConfig, Mode, allocated, shares
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
+from admn_ros.training.stages.layer_sampling import Masks, Selection
 
 Run = Callable[[LabeledBatch], Routed]
 POLICIES: Mapping[Method, AllocationPolicy] = {

@@ -20,7 +20,7 @@ from admn_ros.benchmark.tables.data import Told
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
-from admn_ros.training.loop import Report, fit
+from admn_ros.training.loop import TrainingProgress, fit
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Row
 from admn_ros.training.stage import Stage
@@ -149,14 +149,14 @@ class Workshop:
         before = float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else 0.0
         began = time.monotonic()
 
-        def told(report: Report) -> None:
-            if report.figures is not None:
+        def told(report: TrainingProgress) -> None:
+            if report.metrics is not None:
                 write_json(path, before + time.monotonic() - began)
             self.told(what, report.epoch * report.steps + report.step + 1, report.epochs * report.steps)
 
         rows = fit(stage, self.splits.train(optimizer.seed, clean_epochs), self.splits.validation, optimizer, folder,
                    identity={"price": price, "clean_epochs": clean_epochs}, processes=self.processes, resume=True,
-                   progress=told)
+                   on_progress=told)
         return rows, before + time.monotonic() - began
 
 

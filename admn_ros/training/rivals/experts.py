@@ -16,7 +16,7 @@ from admn_ros.training.config import LossConfig, OptimizerConfig, Rate, Share
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, estimate_losses
 from admn_ros.training.stage import Stage, Step, freeze
-from admn_ros.training.stages.layer_plans import draw_present
+from admn_ros.training.stages.dropout import draw_present
 
 FROM_SCRATCH = OptimizerConfig(learning_rate=1e-3, schedule="cosine", final=0.01, warm_up_epochs=1, clip_norm=5.0,
                                epochs=30)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Autoencoder that teaches the controller's perceptual part without labels (Section 3.4.2, Figure 3)."""
+"""Unsupervised initialization of the controller's perceptual part by an autoencoder (Section 3.4.2, Figure 3)."""
 
 from __future__ import annotations
 
@@ -11,23 +11,40 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from admn_ros.config import Count
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.training.config import AutoencoderConfig, StageName
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.seeding import DECODER, derive
-from admn_ros.training.stage import Stage, Step, freeze
+from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 
 _DOUBLINGS = 3
 
 
+class AutoencoderConfig(StageConfig):
+    """Unsupervised initialization of the controller's perceptual part (Section 3.4.2).
+
+    Attributes:
+        channels: channels between the deconvolutions.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.001, epochs=100)
+    channels: Count = 32
+
+    def make(self, network: AdmnNetwork) -> Autoencoder:
+        """Set up the stage on a network, in place."""
+        return Autoencoder(network, self)
+
+
 class Decoder(nn.Module):
-    """Deconvolutions from e_corr back to the small pictures of one modality at all sensor nodes.
+    """Deconvolutions from e_corr back to the downscaled inputs of one modality at all sensor nodes.
 
     Args:
-        dim: of e_corr.
-        nodes, channels: of the modality's inputs.
-        size: side of the small pictures.
-        width: channels between.
+        dim: width of e_corr.
+        nodes: number of sensor nodes.
+        channels: channels of the modality's input.
+        size: side of the downscaled inputs, in pixels.
+        width: channels between the deconvolutions.
     """
 
     def __init__(self, dim: int, nodes: int, channels: int, size: int, width: int) -> None:
@@ -40,7 +57,7 @@ class Decoder(nn.Module):
             nn.ReLU(), nn.ConvTranspose2d(width, nodes * channels, 4, stride=2, padding=1))
 
     def forward(self, e_corr: Tensor) -> Tensor:
-        """(B, dim) to (B, nodes, channels, size, size)."""
+        """Decode e_corr (B, dim) to inputs (B, nodes, channels, size, size)."""
         small = self.spread(e_corr).view(-1, self.width, self.side, self.side)
         size = self.shape[-1]
         picture: Tensor = self.layers(small)[:, :, :size, :size]
@@ -48,18 +65,18 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(Stage):
-    """Reconstruction of the controller's small inputs from e_corr.
+    """Reconstruction of the controller's downscaled inputs from e_corr.
 
-    Trained are the perceptual part (convolutions, transformer) and decoders that are thrown away. The target is
-    what the controller sees, corrupted as it is, at every present sensor node; the official code takes the
-    first node's alone. The loss of each modality is divided by the variance of its batch, so that none drowns.
+    Trains the perceptual part (convolutions and transformer) and decoders that are discarded afterwards. The target is
+    the input of the controller, corrupted as it is, at every present sensor node; the official code takes the first
+    node only. The loss of each modality is divided by the variance of its batch, which balances the modalities.
     """
 
-    name: ClassVar[StageName] = "autoencoder"
+    name: ClassVar[str] = "autoencoder"
 
     def __init__(self, network: AdmnNetwork, config: AutoencoderConfig) -> None:
         self.network, model = network, network.config
-        network.qoi.judged = False  # what corruption is read from changes
+        network.qoi.judged = False  # training changes what corruption is predicted from
         freeze(network, [network.qoi.look, network.qoi.encoder])
         network.qoi.cls_token.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
@@ -72,11 +89,11 @@ class Autoencoder(Stage):
         super().__init__(nn.ModuleDict({"network": network, "decoders": decoders}))
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Mean squared error per modality over its present inputs, as a share of their variance."""
+        """Return the mean squared error over the present inputs of each modality, relative to their variance."""
         return self._errors(batch)
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """The same over the split; 1 is what the mean picture gives, 0 is perfect."""
+        """Return the same over the split. The mean image has error 1."""
         sums: dict[str, float] = {}
         count = 0
         for batch in batches:
@@ -84,6 +101,10 @@ class Autoencoder(Stage):
                 sums[name] = sums.get(name, 0.0) + float(value) * len(batch)
             count += len(batch)
         return {name: value / count for name, value in sums.items()}
+
+    def qoi_trained(self, before: bool) -> bool:
+        """Return False: the corruption output no longer fits the retrained perceptual part."""
+        return False
 
     def _errors(self, batch: LabeledBatch) -> dict[str, Tensor]:
         e_corr = self.network.qoi.perceive(batch.samples)
@@ -96,7 +117,7 @@ class Autoencoder(Stage):
         return errors
 
     def _small(self, inputs: Tensor) -> Tensor:
-        """(B, N, C, H, W) to (B, N, C, size, size), as the controller makes them."""
+        """Downscale (B, N, C, H, W) to (B, N, C, size, size), as the controller does."""
         size = self.network.config.qoi.size
         small = F.interpolate(inputs.flatten(0, 1).float(), (size, size), mode="bilinear", align_corners=False,
                               antialias=True)
@@ -104,7 +125,7 @@ class Autoencoder(Stage):
 
 
 def _relative_error(picture: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Squared error over variance of the targets (B, N, C, S, S) where present (B, N); 0 where nothing is."""
+    """Return squared error over variance of the targets (B, N, C, S, S) where present (B, N); 0 if none is."""
     mask = present[:, :, None, None, None].to(target.dtype)
     values = mask.sum() * math.prod(target.shape[2:])
     mean = (target * mask).sum() / values.clamp_min(1)

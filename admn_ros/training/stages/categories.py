@@ -17,7 +17,7 @@ from admn_ros.training.losses import masked_mean
 
 
 def grade_network(network: AdmnNetwork, levels: Mapping[Modality, Levels], seed: int) -> None:
-    """Give a network a corruption output for the categories, in place; one that has it already keeps its weights."""
+    """Replace the corruption output of a network by one for categories, in place. An existing one keeps its weights."""
     if network.config.qoi.levels == levels:
         return
     qoi = network.config.qoi.model_copy(update={"levels": dict(levels)})
@@ -28,14 +28,14 @@ def grade_network(network: AdmnNetwork, levels: Mapping[Modality, Levels], seed:
 
 
 def categories(levels: Mapping[Modality, Levels], severity: Mapping[Modality, Tensor]) -> dict[Modality, Tensor]:
-    """Category (B,) of the nearest level per modality; of a severity that is not known any."""
+    """Return the category (B,) of the nearest level per modality; arbitrary if the severity is unknown."""
     nearest = {m: (severity[m][:, None] - severity[m].new_tensor(x)).abs() for m, x in levels.items()}
     return {m: distance.nan_to_num(0.0).argmin(dim=1) for m, distance in nearest.items()}
 
 
 def category_losses(network: AdmnNetwork, e_corr: Tensor, batch: LabeledBatch,
                     weights: Mapping[Modality, float]) -> dict[str, Tensor]:
-    """Weighted cross-entropy per modality, over samples with label and input; a weight is 1 where absent."""
+    """Return the weighted cross-entropy per modality, over samples with label and input; missing weights are 1."""
     logits, levels, available = network.qoi.grade(e_corr), network.config.qoi.levels, batch.available()
     truth = categories(levels, batch.severity)
     return {f"category_{m}": weights.get(m, 1.0) * masked_mean(
@@ -44,7 +44,7 @@ def category_losses(network: AdmnNetwork, e_corr: Tensor, batch: LabeledBatch,
 
 
 def category_accuracy(network: AdmnNetwork, e_corr: Tensor, batch: LabeledBatch) -> dict[str, Tensor]:
-    """Share of samples whose category is found, per modality that has some."""
+    """Return the classification accuracy of the categories per modality, over samples with label and input."""
     logits, levels, available = network.qoi.grade(e_corr), network.config.qoi.levels, batch.available()
     truth = categories(levels, batch.severity)
     return {f"category_{m}/accuracy": masked_mean((logits[m].argmax(dim=1) == truth[m]).float(),

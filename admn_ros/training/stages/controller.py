@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.config import ModelConfig
+from admn_ros.config import Count, Levels, ModelConfig, NotNegative, Positive
 from admn_ros.errors import ConfigError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import initialize
@@ -19,31 +20,93 @@ from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
-from admn_ros.training.config import ControllerConfig, StageName
+from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import Figures, corruption_losses, task_losses
 from admn_ros.training.seeding import CATEGORIES, CONTROLLER, derive
-from admn_ros.training.stage import Stage, Step, freeze
+from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 from admn_ros.training.stages.categories import category_accuracy, category_losses, grade_network
-from admn_ros.training.stages.layer_sampling import Masks, affordable, select
+from admn_ros.training.stages.layer_sampling import Masks, Selection, affordable, select
+
+Mode = Literal["supervised", "autoencoder", "task", "universal"]
+
+
+class ControllerConfig(StageConfig):
+    """Stage 2, the controller on the frozen network (Section 3.4.2).
+
+    Attributes:
+        loss: weights of the task loss.
+        mode: supervised: task and corruption loss; task: task loss; autoencoder: task loss, with the perceptual part of
+            an autoencoder run frozen; universal: as supervised, with a budget drawn from `budgets` for each batch
+            (Section A.1).
+        budgets: layers of all modalities together, first layers included; one, except in mode universal.
+        corruption: regression: |predicted - severity|. categories: cross-entropy over classes of severity, for
+            corruption that is known by kind or grade only.
+        corruption_levels: ascending severities of the classes of each modality; the class of a sample is the nearest.
+        corruption_weight: weight of each modality's corruption loss; 1 if not given.
+        corruption_epochs: first epochs with the corruption loss only.
+        fresh: start from new controller weights, drawn with the seed, instead of the model's. From some initial weights
+            the corruption loss of a modality never decreases; another seed helps.
+        selection: relaxation of the choice of layers, see `admn_ros.training.stages.layer_sampling`.
+        tau: temperature of the relaxation.
+    """
+
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
+    loss: LossConfig = LossConfig()
+    mode: Mode = "supervised"
+    budgets: tuple[Count, ...] = Field(min_length=1)
+    corruption: Literal["regression", "categories"] = "regression"
+    corruption_levels: dict[Modality, Levels] = Field(default={})
+    corruption_weight: dict[Modality, NotNegative] = Field(default={})
+    corruption_epochs: Whole = 1
+    fresh: bool = False
+    selection: Selection = "gumbel"
+    tau: Positive = 1.0
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> ControllerConfig:
+        if self.mode != "universal" and len(self.budgets) != 1:
+            raise ValueError(f"mode {self.mode} takes one budget, not {len(self.budgets)}; universal takes several")
+        return self
+
+    @model_validator(mode="after")
+    def _levels(self) -> ControllerConfig:
+        if bool(self.corruption_levels) != (self.corruption == "categories"):
+            raise ValueError("corruption_levels are required for corruption categories, and not allowed for regression")
+        if self.corruption_levels and not self.supervised:
+            raise ValueError(f"mode {self.mode} has no corruption loss; categories require supervised or universal")
+        return self
+
+    @model_validator(mode="after")
+    def _perceives(self) -> ControllerConfig:
+        if self.fresh and self.mode == "autoencoder":
+            raise ValueError("fresh conflicts with mode autoencoder; it discards what the autoencoder learned")
+        return self
+
+    @property
+    def supervised(self) -> bool:
+        """Whether corruption labels are used."""
+        return self.mode in ("supervised", "universal")
+
+    def make(self, network: AdmnNetwork) -> Controller:
+        """Set up the stage on a network, in place."""
+        return Controller(network, self)
 
 
 class Controller(Stage):
-    """Training of the controller; everything else of the network is frozen.
+    """Training of the controller on the frozen network.
 
-    A model with `qoi.budget_token` sees the budget of each batch (Section A.1); without it one ranking of layers
-    serves all budgets. A budget below the number of modalities leaves out those with the worst predicted QoI, as
-    the allocator does.
+    A model with `qoi.budget_token` gets the budget of each batch as input (Section A.1); without it one ranking of
+    layers serves all budgets. A budget below the number of modalities drops those with the lowest predicted quality of
+    information, as the allocator does.
+
+    Raises:
+        ConfigError: budgets, levels or weights do not fit the model.
     """
 
-    name: ClassVar[StageName] = "controller"
+    name: ClassVar[str] = "controller"
 
     def __init__(self, network: AdmnNetwork, config: ControllerConfig) -> None:
-        """Choose what is trained.
-
-        Raises:
-            ConfigError: budgets or weights do not fit the model.
-        """
         levels, modalities = config.corruption_levels, network.config.modalities
         if levels and set(levels) != set(modalities):
             raise ConfigError("controller.corruption_levels", ", ".join(map(str, levels)),
@@ -70,36 +133,38 @@ class Controller(Stage):
         self.costs = layer_costs(network.config)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Corruption loss, and after the first `corruption_epochs` the task loss within a budget of layers.
+        """Return the corruption loss, and after `corruption_epochs` the task loss within a budget of layers.
 
         Raises:
-            ConfigError: corruption labels are wanted, and the batch has none.
+            ConfigError: the mode requires corruption labels, and the batch has none.
         """
-        # Drawn in every batch: then the budgets do not depend on how long the corruption loss is alone.
+        # Drawn in every batch, so that the budgets do not depend on corruption_epochs.
         budget = self.config.budgets[int(torch.randint(len(self.config.budgets), (), generator=step.draws))]
-        output = self.judge(batch, budget)
+        output = self.run_controller(batch, budget)
         losses: dict[str, Tensor] = {}
         if self.config.supervised:
             losses |= self._corruption(output, batch)
         if self.config.supervised and step.epoch < self.config.corruption_epochs:
             return losses
-        masks = self.choose(output, batch, budget, step)
+        masks = self.select_layers(output, batch, budget, step)
         estimate = self.network.forward_train(batch.samples, masks)
         return losses | task_losses(estimate, batch, self.config.loss)
 
-    def judge(self, batch: LabeledBatch, budget: int) -> ControllerOutput:
-        """What the controller says of a batch within a budget of layers."""
+    def run_controller(self, batch: LabeledBatch, budget: int) -> ControllerOutput:
+        """Run the controller on a batch for a budget of layers."""
         return self.network.controller(batch.samples, shares(batch, self.network.config, budget))
 
-    def choose(self, output: ControllerOutput, batch: LabeledBatch, budget: int, step: Step) -> Masks:
-        """Masks (B, depth) per modality of a budget, with gradients to the controller."""
+    def select_layers(self, output: ControllerOutput, batch: LabeledBatch, budget: int, step: Step) -> Masks:
+        """Return masks (B, depth) per modality for a budget, differentiable in the controller."""
         available = affordable(output, batch.available(), budget)
         logits = {m: x.float() for m, x in output.logits.items()}
-        return select(self.config.selection, logits, available, budget, self._tau(step), step.noise)
+        return select(self.config.selection, logits, available, budget, self.config.tau, step.noise)
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Figures of each budget as the engine would allocate it (`budget_8/...`), with the mean layers per
-        modality, and the mean |predicted - severity| and accuracy of categories per modality, also over the budgets.
+        """Return the metrics of the engine's allocation at each budget.
+
+        `budget_8/...`: metrics and mean layers per modality at 8 layers. `corruption_rgb`, `category_rgb/accuracy`:
+        mean |predicted - severity| and accuracy of categories per modality, averaged over the budgets.
         """
         figures = {b: Figures() for b in self.config.budgets}
         layers = {(b, m): 0.0 for b in self.config.budgets for m in self.network.config.modalities}
@@ -107,7 +172,7 @@ class Controller(Stage):
         count = 0
         for batch in batches:
             for budget in self.config.budgets:
-                output = self.judge(batch, budget)
+                output = self.run_controller(batch, budget)
                 masks = allocated(output, batch, self.costs, budget)
                 figures[budget].add(self.network.forward_train(batch.samples, masks), batch)
                 for modality, mask in masks.items():
@@ -122,28 +187,27 @@ class Controller(Stage):
         result |= {f"budget_{b}/layers_{m}": total / count for (b, m), total in layers.items()}
         return result | {name: total / count for name, total in corruption.items()}
 
+    def qoi_trained(self, before: bool) -> bool:
+        """Return whether the quality of information is trained: task loss alone makes the corruption output invalid."""
+        return self.config.supervised or (before and self.config.mode != "task")
+
     def _corruption(self, output: ControllerOutput, batch: LabeledBatch) -> dict[str, Tensor]:
         if not any(bool(s.isfinite().any()) for s in batch.severity.values()):
-            raise ConfigError("controller.mode", f"{self.config.mode} with samples that have no corruption labels",
+            raise ConfigError("controller.mode", f"{self.config.mode}, and samples without corruption labels",
                               "task or autoencoder, or a data.corruption preset")
         if self.config.corruption_levels:
             return category_losses(self.network, output.e_corr, batch, self.config.corruption_weight)
         return corruption_losses(output.corruption, batch, self.config.corruption_weight)
 
-    def _tau(self, step: Step) -> float:
-        if self.config.tau_final is None or step.epochs < 2:
-            return self.config.tau
-        return float(self.config.tau * (self.config.tau_final / self.config.tau) ** (step.epoch / (step.epochs - 1)))
-
 
 def shares(batch: LabeledBatch, model: ModelConfig, layers: int) -> Tensor:
-    """`admn_ros.model.qoi.budget_share` of a budget of layers for each sample, (B,)."""
+    """Return `admn_ros.model.qoi.budget_share` (B,) of a budget of layers."""
     held = torch.stack([depth * batch.available()[m].float() for m, depth in model.depths.items()]).sum(dim=0)
     return (layers / held.clamp_min(1)).clamp(max=1.0)
 
 
 def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, budget: int) -> Masks:
-    """Masks (B, depth) per modality of what the allocator gives each sample within a budget of layers."""
+    """Return masks (B, depth) per modality of the allocator's choice for each sample at a budget of layers."""
     limit = Budget(budget, "layers")
     present = {m: batch.samples.present[m].sum(dim=1).tolist() for m in output.logits}
     scores = {m: x.float().tolist() for m, x in output.logits.items()}

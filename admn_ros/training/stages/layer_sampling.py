@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the controller's scores become layers while it is trained (Sections 3.4.3 and A.2)."""
+"""Differentiable selection of layers by the controller's scores (Sections 3.4.3 and A.2)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,34 +13,35 @@ from admn_ros.errors import InputError
 from admn_ros.model.allocation import gumbel_top_l
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
-from admn_ros.training.config import Selection
 
 Masks = dict[Modality, Tensor]
+"""(B, depth) per modality."""
+Selection = Literal["gumbel", "straight_through", "progressive", "neuralsort"]
 SCORE_BOUND = 3.0
-"""NeuralSort's scores stay within it, so that the noise always matters."""
+"""Bound of NeuralSort's scores, so that the noise always has an effect."""
 
 
 def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], layers: int,
            tau: float = 1.0, noise: torch.Generator | None = None) -> Masks:
-    """Choose `layers` layers for each sample of a batch, with gradients to the scores.
+    """Select `layers` layers for each sample of a batch, differentiable in the scores.
 
-    gumbel: the paper's; top L of a Gumbel-softmax, its gradient straight through. Masks are exactly 0 or 1.
-    straight_through: top L of the scores themselves, the mask's gradient copied to them; no noise, no softmax.
-    progressive: Xie and Ermon 2019; L softmaxes in turn, each with less of what the one before took. Soft masks
-        that the frozen network sees as they are; single values can exceed 1. Small `tau` makes them nearly hard.
+    gumbel: the paper's method; top L of a Gumbel-softmax with a straight-through gradient. Masks are 0 or 1.
+    straight_through: top L of the scores, with the mask's gradient copied to the scores; no noise, no softmax.
+    progressive: Xie and Ermon 2019; L successive softmaxes, each with less of the layers chosen before. The frozen
+        network gets the soft masks; single values can exceed 1. A small `tau` makes them nearly hard.
     neuralsort: NeuralSort (Grover et al. 2019) on scores bounded to (-3, 3) with Gumbel noise, as in the budget-token
-        controllers that followed ADMN; the mask is the top L and its gradient that of the relaxed sort's first rows.
+        controllers that followed ADMN; the mask is the top L, its gradient that of the relaxed sort's first rows.
 
-    In all of them the first layer of an available modality is on, and each sample's mask sums to the smaller of
-    `layers` and the layers it has.
+    In all of them the first layer of an available modality is on, and each sample's mask sums to `layers`, or to all
+    its layers if these are fewer.
 
     Args:
-        kind: which.
-        logits: (B, depth) per modality.
-        available: (B,) bool per modality; what is to be left out is not available.
-        layers: first layers included.
-        tau: temperature above 0; straight_through has none.
-        noise: on the device of the logits.
+        kind: method.
+        logits: scores (B, depth) per modality.
+        available: (B,) bool per modality; False excludes the modality.
+        layers: number of layers, first layers included.
+        tau: temperature above 0; unused by straight_through.
+        noise: generator on the device of the logits.
 
     Raises:
         InputError: tau is not above 0, or the layers do not hold the first layers.
@@ -62,19 +64,19 @@ def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mappin
 
 
 def relaxed_top(scores: Tensor, free: Tensor, count: Tensor, tau: float) -> Tensor:
-    """Sum of the first rows of NeuralSort's relaxed permutation (Grover et al. 2019, Equation 5).
+    """Return the sum of the first rows of NeuralSort's relaxed permutation (Grover et al. 2019, Equation 5).
 
-    Row i of a sample with n free scores s is the softmax over j of ((n + 1 - 2i) s_j - sum_k |s_j - s_k|) / tau; as
-    tau falls it becomes the one-hot place of the i-th largest.
+    Row i of a sample with n free scores s is the softmax over j of ((n + 1 - 2i) s_j - sum_k |s_j - s_k|) / tau; for
+    small tau it approaches the one-hot position of the i-th largest.
 
     Args:
-        scores: (B, C).
-        free: (B, C) bool, which of them are sorted; the others get 0.
-        count: (B,), how many rows, at most the free scores of the sample.
+        scores: scores (B, C).
+        free: (B, C) bool, scores to sort; the others get 0.
+        count: number of rows (B,), at most the free scores of the sample.
         tau: temperature above 0.
 
     Returns:
-        (B, C), rows that sum to `count`; single values can exceed 1.
+        (B, C), each row with sum `count`; single values can exceed 1.
     """
     pairs = free[:, :, None] & free[:, None, :]
     spread = torch.where(pairs, (scores[:, :, None] - scores[:, None, :]).abs(), 0.0).sum(dim=2)
@@ -88,17 +90,17 @@ def relaxed_top(scores: Tensor, free: Tensor, count: Tensor, tau: float) -> Tens
 
 
 def affordable(output: ControllerOutput, available: Mapping[Modality, Tensor], layers: int) -> dict[Modality, Tensor]:
-    """What stays available within a budget of layers: as in `allocate`, whole modalities go, worst QoI first.
+    """Return the modalities that fit a budget of layers. As in `allocate`, those with the lowest QoI are dropped.
 
-    Without QoI the later ones in the model's order go.
+    Without QoI the last ones in the model's order are dropped.
 
     Args:
-        output: of the controller, for its QoI.
+        output: output of the controller, for its QoI.
         available: (B,) bool per modality of the model.
-        layers: of all modalities together, at least 1.
+        layers: budget of all modalities together, at least 1.
 
     Returns:
-        (B,) bool per modality of the model, of which at most `layers` are true in each sample.
+        (B,) bool per modality of the model, at most `layers` of them true in each sample.
     """
     if layers >= len(available):
         return dict(available)
@@ -112,7 +114,7 @@ def affordable(output: ControllerOutput, available: Mapping[Modality, Tensor], l
 
 def _flatten(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor],
              layers: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Scores (B, C), layers always on and free to choose (B, C), and how many of the free ones fit (B,)."""
+    """Return scores (B, C), layers that are always on and layers to choose from (B, C), and how many to choose (B,)."""
     flat = torch.cat(list(logits.values()), dim=1)
     usable = torch.cat([available[m][:, None].expand_as(x) for m, x in logits.items()], dim=1)
     first = torch.cat([torch.arange(x.shape[1], device=x.device) == 0 for x in logits.values()])
@@ -124,27 +126,27 @@ def _flatten(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Ten
 
 
 def _best(scores: Tensor, always: Tensor, free: Tensor, spare: Tensor) -> Tensor:
-    """Masks (B, C) of 0 and 1: what is always on, and the `spare` (B,) best of the free."""
+    """Return masks (B, C) of 0 and 1: layers that are always on, and the `spare` (B,) best of the free ones."""
     rank = scores.detach().masked_fill(~free, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     return (always | (free & (rank < spare[:, None]))).to(scores.dtype)
 
 
 def _gumbel(scores: Tensor, noise: torch.Generator | None) -> Tensor:
-    """Scores with standard Gumbel noise."""
+    """Add standard Gumbel noise to scores."""
     # Minus the log of an exponential variable; the clamp guards log(0).
     exponential = torch.empty_like(scores).exponential_(generator=noise)
     return scores - exponential.clamp_min(torch.finfo(scores.dtype).tiny).log()
 
 
 def _progressive(flat: Tensor, free: Tensor, spare: Tensor, tau: float, noise: torch.Generator | None) -> Tensor:
-    """Relaxed choice of `spare` (B,) of the free layers: (B, C), rows that sum to `spare`."""
+    """Return a relaxed choice of `spare` (B,) of the free layers: (B, C), each row with sum `spare`."""
     lowest = torch.finfo(flat.dtype).min / 2  # not -inf: rows without free layers would be NaN
     scores = _gumbel(flat, noise).masked_fill(~free, lowest)
     taken, last = torch.zeros_like(flat), torch.zeros_like(flat)
     for turn in range(int(spare.max()) if len(spare) else 0):
-        # The logarithm of what is left of each layer takes out what the turn before has chosen.
+        # The logarithm of the remainder excludes what the previous turn chose.
         scores = scores + (1 - last).clamp_min(torch.finfo(flat.dtype).eps).log()
         last = torch.where(free, (scores / tau).softmax(dim=1), 0.0)
         taken = taken + torch.where((turn < spare)[:, None], last, 0.0)
-    # Where all fit there is nothing to choose; the softmaxes would share them out unevenly.
+    # If all layers fit there is nothing to choose, and the softmaxes would weight them unevenly.
     return torch.where((spare == free.sum(dim=1))[:, None], free.to(flat.dtype), taken)

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
+from pydantic import Field, model_validator
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from admn_ros.baselines.orders import every_other
-from admn_ros.errors import ConfigError, InputError
+from admn_ros.config import Count, ModelConfig, Positive, Strict
+from admn_ros.datasets.image_folder import NODE
+from admn_ros.errors import ConfigError
+from admn_ros.files import replacing
 from admn_ros.model.masked_autoencoder import (
     Grid,
     Mask,
@@ -29,29 +33,128 @@ from admn_ros.model.official.backbones import AUDIOMAE_ROWS, load_backbone
 from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
-from admn_ros.training.config import PretrainConfig
-from admn_ros.training.data import LabeledBatch
-from admn_ros.training.seeding import DECODER, MASKS, derive, generator
-from admn_ros.training.stage import Stage, Step, freeze
-from admn_ros.training.stages.pretrain_data import pretrained_modalities
+from admn_ros.training.augmentation import AugmentConfig, AugmentedSamples
+from admn_ros.training.config import DataConfig, OptimizerConfig, Rate
+from admn_ros.training.data import LabeledBatch, Samples
+from admn_ros.training.seeding import DECODER, MASKS, VALIDATION, derive, generator
+from admn_ros.training.sources import cache_sizes, open_split
+from admn_ros.training.stage import Stage, StageConfig, Step, freeze
+
+_SINGLE = {"image_folder": Modality.RGB, "audio_folder": Modality.AUDIO}
+"""Sources of single files, and the only modality that they have."""
+
+
+class MaskedDecoderConfig(Strict):
+    """Decoder of masked pretraining, discarded afterwards. He et al. 2022: 8 layers, 512 wide, 16 heads.
+
+    Attributes:
+        dim: width.
+        depth: number of layers.
+        heads: number of attention heads; divides `dim`.
+    """
+
+    dim: Annotated[int, Field(ge=4, multiple_of=4)] = 512
+    depth: Count = 8
+    heads: Count = 16
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> MaskedDecoderConfig:
+        if self.dim % self.heads:
+            raise ValueError(f"heads {self.heads} does not divide dim {self.dim}")
+        return self
+
+
+class PretrainConfig(StageConfig):
+    """Stage 0, masked autoencoding with LayerDrop in the encoder (Section 3.3.2).
+
+    Attributes:
+        modalities: modalities whose backbones are trained; empty for all of the model.
+        layerdrop: probability of each encoder layer to be dropped, drawn per batch and modality.
+        mask: fraction of patches that are masked. Default 0.75, and 0.8 for audio (He et al. 2022; Huang et al. 2022).
+        variance_floor: added to the variance of a patch before its values are normalized, so that the noise of a flat
+            patch is no target.
+        positions: position code of the encoder. sincos: set to the fixed code of MAE, not trained; keep: the model's
+            own, trained.
+        decoder: decoder of each modality.
+        augment: augmentation of the training samples.
+        copies: other backbone -> pretrained backbone whose weights it gets at the end, such as depth from rgb in the
+            paper.
+    """
+
+    from_preset: ClassVar[bool] = True
+
+    optimizer: OptimizerConfig = OptimizerConfig(schedule="cosine", warm_up_epochs=40, betas=(0.9, 0.95),
+                                                 weight_decay=0.05, epochs=800)
+    modalities: tuple[Modality, ...] = ()
+    layerdrop: Rate = 0.2
+    mask: dict[Modality, Annotated[float, Field(gt=0, lt=1)]] = Field(default={})
+    variance_floor: Positive = 1e-6
+    positions: Literal["sincos", "keep"] = "sincos"
+    decoder: MaskedDecoderConfig = MaskedDecoderConfig()
+    augment: AugmentConfig = AugmentConfig()
+    copies: dict[Modality, Modality] = Field(default={})
+
+    def masked(self, modality: Modality) -> float:
+        """Return the fraction of a modality's patches that are masked."""
+        return self.mask.get(modality, 0.8 if modality is Modality.AUDIO else 0.75)
+
+    def trained(self, model: ModelConfig) -> tuple[Modality, ...]:
+        """Return the modalities of a model that a run trains.
+
+        Raises:
+            ConfigError: `modalities` names one that the model does not have, or one twice.
+        """
+        chosen = self.modalities or tuple(model.modalities)
+        if not set(chosen) <= set(model.modalities) or len(set(chosen)) < len(chosen):
+            raise ConfigError("pretrain.modalities", ", ".join(chosen),
+                              f"some of {', '.join(model.modalities)}, each once")
+        return chosen
+
+    def make(self, network: AdmnNetwork) -> Pretrain:
+        """Set up the stage on a network, in place."""
+        return Pretrain(network, self)
+
+    def open_samples(self, data: DataConfig, model: ModelConfig) -> tuple[Samples, Samples]:
+        """Open augmented training samples, and validation samples as they are, of the trained modalities only.
+
+        The single files of a folder are samples of one sensor node.
+
+        Raises:
+            ConfigError: no folder is named, or the source does not have the trained modalities.
+            InputError: a dataset cannot be read, or is empty.
+        """
+        chosen, seed = self.trained(model), self.optimizer.seed
+        if data.corruption is not None:
+            raise ConfigError("data.corruption", data.corruption, "null: pretraining uses uncorrupted samples")
+        nodes = model.sensor_nodes
+        if data.source in _SINGLE:
+            if chosen != (_SINGLE[data.source],):
+                raise ConfigError("pretrain.modalities", ", ".join(chosen),
+                                  f"{_SINGLE[data.source]}, the only modality of {data.source}")
+            nodes = (NODE,)
+        # Only trained modalities are decoded and kept in memory.
+        part = model.model_copy(update={"sensor_nodes": nodes, "modalities": {m: model.modalities[m] for m in chosen}})
+        train, validation = open_split(data, data.train), open_split(data, data.validation)
+        train_mb, validation_mb = cache_sizes(data, train, validation)
+        return (AugmentedSamples(train, part, self.augment, seed=seed, repeats=data.repeats, draws=data.draws,
+                                 cache_mb=train_mb, workers=data.workers),
+                Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=validation_mb, workers=data.workers))
 
 
 class Pretrain(Stage):
-    """Masked autoencoding of some backbones of a network; everything else of the network stays as it is.
+    """Masked autoencoding of some backbones of a network. Everything else of the network is frozen.
 
-    The readout of points is not trained: it works on tokens of all patches.
+    The readout of points is not trained, because it requires the tokens of all patches.
+
+    Raises:
+        ConfigError: `modalities` or `copies` do not fit the model, or a width does not fit the position code.
     """
 
     name: ClassVar[str] = "pretrain"
 
     def __init__(self, network: AdmnNetwork, config: PretrainConfig) -> None:
-        """Choose what is trained, and set its positions.
-
-        Raises:
-            ConfigError: `modalities` or `copies` do not fit the model, or a width is too odd for positions.
-        """
         self.network, self.config = network, config
-        self.modalities = pretrained_modalities(network.config, config)
+        self.modalities = config.trained(network.config)
         self._check_copies()
         freeze(network)
         for modality in self.modalities:
@@ -68,10 +171,10 @@ class Pretrain(Stage):
         super().__init__(nn.ModuleDict({"network": network, "decoders": self.decoders}))
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Error of the hidden patches per modality, with masks drawn for each input and layers for the batch."""
+        """Return the error of the masked patches per modality, with masks drawn per input and layers per batch."""
         found = {}
         for modality in self.modalities:
-            layers = draw_layers(self.config.layerdrop, self.network.backbone(modality).depth, step.draws)
+            layers = draw_encoder_layers(self.config.layerdrop, self.network.backbone(modality).depth, step.draws)
             rows, _ = present_rows(batch.samples.inputs[modality], batch.samples.present[modality])
             if not len(rows):
                 found[str(modality)] = rows.new_zeros(())
@@ -81,11 +184,11 @@ class Pretrain(Stage):
         return found
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Errors of each modality over the split, with the same masks every time.
+        """Return the errors of each modality over the split, with the same masks in every epoch.
 
-        `rgb/error` with all layers, `rgb/half` with every other one, `rgb/mean` of the patch's own mean as the
-        guess, which is 1 for normalized patches unless some are flat, `rgb/place` of the split's mean patch at each
-        place, which is what can be guessed without looking, and `rgb/share`, which is error over mean.
+        `rgb/error`: with all layers. `rgb/half`: with every other layer. `rgb/mean`: of the patch's own mean, 1 for
+        normalized patches unless some are flat. `rgb/place`: of the split's mean patch at each position, the best
+        guess without the input. `rgb/share`: error over mean.
         """
         sums: dict[str, float] = {}
         places = {m: _Places() for m in self.modalities}
@@ -106,8 +209,9 @@ class Pretrain(Stage):
         return figures | shares
 
     def finish(self, folder: Path) -> None:
-        """Give copies their weights, and write each trained backbone that embeds patches one by one as a file with
-        the names of public MAE checkpoints, `mae-rgb.safetensors`, without the decoder.
+        """Copy weights as `copies` asks, and write trained backbones with stem patch as `mae-rgb.safetensors`.
+
+        The files have the names of public MAE checkpoints, and no decoder.
 
         Raises:
             InputError: a file cannot be written.
@@ -119,12 +223,8 @@ class Pretrain(Stage):
             load_backbone(self.network.backbone(target), state, "timm", source_grid=self._grid(source))
         for modality in self.modalities:
             if self.network.config.modalities[modality].backbone.stem == "patch":
-                path = folder / f"mae-{modality}.safetensors"
-                try:
-                    path.write_bytes(save(public_state(self.network.backbone(modality), self._grid(modality))))
-                except OSError as error:
-                    raise InputError(str(path), error.strerror or "unwritable",
-                                     "a writable folder with space") from error
+                with replacing(folder / f"mae-{modality}.safetensors") as partial:
+                    partial.write_bytes(save(public_state(self.network.backbone(modality), self._grid(modality))))
 
     def _errors(self, modality: Modality, rows: Tensor, masks: torch.Generator) -> dict[str, Tensor]:
         depth = self.network.backbone(modality).depth
@@ -140,8 +240,7 @@ class Pretrain(Stage):
         return cast(Tensor, self.decoders[str(modality)](encoded, mask))
 
     def _target(self, modality: Modality, rows: Tensor) -> Tensor:
-        patches = patchify(rows.float(), self._patch(modality))
-        return normalize_patches(patches, self.config.variance_floor) if self.config.normalize else patches
+        return normalize_patches(patchify(rows.float(), self._patch(modality)), self.config.variance_floor)
 
     def _mask(self, modality: Modality, inputs: int, draws: torch.Generator) -> Mask:
         rows, columns = self._grid(modality)
@@ -164,8 +263,8 @@ class Pretrain(Stage):
         entries = self.network.config.modalities
         for target, source in self.config.copies.items():
             if source not in self.modalities or target in self.modalities or target not in entries:
-                raise ConfigError(f"pretrain.copies.{target}", source, "a modality that is trained, for one that the "
-                                                                       "model has and that is not")
+                raise ConfigError(f"pretrain.copies.{target}", source,
+                                  "a trained modality, for a modality of the model that is not trained")
             mine, theirs = entries[target].backbone, entries[source].backbone
             alike = all(getattr(mine, f) == getattr(theirs, f) for f in ("dim", "depth", "heads", "mlp_ratio"))
             if not alike or {mine.stem, theirs.stem} != {"patch"}:
@@ -174,24 +273,24 @@ class Pretrain(Stage):
 
 
 class _Places:
-    """Error of the mean patch at each place, as the guess for all patches there."""
+    """Error of the mean patch at each position, as the prediction of all patches there."""
 
     def __init__(self) -> None:
         self._count, self._sum, self._squares = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, target: Tensor) -> None:
-        """Patches (B, T, values)."""
+        """Add patches (B, T, values)."""
         self._count += len(target)
         self._sum = self._sum.to(target.device) + target.sum(dim=0)
         self._squares = self._squares.to(target.device) + target.square().sum(dim=0)
 
     def error(self) -> float:
-        """Mean over all patches."""
+        """Return the mean error over all patches."""
         return (self._squares / self._count - (self._sum / self._count).square()).mean().item()
 
 
-def draw_layers(rate: float, depth: int, draws: torch.Generator) -> tuple[int, ...]:
-    """Layers that stay when each is dropped at a rate; drawn again if none does."""
+def draw_encoder_layers(rate: float, depth: int, draws: torch.Generator) -> tuple[int, ...]:
+    """Draw the layers that remain if each is dropped with a probability; at least one remains."""
     while True:
         kept = torch.rand(depth, generator=draws) >= rate
         if bool(kept.any()):
@@ -199,9 +298,13 @@ def draw_layers(rate: float, depth: int, draws: torch.Generator) -> tuple[int, .
 
 
 def public_state(vit: AdaptiveViT, grid: Grid) -> dict[str, Tensor]:
-    """Weights of a backbone with the names and the layout of public MAE checkpoints.
+    """Return the weights of a backbone with the names and the layout of public MAE checkpoints.
 
-    One for spectrograms of AudioMAE's proportions is written in its orientation, time along the rows.
+    A backbone for spectrograms of AudioMAE's proportions is written in AudioMAE's orientation, time along the rows.
+
+    Args:
+        vit: backbone with stem patch.
+        grid: rows and columns of its patches.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in vit.state_dict().items()
              if not name.startswith("points.")}

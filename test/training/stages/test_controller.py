@@ -20,15 +20,15 @@ from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.seeding import generator
 from admn_ros.training.stage import Stage, Step
-from admn_ros.training.stages.autoencoder import Autoencoder
+from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
 from admn_ros.training.stages.categories import categories
-from admn_ros.training.stages.controller import Controller, allocated, shares
-from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.controller import Controller, ControllerConfig, allocated, shares
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from admn_ros.training.stages.layer_sampling import affordable
 
 FAST = OptimizerConfig(learning_rate=3e-3, schedule="cosine", batch=6, epochs=3, seed=5)
@@ -104,7 +104,7 @@ def test_budgets_hold_in_training_and_validation(network: AdmnNetwork, batch: La
     held = sum(3 * available for available in batch.available().values())
     wanted = torch.as_tensor(held).clamp(max=budget)
     for number in range(10):
-        masks = stage.choose(output, batch, budget, step(number=number))
+        masks = stage.select_layers(output, batch, budget, step(number=number))
         assert torch.equal(torch.cat(list(masks.values()), dim=1).sum(dim=1), wanted.float())
     masks = allocated(output, batch, layer_costs(network.config), budget)
     assert torch.equal(torch.cat(list(masks.values()), dim=1).sum(dim=1), wanted.float())
@@ -179,7 +179,7 @@ def test_fresh_weights_are_of_the_seed_and_leave_the_rest(network: AdmnNetwork) 
     assert all(torch.equal(x, again[name]) for name, x in first.items())
     changed = {name.split(".")[0] for name, x in first.items() if not torch.equal(x, before[name])}
     assert changed == {"qoi"} == {name.split(".")[0] for name, x in first.items() if not torch.equal(x, other[name])}
-    with pytest.raises(ValueError, match="fresh forgets it"):
+    with pytest.raises(ValueError, match="fresh conflicts with mode autoencoder"):
         ControllerConfig(budgets=(4,), mode="autoencoder", fresh=True)
 
 
@@ -242,7 +242,7 @@ def test_autoencoder_restores_its_decoders(network: AdmnNetwork, train: Samples,
     lambda n, o: Autoencoder(n, AutoencoderConfig(optimizer=o, channels=8)),
     lambda n, o: Controller(n, ControllerConfig(optimizer=o, budgets=(5,), corruption_epochs=0)),
     lambda n, o: Controller(n, ControllerConfig(optimizer=o, mode="universal", budgets=(2, 6), corruption_epochs=0,
-                                                selection="progressive", tau=2.0, tau_final=0.1)),
+                                                selection="progressive", tau=2.0)),
 ], ids=["finetune", "autoencoder", "controller", "progressive"])
 def test_bfloat16_is_close(make: Callable[[AdmnNetwork, OptimizerConfig], Stage], model: ModelConfig, train: Samples,
                            tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import SampleBatch
-from admn_ros.training.config import FinetuneConfig, LossConfig
+from admn_ros.training.config import LossConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.stage import Step
-from admn_ros.training.stages.finetune import Finetune
-from admn_ros.training.stages.layer_plans import drop_sensors
+from admn_ros.training.stages.dropout import drop_sensors
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
 EVERY = FinetuneConfig(layerdrop=0.0, full_backbone_dropout=0.0, modality_dropout=0.0,
                        loss=LossConfig(distance_per_cm=0.0, classification=0.0, evidence=1.0))

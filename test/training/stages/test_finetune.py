@@ -15,12 +15,11 @@ from admn_ros.datasets.source import Spread
 from admn_ros.errors import ConfigError
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality
-from admn_ros.training.config import FinetuneConfig, LossConfig, OptimizerConfig
+from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import gaussian_nll, task_losses
-from admn_ros.training.stages.finetune import Finetune
-from admn_ros.training.stages.layer_plans import draw_plan, layerdrop_rate
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig, draw_layers, layerdrop_rate
 
 DEPTHS = {Modality.RGB: 12, Modality.DEPTH: 8}
 ALL = [Modality.RGB, Modality.DEPTH]
@@ -36,7 +35,7 @@ def test_layerdrop_statistics(keep_first: bool) -> None:
     config = FinetuneConfig(layerdrop=0.3, full_backbone_dropout=0.15, modality_dropout=0.2,
                             keep_first_layer=keep_first)
     draws, n = torch.Generator().manual_seed(0), 6000
-    plans = [draw_plan(config, DEPTHS, 0, draws) for _ in range(n)]
+    plans = [draw_layers(config, DEPTHS, 0, draws) for _ in range(n)]
     assert all(plans)  # never nothing at all
     absent = {m: sum(m not in p for p in plans) for m in ALL}
     # Both absent (4 %) is drawn again.
@@ -61,7 +60,7 @@ def test_layerdrop_statistics(keep_first: bool) -> None:
 def test_modalities_shown_alone() -> None:
     config = FinetuneConfig(layerdrop=0.3, modality_dropout=0.2, solo={Modality.RGB: 0.5, Modality.DEPTH: 0.2})
     draws, n = torch.Generator().manual_seed(0), 4000
-    plans = [draw_plan(config, DEPTHS, 0, draws) for _ in range(n)]
+    plans = [draw_layers(config, DEPTHS, 0, draws) for _ in range(n)]
     for m, solo in config.solo.items():
         # One of two absent, in the batches that show none alone; both absent (4 %) is drawn again.
         assert share(sum(list(p) == [m] for p in plans), n, solo + 0.3 * 0.16 / 0.96)

@@ -12,8 +12,7 @@ from torch import Tensor
 from admn_ros.errors import InputError
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
-from admn_ros.training.config import Selection
-from admn_ros.training.stages.layer_sampling import affordable, relaxed_top, select
+from admn_ros.training.stages.layer_sampling import Selection, affordable, relaxed_top, select
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 HARD: list[Selection] = ["gumbel", "straight_through", "neuralsort"]

@@ -24,12 +24,18 @@ from admn_ros.model.official.backbones import load_backbone
 from admn_ros.model.official.safe_unpickle import read_foreign
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality, SampleBatch
-from admn_ros.training.config import MaskedDecoderConfig, OptimizerConfig, PretrainConfig
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
-from admn_ros.training.loop import Report, fit
-from admn_ros.training.run import main
+from admn_ros.training.loop import TrainingProgress, fit
+from admn_ros.training.run import train
 from admn_ros.training.stage import Stage, Step
-from admn_ros.training.stages.pretrain import Pretrain, draw_layers, public_state
+from admn_ros.training.stages.pretrain import (
+    MaskedDecoderConfig,
+    Pretrain,
+    PretrainConfig,
+    draw_encoder_layers,
+    public_state,
+)
 
 RGB, DEPTH, AUDIO = Modality.RGB, Modality.DEPTH, Modality.AUDIO
 DECODER = MaskedDecoderConfig(dim=32, depth=1, heads=2)
@@ -72,11 +78,11 @@ def test_layers_drop_at_their_rate_and_never_all() -> None:
     generator = torch.Generator().manual_seed(3)
     kept = torch.zeros(4000, 12)
     for row in kept:
-        row[list(draw_layers(0.2, 12, generator))] = 1
+        row[list(draw_encoder_layers(0.2, 12, generator))] = 1
     assert (kept.mean(dim=0) - 0.8).abs().max() < 4.5 * math.sqrt(0.16 / 4000)
     assert abs(kept.sum(dim=1).var() - 12 * 0.16) < 0.2  # each on its own
-    assert {len(draw_layers(0.9, 2, generator)) for _ in range(200)} == {1, 2}
-    assert draw_layers(0.0, 12, generator) == tuple(range(12))
+    assert {len(draw_encoder_layers(0.9, 2, generator)) for _ in range(200)} == {1, 2}
+    assert draw_encoder_layers(0.0, 12, generator) == tuple(range(12))
 
 
 def test_a_dropped_layer_is_not_run(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
@@ -89,7 +95,7 @@ def test_a_dropped_layer_is_not_run(dataset: Path, model: ModelConfig, network: 
     for _ in range(10):
         ran.clear()
         stage.losses(batch, now)
-        wanted = {m: draw_layers(0.5, 3, drawn) for m in model.modalities}
+        wanted = {m: draw_encoder_layers(0.5, 3, drawn) for m in model.modalities}
         assert tuple(ran) == wanted[DEPTH]
     # Validation looks at the whole backbone and at half of it.
     ran.clear()
@@ -156,7 +162,7 @@ def test_what_is_absent_costs_nothing_and_changes_nothing(dataset: Path, model: 
 
 
 def test_from_pre_training_to_finetuning(file: Path, start: Path, model: ModelConfig, tmp_path: Path) -> None:
-    made = main(file, "pretrain", tmp_path / "a", model=start, device="cpu")
+    made = train(file, "pretrain", tmp_path / "a", model=start, device="cpu")
     first, after = load_model(start), load_model(made)
     assert not after.config.trained
     state = after.state_dict()
@@ -164,7 +170,7 @@ def test_from_pre_training_to_finetuning(file: Path, start: Path, model: ModelCo
     assert {n.split(".")[0] for n in changed} == {"backbones"}
     assert {n.split(".")[1] for n in changed} == {"rgb", "depth", "audio"}
     assert "UNTRAINED" in (made / "README.md").read_text()
-    tuned = load_model(main(file, "finetune", tmp_path / "b", model=made, device="cpu"))
+    tuned = load_model(train(file, "finetune", tmp_path / "b", model=made, device="cpu"))
     assert tuned.config.trained
     for modality, entry in model.modalities.items():
         weights = load_file(tmp_path / "a" / f"mae-{modality}.safetensors")
@@ -193,7 +199,7 @@ def test_audiomae_proportions_are_written_in_its_orientation() -> None:
 
 
 def test_copies(file: Path, start: Path, tmp_path: Path) -> None:
-    made = load_model(main(file, "pretrain", tmp_path / "a", model=start, device="cpu",
+    made = load_model(train(file, "pretrain", tmp_path / "a", model=start, device="cpu",
                            settings=["pretrain.modalities=[rgb]", "pretrain.copies={depth: rgb}"]))
     rgb, depth = (made.backbone(m).state_dict() for m in (RGB, DEPTH))
     assert all(torch.equal(depth[n], v) for n, v in rgb.items() if n != "patch_embed.proj.weight")
@@ -206,7 +212,7 @@ def test_a_convolutional_stem(file: Path, model: ModelConfig, tmp_path: Path) ->
     raw = model.model_dump(mode="json")
     raw["modalities"]["rgb"]["backbone"] |= {"stem": "conv", "points": 2}
     create_random_model(parse_config(ModelConfig, raw, "conv"), tmp_path / "conv", seed=0)
-    made = load_model(main(file, "pretrain", tmp_path / "a", model=tmp_path / "conv", device="cpu",
+    made = load_model(train(file, "pretrain", tmp_path / "a", model=tmp_path / "conv", device="cpu",
                            settings=["pretrain.modalities=[rgb]"]))
     before = load_model(tmp_path / "conv").backbone(RGB)
     assert not torch.equal(before.patch_embed.proj.weight, made.backbone(RGB).patch_embed.proj.weight)
@@ -220,16 +226,16 @@ class InterruptError(Exception):
 
 def test_interrupted_and_resumed_is_the_same_and_the_seed_decides(file: Path, start: Path, tmp_path: Path) -> None:
     def run(folder: str, **arguments: object) -> dict[str, Tensor]:
-        made = main(file, "pretrain", tmp_path / folder, model=start, device="cpu", **arguments)  # type: ignore[arg-type]
+        made = train(file, "pretrain", tmp_path / folder, model=start, device="cpu", **arguments)  # type: ignore[arg-type]
         return load_model(made).state_dict()
 
-    def down(report: Report) -> None:
+    def down(report: TrainingProgress) -> None:
         if report.epoch == 1:
             raise InterruptError
 
     whole = run("whole")
     with pytest.raises(InterruptError):
-        run("parts", progress=down)
+        run("parts", on_progress=down)
     torch.rand(17)
     parts = run("parts", resume=True)
     assert all(torch.equal(parts[n], v) for n, v in whole.items())
@@ -245,13 +251,13 @@ def test_a_folder_of_pictures_and_one_of_sounds(file: Path, start: Path, tmp_pat
         folder.mkdir(parents=True)
         for i in range(count):
             cv2.imwrite(str(folder / f"{i}.JPEG"), rng.integers(0, 255, (40, 50, 3), np.uint8))
-    made = main(file, "pretrain", tmp_path / "a", model=start, device="cpu", data=tmp_path / "pictures",
+    made = train(file, "pretrain", tmp_path / "a", model=start, device="cpu", data=tmp_path / "pictures",
                 settings=["data.source=image_folder", "pretrain.modalities=[rgb]"])
     after = load_model(made).state_dict()
     changed = {n.split(".")[1] for n, v in load_model(start).state_dict().items() if not torch.equal(v, after[n])}
     assert changed == {"rgb"}
     with pytest.raises(ConfigError, match=r"pretrain\.modalities: found rgb, depth, audio"):
-        main(file, "pretrain", tmp_path / "b", model=start, device="cpu", data=tmp_path / "pictures",
+        train(file, "pretrain", tmp_path / "b", model=start, device="cpu", data=tmp_path / "pictures",
              settings=["data.source=image_folder"])
 
 
@@ -266,7 +272,7 @@ def test_a_folder_of_pictures_and_one_of_sounds(file: Path, start: Path, tmp_pat
 def test_mistakes_are_said_before_training(file: Path, start: Path, tmp_path: Path, settings: list[str],
                                            said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        main(file, "pretrain", tmp_path / "run", model=start, device="cpu", settings=settings)
+        train(file, "pretrain", tmp_path / "run", model=start, device="cpu", settings=settings)
     assert not (tmp_path / "run").exists()
 
 

@@ -19,13 +19,13 @@ from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.training.config import AutoencoderConfig, ControllerConfig, FinetuneConfig, OptimizerConfig
+from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
-from admn_ros.training.loop import Report, fit
+from admn_ros.training.loop import TrainingProgress, fit
 from admn_ros.training.stage import Stage
-from admn_ros.training.stages.autoencoder import Autoencoder
-from admn_ros.training.stages.controller import Controller
-from admn_ros.training.stages.finetune import Finetune
+from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
+from admn_ros.training.stages.controller import Controller, ControllerConfig
+from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
 LEVELS = dict.fromkeys((Modality.RGB, Modality.DEPTH, Modality.AUDIO), (0.0, 0.5, 1.0))
 Make = Callable[[AdmnNetwork, OptimizerConfig], Stage]
@@ -65,15 +65,15 @@ class Runs:
 
     def run(self, folder: Path, *, seed: int = 5, stop: int | None = None, resume: bool = False) -> dict[str, Tensor]:
         """Weights at the end; `stop`: the epoch in whose second step the machine goes down."""
-        def progress(report: Report) -> None:
-            if (report.epoch, report.step, report.figures) == (stop, 1, None):
+        def progress(report: TrainingProgress) -> None:
+            if (report.epoch, report.step, report.metrics) == (stop, 1, None):
                 raise InterruptError
 
         network = AdmnNetwork(self.model)
         initialize(network, 0)
         optimizer = self.optimizer.model_copy(update={"seed": seed})
         stage = self.make(network, optimizer)
-        fit(stage, self.samples, self.samples, optimizer, folder, resume=resume, progress=progress)
+        fit(stage, self.samples, self.samples, optimizer, folder, resume=resume, on_progress=progress)
         return stage.module.state_dict()
 
 
