@@ -79,7 +79,7 @@ class EvidenceHead(nn.Module):
             mean_m (B, 2); scale_tril_m (B, 2, 2), lower triangular, with a diagonal of at least std_floor_m;
             and what each slot says alone.
         """
-        information = self._information(tokens, poses.to(tokens.dtype))
+        information = self._information(tokens, poses.float())
         prior = self._prior()
         total = _Information(*(torch.where(present, part, 0.0).sum(dim=1) for part in information)).plus(prior)
         mean_m, scale_tril_m = self._gaussian(total)
@@ -89,7 +89,9 @@ class EvidenceHead(nn.Module):
         """What each token says, in the model's frame."""
         towards = self.centre_m - poses[..., :2]
         features = torch.cat([towards.norm(dim=-1, keepdim=True), poses[..., 2:3], poses[..., 4:5]], dim=-1)
-        ahead, left, low_x, low_y, skew = self.said(self.hidden(torch.cat([tokens, features], dim=-1))).unbind(-1)
+        hidden = self.hidden(torch.cat([tokens, features.to(tokens.dtype)], dim=-1))
+        # The geometry is float32 under autocast too: a determinant does not survive the rounding of bfloat16.
+        ahead, left, low_x, low_y, skew = self.said(hidden).float().unbind(-1)
         cos, sin = poses[..., 3].cos(), poses[..., 3].sin()
         # The offset is from the middle of the area, as the node sees it, in units of the area.
         reach = self.half_range_m.mean()

@@ -35,7 +35,7 @@ class LocalizationHead(nn.Module):
         """
         hidden = self.hidden(fused)
         mean_m = self.centre_m + self.half_range_m * torch.tanh(self.mean(hidden))
-        raw = self.factor(hidden)
+        raw = self.factor(hidden).float()  # under autocast softplus gives float32 on CUDA, and the layer bfloat16
         diagonal = F.softplus(raw[:, :self.axes]) + self.std_floor_m
         scale_tril_m = torch.diag_embed(diagonal)
         row, column = torch.tril_indices(self.axes, self.axes, offset=-1, device=raw.device)

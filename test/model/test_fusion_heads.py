@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from admn_ros.config import FusionConfig, LocalizationConfig
+from admn_ros.model.evidence import EvidenceHead
 from admn_ros.model.fusion import Fusion
 from admn_ros.model.heads import LocalizationHead
 from admn_ros.model.transformer import position_code
@@ -50,6 +51,24 @@ def test_nothing_present_gives_zeros_and_leaves_the_other_samples_alone(fusion, 
     fused = fusion(tokens, present)
     assert torch.equal(fused[1], torch.zeros(16))
     assert torch.allclose(fused[::2], fusion(tokens[::2], present[::2]), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["pooled", "evidence"])
+def test_positions_stay_float32_under_bfloat16_autocast(kind):
+    torch.manual_seed(0)
+    fused = torch.randn(5, 16)
+    if kind == "pooled":
+        head = LocalizationHead(16, LocalizationConfig())
+        inputs = (fused,)
+    else:
+        head = EvidenceHead(16, LocalizationConfig(kind="evidence"))
+        inputs = (fused[None], torch.ones(1, 5, dtype=torch.bool), torch.randn(1, 5, 5))
+    exact = head(*inputs)[:2]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head(inputs[0].bfloat16(), *inputs[1:])[:2]
+    for a, b in zip(found, exact, strict=True):
+        assert a.dtype == torch.float32
+        torch.testing.assert_close(a, b, atol=0.05, rtol=0.05)
 
 
 def test_nothing_present_has_a_finite_gradient(fusion, tokens):
