@@ -94,7 +94,7 @@ class _Entry:
 class BudgetBook:
     """One budget per source; the highest priority that is still valid is in force.
 
-    Of equal priorities the newest wins. Without any, the default holds.
+    Of equal priorities the newest wins. Without any, the default holds. One thread may submit while others read.
 
     Args:
         default: the budget in force while no source has one.
@@ -131,7 +131,7 @@ class BudgetBook:
         self._arrivals += 1
         expires_s = now_s + valid_for_s if valid_for_s > 0 else math.inf
         live[budget.source] = _Entry(budget, priority, expires_s, self._arrivals)
-        self._entries = live
+        self._entries = live  # in one assignment, and never changed afterwards: readers need no lock
 
     def current(self, now_s: float) -> Budget:
         """The budget in force at a time (seconds, the clock of `submit`)."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol, get_args
 
 from admn_ros.budget.budget import Budget, BudgetBook
+from admn_ros.budget.compute_budget import read_budget
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
-from admn_ros.recordings.bag_messages import BUDGET_UNITS, COMPUTE_BUDGET
+from admn_ros.recordings.bag_messages import COMPUTE_BUDGET
 
 
 class BudgetSource(Protocol):
@@ -186,15 +187,3 @@ class RecordedBudgets:
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""
         return self._book.current(now_s)
-
-
-def read_budget(message: Any) -> tuple[Budget, int, float]:
-    """Budget, priority and validity in seconds (0: until replaced) of a recorded `ComputeBudget`.
-
-    Raises:
-        InputError: unknown unit, or a limit that is none.
-    """
-    if message.unit >= len(BUDGET_UNITS):
-        raise InputError("budget.unit", message.unit, ", ".join(f"{i} {u}" for i, u in enumerate(BUDGET_UNITS)))
-    valid_for_s = message.valid_for.sec + message.valid_for.nanosec * 1e-9
-    return Budget(message.limit, BUDGET_UNITS[message.unit], message.source), int(message.priority), valid_for_s

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from admn_ros.budget.budget import Budget
-from admn_ros.evaluation.budgets import read_budget
-from admn_ros.governor.battery import Battery
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.diagnostics_parser import read_status
 from admn_ros.governor.governor import Governor
+from admn_ros.governor.inputs import GovernorInputs
 from admn_ros.model.costs import ModelCosts
 from admn_ros.recordings.bag_messages import COMPUTE_BUDGET, TEMPERATURE
 
@@ -20,7 +18,6 @@ PERIOD_S = 0.2
 BATTERY = "sensor_msgs/msg/BatteryState"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 WATTS = "std_msgs/msg/Float32"
-_CHARGING = {1, 4}  # POWER_SUPPLY_STATUS_CHARGING, _FULL
 
 
 class GovernedBudget:
@@ -37,6 +34,8 @@ class GovernedBudget:
 
     def __init__(self, config: GovernorConfig, costs: ModelCosts, name: str) -> None:
         self._governor, self._name = Governor(config, costs), name
+        # A value that cannot be used changes nothing, as in the node.
+        self._inputs = GovernorInputs(self._governor, on_refused=lambda error: None)
         self._next_s: float | None = None
         self._grant: Budget | None = None
 
@@ -58,19 +57,7 @@ class GovernedBudget:
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
         self.at(now_s)
-        law = self._governor
-        if hasattr(message, "valid_for"):
-            budget, priority, valid_for_s = read_budget(message)
-            law.request(budget, priority, valid_for_s, now_s)
-        elif hasattr(message, "status"):
-            self._diagnostics(message, now_s)
-        elif hasattr(message, "percentage"):
-            battery = Battery(message.percentage, message.power_supply_status in _CHARGING)
-            law.battery(message.header.frame_id or "battery", battery, now_s)
-        elif hasattr(message, "temperature"):
-            law.temperature(message.header.frame_id or "temperature", message.temperature, now_s)
-        else:
-            law.watts("watts", message.data, now_s)
+        self._inputs.take(message, now_s)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""
@@ -80,13 +67,3 @@ class GovernedBudget:
             self._grant = self._governor.step(self._next_s).budget("governor")
             self._next_s += PERIOD_S
         return self._grant
-
-    def _diagnostics(self, message: Any, now_s: float) -> None:
-        for status in message.status:
-            found = read_status(status.name, status.message, [(v.key, v.value) for v in status.values])
-            for name, celsius in found.temperatures_c.items():
-                self._governor.temperature(name, celsius, now_s)
-            for name, watts in found.watts.items():
-                self._governor.watts(name, watts, now_s)
-            for name in found.offline:
-                self._governor.temperature_off(name)

@@ -12,14 +12,13 @@ from std_msgs.msg import Header
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig
-from admn_ros.errors import InputError
-from admn_ros.msg import Classification, ComputeBudget, LayerAllocation, ModalityAllocation
+from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
+from admn_ros.recordings.bag_messages import BUDGET_UNITS
 from admn_ros.sample import Availability, Modality, SensorFrame
 
 if TYPE_CHECKING:
     from admn_ros.inference.engine import Estimate
 
-UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")  # index is ComputeBudget.UNIT_*
 AVAILABILITY = {
     Availability.FRESH: ModalityAllocation.FRESH,
     Availability.HELD: ModalityAllocation.HELD,
@@ -31,20 +30,6 @@ UNKNOWN_ANGLE_VARIANCE = math.pi**2 / 3  # rad^2: of an angle of which nothing i
 def header(stamp_ns: int, frame_id: str) -> Header:
     """Header from nanoseconds."""
     return Header(stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
-
-
-def budget_from_message(message: ComputeBudget) -> tuple[Budget, float]:
-    """The budget, and how long it holds in seconds (0: until replaced).
-
-    Raises:
-        InputError: unknown unit, NaN or negative limit, negative validity.
-    """
-    if message.unit >= len(UNITS):
-        raise InputError("budget.unit", message.unit, ", ".join(f"{i} {u}" for i, u in enumerate(UNITS)))
-    valid_for_s = message.valid_for.sec + message.valid_for.nanosec * 1e-9
-    if valid_for_s < 0:
-        raise InputError("budget.valid_for", f"{valid_for_s} s", "0 or more seconds")
-    return Budget(message.limit, UNITS[message.unit], message.source), valid_for_s
 
 
 def pose_message(estimate: Estimate) -> PoseWithCovarianceStamped:
@@ -75,8 +60,9 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
     a = estimate.allocation
     return LayerAllocation(
         header=header(estimate.stamp_ns, estimate.frame_id),
-        requested_limit=a.requested.limit, requested_unit=UNITS.index(a.requested.unit), source=a.requested.source,
-        granted_limit=a.granted_limit, granted_unit=UNITS.index(a.granted_unit), spent=a.spent,
+        requested_limit=a.requested.limit, requested_unit=BUDGET_UNITS.index(a.requested.unit),
+        source=a.requested.source,
+        granted_limit=a.granted_limit, granted_unit=BUDGET_UNITS.index(a.granted_unit), spent=a.spent,
         reason=getattr(LayerAllocation, f"REASON_{a.reason.name}"), reason_text=a.reason_text,
         latency_ms=latency_ms, inference_ms=inference_ms, waiting_ms=1e3 * frame.waited_s,
         frames_dropped=frames_dropped,
@@ -86,7 +72,7 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
 def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, why: str, latency_ms: float,
                    inference_ms: float, frames_dropped: int) -> LayerAllocation:
     """The message of a frame on which the network failed."""
-    unit = UNITS.index(budget.unit)
+    unit = BUDGET_UNITS.index(budget.unit)
     return LayerAllocation(
         header=header(frame.stamp_ns, config.frame_id), requested_limit=budget.limit, requested_unit=unit,
         source=budget.source, granted_limit=budget.limit, granted_unit=unit, spent=0.0,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishers and subscriptions whose QoS the user can override, and who of the others does not match them."""
+"""Publishers and subscriptions with QoS overrides and QoS diagnostics."""
 
 from __future__ import annotations
 
@@ -10,98 +10,160 @@ from dataclasses import dataclass
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import QoSCompatibility, QoSPolicyKind, QoSProfile, qos_check_compatible, qos_policy_name_from_kind
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSCompatibility,
+    QoSPolicyKind,
+    QoSProfile,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 
+from admn_ros.inference.seen_causes import SeenCauses
+
 OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-_MOST_LOGGED = 100
 
 
 @dataclass(eq=False)
-class _Port:
-    """One endpoint of this node. policy: the last one that somebody did not match; empty where all did."""
+class _Endpoint:
+    """One endpoint of the node.
 
-    endpoint: Publisher | Subscription | None = None
+    Attributes:
+        handle: the publisher or subscription.
+        policy: last QoS policy that a peer did not match; empty without one.
+        latched: creates a subscription to transient local publishers; None where that is not wanted, or done.
+        history: that subscription.
+    """
+
+    handle: Publisher | Subscription | None = None
     policy: str = ""
+    latched: Callable[[], Subscription] | None = None
+    history: Subscription | None = None
 
 
 class Endpoints:
-    """Makes the endpoints of a node and watches who cannot talk to them.
+    """Endpoints of a node.
 
-    Each takes the parameters `qos_overrides.TOPIC.subscription.POLICY` (or `.publisher.`), with the policies
-    history, depth, reliability and durability, when the node starts.
+    Each endpoint reads the parameters `qos_overrides.TOPIC.subscription.POLICY` (or `.publisher.`) when it is
+    created; POLICY is history, depth, reliability or durability.
+
+    Args:
+        node: node that the endpoints belong to.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._ports: list[_Port] = []
-        self._logged: set[tuple[str, str]] = set()
+        self._endpoints: list[_Endpoint] = []
+        self._logged = SeenCauses()
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: QoSProfile) -> Subscription:
-        """A subscription.
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    def subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: QoSProfile,
+                  latched: QoSProfile | None = None) -> Subscription:
+        """Create a subscription.
+
+        Args:
+            kind: message class.
+            topic: topic name, as for `create_subscription`.
+            callback: receives each message.
+            profile: QoS, before overrides.
+            latched: QoS of a second subscription, created by `check_graph` once a transient local publisher is there,
+                so that its earlier messages arrive too. Its later messages then arrive twice. It is not created at
+                once, because volatile publishers would warn of a subscription that they do not match.
 
         Raises:
-            RuntimeError: an override that is not a value of its policy.
+            RuntimeError: an override is not a value of its policy.
         """
-        port = _Port()
-        port.endpoint = self._node.create_subscription(
+        made = _Endpoint()
+        made.handle = self._node.create_subscription(
             kind, topic, callback, copy.copy(profile), qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: self._note(port, event)))
-        self._ports.append(port)
-        return port.endpoint
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: self._note(made, event)))
+        if latched is not None:
+            made.latched = lambda: self._node.create_subscription(kind, topic, callback, latched)
+        self._endpoints.append(made)
+        return made.handle
 
     def publish(self, kind: type, topic: str, profile: QoSProfile, managed: bool = True) -> Publisher:
-        """A publisher; `managed`: it speaks only while the lifecycle node is active.
+        """Create a publisher.
+
+        Args:
+            kind: message class.
+            topic: topic name, as for `create_publisher`.
+            profile: QoS, before overrides.
+            managed: publish only while the lifecycle node is active.
 
         Raises:
-            RuntimeError: an override that is not a value of its policy.
+            RuntimeError: an override is not a value of its policy.
         """
-        port = _Port()
+        made = _Endpoint()
         create = self._node.create_lifecycle_publisher if managed else self._node.create_publisher
-        # rclpy writes overrides into the profile that it is given: ours are shared, so it gets a copy.
-        port.endpoint = create(
+        # rclpy writes overrides into the profile that it is given. The profiles here are shared: pass a copy.
+        made.handle = create(
             kind, topic, copy.copy(profile), qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=lambda event: self._note(port, event)))
-        self._ports.append(port)
-        return port.endpoint
+            event_callbacks=PublisherEventCallbacks(incompatible_qos=lambda event: self._note(made, event)))
+        self._endpoints.append(made)
+        return made.handle
 
-    def destroy(self, endpoint: Publisher | Subscription) -> None:
-        """Take an endpoint off the graph."""
-        self._ports = [p for p in self._ports if p.endpoint is not endpoint]
-        if isinstance(endpoint, Subscription):
-            self._node.destroy_subscription(endpoint)
-        else:
-            getattr(self._node, "destroy_lifecycle_publisher", self._node.destroy_publisher)(endpoint)
+    def destroy(self, handle: Publisher | Subscription) -> None:
+        """Remove an endpoint from the graph."""
+        for found in [e for e in self._endpoints if e.handle is handle]:
+            self._endpoints.remove(found)
+            self._destroy(found)
 
-    def mismatches(self) -> dict[str, str]:
-        """What is wrong with the topics on which somebody's QoS does not match ours, by full name; logged once each.
+    def close(self) -> None:
+        """Remove all endpoints from the graph."""
+        while self._endpoints:
+            self._destroy(self._endpoints.pop())
 
-        Only who is still there counts, so that the error goes away with its cause.
+    def check_graph(self) -> dict[str, str]:
+        """Subscribe to latched publishers that appeared, and find QoS mismatches. Call it periodically.
+
+        Returns:
+            Description of the mismatch by full topic name, for peers that are on the graph now. Each is logged once.
         """
+        for each in self._endpoints:
+            if each.latched is not None and self._is_latched(each.handle.topic_name):
+                each.history, each.latched = each.latched(), None
+        return self._mismatches()
+
+    def _is_latched(self, topic: str) -> bool:
+        return any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                   for p in self._node.get_publishers_info_by_topic(topic))
+
+    def _mismatches(self) -> dict[str, str]:
         found = {}
-        for port in self._ports:
-            others = self._unmatched(port.endpoint) if port.policy else []
-            if others:
-                found[port.endpoint.topic_name] = f"incompatible QoS ({port.policy}): {'; '.join(others)}"
+        for each in self._endpoints:
+            peers = self._unmatched(each.handle) if each.policy else []
+            if peers:
+                found[each.handle.topic_name] = f"incompatible QoS ({each.policy}): {'; '.join(peers)}"
         for topic, text in found.items():
-            if (topic, text) not in self._logged and len(self._logged) < _MOST_LOGGED:
-                self._logged.add((topic, text))
+            if self._logged.is_new(f"{topic}: {text}"):
                 self._node.get_logger().error(f"{topic}: {text}")
         return found
 
-    def _note(self, port: _Port, event: object) -> None:
-        port.policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        self.mismatches()  # the log need not wait for the next diagnostics
+    def _note(self, endpoint: _Endpoint, event: object) -> None:
+        endpoint.policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
+        self._mismatches()  # log now; diagnostics follow with their own period
 
-    def _unmatched(self, endpoint: Publisher | Subscription) -> list[str]:
-        listens = isinstance(endpoint, Subscription)
-        others = self._node.get_publishers_info_by_topic if listens else self._node.get_subscriptions_info_by_topic
+    def _destroy(self, endpoint: _Endpoint) -> None:
+        for handle in (endpoint.handle, endpoint.history):
+            if isinstance(handle, Subscription):
+                self._node.destroy_subscription(handle)
+            elif handle is not None:
+                getattr(self._node, "destroy_lifecycle_publisher", self._node.destroy_publisher)(handle)
+
+    def _unmatched(self, handle: Publisher | Subscription) -> list[str]:
+        """Name the peers of an endpoint whose QoS is incompatible, and why."""
+        subscribes = isinstance(handle, Subscription)
+        peers = self._node.get_publishers_info_by_topic if subscribes else self._node.get_subscriptions_info_by_topic
         found = []
-        for other in others(endpoint.topic_name):
-            pair = (other.qos_profile, endpoint.qos_profile) if listens else (endpoint.qos_profile, other.qos_profile)
-            verdict, reason = qos_check_compatible(*pair)
-            if verdict == QoSCompatibility.ERROR:
-                found.append(f"{other.node_namespace.rstrip('/')}/{other.node_name} "
+        for peer in peers(handle.topic_name):
+            pair = (peer.qos_profile, handle.qos_profile) if subscribes else (handle.qos_profile, peer.qos_profile)
+            compatibility, reason = qos_check_compatible(*pair)
+            if compatibility == QoSCompatibility.ERROR:
+                found.append(f"{peer.node_namespace.rstrip('/')}/{peer.node_name} "
                              f"({reason.removeprefix('ERROR: ').rstrip('; ')})")
         return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The clock by which messages arrive."""
+"""Clock of arriving messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from rclpy.node import Node
 
 
 class ReceiveClock:
-    """Seconds that never go back: real time, or `/clock` where the node follows it.
+    """Monotonic clock: real time, or `/clock` where `use_sim_time` is set.
 
-    Waits and silences are about the sensors' pace. In a replay at a tenth of the speed they last ten
-    times as long, and a bag that loops does not turn them back.
+    Waiting times and silences scale with the replay: at a tenth of the speed they last ten times as long. A jump back
+    of `/clock`, as from a bag that loops, does not turn this clock back.
+
+    Args:
+        node: node with the parameter `use_sim_time`.
     """
 
     def __init__(self, node: Node) -> None:
@@ -22,7 +25,7 @@ class ReceiveClock:
         self._last_s = self._offset_s = 0.0
 
     def now_s(self) -> float:
-        """Now, in seconds from some start."""
+        """Return the current time in seconds since an arbitrary start. Safe to call from any thread."""
         if not self._node.get_parameter("use_sim_time").value:
             return time.monotonic()
         with self._lock:

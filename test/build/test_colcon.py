@@ -17,7 +17,7 @@ SOURCES = ("CMakeLists.txt", "package.xml", "setup.py", "pyproject.toml", "READM
 CHECK = """
 import sys
 from pathlib import Path
-import admn_ros, admn_ros.config, admn_ros.nodes.middleware as middleware
+import admn_ros, admn_ros.config, admn_ros.nodes.run_node
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from rclpy.serialization import deserialize_message, serialize_message
 prefix = Path(sys.argv[1])

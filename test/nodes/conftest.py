@@ -31,8 +31,9 @@ from sensor_msgs.msg import Image
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.middleware import prepare_middleware
 from admn_ros.nodes.perception.node import PerceptionNode
+from admn_ros.nodes.run_node import prepare_process
+from admn_ros.sample import SensorKey
 from helpers import models
 
 NODES = ("left", "right")
@@ -84,7 +85,7 @@ class Rig:
     """A perception node in its own thread, and publishers and subscribers to drive and watch it."""
 
     def __init__(self, **values: object) -> None:
-        prepare_middleware()
+        prepare_process()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in values.items()]
@@ -139,6 +140,10 @@ class Rig:
             time.sleep(0.005)
         return False
 
+    def call_soon(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the thread that spins, which must not meet a subscription that is gone."""
+        self._executor.create_task(function, *args)
+
     def call(self, client, request):
         assert client.wait_for_service(20)
         future = client.call_async(request)
@@ -187,10 +192,23 @@ class Rig:
                     return status
         return None
 
-    def said(self, ending: str) -> str:
-        """The message of that status; nothing as long as there is none."""
+    def text(self, ending: str) -> str:
+        """The message of that status; empty while there is none."""
         status = self.status(ending)
         return "" if status is None else status.message
+
+    def value(self, ending: str, key: str) -> str:
+        """A value of that status; empty while there is none."""
+        status = self.status(ending)
+        return "" if status is None else {v.key: v.value for v in status.values}.get(key, "")
+
+    def in_force(self, limit: float, unit: str = "layers") -> bool:
+        """Wait until a budget is in force, by the node's diagnostics."""
+        return self.wait(lambda: self.value(": budget", "in_force") == f"{limit:g} {unit}")
+
+    def newest(self, key: SensorKey) -> np.ndarray | None:
+        """The last reading of an input."""
+        return self.node.pipeline.frames.newest.get(key)
 
 
 def stamp_of(message) -> int:

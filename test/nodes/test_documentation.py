@@ -8,15 +8,15 @@ from pathlib import Path
 
 from admn_ros.cli import main
 from admn_ros.msg import ComputeBudget
-from admn_ros.nodes import parameters
-from admn_ros.nodes.conversions import UNITS
+from admn_ros.nodes.perception.parameters import PARAMETERS
+from admn_ros.recordings.bag_messages import BUDGET_UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
 
 def test_every_parameter_is_in_the_readme_with_its_default():
-    for spec in parameters.PARAMETERS:
+    for spec in PARAMETERS:
         rows = [line for line in README.splitlines() if line.startswith("|") and f"`{spec.name}`" in line.split("|")[1]]
         assert len(rows) == 1, spec.name
         row, default = rows[0], str(spec.default).lower().removesuffix(".0")
@@ -24,7 +24,7 @@ def test_every_parameter_is_in_the_readme_with_its_default():
 
 
 def test_units_are_the_messages_in_order():
-    assert [getattr(ComputeBudget, f"UNIT_{unit.upper()}") for unit in UNITS] == list(range(len(UNITS)))
+    assert [getattr(ComputeBudget, f"UNIT_{unit.upper()}") for unit in BUDGET_UNITS] == list(range(len(BUDGET_UNITS)))
 
 
 def test_every_command_and_file_in_the_readme_exists(capsys):

@@ -27,10 +27,11 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.presets import preset
 from admn_ros.nodes.apps.watch import Display, WatchNode
-from admn_ros.nodes.middleware import prepare_middleware, resolve
 from admn_ros.nodes.processes import NodeProcess
+from admn_ros.nodes.run_node import prepare_process
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sensing.preprocess.preprocessor import check_inputs
+from admn_ros.share import find_shipped
 from admn_ros.simulation.plain.recording import record
 from admn_ros.views.timeline import FrameRecord, draw_timeline
 
@@ -56,7 +57,7 @@ def main(args: list[str] | None = None) -> int:
     options = parse(args)
     try:
         bag = options.bag or _recording(options.cache)
-        model = resolve(options.model, "models")
+        model = find_shipped(options.model, "models")
         _check(options, model)
         with BagReader(bag) as reader:
             print(f"recording: {bag} ({reader.message_count} messages, "
@@ -73,7 +74,7 @@ def main(args: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace, model: str | Path) -> None:
     """Find out now what the perception node would only tell its log."""
-    deployment = load_config(DeploymentConfig, resolve(options.sensors, "config", ".yaml"))
+    deployment = load_config(DeploymentConfig, find_shipped(options.sensors, "config", ".yaml"))
     kind, _, name = str(model).partition(":")
     config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(model) / "config.yaml")
     check_inputs(config, deployment.inputs)
@@ -109,14 +110,14 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
     """Start both nodes as processes and watch until the replay ends; returns the watcher, destroyed."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", DOMAIN)
-    prepare_middleware()
+    prepare_process()
     rclpy.init()
     node = WatchNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     display: Display | None = None
     perception = NodeProcess("perception", log_level="warn", autostart=True, model=model, use_sim_time=True,
-                             sensors=resolve(options.sensors, "config", ".yaml"))
+                             sensors=find_shipped(options.sensors, "config", ".yaml"))
     replay: NodeProcess | None = None
     try:
         _spin_until(executor, lambda: node.connected or not perception.running, START_TIMEOUT_S)
@@ -148,7 +149,7 @@ def _spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool],
 
 def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict[str, int]]:
     """Messages in the recording and messages that the node took, per input."""
-    deployment = load_config(DeploymentConfig, resolve(sensors, "config", ".yaml"))
+    deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
     with BagReader(bag) as reader:
         recorded = {str(key): reader.topics[entry.topic].count if entry.topic in reader.topics else 0
                     for key, entry in deployment.inputs.items()}

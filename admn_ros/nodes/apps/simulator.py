@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 
 from admn_ros.nodes.apps.player import Item, Player
-from admn_ros.nodes.middleware import run_node
+from admn_ros.nodes.run_node import run_node
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.simulation.events import SILENCING, demo_events
 from admn_ros.simulation.room_recording import START_NS, Calibration, room_streams, room_topics

@@ -22,8 +22,9 @@ from rich.live import Live
 from admn_ros.errors import AdmnError
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
-from admn_ros.nodes.conversions import AVAILABILITY, UNITS
-from admn_ros.nodes.middleware import run_node
+from admn_ros.nodes.conversions import AVAILABILITY
+from admn_ros.nodes.run_node import run_node
+from admn_ros.recordings.bag_messages import BUDGET_UNITS
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 
@@ -104,7 +105,7 @@ class WatchNode(Node):
         self._last, self._heard_s = message, time.monotonic()
         self.records.append(FrameRecord(
             stamp_ns=stamp_of(message), granted=message.granted_limit, spent=message.spent,
-            unit=UNITS[message.granted_unit], reason=REASONS[message.reason],
+            unit=BUDGET_UNITS[message.granted_unit], reason=REASONS[message.reason],
             latency_ms=message.latency_ms, dropped=message.frames_dropped,
             modalities={m.modality: _modality(m) for m in message.modalities},
             position_m=pose[:2] if pose else (math.nan, math.nan), truth_m=self._truth))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from rclpy.node import Node
+from collections.abc import Mapping
+from typing import Any
 
 from admn_ros.config import parse_config
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.nodes.parameters import Spec
+from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
 
 
 def _law() -> tuple[Spec, ...]:
@@ -21,26 +22,24 @@ def _law() -> tuple[Spec, ...]:
 
 
 PARAMETERS = (
-    Spec("model", "", "Model folder, or name of a shipped model: its layers and measured costs. Empty: max_layers "
-                      "and joules_per_layer count, and requests in layers alone can be converted."),
-    Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager.", fixed=True),
+    Spec("model", "", "Model folder, or name of a shipped model, for its layers and measured costs. Without a model, "
+                      "max_layers and joules_per_layer are used, and only requests in layers can be converted."),
+    AUTOSTART,
     Spec("priority", 100, "Priority of the published budget. The perception node follows the highest that is valid.",
          live=True, low=-2**31, high=2**31 - 1),
-    Spec("period_s", 0.2, "How often a budget is published.", low=0.02, high=1.0),
-    Spec("valid_for_s", 1.0, "How long a published budget holds: when the governor falls silent for so long, the "
-                             "perception node takes its own default. At least two periods.",
+    Spec("period_s", 0.2, "Publishing period of the budget, in seconds.", low=0.02, high=1.0),
+    Spec("valid_for_s", 1.0, "Validity of a published budget, in seconds: without a new one the perception node falls "
+                             "back to its own default after this time. At least two periods.",
          live=True, low=0.04, high=3600.0),
-    Spec("diagnostics_period_s", 1.0, "How often /diagnostics is published.", low=0.1, high=60.0),
+    DIAGNOSTICS_PERIOD,
     *_law(),
 )
 
 
-def law_config(node: Node, changes: dict[str, object] | None = None) -> GovernorConfig:
-    """The law's numbers from a node's parameters, some of them about to change.
+def governor_config(values: Mapping[str, Any]) -> GovernorConfig:
+    """Return the governor's configuration from the parameters of its node.
 
     Raises:
-        ConfigError: they do not fit together.
+        ConfigError: the values do not fit together.
     """
-    values = {name: node.get_parameter(name).value for name in GovernorConfig.model_fields}
-    values |= {name: value for name, value in (changes or {}).items() if name in values}
-    return parse_config(GovernorConfig, values, "parameters")
+    return parse_config(GovernorConfig, {name: values[name] for name in GovernorConfig.model_fields}, "parameters")

@@ -1,79 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics on which cameras say how they are calibrated."""
+"""Subscriptions to camera calibrations."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections import defaultdict
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo
 
-from admn_ros.inference.pipeline import Pipeline
+from admn_ros.inference.frame_stream import FrameStream
+from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.nodes import qos
 from admn_ros.nodes.endpoints import Endpoints
-from admn_ros.sample import SensorKey
+from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
 
 
 class CameraInputs:
-    """Listens to the calibrations of a pipeline's cameras, each topic once, whoever shares it.
+    """Subscriptions to the `CameraInfo` of a frame stream's cameras. Cameras that share a topic share a subscription.
 
-    A topic that the deployment does not name stands beside the image topic as that is remapped, and can itself be
-    remapped.
+    A topic that the deployment file does not name is `camera_info` beside the image topic, after remapping, and can
+    be remapped itself.
 
     Args:
-        node: whose graph is looked at and whose log is written to.
-        ports: make the subscriptions.
-        pipeline: whose cameras these are.
+        node: node whose log is written to.
+        endpoints: endpoints of the node.
+        frames: frame stream with the cameras.
 
     Raises:
-        Exception: what rclpy raises where a subscription cannot be made; nothing is left open.
+        Exception: rclpy could not create a subscription; none is left.
     """
 
-    def __init__(self, node: Node, ports: Endpoints, pipeline: Pipeline) -> None:
-        self._node, self._ports, self._pipeline = node, ports, pipeline
-        self._keys: dict[str, list[SensorKey]] = {}
-        self._subscriptions: dict[str, Subscription] = {}
-        self._latched: dict[str, Subscription] = {}
-        self._said: set[str] = set()
-        for key in pipeline.frames.cameras:
-            entry = pipeline.frames.inputs[key]
-            name = entry.info_topic(key.modality, node.resolve_topic_name(entry.topic))
-            self._keys.setdefault(name, []).append(key)
+    def __init__(self, node: Node, endpoints: Endpoints, frames: FrameStream) -> None:
+        self._node, self._endpoints, self._frames = node, endpoints, frames
+        self._subscriptions: list[Subscription] = []
+        self._logged = SeenCauses()
+        shared: dict[str, list[CameraCalibration]] = defaultdict(list)
+        for key, camera in frames.cameras.items():
+            entry = frames.inputs[key]
+            shared[entry.info_topic(key.modality, node.resolve_topic_name(entry.topic))].append(camera)
         try:
-            for name, keys in self._keys.items():
-                made = ports.subscribe(CameraInfo, name, partial(self._receive, keys), qos.SENSOR_IN)
-                self._subscriptions[name] = made
-                for key in keys:
-                    pipeline.frames.cameras[key].topic = made.topic_name
+            for topic, cameras in shared.items():
+                self._subscribe(topic, cameras)
         except Exception:
             self.close()
             raise
 
-    def look(self) -> None:
-        """Subscribe to what latched publishers said before, and log what is wrong. Call now and then.
-
-        Not from the start: a publisher that does not latch would warn of a subscription that it does not match.
-        """
-        for name, subscription in self._subscriptions.items():
-            publishers = self._node.get_publishers_info_by_topic(subscription.topic_name)
-            if name not in self._latched and any(
-                    p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
-                self._latched[name] = self._node.create_subscription(
-                    CameraInfo, name, partial(self._receive, self._keys[name]), qos.LATCHED_STATE_IN)
-        for key, camera in self._pipeline.frames.cameras.items():
-            text = f"{key}: {camera.problem}"
-            if camera.problem and text not in self._said and len(self._said) < 100:
-                self._said.add(text)
-                self._node.get_logger().warning(text)
+    def check(self) -> None:
+        """Log new problems of the calibrations. Call it periodically."""
+        for key, camera in self._frames.cameras.items():
+            if camera.problem and self._logged.is_new(f"{key}: {camera.problem}"):
+                self._node.get_logger().warning(f"{key}: {camera.problem}")
 
     def close(self) -> None:
-        """Stop listening."""
-        for found in (self._subscriptions, self._latched):
-            while found:
-                self._ports.destroy(found.popitem()[1])
+        """Remove the subscriptions."""
+        while self._subscriptions:
+            self._endpoints.destroy(self._subscriptions.pop())
 
-    def _receive(self, keys: list[SensorKey], message: CameraInfo) -> None:
-        for key in keys:
-            self._pipeline.frames.cameras[key].hear(message)
+    def _subscribe(self, topic: str, cameras: list[CameraCalibration]) -> None:
+        def receive(message: CameraInfo) -> None:
+            for camera in cameras:
+                camera.hear(message)
+
+        made = self._endpoints.subscribe(CameraInfo, topic, receive, qos.SENSOR_IN, latched=qos.LATCHED_STATE_IN)
+        self._subscriptions.append(made)
+        for camera in cameras:
+            camera.topic = made.topic_name

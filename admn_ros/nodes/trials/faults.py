@@ -22,7 +22,6 @@ from admn_ros.config import ModelConfig, load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.model.presets import preset
-from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import machine
 from admn_ros.nodes.trials.fault_rows import Injector, Limits, Row
 from admn_ros.nodes.trials.fault_system import SystemFaults
@@ -30,6 +29,7 @@ from admn_ros.nodes.trials.feed import PLAIN, Feed, made_up
 from admn_ros.nodes.trials.perception_under_test import Bench
 from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
 from admn_ros.sample import Modality
+from admn_ros.share import find_shipped
 
 BUDGET_EVERY_S = 0.4
 GROUPS = (*(str(m) for m in Modality), "budget", "flood", "governor", "node")
@@ -84,17 +84,17 @@ def inject(options: argparse.Namespace) -> Iterator[Row]:
         AdmnError: the model or the deployment cannot be used.
         RuntimeError: the perception node did not come up.
     """
-    deployment = load_config(DeploymentConfig, resolve(options.sensors, "config", ".yaml"))
+    deployment = load_config(DeploymentConfig, find_shipped(options.sensors, "config", ".yaml"))
     odd = [f"{key} ({kind})" for key, entry in deployment.inputs.items()
            if (kind := entry.kind_of(key.modality)) not in PLAIN]
     if odd:
         raise InputError("sensors", ", ".join(odd), f"inputs of type {' and '.join(PLAIN)}, to be broken in every way")
-    model = resolve(options.model, "models")
+    model = find_shipped(options.model, "models")
     layers = _layers(str(model))
     sizes = Sizes(options.images, options.images)
     limits = Limits(fault_s=options.fault_seconds, gap_s=options.gap_seconds,
                     patience_s=options.patience_seconds)
-    with Bench(model=model, sensors=resolve(options.sensors, "config", ".yaml"), threads=options.threads) as bench:
+    with Bench(model=model, sensors=find_shipped(options.sensors, "config", ".yaml"), threads=options.threads) as bench:
         node = Node("made_up_sensors", context=bench.context)
         feed = Feed(node, made_up(deployment, sizes))
         feed.start()

@@ -29,10 +29,11 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
-from admn_ros.nodes.middleware import resolve, run_node
+from admn_ros.nodes.run_node import run_node
 from admn_ros.nodes.trials import synthetic_messages as readings
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality, SensorKey
+from admn_ros.share import find_shipped
 
 POOL = 4  # made-up readings of a modality, sent in turn
 BEHIND_S = 0.5  # a sender that is later than this leaves measurements out
@@ -224,7 +225,7 @@ class FeedNode(Node):
              self._declare(f"{what}_width", wide, f"Pixels of made-up {what}.", integers=(8, 4096)))
             for what, (high, wide) in (("rgb", readings.Sizes.rgb), ("depth", readings.Sizes.depth))))
         seed = self._declare("seed", 0, "Seed of readings and phases.", integers=(0, 2**31 - 1))
-        deployment = load_config(DeploymentConfig, resolve(sensors, "config", ".yaml"))
+        deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
         streams = recorded(deployment, Path(bag).expanduser()) if bag else made_up(deployment, sizes, seed)
         self.feed = Feed(self, streams, seed)
         self.feed.trouble(None, Trouble(speed=speed))

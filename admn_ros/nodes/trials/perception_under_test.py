@@ -20,8 +20,8 @@ from rclpy.task import Future
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
-from admn_ros.nodes.middleware import prepare_middleware
 from admn_ros.nodes.processes import NodeProcess, keep_apart
+from admn_ros.nodes.run_node import prepare_process
 from admn_ros.sample import Availability
 
 START_TIMEOUT_S = 300.0
@@ -168,7 +168,7 @@ class Bench:
 
     def __init__(self, **parameters: object) -> None:
         keep_apart()
-        prepare_middleware()
+        prepare_process()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         self._parameters = {"autostart": True, "diagnostics_period_s": 0.2, **parameters}

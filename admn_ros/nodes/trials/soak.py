@@ -19,10 +19,10 @@ import numpy as np
 
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.nodes.middleware import resolve
 from admn_ros.nodes.processes import NodeProcess, keep_apart, machine
 from admn_ros.nodes.trials.perception_under_test import Bench, Seen
 from admn_ros.nodes.trials.soak_report import Span, draw, summarize, text
+from admn_ros.share import find_shipped
 
 CHANGE = 0.25  # chance that a frame is answered with another budget
 FIRST_FRAME_S = 300.0
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> list[Span]:
     Raises:
         RuntimeError: a node did not come up, or ended by itself.
     """
-    layers = load_config(ModelConfig, Path(resolve(options.model, "models")) / "config.yaml").layers_total
+    layers = load_config(ModelConfig, Path(find_shipped(options.model, "models")) / "config.yaml").layers_total
     source = {} if options.bag is None else {"bag": options.bag.resolve()}
     spans: list[Span] = []
     with Bench(model=options.model, sensors=options.sensors, diagnostics_period_s=1.0) as bench:

@@ -146,7 +146,7 @@ def test_both_show_only_what_the_node_publishes_and_as_it_publishes_it(rig):
         assert display["Topic"]["Reliability Policy"] == "Reliable"
         assert info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
         assert display["Enabled"] is True
-    assert RVIZ["Global Options"]["Fixed Frame"] == rig.node._pipeline.engine.config.frame_id
+    assert RVIZ["Global Options"]["Fixed Frame"] == rig.node.pipeline.engine.config.frame_id
 
 
 def test_rviz_knows_every_property_that_the_view_sets():

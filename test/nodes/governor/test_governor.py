@@ -26,7 +26,7 @@ from admn_ros.governor.config import GovernorConfig
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.governor.node import GovernorNode
-from admn_ros.nodes.governor.node import parameters as governor_parameters
+from admn_ros.nodes.governor.parameters import PARAMETERS
 
 ROOT = Path(__file__).resolve().parents[3]
 FAST = {"period_s": 0.05, "valid_for_s": 0.5, "diagnostics_period_s": 0.1, "rise_layers_per_s": 1000.0,
@@ -182,8 +182,10 @@ def test_cycles_leave_nothing_behind_and_a_bad_model_fails_configuration(make_go
 
 
 def test_the_perception_follows_and_takes_its_own_default_when_the_governor_is_gone(make_governor, rig, model_folder):
-    governor = make_governor(model=str(model_folder), default_layers=3)
-    assert governor.node._governor.max_layers == 16
+    governor = make_governor(model=str(model_folder), default_layers=100)
+    assert governor.grants(16)  # all that the model has
+    assert governor.node.set_parameters([Parameter("default_layers", value=3)])[0].successful
+    assert governor.grants(3)
     assert rig.wait(lambda: rig.frame().source == "governor")
     last = rig.frame()
     assert last.granted_limit == 3 and last.spent <= 3
@@ -196,7 +198,7 @@ def test_the_perception_follows_and_takes_its_own_default_when_the_governor_is_g
 
 def test_parameters_file_and_configuration_agree():
     shipped = yaml.safe_load((ROOT / "config" / "governor.yaml").read_text())["/**"]["ros__parameters"]
-    specs = {spec.name: spec for spec in governor_parameters.PARAMETERS}
+    specs = {spec.name: spec for spec in PARAMETERS}
     assert shipped == {name: spec.default for name, spec in specs.items() if name not in ("model", "autostart")}
     assert set(GovernorConfig.model_fields) < set(specs)
     for spec in specs.values():

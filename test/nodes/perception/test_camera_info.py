@@ -38,12 +38,6 @@ def deploy(tmp_path: Path):
     return write
 
 
-def newest(rig, key: SensorKey) -> np.ndarray | None:
-    """The newest reading of an input, as the synchronizer has it."""
-    reading = rig.node._pipeline.frames.synchronizer._inputs[key].newest
-    return None if reading is None else reading.data
-
-
 def expected(picture: np.ndarray, d: tuple[float, ...] = D) -> np.ndarray:
     return cv2.undistort(picture, K, np.array(d), None, K)
 
@@ -72,7 +66,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     def become(key: SensorKey, publisher, encoding: str, picture: np.ndarray, right) -> bool:
         def once() -> bool:
             sent(publisher, encoding, picture)
-            return rig.wait(lambda: right(newest(rig, key)), 0.2)
+            return rig.wait(lambda: right(rig.newest(key)), 0.2)
         return rig.wait(once)
 
     # Before the camera has said anything, its images go on as they are.
@@ -84,12 +78,12 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     changed = expected(colours, (-0.1, 0.0, 0.0, 0.0, 0.0))
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     said.publish(info(distortion_model="thin_lens"))
-    camera = rig.node._pipeline.frames.cameras[RGB]
+    camera = rig.node.pipeline.frames.cameras[RGB]
     assert rig.wait(lambda: camera.problem)
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     problem = ("/cam/camera_info.distortion_model: found 'thin_lens'; allowed: plumb_bob, rational_polynomial, "
                "equidistant")
-    assert become(RGB, rgb, "rgb8", colours, lambda _: rig.said("input left/rgb") == problem)
+    assert become(RGB, rgb, "rgb8", colours, lambda _: rig.text("input left/rgb") == problem)
     said.publish(info(()))
     assert become(RGB, rgb, "rgb8", colours, lambda x: x is not None and (x == colours).all())
     # A calibration that was latched before anybody listened; depth is never mixed.
@@ -99,7 +93,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     wanted = {"camera_info": "/calibration", "calibration": "rectified, plumb_bob", "calibration_problem": ""}
     assert rig.wait(lambda: (status := rig.status("input left/depth")) is not None
                     and wanted.items() <= {v.key: v.value for v in status.values}.items())
-    assert not rig.node._pipeline.frames.health[RGB].refused
+    assert not rig.node.pipeline.frames.health[RGB].refused
 
 
 def test_a_bad_calibration_stops_no_frame(rig, capfd):
@@ -107,7 +101,7 @@ def test_a_bad_calibration_stops_no_frame(rig, capfd):
     assert rig.wait(said.get_subscription_count)
     wrong = [info(k=np.zeros(9)), info(k=np.full(9, np.nan)), info(width=0), info(header=header(1, "elsewhere")),
              info(roi=RegionOfInterest(x_offset=60, width=64, height=48)), info(width=63), info((0.1,))]
-    camera = rig.node._pipeline.frames.cameras[RGB]
+    camera = rig.node.pipeline.frames.cameras[RGB]
     texts = set()
     for message in wrong:
         said.publish(message)
@@ -121,8 +115,8 @@ def test_a_bad_calibration_stops_no_frame(rig, capfd):
         assert camera.problem.startswith("/left/camera_info.") and "; allowed: " in camera.problem
         texts.add(camera.problem)
     assert len(texts) == len(wrong)
-    assert rig.wait(lambda: "/left/camera_info.d: found 1 values" in rig.said("input left/rgb"))
-    assert not rig.node._pipeline.frames.health[RGB].refused
+    assert rig.wait(lambda: "/left/camera_info.d: found 1 values" in rig.text("input left/rgb"))
+    assert not rig.node.pipeline.frames.health[RGB].refused
     assert "left/rgb: /left/camera_info" in capfd.readouterr().err
 
 
@@ -130,7 +124,7 @@ def test_the_topic_follows_the_image_and_can_be_remapped_or_turned_off(make_rig,
     rig = make_rig(model=str(model_folder), sensors=deploy({
         "rgb": {"topic": "image"}, "depth": {"topic": "/depth/image", "camera_info": "none"}}))
     assert rig.transition(1) and rig.transition(3)
-    assert {str(k): c.topic for k, c in rig.node._pipeline.frames.cameras.items()} == {"left/rgb": "/camera_info"}
+    assert {str(k): c.topic for k, c in rig.node.pipeline.frames.cameras.items()} == {"left/rgb": "/camera_info"}
     assert rig.driver.count_subscribers("/camera_info") == 1 and not rig.driver.count_subscribers("/depth/camera_info")
     assert rig.transition(4)
     assert rig.wait(lambda: not rig.driver.count_subscribers("/camera_info"))

@@ -42,31 +42,31 @@ def test_parameters_are_the_files_fields_and_are_documented() -> None:
 
 
 def test_limits_begin_with_the_files_and_change_while_frames_go_on(rig):
-    value = rig.node._value
+    value = rig.node.value
     assert value("sync.rgb.hold_s") == 0.15 and value("sync.silent_s") == 0.3
     first = rig.frame()
     assert first.header.stamp.nanosec
-    pipeline = rig.node._pipeline
+    frames = rig.node.pipeline.frames
+    sync = frames.synchronizer
     assert change(rig, sync__depth__offset_s=0.2, sync__rgb__wait_s=0.0, sync__silent_s=0.7) == (True, "")
-    sync = pipeline.frames.synchronizer
-    assert sync._inputs[SensorKey("left", Modality.DEPTH)].offset_ns == 200_000_000
-    assert sync._inputs[SensorKey("right", Modality.RGB)].wait_s == 0.0 and pipeline.frames.sync.silent_s == 0.7
+    assert frames.sync.of(Modality.DEPTH).offset_s == 0.2 and frames.sync.of(Modality.RGB).wait_s == 0.0
+    assert frames.sync.silent_s == 0.7
     # Of several changes one that cannot be takes none of them, and says why in one line.
     for wrong, says in (({"sync__rgb__hold_s": -1.0}, "sync.rgb.hold_s"), ({"sync__silent_s": 0.0}, "sync.silent_s"),
                         ({"sync__rgb__tolerance_s": math.nan}, "tolerance_s"),
                         ({"sync__radar__offset_s": math.inf}, "offset_s")):
         done, reason = change(rig, sync__audio__wait_s=0.01, **wrong)
         assert not done and says in reason and "\n" not in reason
-        assert value("sync.audio.wait_s") == 0.03 and sync._inputs[SensorKey("left", Modality.AUDIO)].wait_s == 0.03
+        assert value("sync.audio.wait_s") == frames.sync.of(Modality.AUDIO).wait_s == 0.03
     rig.frame()
-    assert pipeline.frames.synchronizer is sync and sync.stats().resets == 0
+    assert frames.synchronizer is sync and sync.stats().resets == 0
 
 
 def test_start_up_beats_the_file_and_cleanup_takes_them_away(make_rig, model_folder, sensors_file, capfd):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": 0.05})
     for _ in range(2):
         assert rig.transition(CONFIGURE)
-        assert rig.node._pipeline.frames.synchronizer._inputs[SensorKey("left", Modality.RGB)].hold_ns == 50_000_000
+        assert rig.node.pipeline.frames.sync.of(Modality.RGB).hold_s == 0.05
         assert rig.transition(CLEANUP) and not rig.node.has_parameter("sync.rgb.hold_s")
     bad = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": -0.05})
     assert not bad.transition(CONFIGURE) and bad.state() == "unconfigured"
@@ -84,11 +84,11 @@ def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):
         message = Image(header=header(rig.now_ns + 10**12, "camera"), height=1, width=1, encoding="rgb8", step=3)
         message.data.frombytes(bytes(3))
         other.publish(message)
-        return rig.wait(lambda: rig.node._pipeline.frames.synchronizer.stats().inputs[key].wandering, 0.1)
+        return rig.wait(lambda: rig.node.pipeline.frames.synchronizer.stats().inputs[key].wandering, 0.1)
 
     assert rig.wait(wandering)
-    assert rig.wait(lambda: rig.send() and "jump back again and again" in rig.said("input left/rgb"))
-    resets = rig.node._pipeline.frames.synchronizer.stats().resets
+    assert rig.wait(lambda: rig.send() and "jump back repeatedly" in rig.text("input left/rgb"))
+    resets = rig.node.pipeline.frames.synchronizer.stats().resets
     stamp_ns = rig.send(skip=("left/rgb",))
 
     def framed() -> bool:
@@ -96,4 +96,4 @@ def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):
                    for a in rig.allocations)
 
     assert rig.wait(lambda: rig.send() and framed())
-    assert rig.node._pipeline.frames.synchronizer.stats().resets == resets
+    assert rig.node.pipeline.frames.synchronizer.stats().resets == resets

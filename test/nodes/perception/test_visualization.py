@@ -21,7 +21,7 @@ from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.presets import preset
 from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE
 from admn_ros.nodes.perception.view_messages import odometry_message, quaternion, sensor_node_markers
-from admn_ros.views.debug_picture import HEIGHT, WIDTH
+from admn_ros.views.debug_picture import HEIGHT, WIDTH, DebugPicture
 
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -127,7 +127,7 @@ def test_below_the_floor_the_markers_go_away_and_the_track_goes_on(rig, seen):
     rig.frame()
     rig.frame()
     rig.budget(0.5)
-    assert rig.wait(lambda: rig.node._budgets.current(0.0).limit == 0.5)
+    assert rig.in_force(0.5)
     allocation = rig.frame()
     assert rig.wait(lambda: seen["odometry"] and stamp_of(seen["odometry"][-1]) == stamp_of(allocation)), "it predicts"
     assert rig.wait(lambda: seen["markers"] and all(m.action == Marker.DELETE for m in seen["markers"][-1].markers))
@@ -135,9 +135,9 @@ def test_below_the_floor_the_markers_go_away_and_the_track_goes_on(rig, seen):
 
 def test_the_debug_image_is_drawn_off_the_threads_that_work_and_only_while_somebody_listens(rig, seen, monkeypatch):
     threads = []
-    draw = rig.node._views._picture.draw
-    monkeypatch.setattr(rig.node._views._picture, "draw", lambda view: threads.append(
-        threading.current_thread().name) or draw(view))
+    draw = DebugPicture.draw
+    monkeypatch.setattr(DebugPicture, "draw", lambda picture, view: threads.append(
+        threading.current_thread().name) or draw(picture, view))
     allocation = rig.frame()
     assert rig.wait(lambda: seen["debug_image"] or not rig.frame())
     image = seen["debug_image"][-1]
@@ -145,14 +145,15 @@ def test_the_debug_image_is_drawn_off_the_threads_that_work_and_only_while_someb
     assert stamp_of(image) >= stamp_of(allocation) and len(image.data) == 3 * WIDTH * HEIGHT
     assert np.frombuffer(image.data, np.uint8).std() > 10
     assert set(threads) == {"debug picture"}
-    # In the thread that spins: it must not meet a subscription that is gone.
-    rig._executor.create_task(rig.driver.destroy_subscription, seen["subscriptions"]["debug_image"])
-    assert rig.wait(lambda: rig.node._views._image.get_subscription_count() == 0)
-    rig.frame()
-    threads.clear()
-    for _ in range(3):
-        rig.frame()
-    assert not threads
+    rig.call_soon(rig.driver.destroy_subscription, seen["subscriptions"]["debug_image"])
+
+    def undrawn() -> bool:
+        threads.clear()
+        for _ in range(3):
+            rig.frame()
+        return not threads
+
+    assert rig.wait(undrawn)
 
 
 def test_the_debug_images_rate_is_bounded(rig, seen):

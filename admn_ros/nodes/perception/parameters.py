@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the perception node."""
+
+from __future__ import annotations
+
+from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
+from admn_ros.recordings.bag_messages import BUDGET_UNITS
+
+PARAMETERS = (
+    Spec("model", "", "Model folder, name of a shipped model, or untrained:PRESET for random weights."),
+    Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
+    Spec("device", "auto", "Device of the network; auto is a GPU if there is one.", choices=("auto", "cpu", "cuda")),
+    Spec("threads", 0, "CPU threads of the network; 0 is half the cores, at most four.", low=0, high=256),
+    AUTOSTART,
+    Spec("budget_limit", -1.0, "Default budget, used while no valid budget is published on ~/budget; -1 uses the "
+         "default of the deployment file.", live=True, low=-1.0, high=1e9),
+    Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=BUDGET_UNITS),
+    Spec("frame_rate_hz", 15.0, "Frame rate that budgets in watts are divided by, in Hz; the measured rate is used "
+         "where it is higher.", live=True, low=0.1, high=1000.0),
+    Spec("poll_period_s", 0.01, "Period of the timer that releases timed-out frames, in seconds.", live=True, low=0.001,
+         high=0.5),
+    Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
+    Spec("tracking_acceleration", 2.0, "Spectral density of the target's acceleration, in m^2/s^3.", low=1e-4,
+         high=1e4),
+    Spec("tracking_spread", 2.0, "Inflation of the measurement standard deviations, to account for correlated errors "
+         "between frames.", low=0.1, high=100.0),
+    Spec("tracking_gate", 0.99, "Probability of the validation gate; estimates outside it are not used.",
+         low=0.5, high=0.999999),
+    Spec("tracking_timeout_s", 1.0, "Time without an estimate after which the track ends, in seconds.", low=0.05,
+         high=60.0),
+    Spec("tracking_none_above", 0.5, "Probability of the class none above which a frame shows no target.",
+         low=0.01, high=1.0),
+    Spec("target_frame", "target", "child_frame_id of ~/odometry."),
+    Spec("debug_image_rate_hz", 5.0, "Highest rate of ~/debug_image, in Hz. It is drawn only while it is subscribed "
+         "to.", live=True, low=0.1, high=60.0),
+    DIAGNOSTICS_PERIOD,
+)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a node as a program: set-up, spinning, and an orderly end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from admn_ros.errors import AdmnError
+from admn_ros.inference.process_memory import keep_pages
+from admn_ros.nodes.fast_dds import use_large_segments
+from admn_ros.nodes.process_signals import handle_signals, limit_shutdown
+
+USAGE_ERROR = 2
+"""Exit code of a node that could not be created from its arguments."""
+
+
+def prepare_process() -> None:
+    """Set up transport and allocator for images. Call it before `rclpy.init()`."""
+    use_large_segments()
+    keep_pages()
+
+
+def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns: bool = False) -> int:
+    """Create a node and spin it until Ctrl-C, SIGTERM or shutdown.
+
+    Args:
+        factory: creates the node.
+        args: command line; `sys.argv` by default.
+        returns: whether the caller goes on afterwards. Otherwise the process ends with the node, at the latest
+            `process_signals.SHUTDOWN_LIMIT_S` after a signal.
+
+    Returns:
+        Exit code: that of the node, or `USAGE_ERROR` after one line on standard error.
+    """
+    node: Node | None = None
+    executor: SingleThreadedExecutor | None = None
+    interrupted = False
+    try:
+        handle_signals()
+        prepare_process()
+        try:
+            rclpy.init(args=sys.argv if args is None else args)
+        except RCLError as error:
+            print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
+            return USAGE_ERROR
+        executor = SingleThreadedExecutor()
+        node = factory()
+        executor.add_node(node)
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        interrupted = True
+    except AdmnError as error:
+        print(error, file=sys.stderr)
+        return USAGE_ERROR
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        print(f"parameter: {error}. (Write a double with a decimal point, an integer without.)", file=sys.stderr)
+        return USAGE_ERROR
+    except RCLError:
+        # SIGTERM during a callback that publishes invalidates the context.
+        if rclpy.ok():
+            raise
+    finally:
+        # launch and shells send Ctrl-C twice: the second must not interrupt the clean-up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        limit = limit_shutdown(getattr(node, "exit_code", 0)) if interrupted and not returns else None
+        if executor is not None:
+            executor.shutdown(timeout_sec=1.0)
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+        if limit is not None:
+            limit.cancel()
+    return getattr(node, "exit_code", 0)
