@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `admn` command: everything that needs no ROS.
 
-Each module adds the commands of one group. It imports the rooms it needs inside the functions that use
-them: torch alone takes seconds, and `--help` should not.
+Each module adds the commands of one group. Rooms are imported inside the functions that use them: torch alone takes
+seconds, and `admn --help` must not.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from admn_ros.cli import (
@@ -25,7 +24,7 @@ from admn_ros.cli import (
     tracking,
     training,
 )
-from admn_ros.cli.command import Command
+from admn_ros.cli.command import Command, Parser
 from admn_ros.errors import AdmnError
 
 GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
@@ -33,8 +32,8 @@ GROUPS = (models, importing, training, recordings, replaying, converting, probin
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a subcommand; its exit code, or one clear line and 2 on bad input."""
-    options = _parser().parse_args(args)
+    """Run a subcommand and return its exit code: 2, after one line on stderr, on invalid input."""
+    options = parser().parse_args(args)
     run: Command = options.run
     try:
         return run(options) or 0
@@ -45,9 +44,10 @@ def main(args: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="admn", description="Adaptive multimodal perception within a budget.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+def parser() -> Parser:
+    """Return the parser of all subcommands."""
+    found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in GROUPS:
         group.add_commands(commands)
-    return parser
+    return found

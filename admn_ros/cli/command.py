@@ -1,32 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every subcommand is made of: its parser, the console, a progress bar."""
+"""Parts shared by all subcommands: parser, console, progress bar."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from rich.console import Console
 from rich.progress import Progress
 
 Command = Callable[[argparse.Namespace], int | None]
-"""Returns an exit code other than 0 where a command has one to give."""
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+"""Runs a subcommand; returns its exit code if it is not 0."""
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 CONSOLE = Console(stderr=True)
 
 
-def add_command(commands: Commands, name: str, text: str, run: Command) -> argparse.ArgumentParser:
-    """The parser of a new subcommand; `text` says in one line what it does."""
+class Parser(argparse.ArgumentParser):
+    """Parser that adds its derived options on first use and reports errors in one line.
+
+    Attributes:
+        derive: adds options that need slow imports; called once, when this parser is used.
+    """
+
+    derive: Callable[[Parser], None] | None = None
+
+    def parse_known_args(self, args: Sequence[str] | None = None,  # type: ignore[override]
+                         namespace: argparse.Namespace | None = None) -> tuple[argparse.Namespace, list[str]]:
+        """Add the derived options, then parse."""
+        self.complete()
+        return super().parse_known_args(args, namespace)
+
+    def complete(self) -> None:
+        """Add the derived options, if that has not happened yet."""
+        derive, self.derive = self.derive, None
+        if derive is not None:
+            derive(self)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error in one line and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}\n")
+
+
+def add_command(commands: Commands, name: str, text: str, run: Command, *,
+                derive: Callable[[Parser], None] | None = None) -> Parser:
+    """Add a subcommand.
+
+    Args:
+        commands: subcommands to add to.
+        name: name of the subcommand.
+        text: what the command does, in one line, without a full stop.
+        run: runs the command.
+        derive: adds options that need slow imports (`Parser.derive`).
+    """
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run)
+    parser.derive = derive
     return parser
+
+
+def add_family(commands: Commands, name: str, text: str) -> Commands:
+    """Add a command that consists of subcommands of its own, and return these."""
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    found: Any = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    return found  # type: ignore[no-any-return]
 
 
 @contextmanager
 def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on a terminal, nothing elsewhere; it is told what is done and the total."""
+    """Show a progress bar on a terminal, and nothing elsewhere.
+
+    Yields:
+        Callback that takes the number of finished items and the total.
+    """
     with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that show what a model does: debug-image."""
+"""Commands that show the internals of a model: debug-image."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from admn_ros.cli.command import Commands, add_command
 
 
 def add_commands(commands: Commands) -> None:
-    """Look at one frame."""
-    new = add_command(commands, "debug-image", "draw what a model makes of an instant of a recording", _debug_image)
+    """Add the command that draws one frame."""
+    new = add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
+                      _debug_image)
     new.add_argument("bag", type=Path, help="rosbag2 recording")
-    new.add_argument("png", type=Path, help="picture to write")
-    new.add_argument("--model", type=Path, required=True, help="model folder")
+    new.add_argument("png", type=Path, help="PNG file to write")
+    new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
     new.add_argument("--sensors", type=Path, required=True, metavar="FILE",
-                     help="deployment file, such as config/gdtm.yaml")
-    new.add_argument("--budget", type=float, default=math.inf, help="of each frame (default: everything)")
+                     help="deployment file with the topics, such as config/gdtm.yaml")
+    new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
     new.add_argument("--unit", default="layers", choices=("layers", "gflops", "milliseconds", "joules"),
-                     help="of the budget (default: layers)")
-    new.add_argument("--at", type=float, metavar="SECONDS", help="after the recording's start (default: its middle)")
+                     help="unit of the budget (default: layers)")
+    new.add_argument("--at", type=float, metavar="SECONDS",
+                     help="time since the start of the recording (default: its middle)")
 
 
 def _debug_image(options: argparse.Namespace) -> None:

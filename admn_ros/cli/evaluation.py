@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,69 +11,48 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from admn_ros.cli.bag_options import add_truth_options, truth_settings
-from admn_ros.cli.command import CONSOLE, Commands, add_command, progress_bar
+from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, progress_bar
+from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell
+from admn_ros.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from admn_ros.evaluation.plan import EvaluationPlan
 
-KINDS = ("auto", "shards", "gdtm", "gdtm_cache", "mmfi", "mmfi_cache", "ave", "ave_cache", "bag")
-UNITS = ("layers", "gflops", "milliseconds", "joules", "watts")
+DETAILS: Mapping[str, Mapping[str, Any]] = {
+    "model": {"metavar": "DIR"}, "corruptions": {"metavar": "NAME"}, "policies": {"metavar": "NAME"},
+    "budgets": {"metavar": "LIMIT", "type": float}, "deployment": {"metavar": "FILE"},
+    "true_class": {"metavar": "CLASS"}, "truth": {"metavar": "SOURCE"},
+    "trace": {"metavar": "FILE"}, "recorded_budgets": {"metavar": "TOPIC", "nargs": "?", "const": "/admn/budget"},
+    "governor": {"metavar": "FILE", "nargs": "?", "const": ""}}
 
 
 def add_commands(commands: Commands) -> None:
-    """Evaluate a model."""
-    new = add_command(commands, "evaluate", "replay recordings through a model and say how well it does", _evaluate)
-    new.add_argument("source", nargs="+", type=Path, help="a dataset folder, or one or several rosbag2 recordings")
-    new.add_argument("--model", type=Path, required=True, help="model folder")
-    new.add_argument("--out", type=Path, required=True, help="folder for the results")
-    new.add_argument("--budgets", nargs="+", default=["inf"], metavar="LIMIT", help="limits; inf is everything")
-    new.add_argument("--unit", default="layers", choices=UNITS, help="of the limits (default: layers)")
-    new.add_argument("--rate-hz", type=float, help="frames per second, for watts")
-    new.add_argument("--corruption", nargs="+", default=["clean"], metavar="NAME", help="clean, or presets")
-    new.add_argument("--variant", default="paper", choices=("paper", "code"), help="of the presets (default: paper)")
-    new.add_argument("--policy", nargs="+", default=["allocate"], metavar="NAME",
-                     help="what chooses layers: allocate (default), naive, upper, prefix, random, only:rgb, "
-                          "static:rgb=6,depth=6")
-    new.add_argument("--kind", default="auto", choices=KINDS, help="of the source (default: by its files)")
-    new.add_argument("--split", default="test_time", help="of a dataset (default: test_time)")
-    new.add_argument("--limit", type=int, help="at most so many frames, evenly spread; of each bag")
-    new.add_argument("--seed", type=int, default=0, help="of corruptions and intervals (default: 0)")
-    new.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    new.add_argument("--jobs", type=int, default=1, help="processes (default: 1)")
+    """Add the command that evaluates a model."""
+    add_command(commands, "evaluate", "replay recordings or a dataset through a model and score its estimates",
+                _evaluate, derive=_add_options)
+
+
+def _add_options(new: Parser) -> None:
+    from admn_ros.datasets.open import READERS
+    from admn_ros.evaluation.plan import BAG, BagPlan, EvaluationPlan
+
+    new.add_argument("--out", type=Path, required=True, metavar="DIR", help="results folder to write")
+    new.add_argument("--plan", type=Path, metavar="FILE",
+                     help="YAML file with fields of the evaluation plan; options take precedence")
+    add_plan_options(new, EvaluationPlan, {**DETAILS, "kind": {"choices": (*READERS, BAG)}}, skip=("bag",))
+    new.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
-    new.add_argument("--force", action="store_true", help="replace an evaluation that is there")
-    new.add_argument("--no-report", action="store_true", help="figures alone; --resume makes the report later")
-    _add_bag_options(new.add_argument_group("bags"))
-
-
-def _add_bag_options(bags: argparse._ArgumentGroup) -> None:
-    add_truth_options(bags)
-    bags.add_argument("--search-s", type=float, default=0.0, help="look for the offset so far around (default: 0)")
-    bags.add_argument("--hold-s", type=float, default=2.0, help="a corruption holds so long (default: 2)")
-    bags.add_argument("--trace", type=Path, metavar="FILE", help="CSV time_s,limit,unit: one more budget")
-    bags.add_argument("--recorded-budgets", nargs="?", const="/admn/budget", metavar="TOPIC",
-                      help="the bag's own budgets: one more (default: /admn/budget)")
-    bags.add_argument("--governor", nargs="?", const="", metavar="FILE",
-                      help="what the governor would grant on the bag's temperatures, battery and requests: one more")
+    new.add_argument("--force", action="store_true", help="replace the results in the folder")
+    new.add_argument("--no-report", action="store_true", help="write no report; --resume adds it later")
+    add_plan_options(new.add_argument_group("recordings"), BagPlan, DETAILS)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from admn_ros.config import parse_config
-    from admn_ros.evaluation.plan import EvaluationPlan
     from admn_ros.evaluation.results_folder import TIMINGS
     from admn_ros.evaluation.run import evaluate
     from admn_ros.files import read_json
 
-    kind = _kind(options.source, options.kind)
-    if kind != "bag":
-        _refuse_bag_options(options)
-    plan = parse_config(EvaluationPlan, {
-        "sources": [str(s) for s in options.source], "kind": kind,
-        "split": options.split, "model": str(options.model), "corruptions": options.corruption,
-        "variant": options.variant, "budgets": [_limit(b) for b in options.budgets], "unit": options.unit,
-        "policies": options.policy, "seed": options.seed, "limit": options.limit, "rate_hz": options.rate_hz,
-        "device": options.device, "bag": _bag_plan(options) if kind == "bag" else None}, "arguments")
+    plan = _plan(options)
     with progress_bar("frames") as progress:
         results = evaluate(plan, options.out, jobs=options.jobs, resume=options.resume, force=options.force,
                            progress=progress)
@@ -95,44 +73,40 @@ def _report(plan: EvaluationPlan, folder: Path) -> None:
     print(page)
 
 
-def _refuse_bag_options(options: argparse.Namespace) -> None:
-    from admn_ros.errors import InputError
+def _plan(options: argparse.Namespace) -> EvaluationPlan:
+    """Return the plan of the file, if there is one, with the values of the options.
 
-    for name in ("sensors", "truth", "true_class", "trace", "recorded_budgets", "governor"):
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')}", "a dataset", "it with bags alone")
+    Raises:
+        ConfigError: a value is missing or invalid, or an option for recordings meets a dataset.
+        InputError: a source does not exist.
+    """
+    from admn_ros.config import read_yaml
+    from admn_ros.evaluation.plan import BagPlan, EvaluationPlan
+
+    read = {} if options.plan is None else read_yaml(options.plan)
+    if not isinstance(read, dict) or not isinstance(read.get("bag") or {}, dict):
+        raise ConfigError(str(options.plan), "no mapping", f"a mapping with {', '.join(EvaluationPlan.model_fields)}")
+    given, given_bag = given_values(options, EvaluationPlan), given_values(options, BagPlan)
+    values = {**read, **given}
+    values.setdefault("kind", _kind([Path(source) for source in given["sources"]]))
+    if values["kind"] == "bag":
+        values["bag"] = {**(read.get("bag") or {}), **given_bag}
+    elif given_bag:
+        raise ConfigError.conflict(spell(next(iter(given_bag))), f"a source of kind {values['kind']}",
+                                   "it applies to recordings only")
+    return parse_options(EvaluationPlan, values, options.plan, {*given, *given_bag})
 
 
-def _bag_plan(options: argparse.Namespace) -> dict[str, Any]:
-    return {**truth_settings(options), "search_s": options.search_s, "hold_s": options.hold_s,
-            "trace": None if options.trace is None else str(options.trace),
-            "recorded_budgets": options.recorded_budgets, "governor": options.governor}
-
-
-def _kind(sources: list[Path], kind: str) -> str:
-    """What a source is, by its files."""
-    from admn_ros.errors import InputError
-
+def _kind(sources: list[Path]) -> str:
+    """Return the kind of the sources, from their files."""
     for source in sources:
         if not source.exists():
             raise InputError(str(source), "nothing there",
                              "a dataset folder, a rosbag2 folder, or one .mcap or .db3 file")
-    if kind != "auto":
-        return kind
     first = sources[0]
-    # A bag whose metadata.yaml was lost is still a bag, and is told so.
+    # A recording that has lost its metadata.yaml is still a recording; its reader reports that.
     files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"))
     return "bag" if first.suffix in (".mcap", ".db3", ".bag") or files else "shards"
-
-
-def _limit(text: str) -> float | None:
-    from admn_ros.errors import InputError
-
-    try:
-        limit = float(text)
-    except ValueError as error:
-        raise InputError("--budgets", text, "numbers, or inf") from error
-    return None if math.isinf(limit) and limit > 0 else limit
 
 
 def _print(results: Mapping[str, Any]) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about budgets over time: governor-plot."""
+"""Commands that show the governor: governor-plot."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from admn_ros.cli.command import Commands, add_command
 
 
 def add_commands(commands: Commands) -> None:
-    """Look at the governor."""
-    plot = add_command(commands, "governor-plot", "draw the governor at work on a simulated computer that gets warm",
+    """Add the command that plots the governor."""
+    plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
                        _governor_plot)
-    plot.add_argument("png", type=Path, help="picture to write")
+    plot.add_argument("png", type=Path, help="PNG file to write")
 
 
 def _governor_plot(options: argparse.Namespace) -> None:

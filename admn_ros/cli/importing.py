@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that take in the work of others: import."""
+"""Commands that import checkpoints: import."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 KINDS = ("auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit")
 MODALITIES = ("rgb", "depth", "radar", "audio")
-MEANINGS = {"loaded": "loaded", "interpolated": "loaded, interpolated", "ignored": "in the file, not used",
-            "missing": "in the model, left as it was"}
+MEANINGS = {"loaded": "loaded", "interpolated": "loaded, interpolated", "ignored": "in the file, unused",
+            "missing": "in the model, unchanged"}
 
 
 def add_commands(commands: Commands) -> None:
-    """Import checkpoints."""
-    new = add_command(commands, "import", "take in an official ADMN checkpoint, or MAE, DeiT or timm backbones",
-                      _import)
-    new.add_argument("source", type=Path, help="checkpoint: .pt, .pth, .bin or .safetensors; no code in it is run")
-    new.add_argument("out", type=Path, help="model folder to make, or to put the backbones into")
-    new.add_argument("--kind", default="auto", choices=KINDS, help="where it comes from (default: by its names)")
-    new.add_argument("--preset", help="backbones: make a new model folder of this architecture")
+    """Add the command that imports checkpoints."""
+    new = add_command(commands, "import",
+                      "import an official ADMN checkpoint, or backbones of MAE, AudioMAE, DeiT or timm", _import)
+    new.add_argument("source", type=Path, help="checkpoint: .pt, .pth, .bin or .safetensors; code in it is never run")
+    new.add_argument("out", type=Path, help="model folder to write, or to load the backbones into")
+    new.add_argument("--kind", default="auto", choices=KINDS,
+                     help="format of the checkpoint (default: detected from its tensor names)")
+    new.add_argument("--preset", help="backbones: architecture of a new model folder")
     new.add_argument("--modality", action="append", default=[], choices=MODALITIES,
-                     help="backbones: whose; may be repeated (default: rgb and depth, or audio for AudioMAE)")
-    new.add_argument("--nodes", type=int, help="official: sensor nodes or frames (default: the paper's)")
-    new.add_argument("--seed", type=int, default=0, help="backbones: of the other weights (default: 0)")
-    new.add_argument("--force", action="store_true", help="replace the model, or the backbones of a trained one")
+                     help="backbones: modality whose backbone to replace; may be repeated (default: rgb and depth, "
+                          "or audio for AudioMAE)")
+    new.add_argument("--nodes", type=int, metavar="N",
+                     help="official: number of sensor nodes or frames (default: as in the paper)")
+    new.add_argument("--seed", type=int, default=0, metavar="N",
+                     help="backbones: seed of the other weights (default: 0)")
+    new.add_argument("--force", action="store_true",
+                     help="replace an existing model, or the backbones of a trained one")
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -43,7 +48,7 @@ def _import(options: argparse.Namespace) -> None:
             force=options.force)
     console = Console(highlight=False)
     for title, report in reports.items():
-        table = Table("what became of it", "tensors", "parts", title=title, title_justify="left")
+        table = Table("result", "tensors", "parts", title=title, title_justify="left")
         for what, count, parts in report.rows:
             table.add_row(MEANINGS[what], str(count), parts)
         console.print(table)

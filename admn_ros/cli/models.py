@@ -12,24 +12,28 @@ from admn_ros.errors import ModelError
 
 
 def add_commands(commands: Commands) -> None:
-    """Make, inspect and measure models."""
-    new = add_command(commands, "new-model", "make a model folder with random weights, to try topics and budgets",
+    """Add the commands that make, inspect and measure models."""
+    new = add_command(commands, "new-model", "make a model folder with random weights, to try out topics and budgets",
                       _new_model)
-    new.add_argument("folder", type=Path, help="where to put it")
-    new.add_argument("--preset", default="gdtm-tiny", help="architecture (default: gdtm-tiny); `list` names them")
-    new.add_argument("--seed", type=int, default=0, help="seed of the weights (default: 0)")
-    new.add_argument("--force", action="store_true", help="replace a model folder that is already there")
+    new.add_argument("folder", type=Path, help="model folder to write")
+    new.add_argument("--preset", default="gdtm-tiny",
+                     help="architecture, or list to print all of them (default: gdtm-tiny)")
+    new.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
+    new.add_argument("--force", action="store_true", help="replace an existing model folder")
 
-    inspect = add_command(commands, "inspect", "say what a model folder or a recording holds", _inspect)
+    inspect = add_command(commands, "inspect", "describe a model folder or a recording", _inspect)
     inspect.add_argument("path", type=Path, help="model folder, rosbag2 folder, .mcap or .db3 file")
 
-    profile = add_command(commands, "profile", "measure a model's milliseconds per layer here, for budgets in time",
+    profile = add_command(commands, "profile", "measure the latency of a model here, for budgets in milliseconds",
                           _profile)
-    profile.add_argument("model", type=Path, help="model folder; costs.yaml is written into it")
-    profile.add_argument("--repeats", type=int, default=30, help="runs per figure (default: 30)")
-    profile.add_argument("--watts", type=float, help="power drawn while computing; adds joules to the table")
-    profile.add_argument("--threads", type=int, default=0, help="CPU threads, as the node's parameter (default: 0)")
-    profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    profile.add_argument("model", type=Path, help="model folder; costs.yaml is written to it")
+    profile.add_argument("--repeats", type=int, default=30, metavar="N", help="runs per measurement (default: 30)")
+    profile.add_argument("--watts", type=float, metavar="X",
+                         help="power drawn while computing, in watts; adds budgets in joules")
+    profile.add_argument("--threads", type=int, default=0, metavar="N",
+                         help="CPU threads; 0 for the default of torch (default: 0)")
+    profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                         help="device; auto takes a GPU if there is one (default: auto)")
 
 
 def _new_model(options: argparse.Namespace) -> None:

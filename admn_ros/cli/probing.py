@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that measure what sensors say: probe."""
+"""Commands that measure datasets: probe."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 
 def add_commands(commands: Commands) -> None:
-    """Measure a dataset's modalities."""
-    probe = add_command(commands, "probe", "measure what each modality of a dataset alone says about the position",
+    """Add the command that probes the modalities of a dataset."""
+    probe = add_command(commands, "probe", "measure how well each modality of a dataset alone determines the position",
                         _probe)
-    probe.add_argument("dataset", type=Path, help="folder of `admn simulate --dataset`")
-    probe.add_argument("--out", type=Path, required=True, help="JSON to write; a picture is put beside it")
-    probe.add_argument("--epochs", type=int, default=4, help="of each probe (default: 4)")
-    probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted readings")
-    probe.add_argument("--seed", type=int, default=0, help="seed (default: 0)")
+    probe.add_argument("dataset", type=Path, help="dataset folder of `admn simulate --dataset`")
+    probe.add_argument("--out", type=Path, required=True, metavar="FILE",
+                       help="JSON file to write; a PNG is written beside it")
+    probe.add_argument("--epochs", type=int, default=4, metavar="N", help="training epochs of each probe (default: 4)")
+    probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted inputs")
+    probe.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -14,38 +14,48 @@ from admn_ros.errors import ConfigError
 
 
 def add_commands(commands: Commands) -> None:
-    """Simulate and draw recordings."""
-    demo = add_command(commands, "demo-recording", "make the demo's recording: a car seen by four modalities",
+    """Add the commands that simulate and draw recordings."""
+    demo = add_command(commands, "demo-recording", "record the simulated demo: a car observed by four modalities",
                        _demo_recording)
     demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
-    demo.add_argument("--seconds", type=float, default=12.0, help="length (default: 12)")
-    demo.add_argument("--seed", type=int, default=7, help="seed (default: 7)")
-    demo.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
-    demo.add_argument("--no-events", action="store_true", help="leave out darkness, saturation and dead topics")
+    demo.add_argument("--seconds", type=float, default=12.0, metavar="X", help="duration in seconds (default: 12)")
+    demo.add_argument("--seed", type=int, default=7, metavar="N", help="random seed (default: 7)")
+    demo.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"),
+                      help="storage format of the recording (default: mcap)")
+    demo.add_argument("--no-events", action="store_true", help="record without darkness, saturation and silent topics")
 
-    simulate = add_command(commands, "simulate", "simulate the GDTM room: a dataset, a bag, or a picture", _simulate)
-    simulate.add_argument("--frames", type=int, default=300, help="multimodal frames (default: 300); a bag has 15/s")
-    simulate.add_argument("--seed", type=int, default=7, help="seed of room, drive and noise (default: 7)")
-    simulate.add_argument("--dataset", type=Path, help="write training samples here, split and sharded; resumable")
-    simulate.add_argument("--bag", type=Path, help="write a rosbag2 here; must not exist")
-    simulate.add_argument("--sheet", type=Path, help="draw what every sensor of the recording sees into this PNG")
-    simulate.add_argument("--target", choices=("red_car", "green_car", "none"), help="bag: class (default: by seed)")
+    simulate = add_command(commands, "simulate", "simulate the GDTM room: write a dataset, a rosbag2 or a picture",
+                           _simulate)
+    simulate.add_argument("--frames", type=int, default=300, metavar="N",
+                          help="number of multimodal frames; a rosbag2 has 15 per second (default: 300)")
+    simulate.add_argument("--seed", type=int, default=7, metavar="N", help="seed of room, drive and noise (default: 7)")
+    simulate.add_argument("--dataset", type=Path, metavar="DIR",
+                          help="dataset folder to write, in splits and shards; an interrupted run is continued")
+    simulate.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 folder to write; must not exist")
+    simulate.add_argument("--sheet", type=Path, metavar="PNG", help="picture of all sensors at one instant to write")
+    simulate.add_argument("--target", choices=("red_car", "green_car", "none"),
+                          help="rosbag2: class of the target (default: drawn by seed)")
     simulate.add_argument("--viewpoints", default="default", choices=("default", "train", "held_out"),
-                          help="bag: where the sensor nodes stand (default: default)")
-    simulate.add_argument("--drive", default="laps", choices=("laps", "random"), help="bag: motion (default: laps)")
-    simulate.add_argument("--no-events", action="store_true", help="bag: without darkness, saturation, dead topics")
+                          help="rosbag2: poses of the sensor nodes (default: default)")
+    simulate.add_argument("--drive", default="laps", choices=("laps", "random"),
+                          help="rosbag2: motion of the target (default: laps)")
+    simulate.add_argument("--no-events", action="store_true",
+                          help="rosbag2: record without darkness, saturation and silent topics")
     simulate.add_argument("--quality", choices=("real", "medium", "small"),
-                          help="size of pictures (default: real for a bag, small for a dataset)")
-    simulate.add_argument("--nodes", type=int, default=3, help="sensor nodes (default: 3)")
-    simulate.add_argument("--audio-s", type=float, default=0.512, help="dataset: seconds of sound (default: 0.512)")
-    simulate.add_argument("--room-frames", type=int, default=100,
-                          help="dataset: at most so many samples of each room; a room holds one car (default: 100)")
-    simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="dataset: processes (default: cores)")
+                          help="image resolution (default: real for a rosbag2, small for a dataset)")
+    simulate.add_argument("--nodes", type=int, default=3, metavar="N", help="number of sensor nodes (default: 3)")
+    simulate.add_argument("--audio-s", type=float, default=0.512, metavar="X",
+                          help="dataset: audio window in seconds (default: 0.512)")
+    simulate.add_argument("--room-frames", type=int, default=100, metavar="N",
+                          help="dataset: largest number of samples per room; a room has one car (default: 100)")
+    simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+                          help="dataset: number of processes (default: one per core)")
 
-    sheet = add_command(commands, "sheet", "draw what every sensor of a recording sees at one instant", _sheet)
+    sheet = add_command(commands, "sheet", "draw all sensors of a recording at one instant", _sheet)
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
-    sheet.add_argument("png", type=Path, help="picture to write")
-    sheet.add_argument("--at", type=float, help="seconds after the start (default: the middle)")
+    sheet.add_argument("png", type=Path, help="PNG file to write")
+    sheet.add_argument("--at", type=float, metavar="SECONDS",
+                       help="time since the start of the recording (default: its middle)")
 
 
 def _demo_recording(options: argparse.Namespace) -> None:

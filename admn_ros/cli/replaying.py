@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that need a ROS 2 to be there: replay, watch.
+"""Commands that need ROS 2: replay, watch.
 
-They start a node as a program of its own, so that nothing here imports ROS.
+They run a node in a process of its own, so that nothing here imports ROS.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ NODE, WATCH = "replay", "watch"
 
 
 def add_commands(commands: Commands) -> None:
-    """Replay a recording; watch a node."""
-    replay = add_command(commands, "replay", "publish a rosbag2 on its topics with /clock, beside a running node",
+    """Add the commands that replay a recording and watch a node."""
+    replay = add_command(commands, "replay", "publish a rosbag2 on its topics, with /clock; needs ROS 2",
                          _replay)
     replay.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
-    replay.add_argument("--rate", type=float, default=1.0, help="recorded seconds per second (default: 1)")
-    replay.add_argument("--loop", action="store_true", help="start again at the end; stamps then jump back")
-    replay.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="topics that are not published")
-    replay.add_argument("--wait-s", type=float, default=10.0,
-                        help="wait so long at most for listeners on the sensor topics (default: 10)")
-    watch = add_command(commands, "watch", "show on the terminal what a running perception node does", _watch)
-    watch.add_argument("node", nargs="?", default="/admn", help="name of the node (default: /admn)")
-    watch.add_argument("--seconds", type=float, default=0.0, help="end after so many seconds (default: by Ctrl-C)")
-    watch.add_argument("--svg", type=Path, help="at the end, write the dashboard as a picture")
-    watch.add_argument("--picture", type=Path, help="at the end, draw all frames over time into a PNG")
+    replay.add_argument("--rate", type=float, default=1.0, metavar="X", help="playback speed (default: 1)")
+    replay.add_argument("--loop", action="store_true", help="restart at the end; stamps then jump back")
+    replay.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="topics to leave out")
+    replay.add_argument("--wait-s", type=float, default=10.0, metavar="SECONDS",
+                        help="longest time to wait for subscribers of the sensor topics (default: 10)")
+    watch = add_command(commands, "watch", "show a running perception node on the terminal; needs ROS 2", _watch)
+    watch.add_argument("node", nargs="?", default="/admn", help="name of the perception node (default: /admn)")
+    watch.add_argument("--seconds", type=float, default=0.0, metavar="X",
+                       help="duration in seconds (default: until Ctrl-C)")
+    watch.add_argument("--svg", type=Path, metavar="FILE", help="SVG file to write the dashboard to at the end")
+    watch.add_argument("--picture", type=Path, metavar="FILE",
+                       help="PNG file to draw all frames over time to at the end")
 
 
 def _replay(options: argparse.Namespace) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, Commands, add_command, add_family
 
 if TYPE_CHECKING:
     from admn_ros.evaluation.report.compare import Change, Comparison
@@ -20,22 +20,20 @@ COMPARED = "compare.json"
 
 
 def add_commands(commands: Commands) -> None:
-    """Make and compare reports."""
-    whole = commands.add_parser("report", help="make the report of an evaluation again, or compare two evaluations",
-                                description="Make the report of an evaluation again, or compare two evaluations.")
-    parts = whole.add_subparsers(dest="part", required=True, metavar="COMMAND")
-    make = add_command(parts, "make", "make the report of a finished evaluation again", _make)
-    make.add_argument("results", type=Path, help="folder of `admn evaluate`")
-    compare = add_command(parts, "compare", "say what changed between two evaluations; exit code 1 if it got worse",
+    """Add the commands that write and compare reports."""
+    parts = add_family(commands, "report", "write the report of an evaluation again, or compare two evaluations")
+    make = add_command(parts, "make", "write the report of a finished evaluation again", _make)
+    make.add_argument("results", type=Path, help="results folder of `admn evaluate`")
+    compare = add_command(parts, "compare", "compare two evaluations; exit code 1 if a metric got worse",
                           _compare)
-    compare.add_argument("old", type=Path, help="folder of `admn evaluate`")
-    compare.add_argument("new", type=Path, help="folder of another one")
+    compare.add_argument("old", type=Path, help="results folder of `admn evaluate`")
+    compare.add_argument("new", type=Path, help="results folder to compare with it")
     compare.add_argument("--tolerance", nargs="+", action="extend", default=[], metavar="METRIC=VALUE",
-                         help="how much worse a metric may be, in its unit or in %% of its old value: error.mean=1 "
-                              "error.median=1 error.p95=5 (cm) nll=0.2 coverage=0.05 accuracy=0.02 f1=0.05 qoi=0.05 "
-                              "layers=0.5 violations=0 unanswered=0 (these are the defaults)")
-    compare.add_argument("--all", action="store_true", help="print every metric, not only the mean error and changes")
-    compare.add_argument("--out", type=Path, metavar="DIR", help=f"write {COMPARED} there")
+                         help="allowed deterioration of a metric, in its unit or in %% of its old value (default: "
+                              "error.mean=1 error.median=1 error.p95=5 (cm) nll=0.2 coverage=0.05 accuracy=0.02 "
+                              "f1=0.05 qoi=0.05 layers=0.5 violations=0 unanswered=0)")
+    compare.add_argument("--all", action="store_true", help="print all metrics, not only the mean error and changes")
+    compare.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write {COMPARED} to")
 
 
 def _make(options: argparse.Namespace) -> None:

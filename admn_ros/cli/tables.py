@@ -21,19 +21,23 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Make the result tables."""
-    tables = add_command(commands, "tables", "compare ADMN with its rivals: run what is missing, make the tables",
-                         _tables)
-    tables.add_argument("config", type=Path, help="grid, such as config/tables/small.yaml")
-    tables.add_argument("--data", type=Path, help="folder of `admn simulate --dataset`")
-    tables.add_argument("--work", type=Path, help="folder for trainings, which can be deleted when all is run")
-    tables.add_argument("--out", type=Path, required=True, help="folder of tables.md, tables.png and the cells' JSON")
+    """Add the command that makes the result tables."""
+    tables = add_command(commands, "tables",
+                         "compare ADMN with other methods: run missing cells and write the result tables", _tables)
+    tables.add_argument("config", type=Path,
+                        help="grid of methods, budgets and corruptions, such as config/tables/small.yaml")
+    tables.add_argument("--data", type=Path, metavar="DIR", help="dataset folder of `admn simulate --dataset`")
+    tables.add_argument("--work", type=Path, metavar="DIR", help="folder for training runs; may be deleted afterwards")
+    tables.add_argument("--out", type=Path, required=True, metavar="DIR",
+                        help="results folder: tables.md, tables.png and one JSON file per cell")
     tables.add_argument("--only", action="append", default=[], metavar="TEXT",
-                        help="only cells whose name contains it, such as gaussian-admn-L06; repeatable")
-    tables.add_argument("--list", action="store_true", help="print the cells and whether they are run, and stop")
-    tables.add_argument("--render", action="store_true", help="make the tables from what is there; nothing is run")
-    tables.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    tables.add_argument("--threads", type=int, default=0, help="of torch; 0: as many as there are cores")
+                        help="run only cells whose name contains this, such as gaussian-admn-L06; may be repeated")
+    tables.add_argument("--list", action="store_true", help="print the cells and their state, and exit")
+    tables.add_argument("--render", action="store_true", help="write the tables from existing results; run nothing")
+    tables.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                        help="device; auto takes a GPU if there is one (default: auto)")
+    tables.add_argument("--threads", type=int, default=0, metavar="N",
+                        help="CPU threads; 0 for one per core (default: 0)")
 
 
 def _tables(options: argparse.Namespace) -> None:

@@ -12,33 +12,30 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
-
-OPTIONS = (("acceleration", float, "density of the acceleration, m^2/s^3"),
-           ("gate", float, "share of draws inside the gate"),
-           ("restart_after", int, "estimates outside the gate in a row that start the track afresh"),
-           ("timeout_s", float, "seconds without an estimate after which the track ends"),
-           ("spread", float, "factor of the estimates' standard deviations"))
+from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command
+from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options
 
 
 def add_commands(commands: Commands) -> None:
-    """Track the estimates of an evaluation."""
-    new = add_command(commands, "tracking", "track the estimates of an evaluation of bags, and say what that gains",
-                      _tracking)
-    new.add_argument("results", type=Path, help="folder that `admn evaluate` wrote for bags")
-    new.add_argument("--out", type=Path, help="JSON file for the figures")
-    for name, kind, text in OPTIONS:
-        new.add_argument(f"--{name.replace('_', '-')}", type=kind, help=f"{text} (default: the node's)")
+    """Add the command that tracks the estimates of an evaluation."""
+    add_command(commands, "tracking", "run the tracker on the estimates of an evaluation and compare the errors",
+                _tracking, derive=_add_options)
+
+
+def _add_options(new: Parser) -> None:
+    from admn_ros.inference.tracking import TrackerConfig
+
+    new.add_argument("results", type=Path, help="results folder of `admn evaluate` for recordings")
+    new.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write the scores to")
+    add_plan_options(new.add_argument_group("parameters of the filter"), TrackerConfig)
 
 
 def _tracking(options: argparse.Namespace) -> None:
-    from admn_ros.config import parse_config
     from admn_ros.evaluation.track_evaluation import track_results
     from admn_ros.files import write_text
     from admn_ros.inference.tracking import TrackerConfig
 
-    given = {name: getattr(options, name) for name, _, _ in OPTIONS if getattr(options, name) is not None}
-    config = parse_config(TrackerConfig, given, "arguments")
+    config = parse_options(TrackerConfig, given_values(options, TrackerConfig))
     cells = track_results(options.results, config)
     table = Table("corruption", "policy", "budget", "frames", "", "mean cm", "median", "p95", "in 90 %", "speed cm/s",
                   title="the same frames alone and tracked", title_justify="left")

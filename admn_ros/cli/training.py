@@ -20,39 +20,43 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Commands) -> None:
-    """Train a stage."""
-    train = add_command(commands, "train", "train one stage of a network, also on several GPUs by torchrun", _train)
-    train.add_argument("stage", choices=("pretrain", "finetune", "autoencoder", "controller"))
+    """Add the command that trains a stage."""
+    train = add_command(commands, "train", "train one stage of a network, also on several GPUs with torchrun", _train)
+    train.add_argument("stage", choices=("pretrain", "finetune", "autoencoder", "controller"),
+                       help="training stage")
     train.add_argument("--config", type=Path, required=True, metavar="FILE",
-                       help="training file, such as config/train/room_tiny.yaml")
+                       help="training configuration, such as config/train/room_tiny.yaml")
     train.add_argument("--out", type=Path, required=True, metavar="DIR",
-                       help="folder for checkpoints, figures and the model")
-    train.add_argument("--model", type=Path, help="model folder of the stage before")
-    train.add_argument("--data", type=Path, help="dataset, in place of the file's")
-    train.add_argument("--budget", type=int, help="layers that a controller is trained for, in place of the file's")
-    train.add_argument("--seed", type=int, help="seed, in place of the file's")
-    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    train.add_argument("--precision", choices=("float32", "bfloat16"), help="in place of the file's")
+                       help="run folder: checkpoints, metrics and the model")
+    train.add_argument("--model", type=Path, metavar="DIR", help="model folder of the preceding stage")
+    train.add_argument("--data", type=Path, metavar="DIR", help="dataset folder; overrides the file")
+    train.add_argument("--budget", type=int, metavar="LAYERS",
+                       help="layer budget to train a controller for; overrides the file")
+    train.add_argument("--seed", type=int, metavar="N", help="random seed; overrides the file")
+    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                       help="device; auto takes a GPU if there is one (default: auto)")
+    train.add_argument("--precision", choices=("float32", "bfloat16"),
+                       help="floating-point precision; overrides the file")
     train.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="settings",
-                       help="any value in place of the file's, such as finetune.optimizer.epochs=5; repeatable")
-    train.add_argument("--resume", action="store_true", help="continue an interrupted run, or begin it")
-    train.add_argument("--dry-run", action="store_true", help="two batches, to see that everything fits")
+                       help="override any value of the file, such as finetune.optimizer.epochs=5; may be repeated")
+    train.add_argument("--resume", action="store_true", help="continue an interrupted run, or start a new one")
+    train.add_argument("--dry-run", action="store_true", help="run two batches only, to check the configuration")
 
 
 def _train(options: argparse.Namespace) -> None:
     from admn_ros.training.run import train
 
-    with _Told.on_console(options.stage) as told:
+    with _ConsoleProgress.open(options.stage) as progress:
         folder = train(options.config, options.stage, options.out, model=options.model, data=options.data,
                        budget=options.budget, seed=options.seed, precision=options.precision, settings=options.settings,
                        device=options.device, resume=options.resume, dry_run=options.dry_run,
-                       on_progress=told)
+                       on_progress=progress)
     if os.environ.get("RANK", "0") == "0":
         print(folder)
 
 
-class _Told:
-    """Shows reports: a bar that moves with every step on a terminal, a line for each epoch elsewhere."""
+class _ConsoleProgress:
+    """Progress of a run: a bar on a terminal, a line per epoch elsewhere."""
 
     def __init__(self, bar: Progress | None, stage: str) -> None:
         self._bar = bar
@@ -60,8 +64,8 @@ class _Told:
 
     @classmethod
     @contextmanager
-    def on_console(cls, stage: str) -> Iterator[_Told]:
-        """For the duration of a run."""
+    def open(cls, stage: str) -> Iterator[_ConsoleProgress]:
+        """Show progress for the duration of a run."""
         if not CONSOLE.is_terminal:
             yield cls(None, stage)
             return
@@ -70,11 +74,11 @@ class _Told:
             yield cls(bar, stage)
 
     def __call__(self, report: TrainingProgress) -> None:
-        """Show a report."""
+        """Show one report of the training loop."""
         epoch = f"epoch {report.epoch + 1}/{report.epochs}"
         if report.metrics is not None:
             line = f"{epoch}: {_figures(report.metrics)}"
-            # Flushed: a line for each epoch is of use while the run goes on.
+            # Flushed, so that it can be followed through a pipe.
             print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.console.print(line)
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=epoch, total=report.epochs * report.steps,

@@ -12,6 +12,7 @@ from admn_ros.config.base import (
     dump_config,
     load_config,
     parse_config,
+    read_yaml,
 )
 from admn_ros.config.model import (
     AUDIO_PARTS,
@@ -59,4 +60,5 @@ __all__ = [
     "dump_config",
     "load_config",
     "parse_config",
+    "read_yaml",
 ]

@@ -8,6 +8,7 @@ is allowed.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -30,6 +31,7 @@ class Strict(BaseModel):
 
 
 C = TypeVar("C", bound=Strict)
+Spell = Callable[[tuple[int | str, ...]], str]
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -49,6 +51,15 @@ def load_config(kind: type[C], path: str | Path) -> C:
     Raises:
         ConfigError: the file is missing, is not YAML, has a key twice, or does not fit.
     """
+    return parse_config(kind, read_yaml(path), str(path))
+
+
+def read_yaml(path: str | Path) -> object:
+    """Read a YAML file.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or has a key twice.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -57,21 +68,30 @@ def load_config(kind: type[C], path: str | Path) -> C:
     except UnicodeDecodeError as error:
         raise ConfigError(str(path), "bytes that are not UTF-8", "a YAML file in UTF-8") from error
     try:
-        raw = yaml.load(text, _UniqueKeys)
+        return yaml.load(text, _UniqueKeys)
     except yaml.YAMLError as error:
         raise ConfigError(str(path), f"broken YAML ({' '.join(str(error).split())})", "a YAML mapping") from error
-    return parse_config(kind, raw, str(path))
 
 
-def parse_config(kind: type[C], raw: object, place: str) -> C:
-    """Check a mapping, as read from YAML, against a configuration; `place` names it in errors."""
+def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = None) -> C:
+    """Validate a mapping, as read from YAML, against a configuration.
+
+    Args:
+        kind: configuration model.
+        raw: mapping to validate.
+        place: name of the mapping in errors.
+        spell: name of a field in errors, from its location; by default the keys, joined by dots, after `place`.
+
+    Raises:
+        ConfigError: the mapping does not fit; only the first problem is described.
+    """
     if not isinstance(raw, dict):
         raise ConfigError(place, type(raw).__name__, f"a mapping with {', '.join(kind.model_fields)}")
     try:
         # JSON is the mode in which strict checking still takes lists for tuples and names for modalities.
         return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
-        raise _config_error(error, place, kind) from error
+        raise _config_error(error, place, kind, spell) from error
 
 
 def dump_config(config: Strict, path: str | Path) -> None:
@@ -80,17 +100,21 @@ def dump_config(config: Strict, path: str | Path) -> None:
     Path(path).write_text(text, encoding="utf-8")
 
 
-def _config_error(error: ValidationError, place: str, kind: type[Strict]) -> ConfigError:
-    """Say the first problem in one line, and how many more there are."""
+def _config_error(error: ValidationError, place: str, kind: type[Strict], spell: Spell | None) -> ConfigError:
+    """Describe the first problem in one line, and count the others."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    field = f"{place}: {where}" if where else place
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):  # from a file that a field names
+        return cause
+    location = tuple(part for part in first["loc"] if part != "[key]")
+    field = f"{place}: {'.'.join(map(str, location))}" if location else place
+    field = spell(location) if spell is not None and location else field
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         return ConfigError(field, f"an unknown key{more}", ", ".join(_siblings(kind, first["loc"])) or "no such key")
     if first["type"] == "missing":
-        return ConfigError(field, f"nothing{more}", "a value; it is required")
+        return ConfigError.missing(field, f"a value{more}")
     value = first.get("input")
     found = f"{value!r} ({type(value).__name__}){more}" if not isinstance(value, dict) else f"this mapping{more}"
     allowed = first["msg"].removeprefix("Value error, ")

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from admn_ros import __version__
 from admn_ros.config import BudgetUnit, Count, NotNegative, Positive, Strict
@@ -27,53 +28,53 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
+def _finite(limit: Any) -> Any:
+    """Turn an infinite limit into None."""
+    return None if limit == math.inf else limit
+
+
+Limit = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_finite)]
+
+
 class BagPlan(BagTruth):
-    """Bags, and what is done with them in an evaluation.
+    """How recordings are evaluated."""
 
-    search_s: look for the offset within so many seconds around `offset_s`, by the first corruption's estimates of
-        the variant that ran most layers; 0 does not look.
-    hold_s: a drawn corruption holds so long.
-    trace: file with limits over time (time_s, limit, unit), as one more budget.
-    recorded_budgets: topic whose recorded budgets are one more budget.
-    governor: file with numbers of the governor, or empty for its defaults, as one more budget; null for none.
-    """
-
-    search_s: NotNegative = 0.0
-    hold_s: Positive = 2.0
-    trace: str | None = None
-    recorded_budgets: str | None = None
-    governor: str | None = None
+    search_s: NotNegative = Field(
+        default=0.0, description="search for the best time offset within this many seconds around offset_s, by the "
+                                 "estimates of the first corruption with most layers; 0 disables the search")
+    hold_s: Positive = Field(default=2.0, description="duration for which a drawn corruption is held, in seconds")
+    trace: str | None = Field(
+        default=None, description="CSV file of limits over time (time_s,limit,unit), as one more budget")
+    recorded_budgets: str | None = Field(
+        default=None, description="topic of recorded budgets, as one more budget (without a value: /admn/budget)")
+    governor: str | None = Field(
+        default=None, description="governor driven by the recorded temperatures, battery state and requests, as one "
+                                  "more budget; optionally its parameter file")
 
 
 class EvaluationPlan(Strict):
-    """One evaluation.
+    """One evaluation: recordings or a dataset, a model, corruptions, policies and budgets."""
 
-    sources: a dataset folder, or bags.
-    kind: kind of the dataset, as in a training file, or bag.
-    split: of a dataset.
-    model: its folder.
-    corruptions: clean, or presets of `admn_ros.sensing.corruption.presets`; one column of results each.
-    variant: the presets as in the paper or as in the official code.
-    budgets: limits in `unit`, per frame; null for everything.
-    policies: names of `admn_ros.baselines.named`.
-    seed: of corruptions and bootstrap.
-    limit: at most so many frames, evenly spread over a dataset, or over each bag.
-    rate_hz: frames per second, for budgets in watts.
-    """
-
-    sources: tuple[str, ...] = Field(min_length=1)
-    kind: Annotated[str, AfterValidator(_check_kind)] = "shards"
-    split: str = "test_time"
-    model: str
-    corruptions: tuple[str, ...] = Field(default=(CLEAN,), min_length=1)
-    variant: Literal["paper", "code"] = "paper"
-    budgets: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, ...] = (None,)
-    unit: BudgetUnit = "layers"
-    policies: tuple[str, ...] = Field(default=("allocate",), min_length=1)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    limit: Count | None = None
-    rate_hz: Positive | None = None
-    device: Literal["cpu", "cuda"] = "cpu"
+    sources: tuple[str, ...] = Field(min_length=1, description="dataset folder, or one or several rosbag2 recordings")
+    kind: Annotated[str, AfterValidator(_check_kind)] = Field(
+        default="shards", description="format of the source (default: detected from its files)")
+    split: str = Field(default="test_time", description="split of a dataset")
+    model: str = Field(description="model folder")
+    corruptions: tuple[str, ...] = Field(
+        default=(CLEAN,), min_length=1, description="corruption presets, or clean; one block of results each")
+    variant: Literal["paper", "code"] = Field(
+        default="paper", description="presets as described in the paper, or as in the official code")
+    budgets: tuple[Limit, ...] = Field(default=(None,), description="limits per frame; inf for no limit (default: inf)")
+    unit: BudgetUnit = Field(default="layers", description="unit of the limits")
+    policies: tuple[str, ...] = Field(
+        default=("allocate",), min_length=1, description="allocation policies: allocate, naive, upper, prefix, random, "
+                                                         "only:rgb, static:rgb=6,depth=6")
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of corruptions and intervals")
+    limit: Count | None = Field(
+        default=None, description="largest number of frames of the dataset or of each recording, evenly spaced "
+                                  "(default: all)")
+    rate_hz: Positive | None = Field(default=None, description="frame rate in Hz, required for budgets in watts")
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="device that runs the model")
     bag: BagPlan | None = None
 
     @field_validator("corruptions")

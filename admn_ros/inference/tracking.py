@@ -26,28 +26,27 @@ NO_TARGET = "none"
 
 
 class TrackerConfig(Strict):
-    """Numbers of the filter.
+    """Parameters of the tracking filter."""
 
-    acceleration: density of the white acceleration in each direction, m^2/s^3: in one second the velocity is
-        expected to change by its root in m/s.
-    gate: an estimate further from the prediction than this share of draws is not used.
-    restart_after: so many estimates outside the gate in a row start the track afresh at the last of them.
-    timeout_s: without an estimate in the gate for so long, the track ends.
-    start_speed_mps: standard deviation of the velocity, of which nothing is known when a track starts.
-    spread: the estimates' standard deviations are multiplied by it. Errors of neighbouring frames are alike, which
-        a filter does not know; more than 1 makes up for that.
-    jump_back_s: a stamp that jumps back further (a bag that loops) starts afresh; a smaller step back is refused.
-    none_above: a frame whose class is `none` with this probability or more shows no target.
-    """
-
-    acceleration: Positive = 2.0
-    gate: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    restart_after: Count = 5
-    timeout_s: Positive = 1.0
-    start_speed_mps: Positive = 1.0
-    spread: Positive = 2.0
-    jump_back_s: NotNegative = 1.0
-    none_above: Annotated[float, Field(gt=0, le=1)] = 0.5
+    acceleration: Positive = Field(
+        default=2.0, description="spectral density of the white-noise acceleration per axis, in m^2/s^3: within one "
+                                 "second the velocity is expected to change by its square root, in m/s")
+    gate: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.99, description="probability mass inside the validation gate; estimates outside are not used")
+    restart_after: Count = Field(
+        default=5, description="consecutive estimates outside the gate after which the track restarts at the last of "
+                               "them")
+    timeout_s: Positive = Field(
+        default=1.0, description="seconds without an estimate inside the gate after which the track ends")
+    start_speed_mps: Positive = Field(default=1.0, description="initial standard deviation of the velocity in m/s")
+    spread: Positive = Field(
+        default=2.0, description="inflation of the measurement standard deviations, to account for correlated errors "
+                                 "between frames")
+    jump_back_s: NotNegative = Field(
+        default=1.0, description="backward jump of the stamps in seconds beyond which the track restarts (a recording "
+                                 "that loops); smaller steps back are refused")
+    none_above: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.5, description="probability of class none from which on a frame shows no target")
 
 
 class Outcome(str, Enum):

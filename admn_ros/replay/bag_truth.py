@@ -3,27 +3,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from admn_ros.config import Finite, Positive, Strict
+from pydantic import BeforeValidator, Field
+
+from admn_ros.config import Finite, Positive, Strict, load_config
 from admn_ros.deployment import DeploymentConfig
 
 
+def _read(deployment: Any) -> Any:
+    """Read a deployment that is given by the path of its file."""
+    return load_config(DeploymentConfig, deployment) if isinstance(deployment, str) else deployment
+
+
 class BagTruth(Strict):
-    """How bags are read and what is true of them.
+    """Topics of recordings, and their ground truth."""
 
-    deployment: topics, synchronization, as the node has them.
-    truth: topic of poses, `tf:CHILD` for a frame in TF, or a CSV or TUM file; null takes /ground_truth/pose if the
-        bag has it.
-    true_class: class of the target all through; null takes what the simulator noted in the bag, if anything.
-    align: how truth is read between its stamps.
-    max_gap_s: truth further away than this, or between stamps further apart, is none.
-    offset_s: added to the stamps of the truth.
-    """
-
-    deployment: DeploymentConfig
-    truth: str | None = None
-    true_class: str | None = None
-    align: Literal["linear", "nearest"] = "linear"
-    max_gap_s: Positive = 0.1
-    offset_s: Finite = 0.0
+    deployment: Annotated[DeploymentConfig, BeforeValidator(_read)] = Field(
+        description="deployment file with the topics of the recordings, such as config/gdtm.yaml")
+    truth: str | None = Field(
+        default=None, description="ground truth: topic, tf:FRAME, or CSV or TUM file (default: /ground_truth/pose, if "
+                                  "recorded)")
+    true_class: str | None = Field(default=None, description="class of the target (default: as noted by the simulator)")
+    align: Literal["linear", "nearest"] = Field(
+        default="linear", description="interpolation between ground-truth samples")
+    max_gap_s: Positive = Field(
+        default=0.1, description="largest gap between ground-truth samples to interpolate across, in seconds")
+    offset_s: Finite = Field(default=0.0, description="time offset added to the ground-truth stamps, in seconds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -16,26 +16,27 @@ from admn_ros.files import file_identity, source_fingerprint
 from admn_ros.replay.bag_truth import BagTruth
 
 SPLITS = ("train", "val", "test_time")
-Shares = Annotated[tuple[NotNegative, NotNegative, NotNegative], Field()]
+Shares = tuple[NotNegative, NotNegative, NotNegative]
 
 
 class ExportPlan(BagTruth):
-    """One dataset.
+    """One dataset made from recordings.
 
-    sources: bags.
-    shares: of each bag's time that go to train, val and test_time, in this order. Splits are stretches of time, never
-        frames drawn at random: neighbours are nearly the same picture, and a test on them would reward memory.
-    pause_s: between two splits so much is left out, so that no sound window and no held reading is in both.
-    every: of so many frames one is kept.
-    without_truth: what becomes of a frame with neither position nor class. drop: it is left out and counted. keep: it
-        is written, for training that needs no labels.
+    Splits are contiguous stretches of time. Frames drawn at random would be almost identical to their neighbours in
+    another split, and a test on them would reward memorization.
     """
 
-    sources: tuple[str, ...] = Field(min_length=1)
-    shares: Shares = (0.7, 0.15, 0.15)
-    pause_s: NotNegative = 2.0
-    every: Count = 1
-    without_truth: Literal["drop", "keep"] = "drop"
+    sources: tuple[str, ...] = Field(min_length=1, description="rosbag2 recordings")
+    shares: Shares = Field(
+        default=(0.7, 0.15, 0.15), description="shares of each recording's duration for the splits train, val and "
+                                               "test_time, in this order")
+    pause_s: NotNegative = Field(
+        default=2.0, description="gap between two splits in seconds, so that no audio window and no held reading is in "
+                                 "both")
+    every: Count = Field(default=1, description="keep every N-th frame")
+    without_truth: Literal["drop", "keep"] = Field(
+        default="drop", description="frames with neither position nor class: drop and count them, or keep them for "
+                                    "training without labels")
 
     @field_validator("shares")
     @classmethod

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from admn_ros.cli import _parser, main
+from admn_ros.cli import main, parser
 from admn_ros.config import ModelConfig, dump_config, parse_config
 from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.deployment import DeploymentConfig
@@ -347,4 +347,4 @@ def test_the_commands_of_the_guide_are_understood():
     commands = [shlex.split(line, comments=True) for line in guide.splitlines() if line.startswith("admn ")]
     assert {command[1] for command in commands} == {"inspect", "evaluate", "convert", "train", "replay"}
     for command in commands:
-        assert _parser().parse_args(command[1:]).run
+        assert parser().parse_args(command[1:]).run

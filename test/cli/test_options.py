@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the command line: every one is documented, and those of plans follow from the plans."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import pytest
+import yaml
+
+from admn_ros.cli import main, parser
+from admn_ros.cli.command import Parser
+from admn_ros.cli.plan_options import given_values, parse_options, spell
+from admn_ros.config import Strict
+from admn_ros.errors import ConfigError
+from admn_ros.evaluation.plan import BagPlan, EvaluationPlan
+from admn_ros.inference.tracking import TrackerConfig
+from admn_ros.replay.export_plan import ExportPlan
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def commands(found: Parser | None = None, name: str = "admn") -> Iterator[tuple[str, Parser]]:
+    """Yield every command with its parser, and those of families too."""
+    found = found or parser()
+    found.complete()
+    yield name, found
+    for action in found._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from commands(inner, f"{name} {word}")
+
+
+COMMANDS = dict(commands())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_help(name):
+    command = COMMANDS[name]
+    actions = [a for a in command._actions if not isinstance(a, argparse._SubParsersAction)]
+    undocumented = [a.option_strings or a.dest for a in actions if not a.help]
+    assert not undocumented
+    for action in actions:
+        assert action.help[0].islower() or action.help.split()[0].isupper(), action.help
+        assert not action.help.endswith("."), action.help
+    assert command.format_help()
+    described = [choice.help for a in command._actions if isinstance(a, argparse._SubParsersAction)
+                 for choice in a._choices_actions]
+    assert all(described)
+
+
+def test_the_help_of_admn_imports_no_slow_room():
+    code = """
+import sys
+from admn_ros.cli import parser
+assert "evaluate" in parser().format_help()
+slow = {"torch", "numpy", "cv2", "pydantic", "jinja2", "matplotlib"} & set(sys.modules)
+assert not slow, slow
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- options of plans ---------------------------------------------------------------------------------
+
+PLANS: dict[str, tuple[type[Strict], ...]] = {
+    "admn evaluate": (EvaluationPlan, BagPlan), "admn convert bag": (ExportPlan,), "admn tracking": (TrackerConfig,)}
+FIXED = {"admn evaluate": ["bags", "--out", "out"], "admn convert bag": ["bags", "data", "--model", "m"],
+         "admn tracking": ["out"]}
+VALUES = {"corruptions": ["clean", "room-all"], "policies": ["naive", "only:rgb"], "budgets": ["3", "inf"],
+          "shares": ["0.5", "0.25", "0.25"], "gate": ["0.5"], "none_above": ["0.25"]}
+
+
+def fields() -> Iterator[tuple[str, type[Strict], str]]:
+    for command, plans in PLANS.items():
+        for plan in plans:
+            yield from ((command, plan, name) for name in plan.model_fields if name not in ("sources", "bag"))
+
+
+def words(plan: type[Strict], name: str) -> list[str]:
+    """Return words of a value that is not the default."""
+    field = plan.model_fields[name]
+    kinds = [field.annotation, *get_args(field.annotation)]
+    literal = next((kind for kind in kinds if "Literal" in str(get_origin(kind))), None)
+    if literal is not None:
+        return [next(choice for choice in get_args(literal) if choice != field.default)]
+    return VALUES.get(name) or (["7"] if "int" in str(kinds) or "float" in str(kinds) else ["some"])
+
+
+@pytest.mark.parametrize(("command", "plan", "name"), list(fields()), ids=lambda x: getattr(x, "__name__", x))
+def test_an_option_sets_the_field_of_its_plan(command, plan, name):
+    arguments = [*FIXED[command], spell(name), *words(plan, name)]
+    plain, read = (given_values(COMMANDS[command].parse_args(a), plan) for a in (FIXED[command], arguments))
+    assert set(plain) <= {"sources"}, "defaults are those of the plan"
+    assert set(read) - set(plain) == {name}
+    read = {name: read[name]}
+    fixed: dict[str, Any] = {"sources": ["a"], "model": "m", "deployment": str(ROOT / "config" / "gdtm.yaml")}
+    needed = {field: value for field, value in fixed.items() if field in plan.model_fields and field != name}
+    if name == "deployment":
+        with pytest.raises(ConfigError, match="some"):
+            parse_options(plan, {**needed, **read})
+        return
+    default = parse_options(plan, {**needed, **({"model": "m"} if name == "model" else {})})
+    changed = parse_options(plan, {**needed, **read})
+    different = {n for n in plan.model_fields if getattr(default, n) != getattr(changed, n)}
+    assert different == {name}
+
+
+def test_limits_are_numbers_or_infinite():
+    def budgets(*limits: float) -> tuple[float | None, ...]:
+        return parse_options(EvaluationPlan, {"sources": ["a"], "model": "m", "budgets": list(limits)}).budgets
+
+    assert budgets(0.0, 2.5, float("inf")) == (0.0, 2.5, None)
+    for wrong in (-1.0, float("nan"), float("-inf")):
+        with pytest.raises(ConfigError, match=r"^--budgets: found"):
+            budgets(wrong)
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["evaluate", "{ds}", "--out", "o"], "--model: missing; required: "),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--seed", "-1"], "--seed: found -1"),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--corruption", "fog"], "--corruption: found"),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--corruption", "clean", "clean"], "--corruption: found"),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--align", "nearest"], "--align: conflicts with a source of"),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--kind", "bag"], "--sensors: missing; required: "),
+    (["evaluate", "{ds}", "--out", "o", "--plan", "{ds}/none.yaml"], "none.yaml"),
+    (["evaluate", "{ds}/none", "--out", "o", "--model", "m"], "none: found nothing there"),
+    (["convert", "bag", "{ds}", "o", "--model", "untrained:rgbd"], "--sensors: missing; required: "),
+    (["tracking", "{ds}", "--gate", "1.5"], "--gate: found 1.5")])
+def test_an_error_names_the_option(arguments, says, tmp_path, capsys):
+    assert main([word.format(ds=tmp_path) for word in arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"admn {arguments[0]}: ") and says in line
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["evaluate", "x", "--out", "o", "--seed", "one"], "admn evaluate: --seed: "),
+    (["evaluate", "x", "--out", "o", "--unit", "apples"], "admn evaluate: --unit: "),
+    (["evaluate", "x"], "admn evaluate: the following arguments are required: --out"),
+    (["sing"], "admn: COMMAND: invalid choice: 'sing'")])
+def test_a_malformed_command_line_is_one_line(arguments, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(says)
+
+
+# --- plans from files ---------------------------------------------------------------------------------
+
+
+def test_a_plan_is_read_from_a_file_and_changed_by_options(dataset, model, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump({"model": str(model), "budgets": [2, float("inf")], "limit": 4, "seed": 3}))
+    common = ["evaluate", str(dataset), "--no-report"]
+    assert main([*common, "--out", str(tmp_path / "a"), "--plan", str(plan), "--limit", "5"]) == 0
+    assert main([*common, "--out", str(tmp_path / "b"), "--model", str(model), "--budgets", "2", "inf", "--limit", "5",
+                 "--seed", "3"]) == 0
+    a, b = ((tmp_path / name / "results.json").read_bytes() for name in "ab")
+    assert a == b
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("seed: two", "plan.yaml: seed: found 'two'"), ("sede: 2", "plan.yaml: sede: found an unknown key"),
+    ("[1, 2]", "plan.yaml: found no mapping"), ("bag: 3", "plan.yaml: found no mapping"),
+    ("bag: {hold_s: 1}", "plan.yaml: bag.deployment: missing")])
+def test_an_error_in_a_plan_names_the_file(text, says, tmp_path, capsys):
+    (tmp_path / "plan.yaml").write_text(text)
+    (tmp_path / "data").mkdir()
+    assert main(["evaluate", str(tmp_path / "data"), "--model", "m", "--out", str(tmp_path / "o"), "--plan",
+                 str(tmp_path / "plan.yaml")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
