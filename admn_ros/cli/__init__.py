@@ -24,7 +24,7 @@ from admn_ros.cli import (
     tracking,
     training,
 )
-from admn_ros.cli.command import Command, Parser
+from admn_ros.cli.command import Command, Parser, UsageError
 from admn_ros.errors import AdmnError
 
 GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
@@ -33,7 +33,11 @@ GROUPS = (models, importing, training, recordings, replaying, converting, probin
 
 def main(args: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, after one line on stderr, on invalid input."""
-    options = parser().parse_args(args)
+    try:
+        options = parser().parse_args(args)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
     run: Command = options.run
     try:
         return run(options) or 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, TypeAlias
@@ -11,10 +12,20 @@ from typing import Any, NoReturn, TypeAlias
 from rich.console import Console
 from rich.progress import Progress
 
+from admn_ros.errors import AdmnError
+
 Command = Callable[[argparse.Namespace], int | None]
 """Runs a subcommand; returns its exit code if it is not 0."""
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 CONSOLE = Console(stderr=True)
+_SHAPES = ((r"invalid int value: (.*)", r"found \1; allowed: an integer"),
+           (r"invalid float value: (.*)", r"found \1; allowed: a number"),
+           (r"invalid choice: (.*) \(choose from (.*)\)", r"found \1; allowed: \2"),
+           (r"the following arguments are required: (.*)", r"\1: missing; required: a value"))
+
+
+class UsageError(AdmnError):
+    """A malformed command line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,8 +50,11 @@ class Parser(argparse.ArgumentParser):
             derive(self)
 
     def error(self, message: str) -> NoReturn:
-        """Print the error in one line and exit with code 2."""
-        self.exit(2, f"{self.prog}: {message.removeprefix('argument ')}\n")
+        """Raise a `UsageError` with argparse's message in the shapes of `admn_ros.errors`."""
+        message = message.removeprefix("argument ")
+        for pattern, shape in _SHAPES:
+            message = re.sub(pattern, shape, message)
+        raise UsageError(f"{self.prog}: {message}")
 
 
 def add_command(commands: Commands, name: str, text: str, run: Command, *,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from admn_ros.cli.command import Commands, Parser, add_command, add_family, progress_bar
-from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options
+from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, with_deployment
 
 
 def add_commands(commands: Commands) -> None:
@@ -60,7 +60,8 @@ def _convert_bag(options: argparse.Namespace) -> None:
 
     kind, _, name = options.model.partition(":")
     config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(options.model) / CONFIG)
-    plan = parse_options(ExportPlan, {**given_values(options, ExportPlan), "sources": list(map(str, options.sources))})
+    values = with_deployment(given_values(options, ExportPlan))
+    plan = parse_options(ExportPlan, {**values, "sources": list(map(str, options.sources))})
     with progress_bar("converting") as progress:
         found = export(plan, config, options.dataset, lambda done, total: progress(round(done), round(total)))
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, progress_bar
-from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell
+from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell, with_deployment
 from admn_ros.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _plan(options: argparse.Namespace) -> EvaluationPlan:
     values = {**read, **given}
     values.setdefault("kind", _kind([Path(source) for source in given["sources"]]))
     if values["kind"] == "bag":
-        values["bag"] = {**(read.get("bag") or {}), **given_bag}
+        values["bag"] = with_deployment({**(read.get("bag") or {}), **given_bag})
     elif given_bag:
         raise ConfigError.conflict(spell(next(iter(given_bag))), f"a source of kind {values['kind']}",
                                    "it applies to recordings only")

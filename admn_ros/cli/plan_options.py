@@ -14,6 +14,8 @@ from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 
+from admn_ros.errors import ConfigError
+
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
@@ -49,6 +51,21 @@ def given_values(options: argparse.Namespace, plan: type[Strict]) -> dict[str, A
     return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
 
 
+def with_deployment(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a `BagTruth`, with the deployment file read if it is given by its path.
+
+    Raises:
+        ConfigError: the file cannot be read or is invalid.
+    """
+    from admn_ros.config import load_config
+    from admn_ros.deployment import DeploymentConfig
+
+    path = values.get("deployment")
+    if not isinstance(path, str):
+        return values
+    return {**values, "deployment": load_config(DeploymentConfig, path).model_dump(mode="json")}
+
+
 def parse_options(plan: type[C], values: Mapping[str, Any], file: Path | None = None,
                   given: Container[str] | None = None) -> C:
     """Build a plan from the values of options.
@@ -69,7 +86,18 @@ def parse_options(plan: type[C], values: Mapping[str, Any], file: Path | None = 
         from_file = file is not None and given is not None and field not in given
         return f"{file}: {'.'.join(map(str, location))}" if from_file else spell(field)
 
+    _require(plan, values)
     return parse_config(plan, dict(values), str(file or "options"), name)
+
+
+def _require(plan: type[Strict], values: Mapping[str, Any]) -> None:
+    """Raise a `ConfigError` that names the first required option without a value."""
+    for name, field in plan.model_fields.items():
+        kind, value = _bare(field.annotation), values.get(name)
+        if name not in values and field.is_required():
+            raise ConfigError.missing(spell(name), field.description)
+        if hasattr(kind, "model_fields") and isinstance(value, dict):
+            _require(kind, value)
 
 
 def spell(name: str) -> str:

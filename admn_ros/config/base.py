@@ -104,9 +104,6 @@ def _config_error(error: ValidationError, place: str, kind: type[Strict], spell:
     """Describe the first problem in one line, and count the others."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, ConfigError):  # from a file that a field names
-        return cause
     location = tuple(part for part in first["loc"] if part != "[key]")
     field = f"{place}: {'.'.join(map(str, location))}" if location else place
     field = spell(location) if spell is not None and location else field

@@ -3,23 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from admn_ros.config import Finite, Positive, Strict, load_config
+from admn_ros.config import Finite, Positive, Strict
 from admn_ros.deployment import DeploymentConfig
-
-
-def _read(deployment: Any) -> Any:
-    """Read a deployment that is given by the path of its file."""
-    return load_config(DeploymentConfig, deployment) if isinstance(deployment, str) else deployment
 
 
 class BagTruth(Strict):
     """Topics of recordings, and their ground truth."""
 
-    deployment: Annotated[DeploymentConfig, BeforeValidator(_read)] = Field(
+    deployment: DeploymentConfig = Field(
         description="deployment file with the topics of the recordings, such as config/gdtm.yaml")
     truth: str | None = Field(
         default=None, description="ground truth: topic, tf:FRAME, or CSV or TUM file (default: /ground_truth/pose, if "

@@ -213,12 +213,13 @@ def test_the_command(dataset, model, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--budgets", "many"], "numbers, or inf"), (["--budgets", "-1"], "budgets"),
+    (["--budgets", "many"], "a number"), (["--budgets", "-1"], "budgets"),
     (["--corruption", "fog"], "fog is none of clean"), (["--policy", "best"], "best"),
     (["--split", "train"], "test_time"), (["--unit", "joules"], "joules"), (["--jobs", "0"], "1 or more"),
-    (["--trace", "t.csv"], "bags alone"), (["--budgets", "2", "2"], "twice"),
+    (["--trace", "t.csv"], "recordings only"), (["--budgets", "2", "2"], "twice"),
     (["--unit", "watts", "--budgets", "5"], "frame_rate_hz")])
 def test_bad_arguments_are_one_clear_line(dataset, model, tmp_path, capsys, arguments, says):
     assert main(["evaluate", str(dataset), "--model", str(model), "--out", str(tmp_path / "o"), *arguments]) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
-    assert len(lines) == 1 and says in lines[0] and "allowed" in lines[0]
+    assert len(lines) == 1 and says in lines[0]
+    assert any(word in lines[0] for word in ("allowed: ", "conflicts with "))

@@ -292,7 +292,7 @@ def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, 
     data, arguments = str(tmp_path / "data"), ["--sensors", str(sensors), "--pause-s", "0.3"]
     assert main(["convert", "bag", str(tmp_path / "drive"), data, "--model", str(tmp_path / "start"), *arguments]) == 0
     said = capsys.readouterr().out
-    assert "with a position (/ground_truth/pose)" in said and "the model's own" in said
+    assert "with a position (/ground_truth/pose)" in said and "from the model;" in said
     assert json.loads((tmp_path / "data" / "plan.json").read_text())["targets"] == list(config.classes)
 
     from admn_ros.model.checkpoint import create_random_model
@@ -332,7 +332,7 @@ def test_a_real_recording_becomes_a_dataset(shared_data, tmp_path, capsys):
 def test_the_command_says_what_is_wrong_in_one_line(bag, tmp_path, capsys):
     arguments = ["convert", "bag", str(bag), str(tmp_path / "data")]
     assert main([*arguments, "--model", "untrained:gdtm-tiny"]) == 2
-    assert "--sensors: found nothing" in capsys.readouterr().err
+    assert "--sensors: missing; required: deployment file" in capsys.readouterr().err
     (tmp_path / "sensors.yaml").write_text(yaml.safe_dump({"sensors": {"node1": {"rgb": {"topic": "/x"}}}}))
     arguments += ["--sensors", str(tmp_path / "sensors.yaml")]
     for model, says in (("untrained:gdtm-tiny", "at least one of /x"), (str(tmp_path / "no"), "config.yaml"),
