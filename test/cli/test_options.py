@@ -71,8 +71,8 @@ PLANS: dict[str, tuple[type[Strict], ...]] = {
     "admn evaluate": (EvaluationPlan, BagPlan), "admn convert bag": (ExportPlan,), "admn tracking": (TrackerConfig,)}
 FIXED = {"admn evaluate": ["bags", "--out", "out"], "admn convert bag": ["bags", "data", "--model", "m"],
          "admn tracking": ["out"]}
-VALUES = {"corruptions": ["clean", "room-all"], "policies": ["naive", "only:rgb"], "budgets": ["3", "inf"],
-          "shares": ["0.5", "0.25", "0.25"], "gate": ["0.5"], "none_above": ["0.25"]}
+VALUES = {"kind": ["mmfi"], "corruptions": ["clean", "room-all"], "policies": ["naive", "only:rgb"],
+          "budgets": ["3", "inf"], "shares": ["0.5", "0.25", "0.25"], "gate": ["0.5"], "none_above": ["0.25"]}
 
 
 def fields() -> Iterator[tuple[str, type[Strict], str]]:
