@@ -19,7 +19,7 @@ help:
 	@echo "make clean   remove everything that make made"
 
 demo: setup
-	@$(RUN) -m admn_ros.nodes.apps.demo --cache .cache $(ARGS)
+	@$(RUN) -m admn_ros.nodes.apps.demo $(ARGS)
 
 test: lint
 	@build_support/browser.sh
@@ -40,4 +40,4 @@ $(VENV)/.package: $(VENV)/.deps $(MESSAGES)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .cache build install log out *.egg-info
+	rm -rf $(VENV) build install log out *.egg-info

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about recordings and datasets: demo-recording, simulate, sheet."""
+"""Commands about recordings and datasets: simulate, sheet."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ from admn_ros.errors import ConfigError
 
 def add_commands(commands: Commands) -> None:
     """Add the commands that simulate and draw recordings."""
-    demo = add_command(commands, "demo-recording", "record the simulated demo: a car observed by four modalities",
-                       _demo_recording)
-    demo.add_argument("bag", type=Path, help="rosbag2 folder to write; must not exist")
-    demo.add_argument("--seconds", type=float, default=12.0, metavar="X", help="duration in seconds (default: 12)")
-    demo.add_argument("--seed", type=int, default=7, metavar="N", help="random seed (default: 7)")
-    demo.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"),
-                      help="storage format of the recording (default: mcap)")
-    demo.add_argument("--no-events", action="store_true", help="record without darkness, saturation and silent topics")
-
     simulate = add_command(commands, "simulate", "simulate the GDTM room: write a dataset, a rosbag2 or a picture",
                            _simulate)
     simulate.add_argument("--frames", type=int, default=300, metavar="N",
@@ -41,6 +32,8 @@ def add_commands(commands: Commands) -> None:
                           help="rosbag2: motion of the target (default: laps)")
     simulate.add_argument("--no-events", action="store_true",
                           help="rosbag2: record without darkness, saturation and silent topics")
+    simulate.add_argument("--compact", action="store_true",
+                          help="rosbag2: compress images, round radar and sound; a third of the size or less")
     simulate.add_argument("--quality", choices=("real", "medium", "small"),
                           help="image resolution (default: real for a rosbag2, small for a dataset)")
     simulate.add_argument("--nodes", type=int, default=3, metavar="N", help="number of sensor nodes (default: 3)")
@@ -56,15 +49,6 @@ def add_commands(commands: Commands) -> None:
     sheet.add_argument("png", type=Path, help="PNG file to write")
     sheet.add_argument("--at", type=float, metavar="SECONDS",
                        help="time since the start of the recording (default: its middle)")
-
-
-def _demo_recording(options: argparse.Namespace) -> None:
-    from admn_ros.simulation.plain.recording import record
-
-    with progress_bar("recording") as progress:
-        summary = record(options.bag, seconds=options.seconds, seed=options.seed, storage=options.storage,
-                         events=not options.no_events, progress=progress)
-    print(summary.describe())
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -83,7 +67,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _simulate_dataset(options: argparse.Namespace) -> None:
-    from admn_ros.simulation.room_dataset import Plan, make_dataset
+    from admn_ros.simulation.dataset import Plan, make_dataset
 
     plan = Plan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
                 options.room_frames)
@@ -96,7 +80,7 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
 
 
 def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
-    from admn_ros.simulation.room_recording import record_room
+    from admn_ros.simulation.recording import record
     from admn_ros.simulation.world import World
     from admn_ros.views.contact_sheet import draw_sheet
 
@@ -104,7 +88,8 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
     with progress_bar("recording") as progress, World(
             options.seed, target=options.target, viewpoints=options.viewpoints, drive=options.drive,
             nodes=options.nodes, quality=options.quality or "real") as world:
-        result = record_room(bag, world, max(0.5, options.frames / 15), events=not options.no_events, progress=progress)
+        result = record(bag, world, max(0.5, options.frames / 15), events=not options.no_events,
+                        compact=options.compact, progress=progress)
     took_s = time.monotonic() - started_s
     told = result.describe() if options.bag else result.describe().replace(str(bag), "a recording that is not kept")
     print(f"{told}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")

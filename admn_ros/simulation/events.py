@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mishaps of the demo recording, so that a viewer sees the network adapt."""
+"""Sensor failures in a simulated recording, to which the network has to adapt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-SILENCING = ("topic_dead", "radar_missing")
+_SILENCING = ("topic_dead", "radar_missing")
 
 
 @dataclass(frozen=True)
 class Event:
-    """A mishap in the recording, from start_s to end_s after its start.
+    """A sensor failure.
 
-    kind: lights_out, depth_saturated, topic_dead or radar_missing.
-    topics: what it touches.
+    Attributes:
+        kind: lights_out, depth_saturated, topic_dead or radar_missing.
+        start_s: start, in seconds after the start of the recording.
+        end_s: end, likewise.
+        topics: topics that fail, each with the topics below it.
+        description: the failure in a few words.
     """
 
     kind: str
@@ -22,22 +27,30 @@ class Event:
     topics: tuple[str, ...]
     description: str
 
-    def holds(self, topic: str, t_s: float) -> bool:
-        """Whether it touches what a topic measured at a time."""
-        return topic in self.topics and self.start_s <= t_s < self.end_s
+    def applies(self, topic: str, t_s: float) -> bool:
+        """Return whether a topic fails at a time of measurement in seconds."""
+        return self.start_s <= t_s < self.end_s and any(f"{topic}/".startswith(f"{t}/") for t in self.topics)
+
+    def silences(self, topic: str, t_s: float) -> bool:
+        """Return whether a topic has no messages at a time of measurement in seconds."""
+        return self.kind in _SILENCING and self.applies(topic, t_s)
 
 
-def demo_events(seconds: float, nodes: list[str]) -> tuple[Event, ...]:
-    """The mishaps, at fixed times, as far as they begin within `seconds` and touch one of the nodes."""
-    def topics(of: list[str], name: str) -> tuple[str, ...]:
-        return tuple(f"/{node}/{name}" for node in of if node in nodes)
+def demo_events(seconds: float, nodes: Sequence[str]) -> tuple[Event, ...]:
+    """Return the failures of the demo, at fixed times.
 
-    every = list(nodes)
+    Args:
+        seconds: length of the recording; later failures are left out.
+        nodes: names of the sensor nodes; failures of others are left out.
+    """
+    def every(name: str) -> tuple[str, ...]:
+        return tuple(f"/{node}/{name}" for node in nodes)
+
     planned = (
-        Event("lights_out", 2.0, 4.0, topics(every, "rgb/image_raw"), "lights out: RGB of all nodes dark and noisy"),
-        Event("depth_saturated", 5.0, 6.5, topics(every, "depth/image_raw"),
-              "depth of all nodes saturated by infrared light"),
-        Event("topic_dead", 7.0, 9.0, topics(["node2"], "rgb/image_raw"), "/node2/rgb/image_raw dead"),
-        Event("radar_missing", 9.5, 11.0, topics(every, "radar/range_azimuth"), "radar of all nodes missing"),
+        Event("lights_out", 2.0, 4.0, every("rgb/image_raw"), "RGB of all nodes dark and noisy: lights out"),
+        Event("depth_saturated", 5.0, 6.5, every("depth/image_raw"), "depth of all nodes saturated by infrared light"),
+        Event("topic_dead", 7.0, 9.0, tuple(t for t in every("rgb/image_raw") if t.startswith("/node2/")),
+              "/node2/rgb/image_raw dead"),
+        Event("radar_missing", 9.5, 11.0, every("radar"), "radar of all nodes missing"),
     )
-    return tuple(e for e in planned if e.start_s < seconds and e.topics)
+    return tuple(event for event in planned if event.start_s < seconds and event.topics)

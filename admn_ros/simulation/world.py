@@ -15,8 +15,9 @@ from admn_ros.sample import Array, Modality, SensorKey
 from admn_ros.simulation.camera.camera_physics import expose, measure_depth
 from admn_ros.simulation.camera.render import Renderer
 from admn_ros.simulation.radar.fmcw import FmcwConfig, FmcwRadar, RadarReading
+from admn_ros.simulation.scene.car import CarState
 from admn_ros.simulation.scene.driving import KINDS, Drive
-from admn_ros.simulation.scene.geometry import CarState, Floats
+from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
 from admn_ros.simulation.sound.room_acoustics import AcousticsConfig, Microphones

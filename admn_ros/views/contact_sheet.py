@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,18 +14,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from admn_ros.errors import InputError
+from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bags import BagReader
-from admn_ros.simulation.plain.radar import AZIMUTH_BINS, RANGE_BINS, RANGE_STEP_M
+from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
+from admn_ros.sensing.decode.images import decode_audio, decode_compressed_rgb, decode_depth, decode_radar, decode_rgb
 from admn_ros.simulation.radar.fmcw import FmcwConfig
-from admn_ros.simulation.scene.geometry import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
+from admn_ros.simulation.scene.track import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
 
 COLUMNS = ("rgb", "depth", "radar", "doppler", "audio")
 WIDTHS = {"rgb": 1.7, "depth": 1.33, "radar": 1.3, "doppler": 0.75, "audio": 1.1}
 DEPTH_RANGE_M = (0.0, 7.0)
 SOUND_S = 1.0
 SHOWN_M = 6.4   # of the radar; beyond are walls
-_TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw|(radar)/range_azimuth|radar/range_(doppler)|(audio))")
+_TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw(?:/compressed(?:Depth)?)?|(radar)/range_azimuth|"
+                    r"radar/range_(doppler)|(audio))")
 
 
 def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) -> Path:
@@ -82,10 +84,8 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
     told = f", budget {budget[1].limit:g} {unit[budget[1].unit]}" if budget else ""
     figure.suptitle(f"{Path(bag).name} at {at:.2f} s of {length_s:.2f} s{told}", fontsize=12)
     out = Path(out_png)
-    try:
-        FigureCanvasAgg(figure).print_figure(str(out), format="png")
-    except OSError as error:
-        raise InputError(str(out), error.strerror or str(error), "a file that can be written") from error
+    with replacing(out) as partial:
+        FigureCanvasAgg(figure).print_figure(str(partial), format="png")
     return out
 
 
@@ -97,31 +97,8 @@ def _latest(reader: BagReader, topics: list[str], now_ns: int) -> dict[str, tupl
 
 def _sound(reader: BagReader, topic: str, now_ns: int) -> npt.NDArray[np.float32]:
     """The last second of the first microphone until now, full scale 1.0 (samples,)."""
-    chunks = [pcm(m)[:, 0] for _, _, m in reader.messages([topic], now_ns - round(SOUND_S * 1e9), now_ns + 1)]
+    chunks = [decode_audio(m)[:, 0] for _, _, m in reader.messages([topic], now_ns - round(SOUND_S * 1e9), now_ns + 1)]
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
-
-
-def pixels(image: Message) -> npt.NDArray[Any]:
-    """Array of a sensor_msgs/Image as our writers make them: rgb8 (H, W, 3), 32FC1 or 16UC1 (H, W)."""
-    kinds: dict[str, tuple[np.dtype[Any], int]] = {
-        "rgb8": (np.dtype(np.uint8), 3), "32FC1": (np.dtype("<f4"), 1), "16UC1": (np.dtype("<u2"), 1)}
-    if image.encoding not in kinds:
-        raise InputError("encoding", image.encoding, ", ".join(kinds))
-    dtype, channels = kinds[image.encoding]
-    rows = image.data.view(np.uint8).reshape(image.height, image.step)[:, :image.width * channels * dtype.itemsize]
-    shape = (image.height, image.width, channels) if channels > 1 else (image.height, image.width)
-    array: npt.NDArray[Any] = np.ascontiguousarray(rows).view(dtype).reshape(shape)
-    return array
-
-
-def pcm(frame: Message) -> npt.NDArray[np.float32]:
-    """Samples (samples, channels), full scale 1.0, of an AudioFrame."""
-    if frame.encoding == "F32LE":
-        samples = frame.data.view("<f4")
-    else:
-        samples = frame.data.view("<i2").astype(np.float32) / np.float32(32768)
-    shaped: npt.NDArray[np.float32] = samples.reshape(-1, frame.channels)
-    return shaped
 
 
 def _age(stamp_ns: int, now_ns: int) -> str:
@@ -135,14 +112,12 @@ def _nothing(axes: Axes) -> None:
 
 
 def _draw_rgb(axes: Axes, image: Message) -> None:
-    axes.imshow(pixels(image))
+    axes.imshow(decode_compressed_rgb(image) if hasattr(image, "format") else decode_rgb(image))
     axes.set_axis_off()
 
 
 def _draw_depth(axes: Axes, image: Message) -> None:
-    depth = pixels(image).astype(np.float32)
-    if image.encoding == "16UC1":
-        depth = np.where(depth == 0, np.nan, depth / 1000)
+    depth = decode_compressed_depth(image) if hasattr(image, "format") else decode_depth(image)
     shown = axes.imshow(depth, cmap=mpl.colormaps["turbo"].with_extremes(bad="black"),
                         vmin=DEPTH_RANGE_M[0], vmax=DEPTH_RANGE_M[1], interpolation="nearest")
     axes.figure.colorbar(shown, ax=axes, shrink=0.75, label="m (black: invalid)")
@@ -151,12 +126,11 @@ def _draw_depth(axes: Axes, image: Message) -> None:
 
 def _draw_radar(axes: Axes, image: Message) -> None:
     """The heatmap bent into the sector that it measures, seen from above: forward is up."""
-    magnitude = pixels(image)
-    steps_m = {(RANGE_BINS, AZIMUTH_BINS): RANGE_STEP_M, (256, AZIMUTH_BINS): FmcwConfig().range_step_m}
-    if magnitude.shape not in steps_m:
+    config, magnitude = FmcwConfig(), decode_radar(image)
+    if magnitude.shape[1] != config.azimuth_bins or magnitude.shape[0] > config.samples:
         axes.imshow(np.log1p(magnitude), aspect="auto")
         return
-    step_m = steps_m[magnitude.shape]
+    step_m = config.range_step_m
     magnitude = magnitude[:int(SHOWN_M / step_m)]
     sine = np.linspace(1, -1, magnitude.shape[1] + 1)
     reach = np.arange(magnitude.shape[0] + 1)[:, None] * step_m
@@ -172,7 +146,7 @@ def _draw_radar(axes: Axes, image: Message) -> None:
 
 def _draw_doppler(axes: Axes, image: Message) -> None:
     """Range up, radial velocity across: going away is to the right."""
-    config, magnitude = FmcwConfig(), pixels(image)
+    config, magnitude = FmcwConfig(), decode_radar(image)
     extent = None
     if magnitude.shape == (config.samples, config.loops):
         speed, half = config.velocity_of_column(), config.velocity_step_mps / 2

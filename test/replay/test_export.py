@@ -33,7 +33,7 @@ from admn_ros.recordings.shard_format import decode, encode
 from admn_ros.replay.export import export
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.simulation.plain.recording import record
+from helpers.demo_recording import DEMO_SENSORS, cut_recording
 
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
@@ -279,9 +279,9 @@ def test_what_cannot_be_is_said_before_anything_is_written(bag, make_export, con
 
 def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, tmp_path: Path, capsys) -> None:
     """By commands alone: a simulated drive to a bag, to a dataset, to a model, to figures."""
-    record(tmp_path / "drive", seconds=3.0, seed=5, events=False)
-    nodes = {node: {"rgb": {"topic": f"/{node}/rgb/image_raw"}, "depth": {"topic": f"/{node}/depth/image_raw"},
-                    "audio": {"topic": f"/{node}/audio"}} for node in ("node1", "node2")}
+    cut_recording(tmp_path / "drive", 3.0)
+    shipped = yaml.safe_load(DEMO_SENSORS.read_text())["sensors"]
+    nodes = {node: {m: shipped[node][m] for m in ("rgb", "depth", "audio")} for node in ("node1", "node2")}
     sensors, training = tmp_path / "sensors.yaml", tmp_path / "train.yaml"
     sensors.write_text(yaml.safe_dump({"sensors": nodes}))
     training.write_text(yaml.safe_dump({

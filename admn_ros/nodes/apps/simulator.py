@@ -6,7 +6,6 @@ Where the machine is too slow for real time, simulated time goes slower and noth
 
 from __future__ import annotations
 
-import heapq
 import sys
 from collections.abc import Iterator
 
@@ -15,8 +14,8 @@ from rcl_interfaces.msg import IntegerRange, ParameterDescriptor
 from admn_ros.nodes.apps.player import Item, Player
 from admn_ros.nodes.run_node import run_node
 from admn_ros.recordings.bag_types import typestore
-from admn_ros.simulation.events import SILENCING, demo_events
-from admn_ros.simulation.room_recording import START_NS, Calibration, room_streams, room_topics
+from admn_ros.simulation.events import demo_events
+from admn_ros.simulation.streams import play, world_streams, world_topics
 from admn_ros.simulation.world import World
 
 
@@ -39,7 +38,7 @@ class SimulatorNode(Player):
         self._quality = self._declare("quality", "small", "small, medium, or real: the sizes of GDTM.")
         self._seconds = self._declare("seconds", 600.0, "Length; the process ends then.", 1.0, 3600.0)
         self._events = self._declare("events", True, "Darkness, saturation and dead topics in the first seconds.")
-        for topic, kind in room_topics(self._nodes).items():
+        for topic, kind in world_topics(self._nodes).items():
             if not self.add_topic(topic, kind, latched=topic == "/tf_static"):
                 self.get_logger().warning(f"not published, its message package is not installed: {topic} ({kind})")
         self.start()
@@ -50,13 +49,10 @@ class SimulatorNode(Player):
         with World(self._seed, target=self._target, viewpoints=self._viewpoints, drive=self._drive,
                    nodes=self._nodes, quality=self._quality) as world:
             events = demo_events(self._seconds, [n.name for n in world.scene.nodes]) if self._events else ()
-            streams = [*room_streams(world, events), Calibration(list(world.scene.nodes))]
             self.get_logger().info(f"room {self._seed}, target {world.scene.target}, {len(world.scene.nodes)} nodes")
-            ticks = heapq.merge(*(s.ticks(self._seconds) for s in streams), key=lambda tick: tick.order)
-            for tick in ticks:
-                for topic, kind, message in tick.stream.measure(tick, START_NS):
-                    if not any(e.kind in SILENCING and e.holds(topic, tick.t_s) for e in events):
-                        yield topic, START_NS + tick.record_ns, bytes(store.serialize_cdr(message, kind))
+            for stamp_ns, messages in play(world_streams(world, events), self._seconds, events):
+                for topic, kind, message in messages:
+                    yield topic, stamp_ns, bytes(store.serialize_cdr(message, kind))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -33,6 +33,7 @@ REASONS = {getattr(LayerAllocation, name): name.removeprefix("REASON_").lower().
            for name in dir(LayerAllocation) if name.startswith("REASON_")}
 KEEP = 20_000  # frames; a picture of more would show nothing
 SHOWN = 300    # frames; of the percentiles
+TRUTH_GAP_NS = 50_000_000
 FORGET_S = 10.0
 """A status of /diagnostics that did not come again for so long says nothing any more."""
 
@@ -50,7 +51,7 @@ class WatchNode(Node):
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
-        self._truth = (math.nan, math.nan)
+        self._truths: dict[int, tuple[float, float]] = {}
         self._last: LayerAllocation | None = None
         self._heard_s = -math.inf
         self._speed: tuple[int, float] = (0, math.nan)
@@ -78,7 +79,7 @@ class WatchNode(Node):
         _remember(self._labels, stamp_of(message), f"{message.label} {message.score:.2f}")
 
     def _on_truth(self, message: PoseStamped) -> None:
-        self._truth = (message.pose.position.x, message.pose.position.y)
+        _remember(self._truths, stamp_of(message), (message.pose.position.x, message.pose.position.y))
 
     def _on_odometry(self, message: Odometry) -> None:
         linear = message.twist.twist.linear
@@ -108,7 +109,12 @@ class WatchNode(Node):
             unit=BUDGET_UNITS[message.granted_unit], reason=REASONS[message.reason],
             latency_ms=message.latency_ms, dropped=message.frames_dropped,
             modalities={m.modality: _modality(m) for m in message.modalities},
-            position_m=pose[:2] if pose else (math.nan, math.nan), truth_m=self._truth))
+            position_m=pose[:2] if pose else (math.nan, math.nan), truth_m=self._truth_at(stamp_of(message))))
+
+    def _truth_at(self, stamp_ns: int) -> tuple[float, float]:
+        """Return the ground truth nearest to a stamp; NaN where none is near."""
+        nearest = min(self._truths, key=lambda t: abs(t - stamp_ns), default=0)
+        return self._truths[nearest] if abs(nearest - stamp_ns) < TRUTH_GAP_NS else (math.nan, math.nan)
 
     def row(self, record: FrameRecord) -> list[str]:
         """Cells of one frame, for a line of text."""

@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 DEPTH_RANGE_M = (0.25, 9.0)
 DEPTH_STEP_M = 0.0025
-COLORMAP_STEP_M = 0.05     # estimated from GDTM's decoded frames: 255 steps are 12.75 m
+
 _FULL_WELL = 9000.0        # electrons of white at ISO 100
 _READ_NOISE = 6.0          # electrons, at the sensor
 _CURVE = 2.2               # of the picture's gamma encoding
@@ -142,21 +142,8 @@ def depth_cosine(depth: Single, matrix: Floats | None = None) -> Single:
     return cosine
 
 
-def l515_colormap(depth: Single) -> Bytes:
-    """Depth in metres (H, W) as GDTM stores it: 8 bits, colour-mapped (H, W, 3), RGB.
-
-    The map is Turbo from its red end, 50 mm to a step (estimated from GDTM's figures); NaN, as zero depth,
-    is its darkest red.
-    """
-    steps = np.clip(np.nan_to_num(depth, nan=0.0) / COLORMAP_STEP_M, 0, 255).astype(np.uint8)
-    picture: Bytes = _TURBO_FROM_RED[steps]
-    return picture
-
-
 _LINEAR = ((np.arange(256) / 255) ** _CURVE).astype(np.float32)
 _ENCODED = np.round(255 * (np.arange(4096) / 4095) ** (1 / _CURVE)).astype(np.uint8)
-_TURBO_FROM_RED = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[::-1, 0, ::-1].astype(
-    np.uint8)
 
 
 def _check_picture(rgb: Bytes) -> None:

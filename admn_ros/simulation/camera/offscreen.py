@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.scene.geometry import CarState, Floats, Pose
+from admn_ros.simulation.scene.car import CarState
+from admn_ros.simulation.scene.geometry import Floats, Pose
 from admn_ros.simulation.scene.room_model import FAR_M, NEAR_M
 
 Single = npt.NDArray[np.float32]

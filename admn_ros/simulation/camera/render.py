@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.simulation.camera.offscreen import OffScreen, PinholeCamera
-from admn_ros.simulation.scene.geometry import CAR_SIZE_M, CarState, rotation_z
+from admn_ros.simulation.scene.car import CAR_SIZE_M, CarState
+from admn_ros.simulation.scene.geometry import rotation_z
 from admn_ros.simulation.scene.room_model import RIG_GROUP, build, light_direction
 from admn_ros.simulation.scene.scene import Scene
 

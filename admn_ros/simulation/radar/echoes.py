@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, CAR_SIZE_M, Box, CarState, Floats, SensorNode, rotation_z
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M, CAR_SIZE_M, CarState
+from admn_ros.simulation.scene.geometry import Box, Floats, rotation_z
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
 
 # Amplitudes at 1 m in units of the receiver's noise in one sample.
 CAR_ECHO = 14.0

@@ -15,22 +15,22 @@ own has x right, y forward). Azimuth is positive to the left. Radial velocity is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.simulation.radar.echoes import Echoes, car_echoes, clutter_echoes
 from admn_ros.simulation.radar.points import Cfar, detect
-from admn_ros.simulation.scene.geometry import CarState, Floats, SensorNode
+from admn_ros.simulation.scene.car import CarState
+from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
 
 LIGHT_MPS = 299792458.0
 TRANSMITTERS, RECEIVERS = 2, 4
 ANTENNAS = TRANSMITTERS * RECEIVERS
-PICTURE = (399, 399)
 _LEAKAGE_BIN = 2.0   # delay of antennas and cables; at zero it would show in the last rows too
 
 Complexes = npt.NDArray[np.complex64] | npt.NDArray[np.complex128]
@@ -100,10 +100,6 @@ class FmcwConfig:
         """Between columns of the range-Doppler map; the Hann window makes a target three columns wide."""
         return self.wavelength_m / (2 * self.loops * TRANSMITTERS * self.chirp_s)
 
-    def range_of_row(self) -> Floats:
-        """Range in metres of each row (samples,) of both maps; row 0 is at the antenna."""
-        return np.arange(self.samples, dtype=np.float64) * self.range_step_m
-
     def sine_of_column(self) -> Floats:
         """Sine of azimuth, y / range, of each column (azimuth_bins,) of the range-azimuth map: +1 (left) to -1.
 
@@ -111,11 +107,6 @@ class FmcwConfig:
         the sine is smaller than that of its compass direction by the cosine of its elevation.
         """
         return 1.0 - (2 * np.arange(self.azimuth_bins) + 1.0) / self.azimuth_bins
-
-    def azimuth_of_column(self) -> Floats:
-        """Azimuth in radians of each column (azimuth_bins,), positive to the left; column 0 is leftmost."""
-        azimuth: Floats = np.arcsin(self.sine_of_column())
-        return azimuth
 
     def velocity_of_column(self) -> Floats:
         """Radial velocity in m/s of each column (loops,) of the range-Doppler map, positive going away.
@@ -280,36 +271,3 @@ class FmcwRadar:
         """Phasors (antennas, azimuth_bins)."""
         steering: Complexes = np.exp(1j * np.pi * np.arange(ANTENNAS)[:, None] * self.config.sine_of_column())
         return steering
-
-
-def to_cartesian(range_azimuth: Image, size: tuple[int, int] = PICTURE) -> Image:
-    """A range-azimuth map (rows, columns) as GDTM stores it: seen from above, bilinear, float32 `size`.
-
-    The radar is at the middle of the bottom edge and looks up; the picture is as wide as the map's
-    range R and as high: y is R/2 (left) to -R/2 over the columns, x is R (top) to 0 over the rows. NaN outside the
-    map: farther than R, or beyond the outermost columns.
-
-    Raises:
-        InputError: the map is not two-dimensional, or the size is less than two.
-    """
-    if range_azimuth.ndim != 2:
-        raise InputError("range_azimuth", f"{range_azimuth.ndim} dimensions", 2)
-    if min(size) < 2:
-        raise InputError("size", size, "at least 2 by 2")
-    columns, rows, outside = _cartesian_map(range_azimuth.shape, size)
-    drawn = cv2.remap(np.asarray(range_azimuth, np.float32), columns, rows, cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REPLICATE)
-    picture: Image = np.asarray(drawn, np.float32)
-    picture[outside] = np.nan
-    return picture
-
-
-@lru_cache(maxsize=4)
-def _cartesian_map(shape: tuple[int, int], size: tuple[int, int]) -> tuple[Image, Image, npt.NDArray[np.bool_]]:
-    """Where in the map each pixel comes from: columns, rows; and which come from outside."""
-    x = np.linspace(shape[0] - 1, 0, size[0])[:, None]
-    y = np.linspace(1, -1, size[1]) * (shape[0] - 1) / 2
-    rows = np.hypot(x, y)
-    columns = (1 - y / np.maximum(rows, 1e-9)) * shape[1] / 2 - 0.5
-    outside = (rows > shape[0] - 1) | (columns < 0) | (columns > shape[1] - 1)
-    return columns.astype(np.float32), rows.astype(np.float32), outside

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation.scene.geometry import CAR_SIZE_M
+from admn_ros.simulation.scene.car import CAR_SIZE_M
 
 PAINT = {"red_car": (0.86, 0.13, 0.05), "green_car": (0.62, 0.83, 0.08)}  # gamma-encoded
 _GLASS, _TYRE, _RIM = "0.05 0.055 0.065 1", "0.04 0.04 0.04 1", "0.35 0.35 0.36 1"

@@ -15,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.scene.geometry import DRIVEN, CarState, Floats
+from admn_ros.simulation.scene.car import CarState
+from admn_ros.simulation.scene.geometry import Floats
+from admn_ros.simulation.scene.track import DRIVEN
 
 KINDS = ("laps", "random")
 MAX_SPEED_MPS = 2.0

@@ -11,7 +11,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, DRIVEN, Box, Floats, SensorNode, rotation_z
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
+from admn_ros.simulation.scene.geometry import Box, Floats, rotation_z
+from admn_ros.simulation.scene.sensor_node import SensorNode
+from admn_ros.simulation.scene.track import DRIVEN
 
 # "plain" is the box in its own colour; "round" an ellipsoid in it; the others have textures of their own.
 MATERIALS = ("plain", "round", "wood", "books", "cabinet", "cardboard", "leather", "screen", "drawers")

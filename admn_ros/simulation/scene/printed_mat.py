@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.simulation.plain.surfaces import MARKERS
-from admn_ros.simulation.scene.geometry import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE, RoundedSquare
 from admn_ros.simulation.scene.textures import Canvas, Colour, Image, finish, plain, speckle
+from admn_ros.simulation.scene.track import DRIVEN, INNER_LINE, MARKERS, MAT_HALF_M, OUTER_LINE, RoundedSquare
 
 MAT_PX_PER_M = 512
 _LINE_M, _DASH_M, _DASH_PERIOD_M = 0.048, 0.125, 0.245

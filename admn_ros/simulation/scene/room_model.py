@@ -15,8 +15,10 @@ import numpy as np
 
 from admn_ros.simulation.scene import printed_mat, textures
 from admn_ros.simulation.scene.car_model import car_geoms, car_meshes
-from admn_ros.simulation.scene.geometry import MAT_HALF_M, Box, SensorNode
+from admn_ros.simulation.scene.geometry import Box
 from admn_ros.simulation.scene.scene import Lamp, Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
+from admn_ros.simulation.scene.track import MAT_HALF_M
 
 EXTENT_M = 4.0        # MuJoCo's unit for clipping planes and the shadow map
 NEAR_M, FAR_M = 0.10, 24.0

@@ -9,17 +9,8 @@ import numpy as np
 
 from admn_ros.errors import InputError
 from admn_ros.simulation.scene.furnishing import furnish
-from admn_ros.simulation.scene.geometry import (
-    CEILING_M,
-    MAX_NODES,
-    ROOM_HALF_M,
-    Box,
-    Pose,
-    SensorNode,
-    furniture,
-    rotation_z,
-    sensor_nodes,
-)
+from admn_ros.simulation.scene.geometry import Box, Pose, rotation_z
+from admn_ros.simulation.scene.sensor_node import MAX_NODES, SensorNode
 
 TARGETS = ("red_car", "green_car", "none")
 TARGET_SHARES = (0.45, 0.45, 0.10)
@@ -107,11 +98,6 @@ class Scene:
     nodes: tuple[SensorNode, ...]
     target: str
     look: Look = field(default_factory=Look)
-
-    @classmethod
-    def plain(cls, target: str = "red_car", nodes: int = 3) -> Scene:
-        """The fixed room of the demo recording."""
-        return cls(0, ROOM_HALF_M, CEILING_M, tuple(furniture()[:7]), tuple(sensor_nodes(nodes)), target)
 
     @classmethod
     def seeded(cls, seed: int, target: str | None = None, viewpoints: str = "default", nodes: int = 3) -> Scene:

@@ -23,8 +23,10 @@ import numpy.typing as npt
 
 from admn_ros.errors import InputError
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, SensorNode
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
+from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
 from admn_ros.simulation.sound.room_noise import RoomNoise
 
@@ -137,17 +139,6 @@ class Microphones:
         if self.config.hiss:
             heard += np.float32(self.config.hiss) * rng.standard_normal(heard.shape, np.float32)
         return np.ascontiguousarray(heard.T)
-
-    def window(self, end_s: float, samples: int, source: Source | None, position: Path | None,
-               rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """The same with the last sample at end_s: what a sample of a dataset holds."""
-        return self.chunk(end_s - (samples - 1) / SAMPLE_RATE_HZ, samples, source, position, rng)
-
-    def direction_rad(self, position_m: Floats) -> Floats:
-        """Azimuth (...,) of places (..., 3) in `map` from the array."""
-        local = self._pose.into(np.asarray(position_m, np.float64))
-        azimuth: Floats = np.arctan2(local[..., 1], local[..., 0])
-        return azimuth
 
     def delays_s(self, position_m: Floats) -> Floats:
         """What sound from places (..., 3) in `map` takes straight to each microphone (..., 4)."""

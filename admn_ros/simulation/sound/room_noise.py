@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
-from admn_ros.simulation.scene.geometry import Floats, SensorNode
+from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 
 LOOP = 1 << 16

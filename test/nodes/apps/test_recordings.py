@@ -14,25 +14,24 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
-from admn_ros.simulation.plain.recording import record
-from admn_ros.simulation.room_recording import record_room
+from admn_ros.simulation.recording import record
 from admn_ros.simulation.world import World
+from helpers.demo_recording import cut_recording
 
 
-def run(module: str, *arguments: object, timeout_s: float = 110.0) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", f"admn_ros.nodes.{module}", *map(str, arguments)],
+def run(name: str, *arguments: object, timeout_s: float = 110.0) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", f"admn_ros.nodes.apps.{name}", *map(str, arguments)],
                           capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 @pytest.fixture(scope="module")
 def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    bag = tmp_path_factory.mktemp("bags") / "short"
-    record(bag, seconds=3.0, seed=5)
-    return bag
+    return cut_recording(tmp_path_factory.mktemp("bags") / "short", 3.0)
 
 
 def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_recording, tmp_path):
-    done = run("demo", "--bag", short_recording, "--model", "untrained:gdtm-tiny", "--out", tmp_path)
+    done = run("demo", "--bag", short_recording, "--sensors", "demo", "--model", "untrained:gdtm-tiny",
+               "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and "UNTRAINED" in done.stderr
     assert "budget 48" in done.stdout and "rgb 12/12" in done.stdout
@@ -44,6 +43,16 @@ def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_record
     assert abs(figures["frames_processed"] + figures["frames_dropped"] - received) <= 5
     assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
     assert (tmp_path / "demo.png").stat().st_size > 10_000
+
+
+def test_the_bundled_recording_and_the_shipped_model_need_no_argument(tmp_path):
+    done = run("demo", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bundled, `admn simulate" in done.stdout and "class red_car" in done.stdout
+    figures = json.loads((tmp_path / "demo.json").read_text())
+    assert figures["budget_violations"] == 0 and figures["frames_without_estimate"] == 0
+    assert figures["frames_with_ground_truth"] >= 0.9 * figures["frames_watched"]
+    assert figures["median_error_cm"] < 15, "7 in all frames; some are dropped on a busy machine"
 
 
 def test_a_real_rgbd_recording_goes_through_the_node(shared_data, tmp_path, record_property):
@@ -69,7 +78,7 @@ def test_a_bag_of_the_simulated_room_plays_through_the_node_with_its_truth(tmp_p
     bag = tmp_path / "room"
     try:
         with World(3, target="red_car", quality="small") as world:
-            record_room(bag, world, 3.0, events=False)
+            record(bag, world, 3.0, events=False)
     except InputError as error:
         if "MuJoCo" in str(error.allowed):
             pytest.skip(f"no renderer: {error}")
@@ -128,7 +137,8 @@ def test_the_node_leaves_within_two_seconds_without_a_traceback(short_recording,
     # As in the demo: the node at work on a recording when the signal comes.
     node = subprocess.Popen(
         [sys.executable, "-m", "admn_ros.nodes.perception.node", "--ros-args", "-p", "autostart:=true",
-         "-p", "model:=untrained:gdtm-tiny", "-p", "use_sim_time:=true"], stderr=subprocess.PIPE, text=True)
+         "-p", "model:=untrained:gdtm-tiny", "-p", "sensors:=demo", "-p", "use_sim_time:=true"],
+        stderr=subprocess.PIPE, text=True)
     replay = subprocess.Popen(
         [sys.executable, "-m", "admn_ros.nodes.apps.replay", "--ros-args", "-p", f"bag:={short_recording}",
          "-p", "loop:=true", "-p", "wait_for_subscribers_s:=30.0"], stderr=subprocess.PIPE, text=True)

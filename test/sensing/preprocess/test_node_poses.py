@@ -16,9 +16,10 @@ from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sensing.preprocess.node_poses import Placement, TransformTree
-from admn_ros.simulation.room_dataset import pose_of
-from admn_ros.simulation.scene.geometry import sensor_nodes
+from admn_ros.simulation.dataset import pose_of
+from admn_ros.simulation.scene.scene import Scene
 
+NODES = Scene.seeded(1, viewpoints="train").nodes
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
 FRAMES = {name: NodeFrames(base=f"{name}_base", camera=f"{name}_rgb_optical") for name in ("node1", "node3")}
 
@@ -35,7 +36,7 @@ def message(*transforms: make.Transform) -> object:
 def room() -> list[make.Transform]:
     """The transforms of three simulated sensor nodes."""
     made = []
-    for node in sensor_nodes():
+    for node in NODES:
         for parent, child, pose in [("map", f"{node.name}_base", node.base)] + [
                 (f"{node.name}_base", f"{node.name}_{suffix}", pose) for suffix, pose in node.sensors.items()]:
             x, y, z = pose.translation_m.tolist()
@@ -47,7 +48,7 @@ def test_simulated_nodes_stand_where_they_are_and_others_where_the_model_says(mo
     placement = Placement(model, FRAMES)
     assert placement.poses == model.node_poses
     assert placement.add(message(*room())) == ["node1", "node3"]
-    for node in sensor_nodes():
+    for node in NODES:
         expected = pose_of(node) if node.name in FRAMES else model.node_poses[node.name]
         np.testing.assert_allclose(placement.poses[node.name].numbers, expected.numbers, atol=1e-6)
     np.testing.assert_allclose(placement.tensor.numpy(), [p.numbers for p in placement.poses.values()], rtol=1e-6)

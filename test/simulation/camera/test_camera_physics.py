@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.camera.camera_physics import DEPTH_STEP_M, depth_cosine, expose, l515_colormap, measure_depth
+from admn_ros.simulation.camera.camera_physics import DEPTH_STEP_M, depth_cosine, expose, measure_depth
 
 GREY = np.full((60, 80, 3), 128, np.uint8)
 PLAIN = {"exposure": 1.0, "colour_cast": (1, 1, 1), "vignetting": 0.0, "blur_px": 0.0}
@@ -126,13 +125,6 @@ def test_cosine_of_known_planes() -> None:
     matrix = np.array([[80 / np.tan(np.radians(35)), 0, 79.5], [0, 60 / np.tan(np.radians(27.5)), -0.5], [0, 0, 1]])
     matrix[1, 2] = -y[below][0] * matrix[1, 1]
     assert np.allclose(depth_cosine(floor, matrix), (y[below][:, None] / length[below]), atol=5e-3)
-
-
-def test_colormap_begins_red_and_is_turbo() -> None:
-    depth = np.array([[np.nan, 0.0, 1.0, 5.0, 13.0, 50.0]], np.float32)
-    picture = l515_colormap(depth)
-    turbo = cv2.applyColorMap(np.array([[255, 255, 235, 155, 0, 0]], np.uint8), cv2.COLORMAP_TURBO)[..., ::-1]
-    assert np.array_equal(picture, turbo)
 
 
 def test_bad_arguments() -> None:

@@ -16,11 +16,12 @@ pytest.importorskip("mujoco", reason="no renderer is installed")
 from admn_ros.errors import InputError
 from admn_ros.simulation.camera.offscreen import PinholeCamera
 from admn_ros.simulation.camera.render import Renderer
-from admn_ros.simulation.plain.surfaces import MARKERS
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M, CarState
 from admn_ros.simulation.scene.car_model import car_points
 from admn_ros.simulation.scene.driving import Drive
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Box, CarState, rotation_z
+from admn_ros.simulation.scene.geometry import Box, rotation_z
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.track import MARKERS
 
 SMALL = {"rgb": (128, 72), "depth": (80, 60), "supersample": 2}
 SCENE = Scene.seeded(3, "red_car")
@@ -277,7 +278,7 @@ def test_missing_mujoco_says_what_to_install() -> None:
             "from admn_ros.errors import InputError\n"
             "from admn_ros.simulation.camera.render import Renderer\n"
             "from admn_ros.simulation.scene.scene import Scene\n"
-            "try: Renderer(Scene.plain())\n"
+            "try: Renderer(Scene.seeded(3))\n"
             "except InputError as error: print(error)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert len(done.stdout.splitlines()) == 1

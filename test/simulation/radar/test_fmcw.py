@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.simulation.radar.echoes import clutter_echoes, hidden
-from admn_ros.simulation.radar.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading, to_cartesian
+from admn_ros.simulation.radar.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading
 from admn_ros.simulation.radar.points import Cfar, detect
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Box, CarState
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M, CarState
+from admn_ros.simulation.scene.geometry import Box
 from admn_ros.simulation.scene.scene import Scene
+from helpers.plain_room import PLAIN_ROOM
 
-SCENE = Scene.plain()
+SCENE = PLAIN_ROOM
 C = FmcwConfig()
 BARE = FmcwConfig(clutter=False, leakage=0)   # the car and receiver noise, nothing else
 CELL = 2 / ANTENNAS                           # azimuth resolution, in sine
@@ -78,12 +78,11 @@ def cluttered() -> list[Draw]:
 
 def test_axes_are_the_stated_ones():
     assert C.range_step_m == pytest.approx(0.0435, abs=1e-4)
-    assert C.range_of_row()[[0, -1]] == pytest.approx([0, 255 * C.range_step_m])
     assert C.velocity_step_mps == pytest.approx(0.29, abs=0.005)
     velocity = C.velocity_of_column()
     assert velocity[8] == 0 and velocity[0] < -2.2 and velocity[-1] > 2.0, "a car at 2 m/s must not fold"
-    assert np.all(np.diff(C.azimuth_of_column()) < 0), "left is column 0"
-    assert np.sin(C.azimuth_of_column()) == pytest.approx(-np.sin(C.azimuth_of_column())[::-1])
+    assert np.all(np.diff(C.sine_of_column()) < 0), "left is column 0"
+    assert C.sine_of_column() == pytest.approx(-C.sine_of_column()[::-1])
 
 
 def test_range_doppler_peaks_at_the_car(bare: list[Draw]):
@@ -257,32 +256,8 @@ def test_boxes_hide_what_is_behind_them():
     assert hidden([box], np.zeros(3), points).tolist() == [True, False, False, False]
 
 
-@given(row=st.integers(20, 250), column=st.integers(1, 62))
-@settings(max_examples=40, deadline=None)
-def test_cartesian_picture_keeps_places(row: int, column: int):
-    heatmap = np.zeros((256, 64), np.float32)
-    heatmap[row, column] = 1
-    picture = to_cartesian(heatmap, (399, 399))
-    sine = C.sine_of_column()[column]
-    x, y = row * np.sqrt(1 - sine**2), row * sine
-    if abs(y) > 255 / 2 - 2:
-        return  # beyond the picture's sides, as GDTM's
-    place = np.unravel_index(np.nanargmax(picture), picture.shape)
-    # A column is wide far out: the pixel is right within half of one, and a pixel.
-    wide = row * np.pi / 64 / np.sqrt(1 - sine**2) * 399 / 255
-    assert np.hypot(place[0] - 398 * (1 - x / 255), place[1] - 398 * (0.5 - y / 255)) < wide + 2
-
-
-def test_cartesian_picture_is_blank_outside_the_view():
-    picture = to_cartesian(np.ones((256, 64), np.float32), (399, 399))
-    assert picture.shape == (399, 399) and picture.dtype == np.float32
-    assert np.isnan(picture[398, [0, 398]]).all() and np.isnan(picture[0, [0, 398]]).all()
-    assert np.all(picture[~np.isnan(picture)] == 1) and 0.7 < np.mean(~np.isnan(picture)) < 0.95
-
-
 def test_wrong_arguments_are_named():
     for error, make in (("samples", lambda: FmcwConfig(samples=7)), ("chirp_s", lambda: FmcwConfig(chirp_s=1e-5)),
-                        ("window", lambda: Cfar(window=0)), ("size", lambda: to_cartesian(np.ones((4, 4)), (1, 5))),
-                        ("range_azimuth", lambda: to_cartesian(np.ones(4)))):
+                        ("window", lambda: Cfar(window=0))):
         with pytest.raises(InputError, match=f"^{error}:"):
             make()

@@ -16,8 +16,10 @@ from admn_ros.simulation.camera.offscreen import PinholeCamera
 from admn_ros.simulation.camera.render import RGB_FOV_DEG
 from admn_ros.simulation.scene.driving import LIMIT_HALF_M
 from admn_ros.simulation.scene.furnishing import MATERIALS, WALL_ITEMS
-from admn_ros.simulation.scene.geometry import DRIVEN, MAT_HALF_M, Box, SensorNode, rotation_z
+from admn_ros.simulation.scene.geometry import Box, rotation_z
 from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS, Scene
+from admn_ros.simulation.scene.sensor_node import SensorNode
+from admn_ros.simulation.scene.track import DRIVEN, MAT_HALF_M
 
 seeds = st.integers(0, 2**40)
 views = st.sampled_from(["default", *VIEWPOINTS])

@@ -22,8 +22,10 @@ from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.recordings.shard_format import stack
-from admn_ros.simulation.scene.geometry import CAR_CENTRE_Z_M, Floats, SensorNode
+from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
+from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import TARGETS
+from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
 
