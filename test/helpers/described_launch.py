@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a launch file describes, read without the ROS package `launch`.
+
+The launch file itself runs, against classes of the same names that only keep their arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = ("launch", "launch.actions", "launch.event_handlers", "launch.events", "launch.substitutions",
+           "launch_ros", "launch_ros.actions", "launch_ros.event_handlers", "launch_ros.events",
+           "launch_ros.events.lifecycle", "launch_ros.substitutions")
+
+
+class Entity:
+    """An action, event or handler: the arguments that it was made with."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        self.args, self.values = args, values
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.values[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no {name}") from None
+
+
+class LaunchConfiguration(Entity):
+    def perform(self, context: Mapping[str, str]) -> str:
+        return context[self.args[0]]
+
+
+class FindPackageShare(Entity):
+    def perform(self, context: Mapping[str, str]) -> str:
+        if self.args[0] != "admn_ros":
+            raise LookupError(self.args[0])  # nothing else is installed
+        return str(ROOT)
+
+
+class PathJoinSubstitution(Entity):
+    def perform(self, context: Mapping[str, str]) -> str:
+        return str(Path(*(performed(part, context) for part in self.args[0])))
+
+
+class EnvironmentVariable(Entity):
+    def perform(self, context: Mapping[str, str]) -> str:
+        return os.environ.get(self.args[0]) or performed(self.default_value, context)
+
+
+def performed(value: Any, context: Mapping[str, str]) -> str:
+    """The text of a substitution, or of a text."""
+    return str(value.perform(context) if hasattr(value, "perform") else value)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a launch file describes for some arguments.
+
+    Attributes:
+        values: value of each launch argument.
+        defaults: default of each launch argument.
+        choices: allowed values of each launch argument that has some.
+        environment: variables that it sets.
+        actions: nodes, events and handlers, in order.
+    """
+
+    values: dict[str, str]
+    defaults: dict[str, str]
+    choices: dict[str, list[str]]
+    environment: dict[str, str]
+    actions: list[Entity]
+
+    @property
+    def nodes(self) -> list[Entity]:
+        """The nodes that it starts."""
+        return [a for a in self.actions if type(a).__name__ in ("Node", "LifecycleNode")]
+
+    def of(self, kind: str) -> Iterator[Entity]:
+        """Its actions of a kind, such as `EmitEvent`."""
+        return (a for a in self.actions if type(a).__name__ == kind)
+
+
+def describe(path: Path, **arguments: str) -> Description:
+    """Run a launch file.
+
+    Args:
+        path: launch file.
+        arguments: launch arguments that are not the defaults.
+    """
+    known = {c.__name__: c for c in (LaunchConfiguration, FindPackageShare, PathJoinSubstitution, EnvironmentVariable)}
+    replaced = {name: sys.modules.get(name) for name in MODULES}
+    try:
+        for name in MODULES:
+            sys.modules[name] = module = ModuleType(name)
+            module.__getattr__ = lambda kind: known.setdefault(kind, type(kind, (Entity,), {}))
+        made = runpy.run_path(str(path))["generate_launch_description"]()
+    finally:
+        for name, module in replaced.items():
+            sys.modules.pop(name)
+            if module is not None:
+                sys.modules[name] = module
+    return _described(made.args[0], arguments)
+
+
+def _described(entities: list[Entity], arguments: dict[str, str]) -> Description:
+    declared = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
+    defaults = {e.args[0]: e.default_value for e in declared}
+    choices = {e.args[0]: e.choices for e in declared if e.choices}
+    assert set(arguments) <= set(defaults), arguments
+    values = {**defaults, **arguments}
+    assert all(values[name] in allowed for name, allowed in choices.items()), values
+    environment, actions = {}, []
+    for entity in entities:
+        if type(entity).__name__ == "SetEnvironmentVariable":
+            environment[entity.args[0]] = performed(entity.args[1], values)
+        elif type(entity).__name__ == "OpaqueFunction":
+            actions += entity.function(values)
+    return Description(values, defaults, choices, environment, actions)
