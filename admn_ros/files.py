@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,12 @@ def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(str(path), type(found).__name__, "a JSON object")
     return found
+
+
+def cache_folder() -> Path:
+    """Return the folder for files that can be made again: `$ADMN_CACHE`, or `admn_ros` in the user's cache."""
+    own = os.environ.get("ADMN_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "admn_ros"
 
 
 def file_identity(file: Path) -> dict[str, str]:

@@ -13,6 +13,12 @@ pytest_plugins = ["helpers.recorded_bags"]
 torch.set_num_threads(1)  # these networks are so small that threads only wait for each other
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's cache out of the tests, and the tests out of it."""
+    os.environ["ADMN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings that nobody here made: $ADMN_SHARED_DATA, or ../shared/data."""

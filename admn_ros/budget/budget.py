@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, get_args
+from typing import Final, Literal
 
-from admn_ros.config import BudgetUnit
+from admn_ros.config import BUDGET_UNITS, BudgetUnit
 from admn_ros.deployment import BudgetConfig
 from admn_ros.errors import InputError
 
@@ -52,8 +52,8 @@ class Budget:
     def __post_init__(self) -> None:
         # Messages take only a float where a caller may write 5.
         object.__setattr__(self, "limit", float(self.limit))
-        if self.unit not in get_args(BudgetUnit):
-            raise InputError("unit", self.unit, ", ".join(get_args(BudgetUnit)))
+        if self.unit not in BUDGET_UNITS:
+            raise InputError("unit", self.unit, ", ".join(BUDGET_UNITS))
         if math.isnan(self.limit) or self.limit < 0:
             raise InputError("limit", self.limit, "a number in [0, inf]")
 

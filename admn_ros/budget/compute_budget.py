@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from admn_ros.budget.budget import Budget
+from admn_ros.config import BUDGET_UNITS
 from admn_ros.errors import InputError
-from admn_ros.recordings.bag_messages import BUDGET_UNITS
 
 
 class BudgetRequest(NamedTuple):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-from datetime import date
 from pathlib import Path
 
 from admn_ros.cli.command import CONSOLE, Commands, add_command
@@ -88,12 +87,11 @@ def _inspect_bag(path: Path) -> None:
 
 def _profile(options: argparse.Namespace) -> None:
     from admn_ros.inference.engine import Engine
-    from admn_ros.inference.profile import measure_costs, write_costs
 
     if options.repeats < 1:
         raise ModelError("--repeats", options.repeats, "1 or more")
     engine = Engine(options.model, options.device, options.threads)
     with CONSOLE.status("measuring"):
-        costs = measure_costs(engine, options.repeats, date.today().isoformat(), options.watts)
-    print(f"{write_costs(engine, costs)}: measured on {costs.device}; budgets in milliseconds"
-          f"{' and joules' if options.watts else ''} are now accepted")
+        costs = engine.measure_costs(options.repeats, power_w=options.watts)
+    print(f"{engine.save_costs(costs)}: costs in milliseconds{' and joules' if options.watts else ''}, "
+          f"measured on {costs.device}")

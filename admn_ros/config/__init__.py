@@ -2,6 +2,7 @@
 """Typed configuration from YAML, and the description of a model."""
 
 from admn_ros.config.base import (
+    BUDGET_UNITS,
     BudgetUnit,
     Count,
     Finite,
@@ -36,6 +37,7 @@ from admn_ros.config.model import (
 __all__ = [
     "AUDIO_PARTS",
     "AUDIO_RATE_HZ",
+    "BUDGET_UNITS",
     "FINE_STRIDE",
     "AudioInput",
     "BackboneConfig",

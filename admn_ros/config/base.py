@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from admn_ros.errors import ConfigError
+from admn_ros.files import write_text
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -23,6 +24,9 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
+BUDGET_UNITS: Final[tuple[BudgetUnit, ...]] = get_args(BudgetUnit)
+"""In the order of the `UNIT_*` constants of `ComputeBudget.msg`."""
+
 
 class Strict(BaseModel):
     """Base of every configuration: immutable, no unknown keys, no silent conversion of types."""
@@ -95,9 +99,12 @@ def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = N
 
 
 def dump_config(config: Strict, path: str | Path) -> None:
-    """Write a configuration as YAML that `load_config` reads back."""
-    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
-    Path(path).write_text(text, encoding="utf-8")
+    """Write a configuration as YAML that `load_config` reads back.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    write_text(Path(path), yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None))
 
 
 def _config_error(error: ValidationError, place: str, kind: type[Strict], spell: Spell | None) -> ConfigError:

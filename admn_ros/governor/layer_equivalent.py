@@ -8,7 +8,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import accumulate
 
-from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
+from admn_ros.budget.budget import MICRO, Budget, exact
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import InputError
 from admn_ros.model.costs import ModelCosts
@@ -36,11 +36,8 @@ class LayerEquivalent:
     """
 
     def __init__(self, costs: ModelCosts | None, max_layers: int) -> None:
-        self._worst: dict[CostUnit, tuple[int, ...]] = {}
-        if costs is not None:
-            self._worst = {unit: worst_costs(costs.table(unit)) for unit in costs.units}
-            max_layers = len(self._worst["layers"]) - 1
-        self.max_layers = max_layers
+        self._costs, self._worst = costs, dict[str, tuple[int, ...]]()
+        self.max_layers = max_layers if costs is None else len(worst_costs(costs.table("layers"))) - 1
 
     def layers(self, budget: Budget, frame_rate_hz: float) -> int:
         """The most layers that cost at most the budget in any allocation; range [0, max_layers].
@@ -51,13 +48,14 @@ class LayerEquivalent:
         budget = budget.per_frame(frame_rate_hz)
         if budget.unit == "layers":
             return self.max_layers if budget.limit >= self.max_layers else math.floor(budget.limit)
-        for unit, worst in self._worst.items():
-            if unit == budget.unit:
-                if math.isinf(budget.limit):
-                    return self.max_layers
-                return max(0, bisect_right(worst, math.floor(exact(budget.limit) * MICRO[unit])) - 1)
-        known = ", ".join(self._worst) or "layers"
-        raise InputError("unit", budget.unit, f"{known} (for others the governor needs a model with measured costs)")
+        if self._costs is None:
+            raise InputError("unit", budget.unit, "layers (other units need a model with measured costs)")
+        table = self._costs.table(budget.unit)
+        if math.isinf(budget.limit):
+            return self.max_layers
+        if table.unit not in self._worst:
+            self._worst[table.unit] = worst_costs(table)
+        return max(0, bisect_right(self._worst[table.unit], math.floor(exact(budget.limit) * MICRO[table.unit])) - 1)
 
 
 @dataclass(frozen=True)

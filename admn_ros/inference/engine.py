@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -14,17 +15,22 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, LayerCosts
-from admn_ros.config import ModelConfig
+from admn_ros.budget.costs import CostLedger, LayerCosts, MeasuredCosts
+from admn_ros.config import ModelConfig, dump_config
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.inference.hardware import mismatch, pick_device, use_threads
+from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
+from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
+from admn_ros.inference.profile import measure_costs
 from admn_ros.model.allocation import Allocation, allocate
-from admn_ros.model.checkpoint import load_model
+from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import NetworkOutput
 from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
+LOG = logging.getLogger(__name__)
+FIRST_USE_REPEATS, FIRST_USE_S = 10, 5.0
+"""Runs of each part, and seconds for all of them, where costs are measured for the first budget in milliseconds."""
 Float64 = npt.NDArray[np.float64]
 Decide = Callable[..., Allocation]
 """`allocate`, or another policy with its arguments and its contract (`admn_ros.baselines.policy`)."""
@@ -77,7 +83,10 @@ class Engine:
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device(device)
         self.network = load_model(folder, self.device)
-        self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs())
+        self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs(), self._measure_at_first_use)
+        cached = None if self.costs.measured else read_cached_costs(self.network)
+        if cached is not None:
+            self.costs.use(cached)
 
     @property
     def config(self) -> ModelConfig:
@@ -104,6 +113,37 @@ class Engine:
         """Run empty frames at full depth, so that the first real frame is not slow."""
         for _ in range(runs):
             self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
+
+    def measure_costs(self, repeats: int, *, seconds: float = math.inf, power_w: float | None = None) -> MeasuredCosts:
+        """Measure the costs of the model here. See `admn_ros.inference.profile.measure_costs`."""
+        sample, everything = blank_sample(self.config), Budget(math.inf, "layers", "profile")
+        return measure_costs(self.network, lambda: self.infer(sample, everything), repeats, seconds=seconds,
+                             power_w=power_w)
+
+    def save_costs(self, measured: MeasuredCosts) -> Path:
+        """Use measured costs, and write them to the model folder, or to the user's cache if the folder is read-only.
+
+        Raises:
+            InputError: neither can be written, or the costs belong to another model.
+        """
+        self.costs.use(measured)
+        path = self.folder / COSTS
+        try:
+            dump_config(measured, path)
+        except InputError:
+            return cache_costs(self.network, measured)
+        return path
+
+    def _measure_at_first_use(self) -> MeasuredCosts:
+        """Measure for the first budget in milliseconds, and keep the result for the next start."""
+        LOG.warning("%s: no measured costs for a budget in milliseconds; measuring on %s for up to %g s",
+                    self.folder, device_name(self.device), FIRST_USE_S)
+        measured = self.measure_costs(FIRST_USE_REPEATS, seconds=FIRST_USE_S)
+        try:
+            LOG.warning("measured costs stored in %s", cache_costs(self.network, measured))
+        except InputError as error:
+            LOG.warning("measured costs not stored, next start measures again: %s", error)
+        return measured
 
     @torch.inference_mode()
     def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None,

@@ -1,48 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures what the parts of a model cost on this machine (`admn profile`).
+"""Measurement of the time that the parts of a frame take on this machine.
 
-The milliseconds are medians. A budget in milliseconds is a strict bound on their sum, in the table's
-exact arithmetic; it is not a bound on the wall clock, which no general-purpose system promises.
+The milliseconds are medians. A budget in milliseconds is a strict bound on their sum, in the exact arithmetic of the
+cost table. It is no bound on the wall clock, which a general-purpose operating system cannot promise.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from datetime import date
 
 import torch
-from torch import Tensor, nn
 
-from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable
-from admn_ros.config import dump_config
 from admn_ros.errors import InputError
-from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.inference.hardware import device_name
-from admn_ros.model.checkpoint import COSTS
-from admn_ros.model.costs import ModelCosts
-from admn_ros.model.vit import AdaptiveViT
-from admn_ros.sample import Modality
+from admn_ros.model.frame_parts import FrameParts, Work
+from admn_ros.model.network import AdmnNetwork
 
 
 @torch.inference_mode()
-def measure_costs(engine: Engine, repeats: int, date: str, power_w: float | None = None) -> MeasuredCosts:
-    """Measure the median time of a frame's fixed part and, per modality, of look, entry and one layer.
+def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, seconds: float = math.inf,
+                  power_w: float | None = None) -> MeasuredCosts:
+    """Measure the median time of each part of a frame, for 1, 2, ... present sensor nodes.
 
-    Each is measured for 1, 2, ... sensor nodes. What a whole frame takes beyond the sum of its parts
-    (copies, allocation, Python) is counted into the fixed part.
+    What a whole frame takes beyond the sum of its parts (copies, allocation, Python) is added to the fixed part.
 
     Args:
-        engine: the model, on the device to measure. Nothing else should run meanwhile.
-        repeats: measurements of each part, at least 1.
-        date: when, written into the result.
-        power_w: mean power of the device while it computes, measured with a meter. Joules are the
-            times multiplied by it; without it the model has no joules.
+        network: network on the device to measure. Other work on the device makes the result too high.
+        run_frame: runs one frame with all inputs and all layers.
+        repeats: timed runs of each part, at least 1.
+        seconds: bound on the duration; parts that are slow are timed less often, but at least once.
+        power_w: mean power of the device in watts while it computes, from a meter. Joules are the times multiplied
+            by it; without it the model has no joules.
 
     Raises:
         InputError: `repeats` or `power_w` is out of range.
@@ -51,41 +44,47 @@ def measure_costs(engine: Engine, repeats: int, date: str, power_w: float | None
         raise InputError("repeats", repeats, "at least 1")
     if power_w is not None and not (math.isfinite(power_w) and power_w > 0):
         raise InputError("power_w", power_w, "watts above 0")
-    engine.warm_up()
-    clock = _Clock(engine.device, repeats)
-    modalities = {m: _modality(engine, m, clock) for m in engine.config.modalities}
-    parts_ms = sum(c.controller[-1] + c.embedding[-1] + engine.config.depths[m] * c.layer[-1]
-                   for m, c in modalities.items())
-    sample, everything = blank_sample(engine.config), Budget(math.inf, "layers", "profile")
-    whole_ms = clock.median_ms(lambda: engine.infer(sample, everything))
-    fixed_ms = max(_fixed(engine, clock), whole_ms - parts_ms)
+    config, parts = network.config, FrameParts(network)
+    device, nodes = network.qoi.cls_token.device, range(1, len(config.sensor_nodes) + 1)
+    clock = _Clock(device, repeats, seconds / (3 * len(nodes) * len(config.modalities) + 2))
+
+    def times(part: Callable[..., Work], *which: object) -> tuple[float, ...]:
+        return tuple(clock.median_ms(part(*which, n)) for n in nodes)
+
+    run_frame()
+    modalities = {m: MeasuredModality(controller=times(parts.controller, m), embedding=times(parts.embedding, m),
+                                      layer=times(parts.layer, m)) for m in config.modalities}
+    parts_ms = sum(c.controller[-1] + c.embedding[-1] + config.depths[m] * c.layer[-1] for m, c in modalities.items())
+    fixed_ms = max(clock.median_ms(parts.fixed()), clock.median_ms(run_frame) - parts_ms)
     milliseconds = MeasuredTable(fixed=fixed_ms, modalities=modalities)
     return MeasuredCosts(
-        device=device_name(engine.device), torch=torch.__version__, threads=torch.get_num_threads(), date=date,
-        repeats=repeats, milliseconds=milliseconds, power_w=power_w,
+        device=device_name(device), torch=torch.__version__, threads=torch.get_num_threads(),
+        date=date.today().isoformat(), repeats=repeats, milliseconds=milliseconds, power_w=power_w,
         joules=None if power_w is None else _scaled(milliseconds, power_w / 1000))
 
 
-def write_costs(engine: Engine, measured: MeasuredCosts) -> Path:
-    """Write costs.yaml into the engine's model folder and use it from the next frame on."""
-    path = engine.folder / COSTS
-    costs = ModelCosts(engine.config, measured, engine.network.flop_costs())
-    dump_config(measured, path)
-    engine.costs = costs
-    return path
-
-
 class _Clock:
-    """Times a piece of work, with the device's queue empty before and after."""
+    """Stopwatch that waits for the device's queue before and after a piece of work.
 
-    def __init__(self, device: torch.device, repeats: int) -> None:
-        self._device, self._repeats = device, repeats
+    Args:
+        device: device on which the work runs.
+        repeats: timed runs, at most.
+        seconds: time after which a piece of work is not repeated any more.
+    """
 
-    def median_ms(self, work: Callable[[], object]) -> float:
+    def __init__(self, device: torch.device, repeats: int, seconds: float) -> None:
+        self._device, self._repeats, self._seconds = device, repeats, seconds
+
+    def median_ms(self, work: Work) -> float:
+        """Run a piece of work once to warm up, then return the median of its timed runs."""
+        started = time.perf_counter()
         work()
-        return statistics.median(self._once_ms(work) for _ in range(self._repeats))
+        times = [self._once_ms(work)]
+        while len(times) < self._repeats and time.perf_counter() - started < self._seconds:
+            times.append(self._once_ms(work))
+        return statistics.median(times)
 
-    def _once_ms(self, work: Callable[[], object]) -> float:
+    def _once_ms(self, work: Work) -> float:
         self._wait()
         start = time.perf_counter()
         work()
@@ -97,51 +96,10 @@ class _Clock:
             torch.cuda.synchronize(self._device)
 
 
-def _modality(engine: Engine, modality: Modality, clock: _Clock) -> MeasuredModality:
-    network = engine.network
-    vit, adapter, look = network.backbone(modality), network.adapters[str(modality)], network.qoi.look[str(modality)]
-    looks, entries, layers = [], [], []
-    for nodes in range(1, len(engine.config.sensor_nodes) + 1):
-        x = torch.zeros(nodes, *vit.shape, device=engine.device)
-        # A different block each time, as in a frame: one alone would stay in the cache.
-        blocks = itertools.cycle(vit.blocks)
-        looks.append(clock.median_ms(partial(look, x)))
-        entries.append(clock.median_ms(partial(_entry, vit, adapter, x)))
-        layers.append(clock.median_ms(partial(_layer, blocks, vit.embed(x)[0])))
-    return MeasuredModality(controller=tuple(looks), embedding=tuple(entries), layer=tuple(layers))
-
-
-def _entry(vit: AdaptiveViT, adapter: nn.Module, x: Tensor) -> object:
-    return adapter(vit.readout(*vit.embed(x)))
-
-
-def _layer(blocks: Iterator[nn.Module], tokens: Tensor) -> object:
-    return next(blocks)(tokens)
-
-
-def _fixed(engine: Engine, clock: _Clock) -> float:
-    """Controller without its looks, fusion and heads."""
-    network, config = engine.network, engine.config
-    slots, looks = len(config.modalities) * len(config.sensor_nodes), len(network.qoi.encoder.code)
-    present = torch.ones(1, slots, dtype=torch.bool, device=engine.device)
-    keep = torch.ones(1, looks, dtype=torch.bool, device=engine.device)
-    tokens = torch.zeros(1, slots, config.fusion.dim, device=engine.device)
-    looked = torch.zeros(1, looks, config.qoi.dim, device=engine.device)
-
-    def work() -> None:
-        e_corr = network.qoi.encoder(looked, keep)[:, 0]
-        network.qoi.mlp_layers(e_corr)
-        network.qoi.mlp_corruption(e_corr)
-        fused = network.fusion(tokens, present)
-        network.localization(fused)
-        network.classification(fused)
-
-    return clock.median_ms(work)
-
-
 def _scaled(table: MeasuredTable, factor: float) -> MeasuredTable:
+    def scaled(part: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(value * factor for value in part)
+
     return MeasuredTable(fixed=table.fixed * factor, modalities={
-        m: MeasuredModality(controller=tuple(v * factor for v in c.controller),
-                            embedding=tuple(v * factor for v in c.embedding),
-                            layer=tuple(v * factor for v in c.layer))
+        m: MeasuredModality(controller=scaled(c.controller), embedding=scaled(c.embedding), layer=scaled(c.layer))
         for m, c in table.modalities.items()})

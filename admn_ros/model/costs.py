@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from admn_ros.budget.budget import MICRO, CostUnit, exact
@@ -19,57 +20,73 @@ class ModelCosts:
     """The cost tables of one model.
 
     Args:
-        config: the model.
-        measured: its measured costs, if any.
-        flops: its operations, where they are not those that its configuration tells.
+        config: description of the model.
+        measured: measured costs of the model.
+        flops: table of operations; None computes it from the configuration.
+        measure: measures the costs when milliseconds are asked for and there are no measured costs.
 
     Raises:
-        InputError: the measured costs are of a model with other modalities or sensor nodes.
+        InputError: the measured costs belong to a model with other modalities or sensor nodes.
     """
 
-    def __init__(self, config: ModelConfig, measured: MeasuredCosts | None = None,
-                 flops: LayerCosts | None = None) -> None:
-        self.measured = measured
-        self._tables: dict[CostUnit, LayerCosts] = {"layers": layer_costs(config),
-                                                    "gflops": flops or flop_costs(config)}
+    def __init__(self, config: ModelConfig, measured: MeasuredCosts | None = None, flops: LayerCosts | None = None,
+                 measure: Callable[[], MeasuredCosts] | None = None) -> None:
+        self._config, self._measure, self._lock = config, measure, threading.Lock()
+        self._tables: dict[str, LayerCosts] = {"layers": layer_costs(config), "gflops": flops or flop_costs(config)}
+        self.measured: MeasuredCosts | None = None
         if measured is not None:
-            self._tables["milliseconds"] = _measured(config, "milliseconds", measured.milliseconds)
-            if measured.joules is not None:
-                self._tables["joules"] = _measured(config, "joules", measured.joules)
+            self.use(measured)
 
     @classmethod
-    def load(cls, config: ModelConfig, folder: str | Path, flops: LayerCosts | None = None) -> ModelCosts:
-        """Tables of a model folder; measured ones only if it has a `costs.yaml`.
+    def load(cls, config: ModelConfig, folder: str | Path, flops: LayerCosts | None = None,
+             measure: Callable[[], MeasuredCosts] | None = None) -> ModelCosts:
+        """Read the tables of a model folder: those of its `costs.yaml` if it has one.
 
         Raises:
             ConfigError: `costs.yaml` cannot be read.
-            InputError: `costs.yaml` is of another model.
+            InputError: `costs.yaml` belongs to another model.
         """
         path = Path(folder) / "costs.yaml"
         if not path.exists():
-            return cls(config, flops=flops)
+            return cls(config, None, flops, measure)
         try:
-            return cls(config, load_config(MeasuredCosts, path), flops)
+            return cls(config, load_config(MeasuredCosts, path), flops, measure)
         except InputError as error:
             raise error if str(path) in error.field else error.within(str(path)) from error
 
+    def use(self, measured: MeasuredCosts) -> None:
+        """Use measured costs from now on.
+
+        Raises:
+            InputError: they belong to a model with other modalities or sensor nodes.
+        """
+        tables = {"milliseconds": _measured(self._config, "milliseconds", measured.milliseconds)}
+        if measured.joules is not None:
+            tables["joules"] = _measured(self._config, "joules", measured.joules)
+        self._tables |= tables
+        self.measured = measured
+
     @property
-    def units(self) -> tuple[CostUnit, ...]:
-        """Units this model can count in."""
+    def units(self) -> tuple[str, ...]:
+        """Units of the tables, without those that a measurement would add."""
         return tuple(self._tables)
 
     def table(self, unit: str) -> LayerCosts:
-        """Table of a unit.
+        """Return the table of a unit. The first call for milliseconds may take the time of a measurement.
 
         Raises:
             InputError: the model has no costs in this unit.
         """
-        for known, table in self._tables.items():
-            if known == unit:
-                return table
-        why = "joules were not measured; give `admn profile` the power" if "milliseconds" in self._tables \
+        if unit == "milliseconds" and self._measure is not None:
+            with self._lock:
+                if unit not in self._tables:
+                    self.use(self._measure())
+        if unit in self._tables:
+            return self._tables[unit]
+        known = dict.fromkeys([*self._tables, *(["milliseconds"] if self._measure else [])])
+        why = "joules were not measured; run `admn profile` with --watts" if "milliseconds" in known \
             else "this model has no measured costs; run `admn profile`"
-        raise InputError("unit", unit, f"{', '.join(self._tables)} ({why})")
+        raise InputError("unit", unit, f"{', '.join(known)} ({why})")
 
 
 def layer_costs(config: ModelConfig) -> LayerCosts:

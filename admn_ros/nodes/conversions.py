@@ -11,9 +11,8 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from std_msgs.msg import Header
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import ModelConfig
+from admn_ros.config import BUDGET_UNITS, ModelConfig
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
-from admn_ros.recordings.bag_messages import BUDGET_UNITS
 from admn_ros.sample import Availability, Modality, SensorFrame
 
 if TYPE_CHECKING:

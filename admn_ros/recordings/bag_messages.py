@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from rosbags.typesys.stores import ros2_jazzy as ros
 
-from admn_ros.config import BudgetUnit
+from admn_ros.config import BUDGET_UNITS, BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_types import typestore
 
@@ -36,7 +36,6 @@ TF = "tf2_msgs/msg/TFMessage"
 AUDIO_FRAME = "admn_ros/msg/AudioFrame"
 COMPUTE_BUDGET = "admn_ros/msg/ComputeBudget"
 
-BUDGET_UNITS: tuple[BudgetUnit, ...] = ("layers", "gflops", "milliseconds", "joules", "watts")
 
 
 @dataclass(frozen=True)

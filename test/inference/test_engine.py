@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import LocalizationConfig
+from admn_ros.budget.costs import MeasuredCosts
+from admn_ros.config import LocalizationConfig, load_config
 from admn_ros.errors import AdmnError, InputError, ModelError
 from admn_ros.inference.engine import Engine, blank_sample
-from admn_ros.inference.profile import measure_costs, write_costs
+from admn_ros.inference.hardware import use_threads
 from admn_ros.model.allocation import Reason
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
@@ -192,8 +195,6 @@ def test_a_blind_controller_does_not_overspend(folder, tmp_path):
 
 def test_budgets_that_need_measured_costs(engine):
     sample = frame(engine.config)
-    with pytest.raises(InputError, match=r"unit: found milliseconds; allowed: layers, gflops .*admn profile"):
-        engine.infer(sample, Budget(10, "milliseconds"))
     with pytest.raises(InputError, match="frame_rate_hz"):
         engine.infer(sample, Budget(10, "watts"))
     with pytest.raises(InputError, match="joules"):
@@ -203,15 +204,16 @@ def test_budgets_that_need_measured_costs(engine):
 def test_profile_gives_milliseconds_joules_and_watts(tmp_path):
     create_random_model(preset("rgbd"), tmp_path, seed=1)
     engine = Engine(tmp_path, "cpu")
-    measured = measure_costs(engine, repeats=3, date="2026-01-02", power_w=10.0)
-    assert (measured.repeats, measured.date, measured.torch) == (3, "2026-01-02", torch.__version__)
+    measured = engine.measure_costs(repeats=3, power_w=10.0)
+    assert (measured.repeats, measured.torch) == (3, torch.__version__)
+    assert date.fromisoformat(measured.date)
     assert measured.device
     for table in (measured.milliseconds, measured.joules):
         assert table.fixed > 0
         parts = [part for m in table.modalities.values() for part in (m.controller, m.embedding, m.layer)]
         assert all(v > 0 for part in parts for v in part)
     assert measured.joules.fixed == pytest.approx(measured.milliseconds.fixed * 0.01)
-    write_costs(engine, measured)
+    assert engine.save_costs(measured) == tmp_path / "costs.yaml"
     for ready in (engine, Engine(tmp_path, "cpu")):
         sample = frame(ready.config)
         everything = ready.infer(sample, Budget(math.inf, "milliseconds")).allocation
@@ -229,7 +231,44 @@ def test_profile_gives_milliseconds_joules_and_watts(tmp_path):
 @pytest.mark.parametrize("arguments", [{"repeats": 0}, {"repeats": 3, "power_w": math.nan}])
 def test_a_profile_without_sense_is_refused(engine, arguments):
     with pytest.raises(InputError):
-        measure_costs(engine, date="d", **arguments)
+        engine.measure_costs(**arguments)
+
+
+def test_milliseconds_of_the_shipped_model_are_measured_at_first_use(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("ADMN_CACHE", str(tmp_path / "cache"))
+    folder = Path(__file__).parents[2] / "models" / "gdtm"
+    before = sorted(p.name for p in folder.iterdir())
+    first = Engine(folder, "cpu", 1)
+    assert first.costs.measured is None
+    sample = frame(first.config)
+    everything = first.infer(sample, Budget(math.inf, "milliseconds")).allocation
+    assert everything.layers == 48
+    assert "measuring" in caplog.text
+    [stored] = (tmp_path / "cache" / "costs").iterdir()
+    assert str(stored) in caplog.text
+    half = first.infer(sample, Budget(everything.spent / 2, "milliseconds")).allocation
+    assert 0 < half.layers < 48 and half.spent <= everything.spent / 2
+    # The next start uses the same table, and the model folder, which may be read-only, is as it was.
+    second = Engine(folder, "cpu", 1)
+    assert second.costs.measured == first.costs.measured is not None
+    assert second.costs_warning == ""
+    assert sorted(p.name for p in folder.iterdir()) == before
+    assert Engine(folder, "cpu", 2).costs.measured is None
+    use_threads(1)
+
+
+def test_joules_are_not_measured_at_first_use(engine):
+    with pytest.raises(InputError, match="--watts"):
+        engine.costs.table("joules")
+
+
+def test_costs_of_a_read_only_model_go_to_the_cache(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("ADMN_CACHE", str(tmp_path / "cache"))
+    engine = Engine(folder, "cpu")
+    monkeypatch.setattr(engine, "folder", tmp_path / "no such folder")
+    written = engine.save_costs(engine.measure_costs(1, seconds=0.0, power_w=5.0))
+    assert written.parent == tmp_path / "cache" / "costs"
+    assert load_config(MeasuredCosts, written).power_w == 5.0
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):

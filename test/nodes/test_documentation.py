@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from admn_ros.cli import main
+from admn_ros.config import BUDGET_UNITS
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes.perception.parameters import PARAMETERS
-from admn_ros.recordings.bag_messages import BUDGET_UNITS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -19,12 +19,12 @@ from rclpy.node import Node
 from rich.console import Console
 from rich.live import Live
 
+from admn_ros.config import BUDGET_UNITS
 from admn_ros.errors import AdmnError
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
 from admn_ros.nodes.run_node import run_node
-from admn_ros.recordings.bag_messages import BUDGET_UNITS
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 

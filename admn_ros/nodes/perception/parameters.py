@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+from admn_ros.config import BUDGET_UNITS
 from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
-from admn_ros.recordings.bag_messages import BUDGET_UNITS
 
 PARAMETERS = (
     Spec("model", "", "Model folder, name of a shipped model, or untrained:PRESET for random weights."),

@@ -106,7 +106,7 @@ def test_a_budget_in_flops_is_kept_and_names_its_unit(rig):
     (ComputeBudget(limit=math.nan), "limit: found nan"),
     (ComputeBudget(limit=-1.0), "limit: found -1.0"),
     (ComputeBudget(limit=3.0, unit=9), "unit: found 9"),
-    (ComputeBudget(limit=3.0, unit=ComputeBudget.UNIT_MILLISECONDS), "found milliseconds"),
+    (ComputeBudget(limit=3.0, unit=ComputeBudget.UNIT_JOULES), "found joules"),
     (ComputeBudget(limit=3.0, valid_for=Duration(sec=-1)), "valid_for: found -1"),
 ])
 def test_a_budget_that_cannot_be_used_is_refused_and_the_old_one_stays(rig, message, says):
