@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rivals of the controller: static allocations, network selection (MNS), DynMM, an AdaMML-style policy."""
+"""Baselines for the controller: static allocations, network selection (MNS), DynMM, an AdaMML-style policy."""

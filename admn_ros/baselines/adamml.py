@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A policy in the manner of AdaMML (Panda et al. 2021): each modality is on or off, for each sample."""
+"""AdaMML-style policy (Panda et al. 2021): each modality of a sample is on or off."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from admn_ros.baselines.experts import GATE_HIDDEN
+from admn_ros.baselines.gates import (
+    GATE_HIDDEN,
+    DepthChoice,
+    make_gate,
+    make_gate_encoder,
+    mixture,
+    without_budget_token,
+)
 from admn_ros.baselines.learned_baseline import (
     FrameBill,
-    Rival,
+    LearnedBaseline,
     Routed,
     available,
-    blind_to_budget,
-    make_eyes,
     run_counts,
     without_controller,
 )
-from admn_ros.baselines.mixture import mixture
-from admn_ros.baselines.routes import Routes
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.model.costs import flop_costs
@@ -27,63 +30,62 @@ from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import SampleBatch
 
 
-class AdaMML(Rival):
-    """A policy switches whole modalities; a modality that is off is not run at all.
+class AdaMML(LearnedBaseline):
+    """A policy that switches whole modalities; a modality that is off does not run.
 
-    As in the original: one switch for each modality, Gumbel noise with a falling temperature in training, a price on
-    each modality by its cost. Different: the policy sees what ADMN's controller sees and decides for single frames
-    (no LSTM over the segments of a video), the networks meet in our fusion, and at least one modality is on.
+    As in the original: one switch per modality, Gumbel noise with a falling temperature in training, and a price on
+    each modality by its cost. Different from the original: the policy has the inputs of ADMN's controller and decides
+    per frame (no LSTM over the segments of a video), the networks share our fusion, and at least one modality is on.
 
     Args:
-        config: the model it is compared with; a modality that is on runs all its layers.
+        config: model that it is compared with; a modality that is on runs all its layers.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.config = blind_to_budget(config)
+        self.config = without_budget_token(config)
         self.network = without_controller(AdmnNetwork(self.config))
-        self.routes = Routes([(0, d) for d in config.depths.values()])
-        self.look = make_eyes(config)
-        self.policy = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
-                                    nn.Linear(GATE_HIDDEN, len(config.modalities)))
+        self.depths = DepthChoice([(0, d) for d in config.depths.values()])
+        self.encoder = make_gate_encoder(config)
+        self.policy = make_gate(config, len(config.modalities))
         table = flop_costs(self.config).modalities.values()
         price = torch.tensor([float(c.backbone(c.depth, c.nodes)) for c in table])
         self.shares = (price / price.sum()).tolist()
-        """Share of each modality in the cost of all backbones."""
+        """Fraction of each modality in the cost of all backbones."""
 
     def switch_logits(self, batch: SampleBatch) -> Tensor:
-        """Logit of on against off for each modality, (B, M)."""
-        logits: Tensor = self.policy(self.look.perceive(batch))
+        """Return the logit of on against off for each modality, (B, M)."""
+        logits: Tensor = self.policy(self.encoder.perceive(batch))
         return logits
 
     def choose(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
-        """Layers of each modality (B, M): all or none.
+        """Choose the layers of each modality (B, M): all or none.
 
         Raises:
-            InputError: the bound does not hold the smallest modality.
+            InputError: the limit is below the depth of the smallest modality.
         """
         least = min(self.config.depths.values())
         if max_layers is not None and max_layers < least:
             raise InputError("max_layers", max_layers, f"at least {least}, all layers of one modality")
         logits = self.switch_logits(batch)
         scores = [torch.stack([torch.zeros_like(x), x], dim=1) for x in logits.unbind(dim=1)]
-        return self.routes.best(scores, available(batch, self.config), max_layers)
+        return self.depths.best(scores, available(batch, self.config), max_layers)
 
     def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
-        """See `Rival`."""
+        """See `LearnedBaseline`."""
         counts = self.choose(batch, max_layers)
         bill = FrameBill(self.config, gate=(self.config.qoi.dim, GATE_HIDDEN, len(self.config.modalities)))
-        return Routed(run_counts(self.network, batch, counts), *bill(batch, counts, task_flops(self.config)))
+        return Routed(run_counts(self.network, batch, counts), counts, bill(batch, counts, task_flops(self.config)))
 
     def draw(self, batch: SampleBatch, tau: float, noise: torch.Generator) -> Tensor:
-        """Switches (B, M), 0 or 1 in value, drawn by Gumbel noise, with the gradient of the relaxed draw.
+        """Sample switches (B, M) with Gumbel noise: 0 or 1 in value, with the gradient of the relaxed sample.
 
-        Where all available modalities would be off, the one nearest to on is on.
+        Where all available modalities would be off, the one with the largest noisy logit is on.
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            tau: temperature above 0; smaller is nearer to the hard draw in gradient.
-            noise: on the device of the policy.
+            tau: temperature above 0; a smaller one makes the gradient harder.
+            noise: generator on the device of the policy.
         """
         logits = self.switch_logits(batch)
         # The difference of two Gumbel variables is logistic.
@@ -93,7 +95,7 @@ class AdaMML(Rival):
         return self._at_least_one(noisy.detach(), batch) + (soft - soft.detach())
 
     def draw_any(self, batch: SampleBatch, draws: torch.Generator) -> Tensor:
-        """Switches (B, M) that are on as often as off, at least one available one on; no gradient."""
+        """Sample switches (B, M) that are on with probability 1/2, at least one available one on; no gradient."""
         size = len(next(iter(batch.present.values())))
         coin = torch.rand(size, len(self.config.modalities), generator=draws) - 0.5
         return self._at_least_one(coin.to(self.network.poses.device), batch)
@@ -104,8 +106,8 @@ class AdaMML(Rival):
         Args:
             batch: inputs (B, N, C, H, W) per modality.
             switches: 0 or 1.
-            learned: a modality whose switch gets its gradient: the batch runs with and without it, and the switch
-                weighs the two outputs. In value that is what the switches say.
+            learned: index of a modality whose switch gets a gradient: the batch runs with and without it, and the
+                switch weights the two outputs. The value is that of the given switches.
         """
         if learned is None:
             return self._run(batch, switches)
@@ -116,11 +118,11 @@ class AdaMML(Rival):
         return mixture(weight, [self._run(batch, with_), self._run(batch, without)])
 
     def price(self, switches: Tensor) -> Tensor:
-        """Mean share of the cost of all backbones that is switched on, a scalar."""
+        """Return the mean fraction of the backbones' cost that is switched on, a scalar."""
         return (switches @ torch.tensor(self.shares, dtype=switches.dtype, device=switches.device)).mean()
 
     def run_chosen(self, batch: SampleBatch) -> NetworkOutput:
-        """As `routed`, with gradients to the network for all samples at once and none to the policy."""
+        """Run as `routed`, with gradients to the network and none to the policy."""
         with torch.no_grad():
             counts = self.choose(batch)
         return self._run(batch, (counts > 0).float().to(self.network.poses.device))
@@ -131,7 +133,7 @@ class AdaMML(Rival):
         return self.network.forward_train(batch, masks)
 
     def _at_least_one(self, scores: Tensor, batch: SampleBatch) -> Tensor:
-        """1 where a score is above 0, and at the best available one."""
+        """Return 1 where a score is above 0, and at the best available modality."""
         here = available(batch, self.config).to(scores.device)
         best = scores.masked_fill(~here, -torch.inf).argmax(dim=1, keepdim=True)
         return (scores > 0).to(scores.dtype).scatter(1, best, 1.0) * here

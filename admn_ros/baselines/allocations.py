@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Allocations that do not look at the quality of the inputs (paper Section 4.1.2)."""
+"""Allocations that ignore the quality of the inputs (paper Section 4.1.2), and variants of the controller's."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from admn_ros.sample import Modality
 class NaiveAllocation:
     """The paper's Naive Allocation: the same number of layers for each available modality.
 
-    Layers are bought in turns in the model's order, up to the first that does not fit, so what is
-    spent never falls when the budget grows. A modality that is missing, at its full depth, or whose
-    first layer does not fit beside those before it leaves its turns to the others.
+    Layers are added in turns in the model's order, up to the first one that does not fit, so the cost never falls when
+    the budget grows. A modality that is missing, at its full depth, or whose first layer does not fit is skipped.
     """
 
     order: LayerOrder = every_other
@@ -29,16 +28,16 @@ class NaiveAllocation:
     def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are not read."""
+        """See `AllocationPolicy`. Scores and QoI are ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         return _in_turns(ledger, ledger.available, self.order, requested)
 
 
 @dataclass(frozen=True)
 class OnlyModality:
-    """The paper's Image, Depth or Audio Only: one modality gets everything, at most its depth.
+    """The paper's Image, Depth or Audio Only: one modality gets all layers, at most its depth.
 
-    Without it nothing runs. What is spent never falls when the budget grows.
+    Frames without that modality run nothing. The cost never falls when the budget grows.
     """
 
     modality: Modality
@@ -47,7 +46,7 @@ class OnlyModality:
     def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are not read."""
+        """See `AllocationPolicy`. Scores and QoI are ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         return _in_turns(ledger, [m for m in ledger.available if m is self.modality], self.order, requested)
 
@@ -56,14 +55,13 @@ class OnlyModality:
 class UpperBound:
     """The paper's Upper Bound: every layer of every available modality.
 
-    It takes a budget like the others and keeps to it: one that does not hold all of this gets
-    nothing. Give it an infinite one to have the bound.
+    A budget that does not hold all of them runs nothing; use an infinite budget for the bound.
     """
 
     def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are not read."""
+        """See `AllocationPolicy`. Scores and QoI are ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         full = {m: table.modalities[m].depth for m in ledger.available}
         active = {m: range(k) for m, k in full.items()} if ledger.affords(full) else {}
@@ -72,11 +70,10 @@ class UpperBound:
 
 @dataclass(frozen=True)
 class RandomAllocation:
-    """Random layers within the budget, drawn anew for each frame.
+    """Random layers within the budget, sampled for each frame.
 
-    The draw is a function of the seed and the controller's scores and QoI, which differ from frame
-    to frame: the same frame gives the same layers, in any order of frames. Without scores and QoI all
-    frames get the same draw.
+    The sample is a function of the seed and of the controller's scores and QoI, which differ from frame to frame: a
+    frame gets the same layers in any order of frames. Without scores and QoI all frames get the same layers.
     """
 
     seed: int
@@ -85,7 +82,7 @@ class RandomAllocation:
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
-        # Seeded with text, Python's generator gives the same numbers in every process.
+        # Seeded with a string, Python's generator gives the same numbers in every process.
         frame = sorted((str(m), list(x)) for m, x in scores.items()), sorted((str(m), q) for m, q in qoi.items())
         draw = random.Random(f"{self.seed} {frame!r}")
         noise = {m: [draw.random() for _ in range(c.depth)] for m, c in table.modalities.items()}
@@ -95,10 +92,13 @@ class RandomAllocation:
 
 @dataclass(frozen=True)
 class PrefixScores:
-    """A controller's decision read as depths: how many layers from `inner`, but always the first ones.
+    """The numbers of layers of another policy, but always the first layers of each backbone.
 
-    For backbones that were trained with nested depths, and to measure what the freedom to choose
-    single layers is worth.
+    For backbones that were trained with nested depths, and to measure the benefit of choosing single layers.
+
+    Attributes:
+        inner: policy that decides the numbers of layers.
+        order: layers that are kept.
     """
 
     inner: AllocationPolicy = allocate
@@ -117,7 +117,7 @@ class PrefixScores:
 
 def _in_turns(ledger: CostLedger, wanted: Sequence[Modality], order: LayerOrder,
               requested: Budget | None) -> Allocation:
-    """Buy layers of the wanted modalities one after another until one does not fit."""
+    """Add layers of the wanted modalities in turns until one does not fit."""
     depths = {m: c.depth for m, c in ledger.table.modalities.items()}
     room, counts = ledger.room, dict.fromkeys(wanted, 0)
     for m in wanted:

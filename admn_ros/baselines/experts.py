@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rivals that choose one whole network per sample: MNS (paper Section 4.1.2) and modality-level DynMM.
+"""Baselines that choose one whole network per sample: MNS (paper Section 4.1.2) and modality-level DynMM.
 
-Both train several experts and a gate. Unlike the released code of either, only the chosen expert runs.
+Both train several experts and a gate. Unlike in their released code, only the chosen expert runs.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from admn_ros.baselines.gates import (
+    GATE_HIDDEN,
+    make_gate,
+    make_gate_encoder,
+    mixture,
+    straight_through,
+    without_budget_token,
+)
 from admn_ros.baselines.learned_baseline import (
     FrameBill,
-    Rival,
+    LearnedBaseline,
     Routed,
     available,
-    blind_to_budget,
     gather,
-    make_eyes,
     run_whole,
     without_controller,
 )
-from admn_ros.baselines.mixture import mixture, straight_through
 from admn_ros.budget.costs import Counts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
@@ -33,16 +38,16 @@ from admn_ros.model.flops import task_flops
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import SampleBatch
 
-GATE_HIDDEN = 128
 MNS_TAU = 5.0
+"""Temperature of the Gumbel softmax of MNS."""
 
 
 def mns_experts(config: ModelConfig, layers: int) -> list[Counts]:
-    """The experts of MNS: each modality alone with all the layers, and all modalities with equal shares.
+    """Return the experts of MNS: each modality alone with all layers, and all modalities with equal shares.
 
     Args:
-        config: the model they are compared with; its depths do not bound them.
-        layers: budget of one frame; what does not divide goes to the first modalities.
+        config: model that they are compared with; experts may be deeper.
+        layers: budget of one frame; the remainder of the division goes to the first modalities.
 
     Raises:
         InputError: fewer layers than modalities.
@@ -55,13 +60,13 @@ def mns_experts(config: ModelConfig, layers: int) -> list[Counts]:
 
 
 def equal_shares(config: ModelConfig, layers: int) -> Counts:
-    """The same number of layers for each modality; what does not divide goes to the first ones."""
+    """Divide layers equally among the modalities; the remainder goes to the first ones."""
     share, rest = divmod(layers, len(config.modalities))
     return {m: share + (i < rest) for i, m in enumerate(config.modalities)}
 
 
 def scratch_config(config: ModelConfig, layers: int) -> ModelConfig:
-    """The paper's Naive Scratch: a model whose backbones together have so many layers, to be trained from scratch.
+    """Return the paper's Naive Scratch: a model with `layers` backbone layers in all, to be trained from scratch.
 
     Raises:
         InputError: fewer layers than modalities.
@@ -72,10 +77,10 @@ def scratch_config(config: ModelConfig, layers: int) -> ModelConfig:
 
 
 def expert_config(config: ModelConfig, layers: Counts) -> ModelConfig:
-    """A model of some of the modalities, with backbones of other depths.
+    """Return a model of some of the modalities, with backbones of other depths.
 
     Raises:
-        InputError: a modality that the model does not have, or not one layer.
+        InputError: the model lacks a modality, or there is no layer.
     """
     used = {m: k for m, k in layers.items() if k}
     if not used or min(used.values()) < 0 or not set(used) <= set(config.modalities):
@@ -86,15 +91,14 @@ def expert_config(config: ModelConfig, layers: Counts) -> ModelConfig:
     return config.model_copy(update={"modalities": modalities, "trained": False})
 
 
-class ExpertSelection(Rival):
-    """Experts and a gate that picks one of them for each sample.
+class ExpertSelection(LearnedBaseline):
+    """Experts, and a gate that selects one of them for each sample.
 
-    The gate sees what ADMN's controller sees (down-sampled inputs, small convolutions, transformer).
-    An expert of which no modality is present is not picked if another can be. A sample without any
-    input gets the first expert's answer to nothing.
+    The gate has the inputs of ADMN's controller (down-sampled inputs, small convolutions, transformer). An expert
+    without a present modality is selected only if no other expert has one.
 
     Args:
-        config: the model they are compared with: inputs, widths, fusion, heads, gate.
+        config: model that they are compared with: inputs, widths, fusion, heads, gate.
         experts: layers of each modality of each expert.
     """
 
@@ -102,81 +106,75 @@ class ExpertSelection(Rival):
         super().__init__()
         if not experts:
             raise InputError("experts", "none", "at least one")
-        self.config = blind_to_budget(config)
+        self.config = without_budget_token(config)
         configs = [expert_config(self.config, layers) for layers in experts]
         self.experts = nn.ModuleList(without_controller(AdmnNetwork(c)) for c in configs)
         self.costs = tuple(_backbone_gflops(c) for c in configs)
         self.layers = tuple(c.layers_total for c in configs)
-        self.look = make_eyes(config)
-        self.gate = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
-                                  nn.Linear(GATE_HIDDEN, len(experts)))
+        self.encoder = make_gate_encoder(config)
+        self.gate = make_gate(config, len(experts))
 
     def expert(self, index: int) -> AdmnNetwork:
-        """One expert. Train it alone before the gate."""
+        """Return one expert. Train it alone before the gate."""
         return cast(AdmnNetwork, self.experts[index])
 
-    def freeze_experts(self) -> None:
-        """Leave only the gate to be trained, as the paper does for MNS."""
-        self.experts.requires_grad_(False)
-
     def gate_logits(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
-        """Preference for each expert (B, E); those that must not be picked have the lowest number there is.
+        """Return the logits of the experts (B, E); excluded experts have the lowest representable value.
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            max_layers: experts with more layers are out. DynMM itself bounds only the mean cost; with
-                this bound it is our strict variant.
+            max_layers: experts with more layers are excluded. DynMM itself bounds only the mean cost; with this limit
+                it is our strict variant.
 
         Raises:
-            InputError: no expert is small enough.
+            InputError: all experts are larger.
         """
         fits = torch.tensor([max_layers is None or k <= max_layers for k in self.layers])
         if not bool(fits.any()):
             raise InputError("max_layers", max_layers, f"at least {min(self.layers)}, the smallest expert's")
-        logits: Tensor = self.gate(self.look.perceive(batch))
+        logits: Tensor = self.gate(self.encoder.perceive(batch))
         fits = fits.to(logits.device).expand_as(logits)
         usable = fits & self._has_input(batch)
-        # Not -inf: the softmax of nothing but that is NaN.
+        # Not -inf: a softmax over -inf alone is NaN.
         lowest = torch.finfo(logits.dtype).min / 2
         return logits.masked_fill(~torch.where(usable.any(dim=1, keepdim=True), usable, fits), lowest)
 
     def choose(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
-        """Index of each sample's expert (B,)."""
+        """Return the index of each sample's expert (B,)."""
         return self.gate_logits(batch, max_layers).argmax(dim=1)
 
     def forward(self, batch: SampleBatch, max_layers: int | None = None) -> NetworkOutput:
-        """Run each sample through its own expert and no other."""
+        """Run each sample through its own expert only."""
         return self._run_chosen(batch, self.choose(batch, max_layers))
 
     def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
-        """See `Rival`."""
+        """See `LearnedBaseline`."""
         choice = self.choose(batch, max_layers)
         configs = [self.expert(i).config for i in range(len(self.experts))]
         counts = torch.tensor([[c.depths.get(m, 0) for m in self.config.modalities] for c in configs])
         fixed = torch.tensor([task_flops(c) for c in configs])
         bill = FrameBill(self.config, gate=(self.config.qoi.dim, GATE_HIDDEN, len(configs)))
         picked = choice.cpu()
-        cost = bill(batch, counts[picked] * available(batch, self.config), fixed[picked])
-        return Routed(self._run_chosen(batch, choice), *cost)
+        ran = counts[picked] * available(batch, self.config)
+        return Routed(self._run_chosen(batch, choice), ran, bill(batch, ran, fixed[picked]))
 
     def forward_train(self, batch: SampleBatch, generator: torch.Generator | None = None,
                       ) -> tuple[NetworkOutput, Tensor]:
-        """Run all experts and mix them by the gate, differentiable in both.
+        """Run all experts and mix their outputs with the weights of the gate, differentiable in both.
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            generator: source of the gate's noise, if it has any.
+            generator: generator of the gate's noise; used by MNS.
 
         Returns:
-            The mixture (means, covariances and logits weighted) and the weights (B, E): exactly 0 and
-            1 in value, with the gradient of a softmax.
+            Mixture, and weights (B, E): exactly 0 and 1 in value, with the gradient of a softmax.
         """
         weights = self.weights(self.gate_logits(batch), generator)
         outputs = [run_whole(self.expert(i), batch) for i in range(len(self.experts))]
         return mixture(weights, outputs), weights
 
     def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Gate logits (B, E) to one-hot weights (B, E) with gradients."""
+        """Convert gate logits (B, E) to one-hot weights (B, E) with gradients."""
         raise NotImplementedError
 
     def _has_input(self, batch: SampleBatch) -> Tensor:
@@ -196,22 +194,22 @@ class ExpertSelection(Rival):
 
 
 class Mns(ExpertSelection):
-    """Modality Network Selection, the paper's baseline: Gumbel softmax at temperature 5, task loss alone."""
+    """Modality Network Selection, the paper's baseline: Gumbel softmax at temperature 5, task loss only."""
 
     def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One-hot by Gumbel-perturbed preference, gradient of its softmax."""
+        """Return the one-hot vector of the largest noisy logit, with the gradient of its softmax."""
         noise = torch.empty_like(logits).exponential_(generator=generator)
         noise = -noise.clamp_min(torch.finfo(logits.dtype).tiny).log()
         return straight_through((logits + noise) / MNS_TAU)
 
 
 class DynMM(ExpertSelection):
-    """Modality-level DynMM (Xue and Marculescu 2023, Equation 1): a gate without noise and a price on cost.
+    """Modality-level DynMM (Xue and Marculescu 2023, Equation 1): a gate without noise, and a price on cost.
 
     Args:
         config: see `ExpertSelection`.
         experts: see `ExpertSelection`.
-        price: lambda, what one run of the first expert costs in units of the task's loss.
+        price: lambda, loss per run of the first expert.
         tau: temperature of the softmax.
     """
 
@@ -224,16 +222,16 @@ class DynMM(ExpertSelection):
         self.price, self.tau = price, tau
 
     def weights(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One-hot by preference, gradient of the softmax."""
+        """Return the one-hot vector of the largest logit, with the gradient of the softmax."""
         return straight_through(logits / self.tau)
 
     def resource_loss(self, weights: Tensor) -> Tensor:
-        """lambda * mean cost of the weighted experts, relative to the first one's. To be added to the task's loss."""
+        """Return lambda times the mean cost of the weighted experts, relative to the first; add it to the task loss."""
         relative = torch.tensor(self.costs, dtype=weights.dtype, device=weights.device) / self.costs[0]
         return self.price * (weights @ relative).mean()
 
 
 def _backbone_gflops(config: ModelConfig) -> float:
-    """Backbones and adapters with all sensor nodes; fusion and heads are the same small rest for each expert."""
+    """Return the cost of backbones and adapters with all sensor nodes; the rest is the same for each expert."""
     table = flop_costs(config)
     return table.amount(sum(c.backbone(c.depth, c.nodes) for c in table.modalities.values()))

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fusion-level DynMM (Xue and Marculescu 2023, Equation 2) on transformers: how deep do the auxiliary modalities go?"""
+"""Fusion-level DynMM (Xue and Marculescu 2023, Equation 2) on transformers: a gate chooses the depth of the auxiliary
+modalities.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +10,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from admn_ros.baselines.experts import GATE_HIDDEN
+from admn_ros.baselines.gates import GATE_HIDDEN, DepthChoice, make_gate, make_gate_encoder, without_budget_token
 from admn_ros.baselines.learned_baseline import (
     FrameBill,
-    Rival,
+    LearnedBaseline,
     Routed,
     available,
-    blind_to_budget,
-    make_eyes,
     run_counts,
     without_controller,
 )
-from admn_ros.baselines.routes import Routes
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
@@ -29,25 +28,25 @@ from admn_ros.sample import Modality, SampleBatch
 
 STAGES = 4
 Weights = dict[Modality, Tensor]
-"""Per auxiliary modality (B, exits) how much each exit counts; rows sum to 1."""
+"""Weights of the exits of each auxiliary modality, (B, exits); rows sum to 1."""
 
 
 def exits(depth: int) -> tuple[int, ...]:
-    """Where a backbone can be left: after 0, 3, 6, 9 or 12 of 12 layers, after quarters of other depths."""
+    """Return the exits of a backbone: after 0, 3, 6, 9 or 12 of 12 layers, after quarters of other depths."""
     return tuple(sorted({-(-depth * i // STAGES) for i in range(STAGES + 1)}))
 
 
-class FusionDynMM(Rival):
-    """The main modality always runs whole; one gate chooses at which exit each auxiliary modality is left.
+class FusionDynMM(LearnedBaseline):
+    """The main modality always runs all layers; a gate chooses the exit of each auxiliary modality.
 
-    The original has one auxiliary (depth beside RGB) and fuses after each stage of a convolutional network. Here
-    fusion is at the end, so an exit says how many layers the modality's token has had; exit 0 leaves the modality
-    out and nothing of it runs. More than one auxiliary, each with its own exit, is our extension, and so is a frame
-    without the main modality, which runs the auxiliaries alone. The gate sees what ADMN's controller sees.
+    The original has one auxiliary modality (depth beside RGB) and fuses after each stage of a convolutional network.
+    Here fusion is at the end, so an exit is the number of layers of the modality; exit 0 leaves the modality out.
+    Several auxiliary modalities, each with its own exit, and frames without the main modality, which run the auxiliary
+    ones only, are our extensions. The gate has the inputs of ADMN's controller.
 
     Args:
-        config: the model it is compared with.
-        main: the modality that always runs.
+        config: model that it is compared with.
+        main: modality that always runs.
     """
 
     def __init__(self, config: ModelConfig, main: Modality = Modality.RGB) -> None:
@@ -55,18 +54,17 @@ class FusionDynMM(Rival):
         if main not in config.modalities or len(config.modalities) < 2:
             raise InputError("main", main, f"one of at least two modalities of the model, which has "
                                            f"{', '.join(map(str, config.modalities))}")
-        self.config, self.main = blind_to_budget(config), main
+        self.config, self.main = without_budget_token(config), main
         self.network = without_controller(AdmnNetwork(self.config))
         self.exits = {m: exits(d) for m, d in config.depths.items() if m is not main}
-        self.routes = Routes([self.exits.get(m, (d,)) for m, d in config.depths.items()])
+        self.depths = DepthChoice([self.exits.get(m, (d,)) for m, d in config.depths.items()])
         self.outputs = sum(map(len, self.exits.values()))
-        self.look = make_eyes(config)
-        self.gate = nn.Sequential(nn.Linear(config.qoi.dim, GATE_HIDDEN), nn.ReLU(),
-                                  nn.Linear(GATE_HIDDEN, self.outputs))
+        self.encoder = make_gate_encoder(config)
+        self.gate = make_gate(config, self.outputs)
 
     def gate_logits(self, batch: SampleBatch) -> Weights:
-        """Preference for each exit (B, exits) of each auxiliary; a missing one has only exit 0."""
-        logits: Tensor = self.gate(self.look.perceive(batch))
+        """Return the logits of the exits (B, exits) of each auxiliary modality; a missing one has exit 0 only."""
+        logits: Tensor = self.gate(self.encoder.perceive(batch))
         sizes = [len(e) for e in self.exits.values()]
         parts = dict(zip(self.exits, torch.split(logits, sizes, dim=1), strict=True))
         here = self._here(batch)
@@ -76,10 +74,10 @@ class FusionDynMM(Rival):
                 for m, x in parts.items()}
 
     def choose(self, batch: SampleBatch, max_layers: int | None = None) -> Tensor:
-        """Layers of each modality (B, M) in the model's order, main included.
+        """Choose the layers of each modality (B, M) in the model's order, the main modality included.
 
         Raises:
-            InputError: the bound does not hold the main modality.
+            InputError: the limit is below the depth of the main modality.
         """
         depth = self.config.depths[self.main]
         if max_layers is not None and max_layers < depth:
@@ -87,20 +85,20 @@ class FusionDynMM(Rival):
         here = available(batch, self.config)
         logits = self.gate_logits(batch)
         nothing = torch.zeros(len(here), 1)
-        return self.routes.best([logits.get(m, nothing) for m in self.config.modalities], here, max_layers)
+        return self.depths.best([logits.get(m, nothing) for m in self.config.modalities], here, max_layers)
 
     def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
-        """See `Rival`."""
+        """See `LearnedBaseline`."""
         counts = self.choose(batch, max_layers)
         bill = FrameBill(self.config, gate=(self.config.qoi.dim, GATE_HIDDEN, self.outputs))
-        return Routed(run_counts(self.network, batch, counts), *bill(batch, counts, task_flops(self.config)))
+        return Routed(run_counts(self.network, batch, counts), counts, bill(batch, counts, task_flops(self.config)))
 
     def soft_weights(self, batch: SampleBatch, tau: float) -> Weights:
-        """Softmax of the gate at a temperature above 0."""
+        """Return the softmax of the gate at a temperature above 0."""
         return {m: (x / tau).softmax(dim=1) for m, x in self.gate_logits(batch).items()}
 
     def random_weights(self, batch: SampleBatch, draws: torch.Generator) -> Weights:
-        """One exit of each auxiliary, drawn uniformly for each sample; missing auxiliaries have exit 0."""
+        """Sample one exit of each auxiliary modality uniformly for each sample; missing modalities have exit 0."""
         weights = {}
         for modality, here in self._here(batch).items():
             count = len(self.exits[modality])
@@ -109,7 +107,7 @@ class FusionDynMM(Rival):
         return weights
 
     def forward_train(self, batch: SampleBatch, weights: Weights) -> NetworkOutput:
-        """Run with weighed exits, differentiable in them: a stage counts as much as all exits behind it together."""
+        """Run with weighted exits, differentiable: the weight of a stage is the sum over the exits behind it."""
         masks = {}
         for modality, depth in self.config.depths.items():
             if modality in weights:
@@ -121,7 +119,7 @@ class FusionDynMM(Rival):
         return self.network.forward_train(batch, masks)
 
     def run_chosen(self, batch: SampleBatch) -> NetworkOutput:
-        """As `routed`, with gradients to the network for all samples at once and none to the gate."""
+        """Run as `routed`, with gradients to the network and none to the gate."""
         with torch.no_grad():
             counts = self.choose(batch)
         masks = {m: (torch.arange(d) < counts[:, i:i + 1]).float().to(self.network.poses.device)
@@ -129,7 +127,7 @@ class FusionDynMM(Rival):
         return self.network.forward_train(batch, masks)
 
     def expected_cost(self, batch: SampleBatch, weights: Mapping[Modality, Tensor], table: LayerCosts) -> Tensor:
-        """Mean cost (B,) of entries and layers with all sensor nodes, in the table's unit; missing ones are free."""
+        """Return the mean cost (B,) of the backbones with all sensor nodes; missing modalities cost nothing."""
         main = table.modalities[self.main]
         here = available(batch, self.config)
         index = list(self.config.modalities).index(self.main)
@@ -142,7 +140,7 @@ class FusionDynMM(Rival):
         return cost
 
     def _here(self, batch: SampleBatch) -> dict[Modality, Tensor]:
-        """Which samples have each auxiliary, (B,)."""
+        """Return which samples have each auxiliary modality, (B,)."""
         some = next(iter(batch.present.values()))
         nothing = torch.zeros(len(some), dtype=torch.bool, device=some.device)
         return {m: batch.present[m].any(dim=1) if m in batch.present else nothing for m in self.exits}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all rivals with weights of their own have in common: an estimate and what it cost, sample by sample."""
+"""Common parts of the baselines with weights of their own: estimates and costs per sample."""
 
 from __future__ import annotations
 
@@ -18,45 +18,52 @@ from admn_ros.errors import InputError
 from admn_ros.model.costs import flop_costs
 from admn_ros.model.flops import judge_flops, task_flops
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.model.qoi import QoiEncoder
 from admn_ros.sample import Modality, SampleBatch
 
 
 class Routed(NamedTuple):
-    """Estimates of a batch and what each sample cost.
+    """Estimates of a batch, and the cost of each sample.
 
-    layers: (B,) backbone layers that ran for the sample, the paper's unit.
-    gflops: (B,) float64, all that ran for it: gate, backbones of present sensor nodes, fusion, heads.
+    Attributes:
+        estimate: estimates (B, ...).
+        counts: backbone layers that ran (B, M), modalities in the model's order.
+        gflops: operations (B,), float64: gate, backbones of present sensor nodes, fusion, heads.
     """
 
     estimate: NetworkOutput
-    layers: Tensor
+    counts: Tensor
     gflops: Tensor
 
+    @property
+    def layers(self) -> Tensor:
+        """Backbone layers that ran (B,), the paper's unit."""
+        return self.counts.sum(dim=1)
 
-class Rival(nn.Module, ABC):
-    """A rival of the controller with networks of its own.
 
-    config: the model it is compared with.
+class LearnedBaseline(nn.Module, ABC):
+    """A baseline with networks of its own.
+
+    Attributes:
+        config: model that it is compared with.
     """
 
     config: ModelConfig
 
     @abstractmethod
     def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
-        """Choose what runs for each sample, and run that and nothing else.
+        """Choose the layers of each sample, and run only those.
 
         Args:
-            batch: inputs (B, N, C, H, W) per modality; the samples may be routed differently.
-            max_layers: bound for each sample. None is the method as published, which bounds no sample.
+            batch: inputs (B, N, C, H, W) per modality; samples may be routed differently.
+            max_layers: most layers of each sample. None is the method as published, without a limit per sample.
 
         Raises:
-            InputError: the bound does not hold the least that the method runs.
+            InputError: the limit is below the smallest choice of the method.
         """
 
 
-class WholeNetwork(Rival):
-    """One network that always runs all its layers: the paper's Naive Scratch, or a modality alone from scratch."""
+class WholeNetwork(LearnedBaseline):
+    """One network that always runs all its layers: the paper's Naive Scratch, or one modality alone."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -64,20 +71,21 @@ class WholeNetwork(Rival):
         self.network = without_controller(AdmnNetwork(config))
 
     def routed(self, batch: SampleBatch, max_layers: int | None = None) -> Routed:
-        """See `Rival`."""
+        """See `LearnedBaseline`."""
         if max_layers is not None and max_layers < self.config.layers_total:
             raise InputError("max_layers", max_layers, f"at least {self.config.layers_total}, all layers")
         counts = available(batch, self.config) * torch.tensor([*self.config.depths.values()])
         bill = FrameBill(self.config, gate=None)
-        return Routed(run_whole(self.network, batch), *bill(batch, counts, task_flops(self.config)))
+        return Routed(run_whole(self.network, batch), counts, bill(batch, counts, task_flops(self.config)))
 
 
 class FrameBill:
-    """Costs of a batch of which each sample runs so many layers of each modality, exact in operations.
+    """Exact operation count of the samples of a batch.
 
     Args:
-        config: the model; backbones of other depths cost the same per layer.
-        gate: layers of the gate's head by width, input first, which sees every present input; None: there is no gate.
+        config: model; backbones of other depths cost the same per layer.
+        gate: widths of the gate's head, input first; None for a method without gate. A gate encodes every present
+            input.
     """
 
     def __init__(self, config: ModelConfig, gate: Sequence[int] | None) -> None:
@@ -88,39 +96,39 @@ class FrameBill:
                 m: replace(costs, controller=(0,) * costs.nodes) for m, costs in self.table.modalities.items()})
         self.modalities = list(config.modalities)
 
-    def __call__(self, batch: SampleBatch, counts: Tensor, fixed: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Layers (B,) and GFLOPs (B,).
+    def __call__(self, batch: SampleBatch, counts: Tensor, fixed: int | Tensor) -> Tensor:
+        """Return the GFLOPs (B,) of each sample.
 
         Args:
-            batch: whose present sensor nodes count.
-            counts: (B, M) layers of each modality in the model's order.
-            fixed: operations of fusion and heads, for all or (B,).
+            batch: batch, for its present sensor nodes.
+            counts: layers of each modality (B, M), in the model's order.
+            fixed: operations of fusion and heads, one number or (B,).
         """
         nodes, counts = present_nodes(batch, self.modalities).cpu(), counts.cpu()
         flops = self.gate + torch.from_numpy(self.table.modality_prices(counts.numpy(), nodes.numpy())) + fixed
-        return torch.where(nodes > 0, counts, 0).sum(dim=1), flops.double() / MICRO["gflops"]
+        return flops.double() / MICRO["gflops"]
 
 
 def present_nodes(batch: SampleBatch, modalities: Sequence[Modality]) -> Tensor:
-    """Present sensor nodes of each sample and modality, (B, M)."""
+    """Return the number of present sensor nodes of each sample and modality, (B, M)."""
     some = next(iter(batch.present.values()))
     nothing = torch.zeros(len(some), dtype=torch.int64, device=some.device)
     return torch.stack([batch.present[m].sum(dim=1) if m in batch.present else nothing for m in modalities], dim=1)
 
 
 def available(batch: SampleBatch, config: ModelConfig) -> Tensor:
-    """Whether any sensor node has the modality, (B, M) bool on the CPU."""
+    """Return whether any sensor node has the modality, (B, M) bool on the CPU."""
     return present_nodes(batch, list(config.modalities)).cpu() > 0
 
 
 def run_whole(network: AdmnNetwork, batch: SampleBatch, rows: Tensor | None = None) -> NetworkOutput:
-    """A network with all its layers, on some samples (R,) or all; inputs it does not have are left out."""
+    """Run a network with all its layers on the rows (R,) of a batch, or on all; inputs that it lacks are left out."""
     names = [m for m in network.config.modalities if m in batch.inputs]
     return network.estimate(batch.part(names, rows), {m: range(k) for m, k in network.config.depths.items()})
 
 
 def run_counts(network: AdmnNetwork, batch: SampleBatch, counts: Tensor) -> NetworkOutput:
-    """Run the first so many layers of each modality, for each sample its own number (B, M), and no others."""
+    """Run the first layers of each modality, as many as `counts` (B, M) has for each sample, and no others."""
     modalities, names = list(network.config.modalities), list(batch.inputs)
     routes: dict[tuple[int, ...], list[int]] = {}
     for number, depths in enumerate(counts.tolist()):
@@ -132,25 +140,13 @@ def run_counts(network: AdmnNetwork, batch: SampleBatch, counts: Tensor) -> Netw
 
 
 def gather(parts: Sequence[NetworkOutput], rows: Sequence[Tensor]) -> NetworkOutput:
-    """Outputs of disjoint groups of samples, back in the order of the batch."""
+    """Concatenate outputs of disjoint groups of rows in the order of the batch."""
     back = torch.cat(list(rows)).argsort()
     return NetworkOutput(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
 
 
-def make_eyes(config: ModelConfig) -> QoiEncoder:
-    """What ADMN's controller sees with, for a rival's gate: `perceive` gives (B, qoi.dim). No heads, no budget."""
-    eyes = QoiEncoder(blind_to_budget(config))
-    del eyes.mlp_layers, eyes.mlp_corruption
-    return eyes
-
-
-def blind_to_budget(config: ModelConfig) -> ModelConfig:
-    """The model without budget token: rivals do not know the budget."""
-    return config.model_copy(update={"qoi": config.qoi.model_copy(update={"budget_token": False})})
-
-
 class _NoController(nn.Module):
-    """Stands where a rival's network would have ADMN's controller."""
+    """Placeholder for the controller in the networks of baselines."""
 
     cls_token: Tensor
 
@@ -160,7 +156,7 @@ class _NoController(nn.Module):
 
 
 def without_controller(network: AdmnNetwork) -> AdmnNetwork:
-    """Take the controller out, in place; `estimate` and `forward_train` stay."""
-    # The network asks its controller only for a device and a type, as long as nobody calls it.
+    """Remove the controller in place; `estimate` and `forward_train` still work."""
+    # As long as it is not called, the network only reads the device and type of its controller.
     network._modules["qoi"] = _NoController()
     return network

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies by name, so that rivals of the controller can be evaluated on the same model."""
+"""Policies by name, so that baselines can be evaluated on the same model as the controller."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ POLICIES = (f"{ALLOCATE}, naive, upper, prefix, random or random:SEED, only:MODA
 
 
 def policy_of(name: str, config: ModelConfig) -> AllocationPolicy:
-    """The policy of a name.
+    """Return the policy of a name.
 
-    allocate: the controller's, as in the node. naive: as many layers for each modality. upper: everything, or
-    nothing where that does not fit. prefix: as many layers as the controller says, but the first ones. random: drawn
-    within the budget. only: one modality. static: these numbers of layers, or nothing where they do not fit.
+    name                     layers
+    allocate                 those of the controller, as in the node
+    naive                    the same number for each modality
+    upper                    all layers; none where they do not fit
+    prefix                   as many as the controller chooses, but the first ones
+    random, random:SEED      random within the budget
+    only:MODALITY            one modality
+    static:MODALITY=LAYERS,...   these numbers; none where they do not fit
 
     Raises:
-        InputError: no such policy, or it is not one of this model.
+        InputError: unknown policy, or a modality or depth that the model lacks.
     """
     kind, _, details = name.partition(":")
     plain: dict[str, AllocationPolicy] = {ALLOCATE: allocate, "naive": NaiveAllocation(), "upper": UpperBound(),

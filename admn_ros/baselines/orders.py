@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which layers stay when a backbone may run only so many of them."""
+"""Orders in which the layers of a backbone are kept when only some of them run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from admn_ros.errors import InputError
 
 LayerOrder = Callable[[int, int], tuple[int, ...]]
-"""Depth of a backbone and number of layers, at most the depth, to ascending layer indices."""
+"""Function from the depth of a backbone and a number of layers, at most the depth, to ascending layer indices."""
 
 PUBLISHED_DEPTH: Final = 12
-# 3, 4, 6 and 8 are what the published results were made with; the other numbers are what Tables 8
-# and 9 of the paper (Section A.4) leave. They are not nested: 8 layers do not include the fourth.
+# 3, 4, 6 and 8 layers are those of the published results, the others those of Tables 8 and 9 of the paper
+# (Section A.4). They are not nested: the 8 layers do not include the fourth one.
 PUBLISHED: Final[dict[int, tuple[int, ...]]] = {
     3: (0, 10, 11),
     4: (0, 8, 10, 11),
@@ -28,9 +28,9 @@ PUBLISHED: Final[dict[int, tuple[int, ...]]] = {
 
 
 def every_other(depth: int, count: int) -> tuple[int, ...]:
-    """The paper's "every-other" layers (Section 4.1.2): 12 layers as published, other depths evenly spread.
+    """Return the paper's "every-other" layers (Section 4.1.2): of 12 as published, of other depths evenly spaced.
 
-    The first layer is always among them, and the last one if there are two or more.
+    The first layer is always included, and the last one if there are two or more.
 
     Raises:
         InputError: the count is not in [0, depth].
@@ -46,7 +46,7 @@ def every_other(depth: int, count: int) -> tuple[int, ...]:
 
 
 def prefix(depth: int, count: int) -> tuple[int, ...]:
-    """The first layers.
+    """Return the first layers.
 
     Raises:
         InputError: the count is not in [0, depth].

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interface of everything that chooses the layers of a frame."""
+"""Interface of allocation policies."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from admn_ros.sample import Modality
 
 
 class AllocationPolicy(Protocol):
-    """Decides the layers of one frame. `admn_ros.model.allocation.allocate` is one.
+    """Function that chooses the layers of one frame. `admn_ros.model.allocation.allocate` is one.
 
-    Every policy keeps that function's contract: the frame's whole cost is at most the budget, for
-    every input; a modality without present sensor nodes gets nothing; layers come ascending and the
-    first layer is among them; the same arguments give the same allocation. The cost ledger charges the
-    controller to every policy, including those that do not use it: all policies share one cost table,
-    and the engine may run the controller beside any of them.
+    Every policy keeps the contract of that function: the cost of the frame is at most the budget, for every input; a
+    modality without present sensor nodes gets no layers; layers are ascending and include the first one; equal
+    arguments give equal allocations. The cost ledger charges the controller to every policy, including those that do
+    not use it: all policies share one cost table, and the engine may run the controller beside any of them.
     """
 
     def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best constant allocation of each budget, found by enumeration on validation data.
+"""Best static allocation of each budget, found by enumeration on validation data.
 
-The strongest cheap rival of a controller, and the paper does not report it. One table of mean losses
-serves every budget, every unit and every set of present modalities: the losses do not depend on them.
+A strong and cheap baseline that the paper does not report. One table of mean losses serves every budget, unit and set
+of present modalities, because the losses do not depend on them.
 """
 
 from __future__ import annotations
@@ -22,17 +22,15 @@ from admn_ros.sample import Modality
 Depths = tuple[int, ...]
 """Layers of each modality, in the order of the table's modalities."""
 Losses = Mapping[Depths, float]
-"""Mean validation loss of each allocation that was tried; lower is better."""
-Cell = tuple[tuple[Modality, float], ...]
-"""Corruption severity of each modality, in the order of the modalities' names."""
+"""Mean validation loss of each allocation that was measured; lower is better."""
 
 
 def all_depths(depths: Mapping[Modality, int], step: int = 1) -> Iterator[Depths]:
-    """Every allocation by counts except the empty one: what to measure before a search.
+    """Enumerate the allocations, by numbers of layers, without the empty one.
 
     Args:
         depths: layers of each backbone.
-        step: only multiples of it and the full depth, to make the enumeration of many modalities smaller.
+        step: step between the numbers of layers of a modality; 0 and the full depth are always included.
 
     Raises:
         InputError: the step is below 1.
@@ -43,30 +41,17 @@ def all_depths(depths: Mapping[Modality, int], step: int = 1) -> Iterator[Depths
     return (counts for counts in itertools.product(*choices) if any(counts))
 
 
-def search_static(losses: Losses, modalities: Sequence[Modality], present_nodes: Mapping[Modality, int],
-                  table: LayerCosts, budget: Budget) -> Counts | None:
-    """The allocation of least loss that the budget holds, of equals the cheaper, then the first.
-
-    Args:
-        losses: mean loss per allocation; any subset of all allocations.
-        modalities: which modality each place of an allocation is.
-        present_nodes: number of present sensor nodes; allocations that use a missing modality are out.
-
-    Returns:
-        Counts per modality, or None when no listed allocation fits.
-
-    Raises:
-        InputError: as `allocate`, or the losses do not fit the table.
-    """
-    return StaticAllocation(tuple(modalities), losses).best(CostLedger.open(present_nodes, table, budget))
-
-
 @dataclass(frozen=True)
 class StaticAllocation:
-    """A constant allocation per budget and set of present modalities, from a table of losses.
+    """Static allocation per budget and set of present modalities: the feasible one with the least loss.
 
-    The validation loss of what it runs never rises when the budget grows. When the budget does not
-    hold any listed allocation, nothing runs; list the single layers if small budgets matter.
+    The validation loss never rises when the budget grows. Of equal losses the cheaper allocation wins. If the budget
+    holds none of the allocations, nothing runs; include single layers if small budgets matter.
+
+    Attributes:
+        modalities: modality of each place of an allocation.
+        losses: mean loss per allocation; any subset of all allocations.
+        order: layers that are kept.
 
     Raises:
         InputError: no losses, allocations of another length or with negative or no layers, or a NaN.
@@ -90,19 +75,19 @@ class StaticAllocation:
     def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
                  present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
                  requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are not read."""
+        """See `AllocationPolicy`. Scores and QoI are ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         counts = self.best(ledger)
         if counts is None:
             return settle(ledger, {}, ledger.available, requested)
-        # What a static allocation leaves out it leaves out by choice.
+        # Modalities without layers were left out by choice, not for lack of budget.
         return settle(ledger, {m: self.order(table.modalities[m].depth, k) for m, k in counts.items()}, (), requested)
 
     def best(self, ledger: CostLedger) -> Counts | None:
-        """Counts of least loss that a frame can afford; None when there are none.
+        """Return the numbers of layers of least loss that fit into the budget; None if none fits.
 
         Raises:
-            InputError: a modality is not in the table, or the losses go deeper than a backbone.
+            InputError: a modality is not in the table, or an allocation is deeper than its backbone.
         """
         depths = {m: c.depth for m, c in ledger.table.modalities.items()}
         least: tuple[float, int, Counts] | None = None
@@ -116,34 +101,3 @@ class StaticAllocation:
             if ledger.affords(counts) and (least is None or ledger.price(counts) < least[1]):
                 least = loss, ledger.price(counts), counts
         return None if least is None else least[2]
-
-
-@dataclass(frozen=True)
-class OracleByCorruption:
-    """The best static allocation of every corruption cell: what knowing the corruption exactly would give.
-
-    A bound for evaluation, where the cell is known; no robot has it. Choose it on other noise draws
-    than those it is scored on, or it flatters itself.
-    """
-
-    cells: Mapping[Cell, StaticAllocation]
-
-    @staticmethod
-    def cell(corruption: Mapping[Modality, float]) -> Cell:
-        """The key of a sample's corruption (`Target.corruption`)."""
-        return tuple(sorted(((m, float(s)) for m, s in corruption.items()), key=lambda entry: str(entry[0])))
-
-    def at(self, corruption: Mapping[Modality, float]) -> StaticAllocation:
-        """The policy for frames of this corruption.
-
-        Raises:
-            InputError: no such cell.
-        """
-        key = self.cell(corruption)
-        if key not in self.cells:
-            raise InputError("corruption", _text(key), "; ".join(map(_text, self.cells)) or "no cell at all")
-        return self.cells[key]
-
-
-def _text(cell: Cell) -> str:
-    return ", ".join(f"{m} {severity:g}" for m, severity in cell)

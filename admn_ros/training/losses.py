@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses and metrics of estimates."""
+"""Losses of estimates."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from admn_ros.model.evidence import Evidence
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality, SampleBatch
+from admn_ros.scoring.metrics import CM_PER_M
 from admn_ros.training.config import LossConfig
 from admn_ros.training.data import LabeledBatch
 
-CM_PER_M = 100.0
 
 
 def gaussian_nll(mean_m: Tensor, scale_tril_m: Tensor, position_m: Tensor) -> Tensor:
@@ -105,30 +105,6 @@ def corruption_losses(predicted: Mapping[Modality, Tensor], batch: LabeledBatch,
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Return the mean of values (B,) where mask (B,) is true; 0 if it is nowhere true. Differentiable in both cases."""
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp_min(1)
-
-
-class Figures:
-    """Figures of estimates over a split."""
-
-    def __init__(self) -> None:
-        self._distances: list[Tensor] = []
-        self._nll: list[Tensor] = []
-        self._right: list[Tensor] = []
-
-    def add(self, output: NetworkOutput, batch: LabeledBatch) -> None:
-        """Count a batch."""
-        located, labelled = batch.located, batch.label >= 0
-        target = batch.position_m[:, :output.mean_m.shape[1]]
-        nll = gaussian_nll(output.mean_m.float(), output.scale_tril_m.float(), target)
-        self._nll.append(nll[located].cpu())
-        self._distances.append(distances_m(output, batch)[located].cpu())
-        self._right.append((output.class_logits.argmax(dim=1) == batch.label)[labelled].float().cpu())
-
-    def result(self) -> dict[str, float]:
-        """Mean distance and NLL over located samples and accuracy over labelled ones, as far as there are any."""
-        parts = {"error_m": self._distances, "nll": self._nll, "accuracy": self._right}
-        joined = {name: torch.cat(values) for name, values in parts.items() if values}
-        return {name: float(values.mean()) for name, values in joined.items() if len(values)}
 
 
 def constant_error_m(batches: Iterable[tuple[Tensor, Tensor]]) -> float | None:

@@ -21,7 +21,7 @@ def make(kind, *args):
         initialize(model.expert(i), i)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for p in [*model.gate.parameters(), *model.look.parameters()]:
+        for p in [*model.gate.parameters(), *model.encoder.parameters()]:
             p.copy_(torch.randn(p.shape, generator=generator) * 0.5)
     return model.eval()
 
@@ -80,7 +80,7 @@ def test_a_mixed_batch_gives_each_sample_its_own_expert():
     inputs.present[RGB][:5] = False
     inputs.present[DEPTH][5:9] = False
     # Equal preferences on average, so that what a sample looks like decides.
-    model.gate[2].bias.sub_(model.gate(model.look.perceive(inputs)).mean(0))
+    model.gate[2].bias.sub_(model.gate(model.encoder.perceive(inputs)).mean(0))
     choice = model.choose(inputs)
     assert set(choice.tolist()) == {0, 1, 2}
     out = model(inputs)
@@ -124,16 +124,10 @@ def test_training_weights_are_one_hot_and_carry_gradients(make_model):
                 torch.testing.assert_close(a[i], b[i], rtol=1e-4, atol=1e-5)
     out.mean_m.square().sum().backward()
     assert model.gate[2].weight.grad.abs().sum() > 0
-    assert model.look.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert model.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
     used = {i for i in range(3) if any(p.grad is not None and p.grad.abs().sum() > 0
                                        for p in model.expert(i).parameters())}
     assert used == set(picked.tolist())
-
-
-def test_frozen_experts_leave_the_gate_trainable():
-    model = make(Mns)
-    model.freeze_experts()
-    assert {n.split(".")[0] for n, p in model.named_parameters() if p.requires_grad} == {"gate", "look"}
 
 
 def test_mns_draws_by_gumbel_and_dynmm_does_not():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, PrefixScores, RandomAllocation, UpperBound
 from admn_ros.baselines.orders import every_other, prefix
-from admn_ros.baselines.static import OracleByCorruption, StaticAllocation, all_depths, search_static
+from admn_ros.baselines.static import StaticAllocation, all_depths
 from admn_ros.budget.budget import MICRO, Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
@@ -58,7 +58,6 @@ POLICIES = {
     "prefix": lambda table: PrefixScores(),
     "prefix of naive": lambda table: PrefixScores(NaiveAllocation()),
     "static": static_for,
-    "oracle": lambda table: OracleByCorruption({((RGB, 1.0),): static_for(table)}).at({RGB: 1}),
 }
 MONOTONE = ("naive", "only", "upper")
 
@@ -219,14 +218,15 @@ def brute_force(losses, present, table, budget):
 def test_static_search_is_the_best_by_enumeration(problem, seed):
     _, _, present, table, budget = problem
     losses = static_for(table, seed).losses
-    found = search_static(losses, tuple(table.modalities), present, table, budget)
+    static = StaticAllocation(tuple(table.modalities), losses)
+    found = static.best(CostLedger.open(present, table, budget))
     best = brute_force(losses, present, table, budget)
     assert (found is None) == math.isinf(best)
     if found is not None:
         assert losses[tuple(found.values())] == best
-        result = static_for(table, seed)({}, {}, present, table, budget)
+        result = static({}, {}, present, table, budget)
         assert {m: len(x) for m, x in result.active.items()} == found
-        more = search_static(losses, tuple(table.modalities), present, table, Budget(budget.limit * 2, table.unit))
+        more = static.best(CostLedger.open(present, table, Budget(budget.limit * 2, table.unit)))
         assert losses[tuple(more.values())] <= best
 
 
@@ -243,16 +243,6 @@ def test_all_depths_are_listed():
     assert set(all_depths({RGB: 4, DEPTH: 3}, step=2)) == set(itertools.product((0, 2, 4), (0, 2, 3))) - {(0, 0)}
     with pytest.raises(InputError, match="step"):
         all_depths({RGB: 4}, step=0)
-
-
-def test_oracle_knows_its_cells():
-    clean, dark = (StaticAllocation((RGB, DEPTH), {counts: 0.0}) for counts in ((4, 0), (0, 4)))
-    oracle = OracleByCorruption({OracleByCorruption.cell({RGB: 0, DEPTH: 0}): clean,
-                                 OracleByCorruption.cell({DEPTH: 0, RGB: 3}): dark})
-    assert oracle.at({DEPTH: 0.0, RGB: 0.0}) is clean
-    assert oracle.at({RGB: 3.0, DEPTH: 0.0}) is dark
-    with pytest.raises(InputError, match=r"rgb 2.*depth 0, rgb 3"):
-        oracle.at({RGB: 2, DEPTH: 0})
 
 
 @pytest.mark.parametrize(("losses", "what"), [

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,10 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, mns_experts, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
-from admn_ros.baselines.learned_baseline import Rival, WholeNetwork
-from admn_ros.baselines.rival_folder import WEIGHTS, load_rival, save_rival
-from admn_ros.baselines.routes import Routes
-from admn_ros.errors import InputError, ModelError
+from admn_ros.baselines.gates import DepthChoice
+from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork
+from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import layer_costs
 from admn_ros.sample import Modality, SampleBatch
@@ -37,7 +35,7 @@ KINDS = {
 }
 
 
-def make(kind: str, seed: int = 0) -> Rival:
+def make(kind: str, seed: int = 0) -> LearnedBaseline:
     rival = KINDS[kind]()
     initialize(rival, seed)
     # Wide preferences that differ from sample to sample.
@@ -100,23 +98,6 @@ def test_what_a_sample_costs_is_what_runs(kind: str) -> None:
         assert routed.layers.item() == len(ran)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_gives_the_rival_back(kind: str, tmp_path: Path) -> None:
-    rival, inputs = make(kind, 3), batch()
-    save_rival(rival, tmp_path / "rival")
-    again = load_rival(tmp_path / "rival")
-    assert type(again) is type(rival)
-    with torch.no_grad():
-        for a, b in zip(rival.routed(inputs).estimate, again.routed(inputs).estimate, strict=True):
-            assert torch.equal(a, b)
-    (tmp_path / "rival" / WEIGHTS).write_bytes(b"nothing")
-    with pytest.raises(ModelError):
-        load_rival(tmp_path / "rival")
-    (tmp_path / "rival" / WEIGHTS).unlink()
-    with pytest.raises(ModelError, match="nothing"):
-        load_rival(tmp_path / "rival")
-
-
 @pytest.mark.parametrize(("kind", "least", "limits"), [("dynmm", 1, (1, 4, 5)), ("fusion_dynmm", 4, (4, 6, 9, 11)),
                                                        ("adamml", 2, (2, 4, 5, 6, 11)), ("whole", 5, (5,))])
 @torch.no_grad()
@@ -156,7 +137,7 @@ def test_routes_are_the_best_that_is_possible(depths: list[list[int]], data: st.
     here = [data.draw(st.booleans()) for _ in depths]
     limit = data.draw(st.one_of(st.none(), st.integers(0, 12)))
     listed = [[0, *d] for d in depths]
-    found = Routes(listed).best([torch.tensor([s]) for s in scores], torch.tensor([here]), limit)[0].tolist()
+    found = DepthChoice(listed).best([torch.tensor([s]) for s in scores], torch.tensor([here]), limit)[0].tolist()
     assert all(not k or h for k, h in zip(found, here, strict=True))
 
     def worth(counts: list[int]) -> float:
@@ -214,7 +195,7 @@ def test_soft_exits_give_the_gate_a_gradient_and_become_hard() -> None:
     for w in weights.values():
         torch.testing.assert_close(w.sum(dim=1), torch.ones(8))
     rival.forward_train(inputs, weights).mean_m.square().sum().backward()
-    assert rival.look.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert rival.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
     assert rival.gate[2].weight.grad.abs().sum() > 0
     with torch.no_grad():
         for a, b in zip(rival.forward_train(inputs, rival.soft_weights(inputs, 1e-4)), rival.routed(inputs).estimate,
@@ -240,7 +221,7 @@ def test_learned_switches_change_no_value_and_have_a_gradient() -> None:
     output.mean_m.square().sum().backward()
     assert rival.policy[2].weight.grad[2].abs().sum() > 0
     assert not rival.policy[2].weight.grad[:2].any()
-    assert rival.look.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert rival.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
     assert sum(rival.shares) == pytest.approx(1.0)
     assert rival.price(torch.ones(4, 3)).item() == pytest.approx(1.0)
     for a, b in zip(rival.run_chosen(inputs), rival.routed(inputs).estimate, strict=True):

@@ -14,7 +14,7 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, UpperBound
 from admn_ros.baselines.experts import DynMM, Mns, equal_shares, expert_config, mns_experts, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.baselines.learned_baseline import FrameBill, Rival, Routed, WholeNetwork, without_controller
+from admn_ros.baselines.learned_baseline import FrameBill, LearnedBaseline, Routed, WholeNetwork, without_controller
 from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
@@ -162,7 +162,7 @@ class Contenders:
 
     def _rival(self, method: Method, layers: int, seed: int) -> Contender:
         budget = layers if method.endswith("_strict") else None
-        rival: Rival
+        rival: LearnedBaseline
         if method == "scratch":
             rival, trained = self._scratch(layers)
         elif method == "mns":
@@ -173,7 +173,7 @@ class Contenders:
         rival.to(self.device)
         return Contender(lambda batch: rival.routed(batch.samples, budget), trained)
 
-    def _scratch(self, layers: int) -> tuple[Rival, Trained]:
+    def _scratch(self, layers: int) -> tuple[LearnedBaseline, Trained]:
         part = self.expert(equal_shares(self.model, layers))
         whole = WholeNetwork(scratch_config(self.model, layers))
         whole.network.load_state_dict(part.stage.network.state_dict())
@@ -205,7 +205,7 @@ class Contenders:
 
         return self.workshop.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
 
-    def _priced(self, method: str, layers: int, seed: int) -> tuple[Rival, Trained]:
+    def _priced(self, method: str, layers: int, seed: int) -> tuple[LearnedBaseline, Trained]:
         """Rivals with a price on compute, which is searched for each budget."""
         name, family = f"{method}-L{layers:02d}-s{seed}", f"{method}-L{layers:02d}"
         efforts = self.config.efforts

@@ -16,7 +16,7 @@ from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses
 from admn_ros.training.rivals.experts import FROM_SCRATCH
-from admn_ros.training.rivals.figures import rival_figures
+from admn_ros.training.scores import baseline_scores
 from admn_ros.training.stage import Stage, Step
 
 
@@ -76,4 +76,4 @@ class SwitchPolicy(Stage):
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures and costs with only the chosen modalities run."""
-        return rival_figures(self.rival, batches)
+        return baseline_scores(self.rival, batches)

@@ -14,7 +14,8 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, OptimizerConfig, Rate, Share
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.losses import Figures, estimate_losses
+from admn_ros.training.losses import estimate_losses
+from admn_ros.training.scores import SplitScores
 from admn_ros.training.stage import Stage, Step, freeze
 from admn_ros.training.stages.dropout import draw_present
 
@@ -60,7 +61,7 @@ class Expert(Stage):
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures with all modalities."""
-        figures = Figures()
+        figures = SplitScores()
         layers = {m: range(d) for m, d in self.network.config.depths.items()}
         for batch in batches:
             figures.add(self.network.estimate(batch.samples, layers), batch)

@@ -13,7 +13,7 @@ from admn_ros.config import Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses
-from admn_ros.training.rivals.figures import rival_figures
+from admn_ros.training.scores import baseline_scores
 from admn_ros.training.stage import Stage, Step, freeze
 
 
@@ -35,7 +35,7 @@ class Gate(Stage):
     def __init__(self, rival: Mns | DynMM, config: GateConfig) -> None:
         super().__init__(rival)
         self.rival, self.config = rival, config
-        trained = [rival.look, rival.gate]
+        trained = [rival.encoder, rival.gate]
         freeze(rival, trained if isinstance(rival, Mns) else [*trained, *rival.experts])
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
@@ -48,4 +48,4 @@ class Gate(Stage):
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Figures and costs with only the chosen expert run."""
-        return rival_figures(self.rival, batches)
+        return baseline_scores(self.rival, batches)

@@ -22,7 +22,8 @@ from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.losses import Figures, corruption_losses, task_losses
+from admn_ros.training.losses import corruption_losses, task_losses
+from admn_ros.training.scores import SplitScores
 from admn_ros.training.seeding import CATEGORIES, CONTROLLER, derive
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 from admn_ros.training.stages.categories import category_accuracy, category_losses, grade_network
@@ -166,7 +167,7 @@ class Controller(Stage):
         `budget_8/...`: metrics and mean layers per modality at 8 layers. `corruption_rgb`, `category_rgb/accuracy`:
         mean |predicted - severity| and accuracy of categories per modality, averaged over the budgets.
         """
-        figures = {b: Figures() for b in self.config.budgets}
+        figures = {b: SplitScores() for b in self.config.budgets}
         layers = {(b, m): 0.0 for b in self.config.budgets for m in self.network.config.modalities}
         corruption: dict[str, float] = {}
         count = 0

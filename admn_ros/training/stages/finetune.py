@@ -19,7 +19,8 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, Rate, Share, Whole
 from admn_ros.training.data import LabeledBatch
-from admn_ros.training.losses import Figures, constant_error_m, estimate_losses
+from admn_ros.training.losses import constant_error_m, estimate_losses
+from admn_ros.training.scores import SplitScores
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 from admn_ros.training.stages.dropout import draw_present, drop_sensors
 
@@ -117,7 +118,7 @@ class Finetune(Stage):
 
         `constant/error_m` is the error of the split's mean position, for comparison.
         """
-        figures = {name: Figures() for name in self.allocations}
+        figures = {name: SplitScores() for name in self.allocations}
         axes = len(self.network.config.localization.min_m)
         targets = []
         for batch in batches:

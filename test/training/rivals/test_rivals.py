@@ -12,7 +12,7 @@ import torch
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, expert_config, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.baselines.learned_baseline import Rival, WholeNetwork, without_controller
+from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork, without_controller
 from admn_ros.budget.costs import Counts
 from admn_ros.config import LocalizationConfig, ModelConfig
 from admn_ros.datasets.shard_dataset import ShardDataset
@@ -27,9 +27,9 @@ from admn_ros.training.loop import fit
 from admn_ros.training.losses import constant_error_m
 from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
-from admn_ros.training.rivals.figures import rival_figures
 from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
+from admn_ros.training.scores import baseline_scores
 from admn_ros.training.seeding import generator
 from admn_ros.training.stage import Stage, Step
 
@@ -71,7 +71,7 @@ def batch(dataset: Path, model: ModelConfig) -> LabeledBatch:
     return next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
 
 
-def fresh(rival: Rival, seed: int = 0) -> Rival:
+def fresh(rival: LearnedBaseline, seed: int = 0) -> LearnedBaseline:
     initialize(rival, seed)
     return rival
 
@@ -100,7 +100,7 @@ def test_a_network_from_scratch_is_evaluated_as_it_was_trained(small: ModelConfi
     fresh(rival, 1)
     once = optimizer(1, warm_up_epochs=0)
     rows = fit(Expert(rival.network, ExpertConfig(optimizer=once, modality_dropout=0.3)), few, few, once, tmp_path)
-    figures = rival_figures(rival, few.batches(0, 8, shuffle=False))
+    figures = baseline_scores(rival, few.batches(0, 8, shuffle=False))
     assert figures["error_m"] == pytest.approx(rows[-1]["val/error_m"], rel=1e-4)
     assert figures["layers_mean"] == figures["layers_max"] == 3
     assert figures["gflops_mean"] == pytest.approx(figures["gflops_max"], rel=1e-12)
@@ -136,7 +136,7 @@ def test_a_gate_over_trained_experts_learns_a_tiny_set(kind: type[Mns | DynMM], 
     once = optimizer(1, warm_up_epochs=0)
     rows = fit(Gate(rival, GateConfig(optimizer=once)), few, few, once, tmp_path)
     changed = {name.split(".")[0] for name, value in rival.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == ({"gate", "look"} if kind is Mns else {"gate", "look", "experts"})
+    assert changed == ({"gate", "encoder"} if kind is Mns else {"gate", "encoder", "experts"})
     assert rows[-1]["val/error_m"] < 0.3 * constant(few)
     assert 1 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
     assert ("train/resource" in rows[-1]) == (kind is DynMM)
@@ -173,9 +173,9 @@ def test_a_switch_policy_learns_a_tiny_set(small: ModelConfig, few: Samples, exp
     assert 2 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
 
 
-def gates(rival: Rival) -> set[str]:
+def gates(rival: LearnedBaseline) -> set[str]:
     return {name for name, p in rival.named_parameters()
-            if name.split(".")[0] in ("gate", "look", "policy") and p.grad is not None and p.grad.abs().sum() > 0}
+            if name.split(".")[0] in ("gate", "encoder", "policy") and p.grad is not None and p.grad.abs().sum() > 0}
 
 
 @pytest.mark.parametrize("kind", ["mns", "dynmm", "fusion", "switch"])
@@ -188,14 +188,14 @@ def test_the_task_reaches_the_gate_and_its_eyes(kind: str, model: ModelConfig, b
         "switch": lambda: SwitchPolicy(AdaMML(model), SwitchConfig.model_validate(
             {**free, "warm_up_epochs": 2, "finetune_epochs": 2})),
     }[kind]()
-    assert isinstance(stage.module, Rival)
+    assert isinstance(stage.module, LearnedBaseline)
     fresh(stage.module)
     losses = stage.losses(batch, Step(3, 9, generator(0, 1), generator(0, 2)))
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     reached = gates(stage.module)
-    assert "look.look.rgb.layers.0.weight" in reached
+    assert "encoder.look.rgb.layers.0.weight" in reached
     assert {"gate.2.weight", "policy.2.weight"} & reached
-    assert "look.cls_token" in reached
+    assert "encoder.cls_token" in reached
 
 
 def test_the_gate_rests_while_only_the_network_learns(model: ModelConfig, batch: LabeledBatch) -> None:
@@ -205,7 +205,7 @@ def test_the_gate_rests_while_only_the_network_learns(model: ModelConfig, batch:
         SwitchPolicy(AdaMML(model), SwitchConfig(price=1.0, warm_up_epochs=2, finetune_epochs=2,
                                                  optimizer=optimizer(6)))]
     for stage in stages:
-        assert isinstance(stage.module, Rival)
+        assert isinstance(stage.module, LearnedBaseline)
         fresh(stage.module)
         for epoch in (0, 1, 4, 5):
             stage.module.zero_grad()
@@ -228,13 +228,13 @@ def test_a_higher_price_is_not_a_higher_cost(kind: str, small: ModelConfig, few:
             "switch": lambda g=gated: SwitchPolicy(AdaMML(small), SwitchConfig.model_validate(
                 {**g, "warm_up_epochs": 0, "finetune_epochs": 0, "tau": 1.0})),
         }[kind]()
-        assert isinstance(stage.module, Rival)
+        assert isinstance(stage.module, LearnedBaseline)
         fresh(stage.module)
         descend(stage, batch, [1] * 20, 3, 5e-3)
-        costs.append(rival_figures(stage.module, [batch])["gflops_mean"])
+        costs.append(baseline_scores(stage.module, [batch])["gflops_mean"])
     assert costs[0] >= costs[1] >= costs[2]
     least = {"dynmm": 1, "fusion": 2, "switch": 2}[kind]
-    assert rival_figures(stage.module, [batch])["layers_max"] == least
+    assert baseline_scores(stage.module, [batch])["layers_max"] == least
 
 
 def test_the_gate_of_fusion_dynmm_becomes_hard(small: ModelConfig, few: Samples) -> None:
