@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Comparisons of methods: result tables, and the probe of a dataset."""
+"""Benchmarks: result tables of ADMN and its baselines, and a probe of the modalities of a dataset."""

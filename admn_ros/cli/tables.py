@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that compare methods: tables."""
+"""Command `tables`: compare ADMN with its baselines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from admn_ros.cli.command import CONSOLE, Commands, add_command
 
 if TYPE_CHECKING:
     from admn_ros.benchmark.tables.config import Cell, TablesConfig
-    from admn_ros.benchmark.tables.scoring import CellResult
+    from admn_ros.benchmark.tables.results import CellResult
 
 
 def add_commands(commands: Commands) -> None:
@@ -42,7 +42,7 @@ def add_commands(commands: Commands) -> None:
 
 def _tables(options: argparse.Namespace) -> None:
     from admn_ros.benchmark.tables.config import TablesConfig, only, plan
-    from admn_ros.benchmark.tables.run import Place, missing, run_cells
+    from admn_ros.benchmark.tables.run import Folders, missing, run_cells
     from admn_ros.config import load_config
     from admn_ros.errors import ConfigError
     from admn_ros.inference.hardware import pick_device, use_threads
@@ -57,37 +57,35 @@ def _tables(options: argparse.Namespace) -> None:
     if left and not options.render:
         for name in ("data", "work"):
             if getattr(options, name) is None:
-                raise ConfigError(f"--{name}", "nothing", "a folder, as there are cells to run")
+                raise ConfigError.missing(f"--{name}", "a folder, because some cells have no result yet")
         use_threads(options.threads)
         with _Watch.over(len(left)) as watch:
-            run_cells(config, cells, Place(options.data, options.work, options.out),
+            run_cells(config, cells, Folders(options.data, options.work, options.out),
                       command=f"admn tables {options.config} --data DATASET --work DIR --out {options.out}",
-                      device=pick_device(options.device), told=watch.told,
-                      done=lambda result: watch.done(result, config, options.out))
+                      device=pick_device(options.device), on_step=watch.on_step,
+                      on_result=lambda result: watch.on_result(result, config, options.out))
     print(_render(config, options.out))
 
 
 def _render(config: TablesConfig, out: Path) -> Path:
-    """Write tables.md and tables.png from the results that are there."""
+    """Write tables.md and tables.png from the existing results."""
     from admn_ros.benchmark.tables.figure import draw
+    from admn_ros.benchmark.tables.results import read_results
     from admn_ros.benchmark.tables.run import RESULTS
-    from admn_ros.benchmark.tables.scoring import read_results
     from admn_ros.benchmark.tables.text import render
-    from admn_ros.errors import InputError
+    from admn_ros.files import write_errors, write_text
 
     results = read_results(out / RESULTS, config.fingerprint)
-    try:
+    with write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        (out / "tables.md").write_text(render(config, results), encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(out), error.strerror or "unwritable", "a folder that can be written") from error
+    write_text(out / "tables.md", render(config, results))
     if results:
         draw(results, out / "tables.png")
     return out / "tables.md"
 
 
 class _Watch:
-    """Shows how far the cells are: a bar on a terminal, a line for each cell elsewhere."""
+    """Progress of the cells: a bar on a terminal, one line per cell elsewhere."""
 
     def __init__(self, total: int, bar: Progress | None) -> None:
         self._total, self._bar, self._done, self._began = total, bar, 0, time.monotonic()
@@ -97,7 +95,7 @@ class _Watch:
     @classmethod
     @contextmanager
     def over(cls, total: int) -> Iterator[_Watch]:
-        """For the duration of a run."""
+        """Show the progress while the block runs."""
         if not CONSOLE.is_terminal:
             yield cls(total, None)
             return
@@ -105,16 +103,16 @@ class _Watch:
                       TimeRemainingColumn(), TextColumn("{task.fields[step]}"), console=CONSOLE) as bar:
             yield cls(total, bar)
 
-    def told(self, what: str, at: int, of: int) -> None:
-        """Show what is being done within a cell."""
+    def on_step(self, what: str, at: int, of: int) -> None:
+        """Show the progress within a cell."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, step=f"{what} {at}/{of}")
         elif what != self._what:
             print(f"  {self._minutes():6.1f} min  {what}", file=sys.stderr, flush=True)
         self._what = what
 
-    def done(self, result: CellResult, config: TablesConfig, out: Path) -> None:
-        """Count a cell, and make the tables anew."""
+    def on_result(self, result: CellResult, config: TablesConfig, out: Path) -> None:
+        """Count a finished cell and write the tables."""
         self._done += 1
         cell: Cell = result.cell
         line = f"{cell.name}: {result.errors.mean_cm:.1f} cm"
@@ -123,7 +121,7 @@ class _Watch:
             self._bar.update(self._task, completed=self._done)
             self._bar.console.print(line)
         else:
-            print(f"{self._done}/{self._total} {line}  at this pace {left:.0f} min more", file=sys.stderr, flush=True)
+            print(f"{self._done}/{self._total} {line}  about {left:.0f} min left", file=sys.stderr, flush=True)
         _render(config, out)
 
     def _minutes(self) -> float:

@@ -24,7 +24,7 @@ from admn_ros.inference.profile import measure_costs
 from admn_ros.model.allocation import Allocation, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
-from admn_ros.model.network import NetworkOutput
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.qoi import budget_share
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
@@ -87,6 +87,14 @@ class Engine:
         cached = None if self.costs.measured else read_cached_costs(self.network)
         if cached is not None:
             self.costs.use(cached)
+
+    @classmethod
+    def of(cls, network: AdmnNetwork) -> Engine:
+        """Return an engine of a network in memory, on the network's device, with costs in layers and operations."""
+        engine = cls.__new__(cls)
+        engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
+        engine.costs = ModelCosts(network.config, flops=network.flop_costs())
+        return engine
 
     @property
     def config(self) -> ModelConfig:
@@ -204,24 +212,43 @@ class Engine:
 
     def _estimate(self, sample: MultimodalSample, allocation: Allocation, qoi: Mapping[Modality, float],
                   output: NetworkOutput | None, times_ms: tuple[float, float]) -> Estimate:
-        mean_m, covariance_m2, scores = None, None, None
-        if output is not None:
-            if not all(bool(torch.isfinite(x).all()) for x in output):
-                raise AdmnError("the network gave NaN or infinity; no estimate. "
-                                "Check the inputs for values that are not finite")
-            mean_m, covariance_m2 = self._in_space(output)
-            scores = output.class_logits.softmax(0).numpy()
-        return Estimate(sample.stamp_ns, self.config.frame_id, mean_m, covariance_m2, self.config.classes, scores,
-                        allocation, qoi, *times_ms)
+        return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output, times_ms)
 
-    def _in_space(self, output: NetworkOutput) -> tuple[Float64, Float64]:
-        """Mean (3,) and covariance (3, 3), also for a model of the plane."""
-        axes, place = len(output.mean_m), self.config.localization
-        mean_m = np.array([0.0, 0.0, place.plane_z_m])
-        mean_m[:axes] = output.mean_m.numpy()
-        covariance_m2 = np.diag(np.full(3, place.std_floor_m**2))
-        covariance_m2[:axes, :axes] = (output.scale_tril_m @ output.scale_tril_m.T).numpy()
-        return mean_m, covariance_m2
+
+def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qoi: Mapping[Modality, float],
+                  output: NetworkOutput | None, times_ms: tuple[float, float] = (0.0, 0.0)) -> Estimate:
+    """Convert the output of a network for one frame to an estimate.
+
+    Args:
+        config: description of the model.
+        stamp_ns: stamp of the frame, nanoseconds.
+        allocation: layers that ran.
+        qoi: quality of information of each modality.
+        output: output without batch dimension, float64 on the CPU; None when nothing ran.
+        times_ms: time in the controller, and in the rest of the network.
+
+    Raises:
+        AdmnError: the output is not finite.
+    """
+    mean_m, covariance_m2, scores = None, None, None
+    if output is not None:
+        if not all(bool(torch.isfinite(x).all()) for x in output):
+            raise AdmnError("the network gave NaN or infinity; no estimate. "
+                            "Check the inputs for values that are not finite")
+        mean_m, covariance_m2 = _in_space(config, output)
+        scores = output.class_logits.softmax(0).numpy()
+    return Estimate(stamp_ns, config.frame_id, mean_m, covariance_m2, config.classes, scores, allocation, qoi,
+                    *times_ms)
+
+
+def _in_space(config: ModelConfig, output: NetworkOutput) -> tuple[Float64, Float64]:
+    """Return mean (3,) and covariance (3, 3), also for a model of the plane."""
+    axes, place = len(output.mean_m), config.localization
+    mean_m = np.array([0.0, 0.0, place.plane_z_m])
+    mean_m[:axes] = output.mean_m.numpy()
+    covariance_m2 = np.diag(np.full(3, place.std_floor_m**2))
+    covariance_m2[:axes, :axes] = (output.scale_tril_m @ output.scale_tril_m.T).numpy()
+    return mean_m, covariance_m2
 
 
 def blank_sample(config: ModelConfig) -> MultimodalSample:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +20,7 @@ from admn_ros.datasets.source import LabeledReadings, SampleSource
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch, Target
 from admn_ros.sensing.corruption.draws import CorruptionPreset
+from admn_ros.training.cache import MemoryCache, SampleCache
 from admn_ros.training.seeding import CORRUPTION, ORDER, derive
 
 CLEAN = -1
@@ -66,23 +69,43 @@ class LabeledBatch:
 
 
 class Samples:
-    """A split as a run sees it, epoch after epoch. What an epoch holds depends on seed and epoch alone."""
+    """Samples of a split, epoch after epoch. The content of an epoch depends on seed and epoch alone.
+
+    Args:
+        source: samples before preprocessing.
+        model: model that they are for.
+        preset: corruption; None for none.
+        seed: seed of order and corruption.
+        repeats, clean_epochs, draws, cache_mb, workers: as in `admn_ros.training.config.DataConfig`.
+        cache: cache of preprocessed samples in place of `cache_mb` of memory.
+        noise: function from the number of a draw to the seed of its corruption; None derives it from `seed`.
+
+    Raises:
+        InputError: the source is empty.
+    """
 
     def __init__(self, source: SampleSource, model: ModelConfig, preset: CorruptionPreset | None = None, *,
                  seed: int = 0, repeats: int = 1, clean_epochs: int = 0, draws: int | None = None,
-                 cache_mb: int = 0, workers: int = 0) -> None:
-        """Wrap a source; arguments as in `admn_ros.training.config.DataConfig`.
-
-        Raises:
-            InputError: the source is empty.
-        """
+                 cache_mb: int = 0, workers: int = 0, cache: SampleCache | None = None,
+                 noise: Callable[[int], int] | None = None) -> None:
         if not len(source):
             raise InputError("samples", "none", "at least one")
         self._source, self._model, self._seed = source, model, seed
         self._corrupted = None if preset is None else CorruptedSource(source, preset, seed, repeats)
         self._repeats, self._clean_epochs, self._draws = repeats, clean_epochs, draws
-        self._room, self._workers = cache_mb * 2**20, workers
-        self._cache: dict[tuple[int, int], MultimodalSample] = {}
+        self._noise = noise or functools.partial(derive, seed, CORRUPTION)
+        self._cache, self._workers = cache or MemoryCache(cache_mb), workers
+
+    def ordered(self, seed: int, clean_epochs: int) -> Samples:
+        """Return the same samples, with the same cache and corruption, in another order.
+
+        Args:
+            seed: seed of the order.
+            clean_epochs: number of first epochs without corruption.
+        """
+        other = copy.copy(self)
+        other._seed, other._clean_epochs = seed, clean_epochs
+        return other
 
     def __len__(self) -> int:
         """Samples of an epoch."""
@@ -105,15 +128,14 @@ class Samples:
             InputError: as the source, or readings that do not fit the model.
         """
         draw = self.draw(epoch)
-        kept = self._cache.get((draw, index))
+        repeated = draw == CLEAN or self._draws is not None
+        kept = self._cache.get(draw, index) if repeated else None
         if kept is None:
             read = self._readings(draw, index).sample(self._model)
-            # Finer than any sensor, and half the memory. Also where it is not kept: room must not change a run.
+            # float16 is finer than any sensor and halves the memory. Used without a cache too: a cache changes no run.
             kept = replace(read, inputs={m: x.half() for m, x in read.inputs.items()})
-            size = sum(x.numel() * x.element_size() for x in kept.inputs.values())
-            if (draw == CLEAN or self._draws) and size <= self._room:
-                self._room -= size
-                self._cache[draw, index] = kept
+            if repeated:
+                self._cache.put(draw, index, kept)
         return replace(kept, inputs={m: x.float() for m, x in kept.inputs.items()})
 
     def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None,
@@ -150,7 +172,7 @@ class Samples:
             return self._source[index % len(self._source)]
         if draw == CLEAN:
             return self._corrupted.clean(index)
-        return self._corrupted.labeled(index, derive(self._seed, CORRUPTION, draw))[0]
+        return self._corrupted.labeled(index, self._noise(draw))[0]
 
 
 class _Epoch(Dataset[MultimodalSample]):

@@ -18,7 +18,6 @@ from admn_ros.training.config import LossConfig
 from admn_ros.training.data import LabeledBatch
 
 
-
 def gaussian_nll(mean_m: Tensor, scale_tril_m: Tensor, position_m: Tensor) -> Tensor:
     """Return the negative log-likelihood (B,) of positions under Gaussians.
 

@@ -6,18 +6,20 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from admn_ros.benchmark.tables.config import TITLES, Cell, TablesConfig, only, plan
 from admn_ros.benchmark.tables.figure import draw
-from admn_ros.benchmark.tables.run import RESULTS, Place, missing, run_cells
-from admn_ros.benchmark.tables.scoring import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
+from admn_ros.benchmark.tables.results import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
+from admn_ros.benchmark.tables.run import RESULTS, Folders, missing, run_cells
 from admn_ros.benchmark.tables.text import NOT_RUN, STUCK, render
-from admn_ros.benchmark.tables.training import write_json
 from admn_ros.cli import main
 from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError, InputError
+from admn_ros.evaluation.records import read_columns
+from admn_ros.files import write_json
 from admn_ros.model.presets import PRESETS
 from helpers import datasets, models
 
@@ -39,13 +41,13 @@ def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
 
 
 @pytest.fixture
-def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Place:
+def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Folders:
     """A dataset, and a preset of the size of the tests."""
     monkeypatch.setitem(PRESETS, "micro", models.one_node)
     splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
               for split, count in {"train": 8, "val": 6, "test_time": 6}.items()}
     data = datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
-    return Place(data, tmp_path / "work", tmp_path / "out")
+    return Folders(data, tmp_path / "work", tmp_path / "out")
 
 
 def result(method: str, layers: int | None, seed: int, mean_cm: float,
@@ -92,7 +94,7 @@ def test_the_fingerprint_follows_the_effort_and_not_the_grid(monkeypatch: pytest
     assert config.model_copy(update={"batch": 8}).fingerprint != config.fingerprint
 
 
-def test_every_method_runs_and_keeps_to_its_budget(micro: Place):
+def test_every_method_runs_and_keeps_to_its_budget(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": FIXED + LEARNED}])
     run_cells(config, plan(config), micro, command="admn tables")
     results = read_results(micro.out / RESULTS, config.fingerprint)
@@ -112,26 +114,26 @@ def test_every_method_runs_and_keeps_to_its_budget(micro: Place):
     assert draw(results, micro.out / "tables.png").stat().st_size > 5000
 
 
-def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Place):
+def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": ["naive", "admn", "mns"]}])
     cells = plan(config)
     run_cells(config, cells, micro)
     whole = read_results(micro.out / RESULTS)
 
-    again = Place(micro.data, micro.work.with_name("work2"), micro.out.with_name("out2"))
+    again = Folders(micro.data, micro.work.with_name("work2"), micro.out.with_name("out2"))
     steps = 0
 
     def stop(what: str, at: int, of: int) -> None:
         nonlocal steps
         steps += 1
-        if steps in (30, 34, 41):
+        if steps in (2, 6, 15):
             raise KeyboardInterrupt
 
     attempts = 0
     while missing(config, cells, again.out):
         attempts += 1
         try:
-            run_cells(config, cells, again, told=stop)
+            run_cells(config, cells, again, on_step=stop)
         except KeyboardInterrupt:
             continue
     assert attempts == 4
@@ -140,8 +142,9 @@ def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Place):
         assert resumed[cell].errors == found.errors and resumed[cell].costs == found.costs
 
 
-def test_results_of_another_configuration_do_not_count(micro: Place):
+def test_results_of_another_configuration_do_not_count(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "methods": ["upper_bound"]}])
+    (micro.out / RESULTS).mkdir(parents=True)
     write_json(micro.out / RESULTS / "x.json", as_json(result("upper_bound", None, 0, 20.0)))
     assert missing(config, plan(config), micro.out) == plan(config)
     (micro.out / RESULTS / "y.json").write_text("{}")
@@ -168,10 +171,29 @@ def test_json_of_a_cell_comes_back(tmp_path: Path):
     assert "removed" in json.loads((tmp_path / "a.json").read_text())
 
 
-def test_the_constant_answer_is_the_training_mean():
-    train = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [torch.nan] * 3])
-    test = torch.tensor([[1.0, 1, 5], [1.0, 3, 5], [torch.nan] * 3])
-    assert constant_cm(train, test)[0] == 200.0
+def test_the_constant_predictor_answers_one_position():
+    truth = np.array([[1.0, 1, 5], [1.0, 3, 5], [np.nan] * 3])
+    assert constant_cm(torch.tensor([1.0, 0.0], dtype=torch.float64), {"position_m": truth}) == (200.0, 200.0)
+
+
+def test_the_committed_results_belong_to_the_configuration_of_the_repository():
+    config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
+    found = read_results(ROOT / "docs/results" / RESULTS, config.fingerprint)
+    assert len(found) >= 130 and set(found) <= set(plan(config))
+    for result in found.values():
+        assert (result.errors.mean_interval_cm is not None) == (result.format == "admn-table-cell-2") or \
+            result.method.startswith("removal")
+
+
+def test_a_cell_has_the_figures_of_an_evaluation(micro: Folders):
+    config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": ["naive", "mns"]}])
+    run_cells(config, plan(config), micro)
+    for found in read_results(micro.out / RESULTS).values():
+        assert found.format == "admn-table-cell-2"
+        assert found.figures["error_cm"]["mean"] == pytest.approx(found.errors.mean_cm, abs=1e-3)
+        assert found.figures["ran_unlike_listed"] == 0 and found.figures["violations"] == found.costs.violations
+        columns = read_columns(micro.work / config.fingerprint / "gdtm-gaussian/records" / f"{found.cell.name}.npz")
+        assert columns["active"].sum(axis=2).max() == found.costs.layers_max
 
 
 def test_the_command_lists_renders_and_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

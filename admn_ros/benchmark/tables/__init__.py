@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Result tables: ADMN beside its rivals, over budgets, corruptions and seeds."""
+"""Result tables: ADMN and its baselines over budgets, corruptions and seeds."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the result tables are made of: a grid of methods, budgets, corruptions and seeds, and the effort for each."""
+"""Configuration of the result tables: a grid of methods, budgets, corruptions and seeds, and the training effort."""
 
 from __future__ import annotations
 
@@ -38,13 +38,20 @@ WITHOUT_BUDGET: Final[frozenset[Method]] = frozenset({"upper_bound", "removal_la
 ONE_SEED: Final[frozenset[Method]] = frozenset({
     "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "removal_layerdrop",
     "removal_plain"})
-"""They have no part of their own that is trained once per seed: the networks they run are those that all share."""
+"""Methods without a part that is trained for each seed: they run the networks that all methods share."""
+STATIC_STEP = 2
+"""Step between the numbers of layers in the search of the best static allocation."""
 
 
 class SplitConfig(Strict):
-    """Samples: at most so many of a split, evenly spread, under so many draws of the corruption.
+    """Samples of a split.
 
-    viewpoints: sensor nodes of the dataset that stand in turn for the model's only one; none: as they are named.
+    Attributes:
+        split: name of the split.
+        samples: largest number of samples, evenly spread over the split.
+        draws: number of corruption draws.
+        viewpoints: sensor nodes of the dataset that take the place of the model's only node in turn; empty to use
+            equal names.
     """
 
     split: str
@@ -56,9 +63,12 @@ class SplitConfig(Strict):
 class Effort(Strict):
     """Training of one part.
 
-    epochs: of the run that counts. rates: learning rates to choose from. search_epochs: of the short runs, one for
-        each rate (and price), that choose by the validation split. prices: of rivals that pay for compute.
-    clean_epochs: first epochs without corruption; of a short run at most half of its own.
+    Attributes:
+        epochs: epochs of the final run.
+        rates: learning rates to choose from.
+        search_epochs: epochs of the short runs, one for each rate and price, that choose by the validation split.
+        prices: prices on compute to choose from, for baselines that have one.
+        clean_epochs: number of first epochs without corruption; at most half of a short run.
     """
 
     epochs: Count
@@ -75,7 +85,7 @@ class Effort(Strict):
 
 
 class Efforts(Strict):
-    """`Effort` of each kind of part; a gate trains with its networks but in MNS."""
+    """`Effort` of each kind of part. A gate trains together with its networks, except in MNS."""
 
     finetune: Effort
     expert: Effort
@@ -88,7 +98,7 @@ class Efforts(Strict):
 
 
 class Block(Strict):
-    """A part of the grid: every method at every budget, for each corruption and seed."""
+    """Part of the grid: every method at every budget, for each corruption and seed. Budgets are in layers."""
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
     corruptions: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -113,16 +123,18 @@ class Block(Strict):
 class TablesConfig(Strict):
     """`config/tables/*.yaml`.
 
-    model: preset of `admn_ros.model.presets`.
-    notes: what to know when reading the tables; printed above them.
-    grid: blocks, in the order in which they are run.
-    universal: budgets that universal controllers are trained for.
-    seed: of data, of the networks that methods share, and of the searches.
-    precision, batch, clip_norm, loss: of all trainings.
-    layerdrop, full_backbone_dropout: of stage 1, as in `FinetuneConfig`.
-    modality_dropout, solo: of stage 1 and of the rivals' networks, likewise.
-    static_step: the best static allocation is searched among multiples of so many layers.
-    random_epochs, hard_epochs: of DynMM's fusion level and of AdaMML, out of their effort's epochs.
+    Attributes:
+        model: name of a preset of `admn_ros.model.presets`.
+        notes: notes for the reader, printed above the tables.
+        train, validation, test: samples of each split.
+        grid: blocks, in the order in which they run.
+        universal: budgets that universal controllers are trained for, in layers.
+        efforts: training effort of each kind of part.
+        seed: seed of the data, of the networks that methods share, and of the searches.
+        precision, batch, clip_norm, loss: settings of all trainings.
+        layerdrop, full_backbone_dropout, ramp_epochs: settings of stage 1, as in `FinetuneConfig`.
+        modality_dropout, solo: settings of stage 1 and of the networks of baselines, likewise.
+        random_epochs, hard_epochs: phases of fusion-level DynMM and of AdaMML, part of their epochs.
     """
 
     model: str = "table"
@@ -143,7 +155,6 @@ class TablesConfig(Strict):
     full_backbone_dropout: Share = 0.1
     solo: dict[Modality, Share] = Field(default={})
     ramp_epochs: Whole = 1
-    static_step: Count = 2
     random_epochs: Whole = 1
     hard_epochs: Whole = 1
 
@@ -164,16 +175,23 @@ class TablesConfig(Strict):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of all that a result depends on: everything but grid and notes, and what the model's preset says."""
-        known = self.model_dump(mode="json", exclude={"grid", "notes"})
-        # What is left at its default does not count, so that a new option does not make old results void.
+        """Hash of everything that a result depends on: the settings without grid and notes, and the model's preset."""
+        known = self.model_dump(mode="json", exclude={"grid", "notes"}) | {"static_step": STATIC_STEP}
+        # Default values are left out, so that a new option of the preset does not invalidate earlier results.
         known["preset"] = preset(self.model).model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One entry of a table. layers: the budget; None for methods without one."""
+    """One entry of a table.
+
+    Attributes:
+        corruption: name of the corruption preset.
+        method: method.
+        layers: budget in layers; None for methods without one.
+        seed: seed of what the method trains itself.
+    """
 
     corruption: str
     method: Method
@@ -182,16 +200,16 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """Of its file, without ending; unique."""
+        """Unique name, that of its file without suffix."""
         budget = "" if self.layers is None else f"-L{self.layers:02d}"
         return f"{self.corruption}-{self.method}{budget}-s{self.seed}"
 
 
 def plan(config: TablesConfig) -> list[Cell]:
-    """All cells in the order of the grid: first seed before second, each once.
+    """Return all cells once, in the order of the grid.
 
     Raises:
-        ConfigError: a budget that the model cannot hold.
+        ConfigError: a budget is below the number of modalities or above the layers of the model.
     """
     model = preset(config.model)
     least, most = len(model.modalities), model.layers_total
@@ -203,10 +221,10 @@ def plan(config: TablesConfig) -> list[Cell]:
 
 
 def only(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
-    """Cells whose name contains one of the texts, or all if there are none.
+    """Return the cells whose name contains one of the texts, or all if there are no texts.
 
     Raises:
-        ConfigError: a text that no name contains.
+        ConfigError: no name contains one of the texts.
     """
     for text in wanted:
         if not any(text in c.name for c in cells):
@@ -215,9 +233,9 @@ def only(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
 
 
 def possible(method: Method, layers: int | None, model: ModelConfig) -> bool:
-    """Whether a method can run within a budget.
+    """Return whether a method can run within a budget.
 
-    Fusion-level DynMM always runs its main modality's whole depth, and a modality alone must be the model's.
+    Fusion-level DynMM always runs all layers of its main modality, and a single modality must be one of the model.
     """
     if method in ALONE:
         return ALONE[method] in model.modalities

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The methods of the result tables, ready to run: each with the parts it needs, trained when they are not yet."""
+"""Contenders of the result tables: every method with its trained parts, ready to run in an evaluation."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,34 +12,37 @@ from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, UpperBound
 from admn_ros.baselines.experts import DynMM, Mns, equal_shares, expert_config, mns_experts, scratch_config
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.baselines.learned_baseline import FrameBill, LearnedBaseline, Routed, WholeNetwork, without_controller
+from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork, without_controller
 from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
-from admn_ros.benchmark.tables.config import ALONE, Cell, Method
-from admn_ros.benchmark.tables.training import Part, Trained, Workshop, write_json
-from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import Counts
+from admn_ros.benchmark.tables.baseline_contender import BaselineContender
+from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method
+from admn_ros.benchmark.tables.training import Part, TrainingCost, TrainingStore
+from admn_ros.budget.costs import Counts, LayerCosts
+from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
+from admn_ros.evaluation.budgets import ConstantBudget
+from admn_ros.evaluation.contenders import Contender, PolicyContender
+from admn_ros.files import read_json, write_json
+from admn_ros.inference.engine import Engine
+from admn_ros.model.allocation import allocate
 from admn_ros.model.checkpoint import initialize
-from admn_ros.model.costs import flop_costs, layer_costs
-from admn_ros.model.flops import judge_flops, task_flops
+from admn_ros.model.costs import flop_costs
+from admn_ros.model.flops import task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
-from admn_ros.sample import SampleBatch
 from admn_ros.training.config import OptimizerConfig
-from admn_ros.training.data import LabeledBatch
-from admn_ros.training.losses import Figures
 from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
 from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
+from admn_ros.training.scores import SplitScores
 from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
-from admn_ros.training.stages.controller import Controller, ControllerConfig, Mode, allocated, shares
+from admn_ros.training.stages.controller import Controller, ControllerConfig, Mode
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
-from admn_ros.training.stages.layer_sampling import Masks, Selection
+from admn_ros.training.stages.layer_sampling import Selection
 
-Run = Callable[[LabeledBatch], Routed]
 POLICIES: Mapping[Method, AllocationPolicy] = {
     "upper_bound": UpperBound(), "naive": NaiveAllocation(),
     **{method: OnlyModality(modality) for method, modality in ALONE.items()}}
@@ -52,41 +53,80 @@ CONTROLLERS: Mapping[Method, tuple[Mode, Selection]] = {
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A method that is ready. trained: its last training; None when it has no part of its own."""
+class Entry:
+    """A method that is ready to run.
 
-    run: Run
-    trained: Trained | None = None
+    Attributes:
+        contenders: contenders of the evaluation; more than one for layer removal.
+        model: model that the records describe.
+        table: costs in operations; None if the contender counts them itself.
+        training: last training of the method; None if it has no part of its own.
+    """
+
+    contenders: Sequence[Contender]
+    model: ModelConfig
+    table: LayerCosts | None
+    training: TrainingCost | None = None
 
 
 class Contenders:
-    """Makes the contenders of one corruption out of the parts of a workshop."""
+    """Makes the contenders of one corruption from the parts of a store."""
 
-    def __init__(self, workshop: Workshop) -> None:
-        self.workshop, self.config, self.model = workshop, workshop.config, preset(workshop.config.model)
-        self.device = workshop.processes.device
+    def __init__(self, store: TrainingStore) -> None:
+        self.store, self.config, self.model = store, store.config, preset(store.config.model)
+        self.device = store.processes.device
 
-    def make(self, cell: Cell) -> Contender:
-        """A contender; what is missing is trained.
+    def make(self, cell: Cell) -> Entry:
+        """Return the contender of a cell; missing parts are trained.
 
         Raises:
             AdmnError: a training fails.
         """
         method, layers, seed = cell.method, cell.layers, cell.seed
         if method in POLICIES:
-            stage1 = self.finetuned()
-            return Contender(self._by_policy(stage1.stage.network, POLICIES[method], layers), stage1.trained)
+            return self._by_policy(method, POLICIES[method], layers)
+        if method in ("removal_layerdrop", "removal_plain"):
+            return self._removal(method)
         if layers is None:
             raise ConfigError("method", method, "one with a budget")
         if method in CONTROLLERS:
-            return self._controlled(method, layers, seed)
+            part = self._controller(method, layers, seed)
+            return self._entry(part.stage.network, method, allocate, layers, part.cost, self._flops)
         if method == "static":
-            stage1 = self.finetuned()
-            return Contender(self._by_policy(stage1.stage.network, self._static(), layers), stage1.trained)
-        return self._rival(method, layers, seed)
+            return self._by_policy(method, self._static(), layers)
+        return self._baseline(method, layers, seed)
+
+    @property
+    def _flops(self) -> LayerCosts:
+        return flop_costs(self.model)
+
+    @property
+    def _flops_without_controller(self) -> LayerCosts:
+        table = self._flops
+        return replace(table, fixed=task_flops(self.model), modalities={
+            m: replace(costs, controller=(0,) * costs.nodes) for m, costs in table.modalities.items()})
+
+    def _by_policy(self, method: Method, policy: AllocationPolicy, layers: int | None) -> Entry:
+        stage1 = self.finetuned()
+        return self._entry(stage1.stage.network, method, policy, layers, stage1.cost, self._flops_without_controller)
+
+    @staticmethod
+    def _entry(network: AdmnNetwork, method: Method, policy: AllocationPolicy, layers: int | None,
+               training: TrainingCost, table: LayerCosts) -> Entry:
+        contender = PolicyContender(Engine.of(network), method, policy, ConstantBudget(layers, "layers"))
+        return Entry([contender], network.config, table, training)
+
+    def _removal(self, method: Method) -> Entry:
+        """Remove layers of one modality, or of each, in the every-other order (Section A.4)."""
+        stage1 = self.finetuned(layerdrop=method == "removal_layerdrop")
+        engine, modalities = Engine.of(stage1.stage.network), tuple(self.model.modalities)
+        contenders = [
+            PolicyContender(engine, name, StaticAllocation(modalities, {kept: 0.0}), ConstantBudget(None, "layers"))
+            for name, kept in removed_layers(self.model).items()]
+        return Entry(contenders, self.model, self._flops_without_controller, stage1.cost)
 
     def finetuned(self, layerdrop: bool = True) -> Part[Finetune]:
-        """Stage 1, or the same without LayerDrop."""
+        """Return stage 1, with or without LayerDrop."""
         config, name = self.config, "finetune" if layerdrop else "finetune-plain"
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Finetune:
@@ -99,36 +139,7 @@ class Contenders:
                 modality_dropout=config.modality_dropout, solo=config.solo,
                 budgets=(min(config.universal),) if layerdrop else ()))
 
-        return self.workshop.part(name, name, config.efforts.finetune, recipe, seed=config.seed)
-
-    def _by_policy(self, network: AdmnNetwork, policy: AllocationPolicy, layers: int | None) -> Run:
-        table = layer_costs(self.model)
-        budget = Budget(math.inf if layers is None else layers, "layers")
-        bill = FrameBill(self.model, gate=None)
-
-        def run(batch: LabeledBatch) -> Routed:
-            masks = {m: torch.zeros(len(batch), depth) for m, depth in self.model.depths.items()}
-            nodes = {m: batch.samples.present[m].sum(dim=1).tolist() for m in masks}
-            for i in range(len(batch)):
-                chosen = policy({}, {}, {m: n[i] for m, n in nodes.items()}, table, budget)
-                for modality, active in chosen.active.items():
-                    masks[modality][i, list(active)] = 1.0
-            return self._ran(network, batch, masks, bill, task_flops(self.model))
-
-        return run
-
-    def _controlled(self, method: Method, layers: int, seed: int) -> Contender:
-        part = self._controller(method, layers, seed)
-        network, model = part.stage.network, part.stage.network.config
-        table = layer_costs(model)
-        # The bill's gate is the way to e_corr; the heads that read it are in the rest of what every frame pays.
-        bill, rest = FrameBill(model, gate=()), flop_costs(model).fixed - judge_flops(model)
-
-        def run(batch: LabeledBatch) -> Routed:
-            output = network.controller(batch.samples, shares(batch, model, layers))
-            return self._ran(network, batch, allocated(output, batch, table, layers), bill, rest)
-
-        return Contender(run, part.trained)
+        return self.store.part(name, name, config.efforts.finetune, recipe, seed=config.seed)
 
     def _controller(self, method: Method, layers: int, seed: int) -> Part[Controller]:
         mode, selection = CONTROLLERS[method]
@@ -149,7 +160,7 @@ class Contenders:
                 optimizer=optimizer, loss=self.config.loss, mode=mode, selection=selection,
                 budgets=self.config.universal if universal else (layers,)))
 
-        return self.workshop.part(name, method, self.config.efforts.controller, recipe, seed=seed)
+        return self.store.part(name, method, self.config.efforts.controller, recipe, seed=seed)
 
     def _autoencoder(self) -> Part[Autoencoder]:
         def recipe(optimizer: OptimizerConfig, price: float) -> Autoencoder:
@@ -157,30 +168,39 @@ class Contenders:
             initialize(network, self.config.seed)
             return Autoencoder(network, AutoencoderConfig(optimizer=optimizer))
 
-        return self.workshop.part("autoencoder", "autoencoder", self.config.efforts.autoencoder, recipe,
+        return self.store.part("autoencoder", "autoencoder", self.config.efforts.autoencoder, recipe,
                                   seed=self.config.seed)
 
-    def _rival(self, method: Method, layers: int, seed: int) -> Contender:
-        budget = layers if method.endswith("_strict") else None
-        rival: LearnedBaseline
-        if method == "scratch":
-            rival, trained = self._scratch(layers)
-        elif method == "mns":
-            part = self._mns(layers, seed)
-            rival, trained = part.stage.rival, part.trained
-        else:
-            rival, trained = self._priced(method.removesuffix("_strict"), layers, seed)
-        rival.to(self.device)
-        return Contender(lambda batch: rival.routed(batch.samples, budget), trained)
+    def _baseline(self, method: Method, layers: int, seed: int) -> Entry:
+        baseline, training = self._trained_baseline(method.removesuffix("_strict"), layers, seed)
+        contender = BaselineContender(baseline.to(self.device).eval(), method, ConstantBudget(layers, "layers"),
+                                      layers if method.endswith("_strict") else None)
+        return Entry([contender], contender.model, None, training)
 
-    def _scratch(self, layers: int) -> tuple[LearnedBaseline, Trained]:
+    def _trained_baseline(self, method: str, layers: int, seed: int) -> tuple[LearnedBaseline, TrainingCost]:
+        name, family = f"{method}-L{layers:02d}-s{seed}", f"{method}-L{layers:02d}"
+        efforts, store = self.config.efforts, self.store
+        part: Part[Gate] | Part[FusionGate] | Part[SwitchPolicy]
+        if method == "scratch":
+            return self._scratch(layers)
+        if method == "mns":
+            part = self._mns(layers, seed)
+        elif method == "dynmm":
+            part = store.part(name, family, efforts.dynmm, self._dynmm(layers), seed=seed, layers=layers)
+        elif method == "dynmm_fusion":
+            part = store.part(name, family, efforts.dynmm_fusion, self._fusion(layers), seed=seed, layers=layers)
+        else:
+            part = store.part(name, family, efforts.adamml, self._adamml(layers), seed=seed, layers=layers)
+        return part.stage.rival, part.cost
+
+    def _scratch(self, layers: int) -> tuple[LearnedBaseline, TrainingCost]:
         part = self.expert(equal_shares(self.model, layers))
         whole = WholeNetwork(scratch_config(self.model, layers))
         whole.network.load_state_dict(part.stage.network.state_dict())
-        return whole, part.trained
+        return whole, part.cost
 
     def expert(self, layers: Counts) -> Part[Expert]:
-        """A network of some layers of some modalities, trained from scratch."""
+        """Return a network with some layers of some modalities, trained from scratch."""
         name = "expert-" + "-".join(f"{m}{k}" for m, k in layers.items())
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Expert:
@@ -189,7 +209,7 @@ class Contenders:
             return Expert(network, ExpertConfig(optimizer=optimizer, loss=self.config.loss,
                                                 modality_dropout=self.config.modality_dropout, solo=self.config.solo))
 
-        return self.workshop.part(name, f"expert-{'-'.join(map(str, layers))}", self.config.efforts.expert, recipe,
+        return self.store.part(name, f"expert-{'-'.join(map(str, layers))}", self.config.efforts.expert, recipe,
                                   seed=self.config.seed)
 
     def _mns(self, layers: int, seed: int) -> Part[Gate]:
@@ -203,24 +223,10 @@ class Contenders:
                 rival.expert(i).load_state_dict(known)
             return Gate(rival, GateConfig(optimizer=optimizer, loss=self.config.loss))
 
-        return self.workshop.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
-
-    def _priced(self, method: str, layers: int, seed: int) -> tuple[LearnedBaseline, Trained]:
-        """Rivals with a price on compute, which is searched for each budget."""
-        name, family = f"{method}-L{layers:02d}-s{seed}", f"{method}-L{layers:02d}"
-        efforts = self.config.efforts
-        if method == "dynmm":
-            part = self.workshop.part(name, family, efforts.dynmm, self._dynmm(layers), seed=seed, layers=layers)
-            return part.stage.rival, part.trained
-        if method == "dynmm_fusion":
-            fusion = self.workshop.part(name, family, efforts.dynmm_fusion, self._fusion(layers), seed=seed,
-                                        layers=layers)
-            return fusion.stage.rival, fusion.trained
-        switched = self.workshop.part(name, family, efforts.adamml, self._adamml(layers), seed=seed, layers=layers)
-        return switched.stage.rival, switched.trained
+        return self.store.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
 
     def _dynmm(self, layers: int) -> Callable[[OptimizerConfig, float], Gate]:
-        # Beside those of MNS one expert that is over the budget: DynMM bounds the mean cost alone.
+        # The experts of MNS, and one above the budget: DynMM bounds only the mean cost.
         experts = [*mns_experts(self.model, layers), dict.fromkeys(self.model.modalities, layers)]
         weights = [self.expert(e).stage.network.state_dict() for e in experts]
 
@@ -260,30 +266,31 @@ class Contenders:
         return recipe
 
     def _static(self) -> StaticAllocation:
-        """Mean validation error of every allocation that was tried, measured once."""
-        modalities, path = tuple(self.model.modalities), self.workshop.folder / "static.json"
+        """Return the static allocation of least validation error; the errors are measured once."""
+        modalities, path = tuple(self.model.modalities), self.store.folder / "static.json"
         if path.exists():
-            known: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))
+            known: dict[str, float] = read_json(path)
             return StaticAllocation(modalities, {tuple(map(int, k.split(","))): v for k, v in known.items()})
         network = self.finetuned().stage.network
         most = max(b for block in self.config.grid for b in block.budgets)
-        tried = [d for d in all_depths(self.model.depths, self.config.static_step) if sum(d) <= most]
+        tried = [d for d in all_depths(self.model.depths, STATIC_STEP) if sum(d) <= most]
         losses: dict[Depths, float] = {}
         for depths in tried:
             plan = {m: every_other(self.model.depths[m], k) for m, k in zip(modalities, depths, strict=True) if k}
-            figures = Figures()
+            scores = SplitScores()
             with torch.no_grad():
-                for batch in self.workshop.splits.validation.batches(0, self.config.batch, shuffle=False):
+                for batch in self.store.splits.validation.batches(0, self.config.batch, shuffle=False):
                     there = batch.to(self.device)
-                    figures.add(network.estimate(there.samples, plan), there)
-            losses[depths] = figures.result()["error_m"]
-            self.workshop.told("search of the static allocation", len(losses), len(tried))
+                    scores.add(network.estimate(there.samples, plan), there)
+            losses[depths] = scores.result()["error_m"]
+            self.store.on_step("search of the static allocation", len(losses), len(tried))
         write_json(path, {",".join(map(str, d)): x for d, x in losses.items()})
         return StaticAllocation(modalities, losses)
 
-    @staticmethod
-    def _ran(network: AdmnNetwork, batch: LabeledBatch, masks: Masks, bill: FrameBill, fixed: int) -> Routed:
-        samples: SampleBatch = batch.samples
-        masks = {m: mask.to(batch.position_m.device) for m, mask in masks.items()}
-        counts = torch.stack([mask.sum(dim=1) for mask in masks.values()], dim=1).long()
-        return Routed(network.forward_train(samples, masks), *bill(samples, counts, fixed))
+
+def removed_layers(model: ModelConfig) -> dict[str, Depths]:
+    """Return the layers that each modality keeps, by `GROUP-REMOVED`; the group "all" has every modality."""
+    depths = model.depths
+    groups = {**{str(m): (m,) for m in depths}, "all": tuple(depths)}
+    return {f"{name}-{removed}": tuple(d - removed if m in part else d for m, d in depths.items())
+            for name, part in groups.items() for removed in range(min(depths[m] for m in part))}

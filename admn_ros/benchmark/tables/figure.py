@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result tables as one picture: error against budget, and error against removed layers."""
+"""Result tables as a figure: error over budget, and error over removed layers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING
 from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
 from admn_ros.benchmark.tables.text import CORRUPTIONS, Results, seeds_of
 from admn_ros.errors import InputError
+from admn_ros.files import write_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 OURS: dict[Method, str] = {"admn": "#d62728", "admn_ae": "#ff7f0e", "universal": "#8c1d40"}
-"""Colours of what this package is about; its rivals are drawn thinner."""
-RIVALS = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "#e377c2", "#8c564b", "#aec7e8", "#98df8a",
-          "#c5b0d5", "#c49c94", "#636363")
+"""Colours of the methods of this package; the baselines are drawn thinner."""
+BASELINES = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "#e377c2", "#8c564b", "#aec7e8",
+             "#98df8a", "#c5b0d5", "#c49c94", "#636363")
 OFF_SCALE = 1.6
-"""Methods whose best error is so many times that of the best method are named, not drawn."""
+"""Methods whose best error exceeds that of the best method by this factor are listed, not drawn."""
 
 
 def draw(results: Results, png: Path) -> Path:
-    """One panel for each corruption, one line for each method: means over seeds.
+    """Draw one panel per corruption and one line per method: means over seeds.
 
     Raises:
         InputError: there is no result, or the file cannot be written.
@@ -42,11 +43,9 @@ def draw(results: Results, png: Path) -> Path:
         _draw_budgets(budgets, results, corruption)
         _draw_removal(removal, results, corruption)
     FigureCanvasAgg(figure)
-    try:
+    with write_errors(png):
         png.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(png)
-    except OSError as error:
-        raise InputError(str(png), error.strerror or "unwritable", "a file that can be written") from error
     return png
 
 
@@ -54,15 +53,15 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
     lines = {method: _means(results, corruption, method) for method in TITLES}
     lines = {method: means for method, means in lines.items() if means}
     scale = OFF_SCALE * min((min(means.values()) for means in lines.values()), default=1.0)
-    said = ["off the scale, cm:"]
+    notes = ["off the scale, cm:"]
     for method, means in lines.items():
         if min(means.values()) > scale:
-            said.append(f"{TITLES[method]} {'/'.join(f'{m:.0f}' for m in means.values())}")
+            notes.append(f"{TITLES[method]} {'/'.join(f'{m:.0f}' for m in means.values())}")
         else:
             _draw_line(axes, method, means)
     known = next(r for c, r in results.items() if c.corruption == corruption)
-    said.append(f"constant predictor {known.constant_mean_cm:.0f}")
-    axes.text(0.99, 0.98, "\n".join(said), transform=axes.transAxes, fontsize=7, ha="right",
+    notes.append(f"constant predictor {known.constant_mean_cm:.0f}")
+    axes.text(0.99, 0.98, "\n".join(notes), transform=axes.transAxes, fontsize=7, ha="right",
               va="top", color="#555555")
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
@@ -75,7 +74,7 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
 
 
 def _means(results: Results, corruption: str, method: Method) -> dict[int, float]:
-    """Mean error over seeds for each budget that was run."""
+    """Return the mean error over seeds for each budget that has a result."""
     budgets = sorted({c.layers for c in results if c.corruption == corruption and c.method == method
                       and c.layers is not None})
     return {b: statistics.mean(r.errors.mean_cm for r in seeds_of(results, corruption, method, b)) for b in budgets}
@@ -86,7 +85,7 @@ def _draw_line(axes: Axes, method: Method, means: Mapping[int, float]) -> None:
     ours = method in OURS
     axes.plot(list(means), list(means.values()), marker="os^Dvx"[number % 6], ms=6 if ours else 4,
               lw=2.2 if ours else 1, ls="--" if method in ONE_SEED else "-",
-              color=OURS.get(method, RIVALS[number % len(RIVALS)]),
+              color=OURS.get(method, BASELINES[number % len(BASELINES)]),
               label=TITLES[method], zorder=3 if ours else 2)
 
 

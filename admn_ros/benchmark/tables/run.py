@@ -1,39 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs what is missing of the result tables, cell after cell. It may be stopped at any point and started again."""
+"""Runs the missing cells of the result tables, one after another. A run can be interrupted and resumed at any time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from admn_ros.benchmark.tables.config import Cell, SplitConfig, TablesConfig
-from admn_ros.benchmark.tables.contenders import Contenders
-from admn_ros.benchmark.tables.data import CLEAN, Preparation, PreparedSamples, PreparedSplit, Told
-from admn_ros.benchmark.tables.scoring import (
+from admn_ros.benchmark.tables.config import Cell, TablesConfig
+from admn_ros.benchmark.tables.contenders import Contenders, Entry, removed_layers
+from admn_ros.benchmark.tables.data import CorruptedSplits
+from admn_ros.benchmark.tables.results import (
     CellResult,
-    Effort,
+    ErrorFigures,
     as_json,
     constant_cm,
     read_results,
-    score,
-    score_removal,
+    summarize,
+    summarize_costs,
 )
-from admn_ros.benchmark.tables.training import Splits, Trained, Workshop, write_json
-from admn_ros.model.presets import preset
+from admn_ros.benchmark.tables.training import OnStep, TrainingCost, TrainingStore
+from admn_ros.evaluation.contenders import run_contenders
+from admn_ros.evaluation.records import Columns, join, split_times, write_columns
+from admn_ros.evaluation.source import SourceFrame
+from admn_ros.files import write_errors, write_json
+from admn_ros.sensing.corruption.corruption import CorruptionLabel
 from admn_ros.training.processes import Processes
-from admn_ros.training.seeding import VALIDATION, derive
 
 RESULTS = "tables"
 """Folder of the cells, beside the rendered tables."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where things are: dataset, working folder (parts, prepared data; can be deleted), folder of the results."""
+class Folders:
+    """Folders of a run.
+
+    Attributes:
+        data: dataset.
+        work: trained parts, preprocessed samples and records; can be deleted.
+        out: results.
+    """
 
     data: Path
     work: Path
@@ -41,7 +49,7 @@ class Place:
 
 
 def missing(config: TablesConfig, cells: Sequence[Cell], out: Path) -> list[Cell]:
-    """Cells without a result of this configuration, in order.
+    """Return the cells without a result of this configuration, in order.
 
     Raises:
         InputError: a result cannot be read.
@@ -50,84 +58,90 @@ def missing(config: TablesConfig, cells: Sequence[Cell], out: Path) -> list[Cell
     return [cell for cell in cells if cell not in there]
 
 
-def run_cells(config: TablesConfig, cells: Sequence[Cell], place: Place, *, command: str = "",
-              device: torch.device | None = None, told: Told | None = None,
-              done: Callable[[CellResult], None] | None = None) -> None:
-    """Run cells that have no result yet, and write one JSON file for each.
+def run_cells(config: TablesConfig, cells: Sequence[Cell], folders: Folders, *, command: str = "",
+              device: torch.device | None = None, on_step: OnStep = lambda what, at, of: None,
+              on_result: Callable[[CellResult], None] = lambda result: None) -> None:
+    """Run the cells that have no result yet, and write one JSON file for each.
 
     Args:
-        config: what to run.
-        cells: of its plan.
-        place: folders.
-        command: what the user typed; put into the results.
-        device: None for the CPU.
-        told: progress within a cell.
-        done: called after each cell.
+        config: configuration of the tables.
+        cells: cells of its plan.
+        folders: folders.
+        command: command line, for the results.
+        device: device; None is the CPU.
+        on_step: callback for the progress within a cell.
+        on_result: callback after each cell.
 
     Raises:
         AdmnError: a training fails, or a folder cannot be used.
     """
     processes = Processes(device=device or torch.device("cpu"))
-    makers: dict[str, _Corruption] = {}
-    for cell in missing(config, cells, place.out):
-        if cell.corruption not in makers:
-            makers.clear()  # the splits of one corruption at a time
-            makers[cell.corruption] = _Corruption(config, cell.corruption, place, processes, told or _silent)
-        result = makers[cell.corruption].result(cell, command)
-        write_json(place.out / RESULTS / f"{cell.name}.json", as_json(result))
-        if done is not None:
-            done(result)
+    runners: dict[str, _Runner] = {}
+    for cell in missing(config, cells, folders.out):
+        if cell.corruption not in runners:
+            runners.clear()  # one corruption in memory at a time
+            runners[cell.corruption] = _Runner(config, cell.corruption, folders, processes, on_step)
+        result = runners[cell.corruption].result(cell, command)
+        with write_errors(folders.out):
+            (folders.out / RESULTS).mkdir(parents=True, exist_ok=True)
+        write_json(folders.out / RESULTS / f"{cell.name}.json", as_json(result))
+        on_result(result)
 
 
-class _Corruption:
-    """Everything of one corruption: its splits, its workshop, its contenders."""
+class _Runner:
+    """Cells of one corruption."""
 
-    def __init__(self, config: TablesConfig, corruption: str, place: Place, processes: Processes, told: Told) -> None:
-        self.config, self.model, self.processes = config, preset(config.model), processes
-        work = place.work / config.fingerprint
-        self._preparation = Preparation(place.data, self.model, work / "data", config.seed)
-        self._told = told
-        draws = self._draws(config.train, corruption)
-        clean = self._preparation.split(config.train, CLEAN, 0, told)
-        self.train, self.test = draws[0], self._draws(config.test, corruption)[0]
-        validation = PreparedSamples(self._draws(config.validation, corruption), self.model,
-                                     derive(config.seed, VALIDATION))
-
-        def train(seed: int, clean_epochs: int) -> PreparedSamples:
-            return PreparedSamples(draws, self.model, seed, first=[clean] * clean_epochs)
-
-        self.tests = PreparedSamples([self.test], self.model, 0)
-        workshop = Workshop(config, Splits(train, validation), work / corruption, processes, told)
-        self.contenders = Contenders(workshop)
-
-    def _draws(self, wanted: SplitConfig, corruption: str) -> list[PreparedSplit]:
-        return [self._preparation.split(wanted, corruption, draw, self._told) for draw in range(wanted.draws)]
+    def __init__(self, config: TablesConfig, corruption: str, folders: Folders, processes: Processes,
+                 on_step: OnStep) -> None:
+        self._config, self._device, self._on_step = config, processes.device, on_step
+        self._work = folders.work / config.fingerprint / corruption
+        self._splits = CorruptedSplits(config, corruption, folders.data, self._work.parent / "data")
+        self._contenders = Contenders(TrainingStore(config, self._splits, self._work, processes, on_step))
 
     def result(self, cell: Cell, command: str) -> CellResult:
-        """Make the contender of a cell, training what it needs, and score it on the test split."""
-        mean_cm, median_cm = constant_cm(self.train.tensors["position"], self.test.tensors["position"])
-        device = self.processes.device
-        common: dict[str, Any] = {
-            "corruption": cell.corruption, "method": cell.method, "layers": cell.layers, "seed": cell.seed,
-            "constant_mean_cm": mean_cm, "constant_median_cm": median_cm, "config": self.config.fingerprint,
-            "command": command, "torch": torch.__version__,
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"}
-        if cell.method in ("removal_layerdrop", "removal_plain"):
-            stage1 = self.contenders.finetuned(layerdrop=cell.method == "removal_layerdrop")
-            removed = score_removal(stage1.stage.network, self.tests, self.config.batch, device)
-            return CellResult(**common, errors=removed["all"][0], removed=removed, training=_effort(stage1.trained))
-        contender = self.contenders.make(cell)
-        batches = (b.to(device) for b in self.tests.batches(0, self.config.batch, shuffle=False))
-        errors, costs = score(contender.run, batches, cell.layers)
-        return CellResult(**common, errors=errors, costs=costs, training=_effort(contender.trained))
+        """Make the contenders of a cell, train what they need, and evaluate them on the test split."""
+        entry = self._contenders.make(cell)
+        columns = self._evaluate(cell, entry)
+        write_columns(self._work / "records" / f"{cell.name}.npz", split_times(columns)[0])
+        errors, figures = summarize(columns, 0, entry.model, self._config.seed)
+        removal = cell.method.startswith("removal")
+        mean_cm, median_cm = constant_cm(self._splits.constant_m, columns)
+        device = self._device
+        return CellResult(
+            corruption=cell.corruption, method=cell.method, layers=cell.layers, seed=cell.seed, errors=errors,
+            constant_mean_cm=mean_cm, constant_median_cm=median_cm,
+            costs=None if removal else summarize_costs(columns, entry.table), training=_rounded(entry.training),
+            removed=self._removed(columns, entry) if removal else {}, figures={} if removal else figures,
+            config=self._config.fingerprint, command=command, torch=torch.__version__,
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
+
+    def _evaluate(self, cell: Cell, entry: Entry) -> Columns:
+        done, total = 0, len(self._splits.test)
+
+        def on_frames(frames: int) -> None:
+            nonlocal done
+            done += frames
+            self._on_step(f"evaluation of {cell.name}", done, total)
+
+        return join(list(run_contenders(self._frames(cell.corruption), entry.contenders, entry.model, on_frames)))
+
+    def _frames(self, corruption: str) -> Iterator[SourceFrame]:
+        for index in range(len(self._splits.test)):
+            sample = self._splits.test.sample(0, index)
+            severity = (sample.target.corruption if sample.target is not None else None) or {}
+            labels = {m: CorruptionLabel(corruption if s else "clean", s) for m, s in severity.items()}
+            yield SourceFrame(index, self._splits.scene(index), sample, labels)
+
+    def _removed(self, columns: Columns, entry: Entry) -> dict[str, dict[int, ErrorFigures]]:
+        found: dict[str, dict[int, ErrorFigures]] = {}
+        for contender, name in enumerate(removed_layers(entry.model)):
+            group, _, removed = name.rpartition("-")
+            errors, _ = summarize(columns, contender, entry.model, self._config.seed)
+            found.setdefault(group, {})[int(removed)] = errors
+        return found
 
 
-def _effort(trained: Trained | None) -> Effort | None:
-    if trained is None:
+def _rounded(cost: TrainingCost | None) -> TrainingCost | None:
+    if cost is None:
         return None
-    return Effort(learning_rate=trained.learning_rate, price=trained.price, seconds=round(trained.seconds, 1),
-                  search_seconds=round(trained.search_seconds, 1))
-
-
-def _silent(what: str, at: int, of: int) -> None:
-    """Say nothing."""
+    return cost.model_copy(update={"seconds": round(cost.seconds, 1), "search_seconds": round(cost.search_seconds, 1)})

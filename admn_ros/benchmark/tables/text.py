@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The result tables as Markdown, from the cells' JSON alone."""
+"""Result tables as Markdown, from the JSON files of the cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
-from admn_ros.benchmark.tables.scoring import CellResult
+from admn_ros.benchmark.tables.results import CellResult
 from admn_ros.config import ModelConfig
 from admn_ros.model.presets import preset
 
@@ -22,14 +22,14 @@ PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (
     ("Table 1", "localization error within a budget of layers", (
         "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "mns", "dynmm",
         "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort")),
-    ("Table 5", "what the controller is supervised by", ("admn", "admn_ae", "admn_task")),
-    ("Table 6", "how gradients reach the controller", ("admn", "straight_through", "progressive")),
-    ("Table 7", "one controller for each budget, and one for all", ("admn", "universal", "neuralsort")))
-"""The paper's tables: number, title, rows."""
+    ("Table 5", "supervision of the controller", ("admn", "admn_ae", "admn_task")),
+    ("Table 6", "gradients of the controller", ("admn", "straight_through", "progressive")),
+    ("Table 7", "one controller per budget, and a universal controller", ("admn", "universal", "neuralsort")))
+"""Tables of the paper: number, title, rows."""
 
 
 def render(config: TablesConfig, results: Results) -> str:
-    """All tables of a configuration; what has no result is printed as not run."""
+    """Return all tables of a configuration; cells without a result read "not run"."""
     cells = plan(config)
     corruptions = list(dict.fromkeys(c.corruption for c in cells))
     model = preset(config.model)
@@ -37,25 +37,26 @@ def render(config: TablesConfig, results: Results) -> str:
     lines = [
         "# Result tables", "",
         f"Model `{config.model}`, trained on {config.train.samples} samples of `{config.train.split}` and tested on "
-        f"{config.test.samples} of `{config.test.split}` of the simulated room. {run} of {len(cells)} cells are run; "
-        f"configuration {config.fingerprint}.", "",
+        f"{config.test.samples} of `{config.test.split}` of the simulated room. {run} of {len(cells)} cells have "
+        f"results, {_with_intervals(cells, results)} of them with intervals; configuration {config.fingerprint}.", "",
         "Errors are mean distances in centimetres over the test samples with a car: mean and standard deviation over "
-        "seeds of what a method trains itself. Networks that methods share are trained once: methods without a part of "
-        f"their own have one number. {STUCK}: no better than the constant answer. {IMPOSSIBLE}: the method "
-        "cannot keep to such a budget. DynMM as published bounds the mean number of layers alone; its price on "
-        "compute is chosen for each budget by the validation split. Learning rates too are chosen by the validation "
+        "the seeds of the parts that a method trains itself. Networks that methods share are trained once, so methods "
+        "without a part of their own have one number; it has its 95 % interval (bootstrap over recordings of the test "
+        f"split) in brackets where it was computed. {STUCK}: no better than the constant predictor. {IMPOSSIBLE}: the "
+        "method cannot keep such a budget. DynMM as published bounds only the mean number of layers; its price on "
+        "compute is chosen for each budget on the validation split. Learning rates are also chosen on the validation "
         "split, in short runs.", "", *([config.notes, ""] if config.notes else [])]
     for number, title, methods in PAPER:
         lines += [f"## {number}: {title}", ""]
         for corruption in corruptions:
             lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "",
                       *_errors(corruption, methods, cells, results, model, with_bounds=number == "Table 1"), ""]
-    lines += ["## What it costs", "", "Over the frames of the test split; worst is the most expensive frame of any "
-              "seed. Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
-              "training, without the networks it begins from.", ""]
+    lines += ["## Costs", "", "Over the frames of the test split; worst is the most expensive frame of any seed. "
+              "Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
+              "training, without the networks that it starts from.", ""]
     for corruption in corruptions:
         lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_costs(corruption, cells, results), ""]
-    lines += ["## Figure 6, Tables 8 and 9: layers removed", "", "Mean error in centimetres when layers are left out "
+    lines += ["## Figure 6, Tables 8 and 9: layers removed", "", "Mean error in centimetres when layers are removed "
               "in the every-other order.", ""]
     for corruption in corruptions:
         lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_removal(corruption, results), ""]
@@ -63,9 +64,13 @@ def render(config: TablesConfig, results: Results) -> str:
 
 
 def seeds_of(results: Results, corruption: str, method: Method, layers: int | None) -> list[CellResult]:
-    """Results of all seeds of a method at a budget."""
+    """Return the results of all seeds of a method at a budget."""
     return [r for c, r in sorted(results.items(), key=lambda entry: entry[0].seed)
             if (c.corruption, c.method, c.layers) == (corruption, method, layers)]
+
+
+def _with_intervals(cells: Sequence[Cell], results: Results) -> int:
+    return sum(c in results and results[c].errors.mean_interval_cm is not None for c in cells)
 
 
 def _budgets(corruption: str, cells: Iterable[Cell]) -> list[int]:
@@ -96,9 +101,11 @@ def _errors(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], r
 def _error(found: Sequence[CellResult]) -> str:
     if not found:
         return NOT_RUN
-    values = [r.errors.mean_cm for r in found]
+    values, interval = [r.errors.mean_cm for r in found], found[0].errors.mean_interval_cm
     stuck = STUCK if all(r.at_constant for r in found) else ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    if len(values) == 1 and interval is not None and None not in interval:
+        spread = f" [{interval[0]:.1f}, {interval[1]:.1f}]"
     return f"{statistics.mean(values):.1f}{spread}{stuck}"
 
 

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trainings of the result tables: each part once, its learning rate searched, to be continued at any point."""
+"""Trainings of the result tables: each part is trained once, with a searched learning rate; runs can be resumed."""
 
 from __future__ import annotations
 
 import itertools
-import json
+import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,26 +16,39 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from admn_ros.benchmark.tables.config import Effort, TablesConfig
-from admn_ros.benchmark.tables.data import Told
+from admn_ros.benchmark.tables.data import CorruptedSplits
+from admn_ros.config import Strict
 from admn_ros.errors import AdmnError, InputError
+from admn_ros.files import read_json, replacing, write_errors, write_json
 from admn_ros.training.config import OptimizerConfig
+<<<<<<< HEAD
 from admn_ros.training.data import Samples
 from admn_ros.training.loop import TrainingProgress, fit
+=======
+from admn_ros.training.loop import Report, fit
+>>>>>>> 54371e7 (Result tables run in the harness of admn evaluate: records, intervals and violations like every other result; prepared splits become a file cache of training samples)
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Row
 from admn_ros.training.stage import Stage
 
 S = TypeVar("S", bound=Stage)
 Recipe = Callable[[OptimizerConfig, float], S]
-"""Makes a stage with new weights, of an optimizer and a price."""
+"""Function from an optimizer and a price to a stage with new weights."""
+OnStep = Callable[[str, int, int], None]
+"""Called with a description of the work, the number of steps done, and the total number."""
 SLACK = 1.02
-"""Mean layers that a method with a soft budget may have, in units of the budget, when its price is chosen."""
+"""Mean layers allowed for a method with a soft budget when its price is chosen, as a multiple of the budget."""
 WEIGHTS, DONE, TIME = "weights.safetensors", "done.json", "seconds.json"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """How a part was trained: chosen learning rate and price, wall time of its run and of its search, seconds."""
+class TrainingCost(Strict):
+    """Training of one part.
+
+    Attributes:
+        learning_rate, price: values that the search chose.
+        seconds: wall time of the training.
+        search_seconds: wall time of the search.
+    """
 
     learning_rate: float
     price: float
@@ -45,58 +58,48 @@ class Trained:
 
 @dataclass(frozen=True)
 class Part(Generic[S]):
-    """A trained part: the stage holds its networks."""
+    """A trained part; the stage has its networks."""
 
     stage: S
-    trained: Trained
+    cost: TrainingCost
 
 
-@dataclass(frozen=True)
-class Splits:
-    """Data of one corruption.
-
-    train: samples in an order of their own, by seed, of which so many first epochs are clean.
-    """
-
-    train: Callable[[int, int], Samples]
-    validation: Samples
-
-
-class Workshop:
-    """Trains parts of one corruption and keeps them in a folder.
+class TrainingStore:
+    """Trains the parts of one corruption and keeps them in a folder.
 
     Args:
-        config: batch, precision, seeds.
-        splits: the data.
-        folder: one folder for each part, and one for each short run of a search.
-        processes: the device.
-        told: progress, in steps.
+        config: configuration of the tables.
+        splits: samples.
+        folder: output folder; it gets one folder for each part and one for each run of a search.
+        processes: device.
+        on_step: callback for the progress.
     """
 
-    def __init__(self, config: TablesConfig, splits: Splits, folder: Path, processes: Processes, told: Told) -> None:
+    def __init__(self, config: TablesConfig, splits: CorruptedSplits, folder: Path, processes: Processes,
+                 on_step: OnStep) -> None:
         self.config, self.splits, self.folder = config, splits, folder
-        self.processes, self.told = processes, told
+        self.processes, self.on_step = processes, on_step
 
     def part(self, name: str, family: str, effort: Effort, recipe: Recipe[S], *, seed: int,
              layers: int | None = None) -> Part[S]:
-        """A trained part: read from its folder, or trained there, or its training continued.
+        """Return a trained part: read it from its folder, or train it, or resume its training.
 
         Args:
-            name: of the part, unique.
-            family: parts of a family share the search for learning rate and price; the first one makes it.
-            effort: of the training and the search.
-            recipe: makes the stage.
-            seed: of first weights, order, and noise.
-            layers: budget that the mean of a method with a price must keep.
+            name: unique name of the part.
+            family: parts of a family share one search for learning rate and price.
+            effort: extent of training and search.
+            recipe: function that makes the stage.
+            seed: seed of initial weights, order and noise.
+            layers: budget for the mean layers of a method with a price.
 
         Raises:
             AdmnError: the training fails.
         """
         folder = self.folder / "parts" / name
         if (folder / DONE).exists():
-            trained = Trained(**json.loads((folder / DONE).read_text(encoding="utf-8")))
-            stage = recipe(self._optimizer(effort, trained.learning_rate, seed), trained.price)
-            return Part(_restored(stage, folder / WEIGHTS, self.processes.device), trained)
+            cost = TrainingCost(**read_json(folder / DONE))
+            stage = recipe(self._optimizer(effort, cost.learning_rate, seed), cost.price)
+            return Part(_restored(stage, folder / WEIGHTS, self.processes.device), cost)
         rate, price, searched = self._search(family, effort, recipe, layers)
         optimizer = self._optimizer(effort, rate, seed)
         stage = recipe(optimizer, price)
@@ -104,20 +107,20 @@ class Workshop:
         if not rows:
             raise AdmnError(f"{name}: no epoch was trained")
         _keep(stage, folder / WEIGHTS)
-        trained = Trained(rate, price, seconds, searched)
-        write_json(folder / DONE, asdict(trained))
-        return Part(stage, trained)
+        cost = TrainingCost(learning_rate=rate, price=price, seconds=seconds, search_seconds=searched)
+        write_json(folder / DONE, cost.model_dump())
+        return Part(stage, cost)
 
     def _search(self, family: str, effort: Effort, recipe: Recipe[S],
                 layers: int | None) -> tuple[float, float, float]:
-        """Learning rate and price by short runs, and what they took. A run that diverges is out."""
+        """Choose learning rate and price by short runs; return them and the seconds. Diverged runs are skipped."""
         options = list(itertools.product(effort.rates, effort.prices))
         if len(options) == 1:
             return *options[0], 0.0
         path = self.folder / "search" / f"{family}.json"
         found: dict[str, tuple[float, float, float]] = {}
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
         for rate, price in options:
             key = f"{rate:g}-{price:g}"
             if key not in found:
@@ -130,9 +133,11 @@ class Workshop:
                                               min(effort.clean_epochs, effort.search_epochs // 2))
                     found[key] = *_score(rows[-1], layers), seconds
                 except AdmnError as error:
-                    if type(error) is not AdmnError:  # a plain one says that the loss is not finite
+                    if type(error) is not AdmnError:  # a plain AdmnError means that the loss is not finite
                         raise
-                    found[key] = float("inf"), float("inf"), 0.0
+                    found[key] = sys.float_info.max, sys.float_info.max, 0.0
+                with write_errors(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)
         best = min(options, key=lambda option: tuple(found[f"{option[0]:g}-{option[1]:g}"][:2]))
         return *best, sum(entry[2] for entry in found.values())
@@ -144,11 +149,12 @@ class Workshop:
 
     def _fit(self, what: str, stage: Stage, optimizer: OptimizerConfig, folder: Path, price: float,
              clean_epochs: int) -> tuple[list[Row], float]:
-        """Train, or go on; figures of the epochs, and seconds over all attempts that came to an epoch's end."""
+        """Train or resume; return the figures of the epochs, and the seconds of all finished epochs."""
         path = folder / TIME
-        before = float(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else 0.0
+        before = float(read_json(path)["seconds"]) if path.exists() else 0.0
         began = time.monotonic()
 
+<<<<<<< HEAD
         def told(report: TrainingProgress) -> None:
             if report.metrics is not None:
                 write_json(path, before + time.monotonic() - began)
@@ -157,11 +163,21 @@ class Workshop:
         rows = fit(stage, self.splits.train(optimizer.seed, clean_epochs), self.splits.validation, optimizer, folder,
                    identity={"price": price, "clean_epochs": clean_epochs}, processes=self.processes, resume=True,
                    on_progress=told)
+=======
+        def on_report(report: Report) -> None:
+            if report.figures is not None:
+                write_json(path, {"seconds": before + time.monotonic() - began})
+            self.on_step(what, report.epoch * report.steps + report.step + 1, report.epochs * report.steps)
+
+        rows = fit(stage, self.splits.train(optimizer.seed, clean_epochs), self.splits.validation, optimizer, folder,
+                   identity={"price": price, "clean_epochs": clean_epochs}, processes=self.processes, resume=True,
+                   progress=on_report)
+>>>>>>> 54371e7 (Result tables run in the harness of admn evaluate: records, intervals and violations like every other result; prepared splits become a file cache of training samples)
         return rows, before + time.monotonic() - began
 
 
 def _score(row: Row, layers: int | None) -> tuple[float, float]:
-    """Layers beyond the budget, then the mean error of all that was validated: the smaller the better."""
+    """Return the layers above the budget, then the mean of all validation errors; smaller is better."""
     errors = [v for k, v in row.items() if k.startswith("val/") and k.endswith("error_m") and "constant" not in k]
     if not errors:
         errors = [v for k, v in row.items() if k.startswith("val/picture_")]
@@ -171,12 +187,11 @@ def _score(row: Row, layers: int | None) -> tuple[float, float]:
 
 def _keep(stage: Stage, path: Path) -> None:
     weights = {k: v.detach().cpu().contiguous() for k, v in stage.module.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    try:
-        save_file(weights, partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(str(path), str(error) or "unwritable", "a writable folder with space") from error
+    with replacing(path) as partial:
+        try:
+            save_file(weights, partial)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
 
 
 def _restored(stage: S, path: Path, device: torch.device) -> S:
@@ -186,18 +201,3 @@ def _restored(stage: S, path: Path, device: torch.device) -> S:
         raise InputError(str(path), " ".join(str(error).split()), "weights of this part") from error
     stage.module.to(device)
     return stage
-
-
-def write_json(path: Path, content: object) -> None:
-    """Write a JSON file that is whole or not there.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    partial = path.with_suffix(".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unwritable", "a writable folder with space") from error
