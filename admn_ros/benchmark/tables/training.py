@@ -21,12 +21,7 @@ from admn_ros.config import Strict
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import read_json, replacing, write_errors, write_json
 from admn_ros.training.config import OptimizerConfig
-<<<<<<< HEAD
-from admn_ros.training.data import Samples
 from admn_ros.training.loop import TrainingProgress, fit
-=======
-from admn_ros.training.loop import Report, fit
->>>>>>> 54371e7 (Result tables run in the harness of admn evaluate: records, intervals and violations like every other result; prepared splits become a file cache of training samples)
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Row
 from admn_ros.training.stage import Stage
@@ -154,25 +149,15 @@ class TrainingStore:
         before = float(read_json(path)["seconds"]) if path.exists() else 0.0
         began = time.monotonic()
 
-<<<<<<< HEAD
-        def told(report: TrainingProgress) -> None:
-            if report.metrics is not None:
-                write_json(path, before + time.monotonic() - began)
-            self.told(what, report.epoch * report.steps + report.step + 1, report.epochs * report.steps)
-
-        rows = fit(stage, self.splits.train(optimizer.seed, clean_epochs), self.splits.validation, optimizer, folder,
-                   identity={"price": price, "clean_epochs": clean_epochs}, processes=self.processes, resume=True,
-                   on_progress=told)
-=======
-        def on_report(report: Report) -> None:
-            if report.figures is not None:
+        def on_progress(progress: TrainingProgress) -> None:
+            if progress.metrics is not None:
                 write_json(path, {"seconds": before + time.monotonic() - began})
-            self.on_step(what, report.epoch * report.steps + report.step + 1, report.epochs * report.steps)
+            self.on_step(what, progress.epoch * progress.steps + progress.step + 1,
+                         progress.epochs * progress.steps)
 
         rows = fit(stage, self.splits.train(optimizer.seed, clean_epochs), self.splits.validation, optimizer, folder,
                    identity={"price": price, "clean_epochs": clean_epochs}, processes=self.processes, resume=True,
-                   progress=on_report)
->>>>>>> 54371e7 (Result tables run in the harness of admn evaluate: records, intervals and violations like every other result; prepared splits become a file cache of training samples)
+                   on_progress=on_progress)
         return rows, before + time.monotonic() - began
 
 
