@@ -1,29 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-# Two commands: `make demo` and `make test`. Both do their own set-up, once.
+# Every target that needs the virtual environment creates or updates it first.
 SHELL := /bin/bash
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.xml setup.py pyproject.toml \
   build_support/ros_build.py $(wildcard cmake/*)
+# These run on all cores. Tests of nodes measure time, and run alone.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+WITHOUT_ROS := --ignore test/nodes --ignore test/build test
 
 # A sourced ROS 2 finds the type support of our messages by bare library name.
 ifneq ($(AMENT_PREFIX_PATH),)
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help demo test lint setup clean
+.PHONY: help demo check test gpu-check train-check lint setup clean
 help:
-	@echo "make demo    replay a recording into the perception node; prints a live table, writes out/demo.png"
-	@echo "make test    linters, type checks, all tests"
-	@echo "make lint    linters and type checks alone"
-	@echo "make clean   remove everything that make made"
+	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
+	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
+	@echo "make test         linters, type checks, all tests; ARGS=... selects tests"
+	@echo "make gpu-check    the tests that need a GPU"
+	@echo "make train-check  every training stage at small size, on a simulated dataset, in out/train-check"
+	@echo "make lint         linters and type checks"
+	@echo "make setup        create the virtual environment and build the messages"
+	@echo "make clean        remove everything that make created"
 
 demo: setup
 	@$(RUN) -m admn_ros.nodes.apps.demo $(ARGS)
 
+check: lint
+	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not cuda" $(WITHOUT_ROS) $(ARGS)
+
 test: lint
 	@build_support/browser.sh
+ifeq ($(ARGS),)
+	@$(RUN) -m pytest $(PARALLEL) $(WITHOUT_ROS)
+	@$(RUN) -m pytest test/nodes test/build
+else
 	@$(RUN) -m pytest $(ARGS)
+endif
+
+gpu-check: setup
+	@$(RUN) -m pytest -m cuda -rs test/inference test/training $(ARGS)
+
+train-check: setup
+	@rm -rf out/train-check
+	@ADMN=$(VENV)/bin/admn models/train.sh out/train-check quick
 
 lint: setup
 	@$(VENV)/bin/ruff check .

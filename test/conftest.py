@@ -19,6 +19,11 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["ADMN_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") is not None and not torch.cuda.is_available():
+        pytest.skip("torch finds no GPU")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real recordings that nobody here made: $ADMN_SHARED_DATA, or ../shared/data."""

@@ -100,6 +100,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_dataset(tmp_path_factory.mktemp("probe") / "ds", {"train": 160, "test_time": 40, "test_view": 40})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", list(Modality))
 def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: Path, modality: Modality):
     found = probe(dataset, modality, [Wiped(modality)], effort=QUICK)
@@ -112,6 +113,7 @@ def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: P
     assert found.epochs == QUICK.epochs
 
 
+@pytest.mark.slow
 def test_a_probe_trained_on_nothing_knows_the_mean_alone(dataset: Path):
     found = probe(dataset, Modality.RADAR, [Wiped(Modality.RADAR)], effort=Effort(epochs=4))
     assert found.corrupted[0].kind == "wiped"

@@ -94,6 +94,7 @@ def test_the_fingerprint_follows_the_effort_and_not_the_grid(monkeypatch: pytest
     assert config.model_copy(update={"batch": 8}).fingerprint != config.fingerprint
 
 
+@pytest.mark.slow
 def test_every_method_runs_and_keeps_to_its_budget(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": FIXED + LEARNED}])
     run_cells(config, plan(config), micro, command="admn tables")
@@ -114,6 +115,7 @@ def test_every_method_runs_and_keeps_to_its_budget(micro: Folders):
     assert draw(results, micro.out / "tables.png").stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": ["naive", "admn", "mns"]}])
     cells = plan(config)

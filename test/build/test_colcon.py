@@ -33,6 +33,7 @@ for program in ("admn", "demo", "governor", "perception", "replay", "simulator",
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mode", ["copied", "symlinked"])
 def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:

@@ -58,6 +58,7 @@ def test_a_bag_gives_what_the_nodes_pipeline_gives(bag, make_bag_plan, deploymen
     assert inputs["node1/rgb"]["received"] == inputs["node1/rgb"]["fresh"] == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [{"storage": "sqlite3"}, {"compress": True}], ids=["sqlite3", "zstd"])
 def test_storages_give_the_same(bag, make_bag_plan, tmp_path, how, write_bag):
     write_bag(tmp_path / "drive", tf=True, extras=True, **how)
@@ -67,6 +68,7 @@ def test_storages_give_the_same(bag, make_bag_plan, tmp_path, how, write_bag):
     assert all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
+@pytest.mark.slow
 def test_several_bags_in_processes_and_corruption_change_no_byte(bag, make_bag_plan, tmp_path, write_bag):
     other = write_bag(tmp_path / "other", ticks=10)
     plan = make_bag_plan(bag, other, hold_s=0.5, changes={"corruptions": ["room-all"]})
@@ -195,6 +197,7 @@ def test_an_offset_is_found(offset_s):
     assert short.at_edge
 
 
+@pytest.mark.slow
 def test_an_offset_is_part_of_the_results(tmp_path, make_bag_plan, write_bag, place):
     late = write_bag(tmp_path / "late", offset_s=0.3)
     results = evaluate(make_bag_plan(late, offset_s=-0.3, search_s=0.1), tmp_path / "out")
@@ -345,6 +348,7 @@ def test_real_cameras_without_our_topics(shared_data, make_bag_plan, tmp_path):
 # --- the command --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command(bag, model, deployment, tmp_path, capsys):
     dump_config(deployment, tmp_path / "sensors.yaml")
     arguments = ["evaluate", str(bag), "--model", str(model), "--out", str(tmp_path / "out")]

@@ -91,6 +91,7 @@ def test_the_engine_alone_gives_the_same(whole, dataset, model):
         assert records["covariance_m2"][index, 0].tolist() == estimate.covariance_m2.tolist()
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_continued_to_the_same_bytes(whole, make_plan, tmp_path):
     plan = make_plan(policies=["allocate", "naive"])
 

@@ -11,6 +11,8 @@ import pytest
 
 from admn_ros.evaluation.run import evaluate
 
+pytestmark = pytest.mark.slow
+
 WALL_CLOCK = ("wall_s", "frames_per_s", "times_real_time", "network_ms", "peak_memory_mb", "jobs")
 
 

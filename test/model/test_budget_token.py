@@ -55,6 +55,7 @@ def test_its_gradient_reaches_the_token() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in made.qoi.budget.parameters())
 
 
+@pytest.mark.slow
 def test_budgets_between_those_it_learned_lie_between() -> None:
     """Taught a score that rises with the budget at four budgets, it is right at others too."""
     made, inputs = network(), batch(1)

@@ -123,6 +123,7 @@ def test_dtype_follows_the_weights(x):
     assert vit().double()(x.double(), (0, 1)).dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_a_fine_stem_finds_what_is_smaller_than_a_patch():
     draws = torch.Generator().manual_seed(3)
 

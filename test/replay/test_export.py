@@ -227,6 +227,7 @@ def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, dep
 # --- whole or not at all ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_interrupted_one_is_no_dataset_and_is_continued(bag, make_export, config, tmp_path, write_bag):
     other = write_bag(tmp_path / "other", tf=True)
     plan = make_export(bag, other)
@@ -277,6 +278,7 @@ def test_what_cannot_be_is_said_before_anything_is_written(bag, make_export, con
 # --- and then -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, tmp_path: Path, capsys) -> None:
     """By commands alone: a simulated drive to a bag, to a dataset, to a model, to figures."""
     cut_recording(tmp_path / "drive", 3.0)

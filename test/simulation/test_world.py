@@ -87,6 +87,7 @@ def test_a_dataset_holds_what_was_asked_and_reads_back(dataset: Path):
         train[14]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(dataset: Path, tmp_path: Path):
     make_dataset(tmp_path / "again", Plan(20, 3, nodes=2, audio_s=0.1), jobs=2)
     assert digest(tmp_path / "again") == digest(dataset)
@@ -96,6 +97,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(datase
     assert np.abs(first.readings[key].astype(int) - other.readings[key].astype(int)).mean() > 5
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_continues_and_gives_the_same(dataset: Path, tmp_path: Path):
     folder, plan = tmp_path / "set", Plan(20, 3, nodes=2, audio_s=0.1)
 
@@ -152,6 +154,7 @@ def test_a_bad_plan_is_refused(fields, says):
         Plan(**({"frames": 10, "seed": 1} | fields))
 
 
+@pytest.mark.slow
 def test_a_bag_holds_sensors_calibration_truth_and_temperature(tmp_path: Path, capsys):
     bag = tmp_path / "bag"
     arguments = ["simulate", "--frames", "30", "--seed", "2", "--target", "red_car", "--quality", "small"]

@@ -75,6 +75,7 @@ def test_interrupted_and_resumed_is_the_same(dataset: Path, model: ModelConfig, 
     assert equal(run(dataset, model, tmp_path / "parts", resume=True), whole)
 
 
+@pytest.mark.slow
 def test_the_seed_decides(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = run(dataset, model, tmp_path / "a")

@@ -17,6 +17,8 @@ import yaml
 from admn_ros.config import ModelConfig
 from admn_ros.model.checkpoint import create_random_model, load_model
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).resolve().parent
 
 

@@ -72,6 +72,7 @@ class Page(HTMLParser):
 # --- the page -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])
 def test_the_page_needs_nothing_and_says_all(which, request):
     folder: Path = request.getfixturevalue(which)
@@ -167,6 +168,7 @@ def test_numbers_of_the_figures_are_those_of_the_results(evaluated):
     assert whole["layers"] == pytest.approx(cells["clean", "allocate", 2.0]["layers"]["per_modality"], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_page(evaluated, tmp_path):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     files = ["report.html", "results.json", "records/clean.npz", *(f"figures/{name}.png" for name in FIGURES)]
@@ -176,6 +178,7 @@ def test_the_same_results_give_the_same_page(evaluated, tmp_path):
     assert [(folder / name).read_bytes() for name in files] == before
 
 
+@pytest.mark.slow
 def test_without_its_context_a_report_says_what_it_lacks(evaluated, tmp_path):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     (folder / "context.json").unlink()
@@ -232,6 +235,7 @@ def test_another_evaluation_takes_the_old_report_away(evaluated, dataset, model,
 # --- what there may not be ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [
     {"limit": 1, "corruptions": ["clean"], "budgets": [None]},
     {"limit": 6, "policies": ["naive"], "budgets": [0, 3]},

@@ -115,6 +115,7 @@ FIGURES = """[...document.querySelectorAll("figure svg")].map(svg => {
   return [box.width, box.height, marks, svg.closest("figure").id]; })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])

@@ -233,6 +233,7 @@ def _misshapen(value, change):
             "NaN": torch.full_like(value, torch.nan)}[change]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", NODES)
 @pytest.mark.parametrize("change", ["scalar", "empty", "one more axis", "one longer", "NaN", "absent", "unknown"])
 def test_any_wrong_weight_is_one_clear_line(layout, change):

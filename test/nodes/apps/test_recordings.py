@@ -132,6 +132,7 @@ def test_what_is_missing_or_wrong_ends_the_demo_at_once_with_one_line(short_reco
         assert "Traceback" not in done.stderr and "\n" not in done.stderr.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_the_node_leaves_within_two_seconds_without_a_traceback(short_recording, how):
     # As in the demo: the node at work on a recording when the signal comes.

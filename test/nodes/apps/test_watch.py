@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
 from rclpy.executors import SingleThreadedExecutor
 
 from admn_ros.nodes.apps.watch import WatchNode
@@ -36,6 +37,7 @@ def test_the_dashboard_shows_what_the_node_says(rig):
         watch.destroy_node()
 
 
+@pytest.mark.slow
 def test_the_command_ends_by_itself_and_leaves_a_picture(rig, tmp_path):
     svg = tmp_path / "watch.svg"
     watching = subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "watch", "--seconds", "6", "--svg", str(svg)],

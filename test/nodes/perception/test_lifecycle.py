@@ -41,6 +41,7 @@ def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_rig, mod
     assert rig.transition(CONFIGURE)
 
 
+@pytest.mark.slow
 def test_twenty_cycles_leave_nothing_behind(make_rig, model_folder, sensors_file):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
 

@@ -20,6 +20,8 @@ from admn_ros.nodes.apps.replay import ReplayNode
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagWriter
 
+pytestmark = pytest.mark.slow
+
 START_NS = 1_700_000_000_000_000_000
 NODES, PHASES_MS = ("left", "right"), {"rgb": 0, "depth": 9, "audio": 15, "radar": 21}
 

@@ -18,7 +18,7 @@ from admn_ros.sample import Modality
 
 PER_MODALITY = ("stops", "returns", "lags 300 ms", "doubles its rate", "sends NaN", "changes its encoding",
                 "sends an unknown encoding", "jumps back 10 s")
-pytestmark = pytest.mark.timeout(900)  # all rows are one run, in the first test
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # all rows are one run, in the first test
 SENT_NAN = {"rgb": True, "depth": False, "radar": False, "audio": True}  # whether it is refused
 
 

@@ -26,6 +26,8 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.bags import BagWriter
 
+pytestmark = pytest.mark.slow
+
 SECOND_NS = 1_000_000_000
 ROUND_NS = 2 * SECOND_NS
 

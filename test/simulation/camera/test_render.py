@@ -77,6 +77,7 @@ def test_the_car_is_where_it_projects(full: Renderer, node: int) -> None:
     assert seen >= 4
 
 
+@pytest.mark.slow
 def test_the_car_has_its_size_and_colour(full: Renderer) -> None:
     for target, strong, weak in (("red_car", 0, 1), ("green_car", 1, 2)):
         with Renderer(dataclasses.replace(SCENE, target=target), depth=(8, 8)) as renderer:
@@ -158,6 +159,7 @@ def test_a_small_picture_is_the_large_one_resized(full: Renderer, small: Rendere
         assert ((a + 0.5) / 128, (b + 0.5) / 72) == pytest.approx(((u + 0.5) / 480, (v + 0.5) / 270))
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_and_another_room_is_another() -> None:
     def shots(scene: Scene) -> list[np.ndarray]:
         with Renderer(scene, **SMALL) as renderer:
@@ -169,6 +171,7 @@ def test_same_seed_same_bytes_and_another_room_is_another() -> None:
         assert not np.allclose(a, c, atol=0.05)
 
 
+@pytest.mark.slow
 def test_renderers_do_not_disturb_each_other(small: Renderer) -> None:
     """Several may be open; one that nobody closed goes without harm."""
     before = small.render(0, CARS[0])

@@ -73,6 +73,7 @@ def test_nodes_see_the_track(seed: int, viewpoints: str) -> None:
     assert np.any(seen, axis=0).mean() > 0.97
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(seeds, min_size=2, max_size=6, unique=True))
 def test_train_and_held_out_are_disjoint(many: list[int]) -> None:
@@ -99,6 +100,7 @@ def test_the_same_seed_is_the_same_room_and_another_is_another() -> None:
     assert key(dataclasses.replace(red, target="green_car")) == key(green)
 
 
+@pytest.mark.slow
 def test_targets_are_drawn_in_their_shares() -> None:
     drawn = Counter(Scene.seeded(seed, nodes=1).target for seed in range(200))
     assert set(drawn) == set(TARGETS)

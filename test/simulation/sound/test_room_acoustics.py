@@ -109,6 +109,7 @@ def test_lags_are_mostly_the_geometrys_in_the_room():
     assert np.mean(np.abs(errors) <= 1) > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("order", "node"), [(0, 0), (1, 1), (3, 0), (3, 2)])
 def test_a_standing_source_sounds_as_in_pyroomacoustics(order: int, node: int):
     pra = pytest.importorskip("pyroomacoustics")

@@ -127,6 +127,7 @@ def test_an_expert_learns_from_each_input_and_from_each_modality_alone(model: Mo
     assert 5 <= used[DEPTH] <= 19
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Mns, DynMM])
 def test_a_gate_over_trained_experts_learns_a_tiny_set(kind: type[Mns | DynMM], small: ModelConfig, few: Samples,
                                                        experts: dict[str, torch.Tensor], tmp_path: Path) -> None:
@@ -147,6 +148,7 @@ def whole(experts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix("experts.1."): w for name, w in experts.items() if name.startswith("experts.1.")}
 
 
+@pytest.mark.slow
 def test_fusion_dynmm_learns_a_tiny_set(small: ModelConfig, few: Samples, experts: dict[str, torch.Tensor],
                                         tmp_path: Path) -> None:
     rival = FusionDynMM(small, RGB)
@@ -160,6 +162,7 @@ def test_fusion_dynmm_learns_a_tiny_set(small: ModelConfig, few: Samples, expert
     assert 2 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
 
 
+@pytest.mark.slow
 def test_a_switch_policy_learns_a_tiny_set(small: ModelConfig, few: Samples, experts: dict[str, torch.Tensor],
                                            tmp_path: Path) -> None:
     rival = AdaMML(small)

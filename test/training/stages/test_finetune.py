@@ -103,6 +103,7 @@ def test_samples_without_a_car_count_for_their_class_alone(dataset: Path, model:
     assert task_losses(output, nowhere, LossConfig())["nll"].item() == 0
 
 
+@pytest.mark.slow
 def test_it_learns_a_tiny_set(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_path: Path) -> None:
     config = FinetuneConfig(
         optimizer=OptimizerConfig(learning_rate=2e-3, schedule="cosine", warm_up_epochs=1, batch=4, epochs=6,
