@@ -119,5 +119,5 @@ def test_an_imported_model_is_not_trained_on(case, tmp_path, capsys):
     save_model(engine.network, tmp_path / "model")
     assert main(["train", "finetune", "--config", "config/train/room_tiny.yaml", "--model", str(tmp_path / "model"),
                  "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu"]) != 0
-    assert f"of the official {layout} release; allowed: a model of ours" in capsys.readouterr().err
+    assert f"imported from the official {layout} release; allowed: a model with heads of this package" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
