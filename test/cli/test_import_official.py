@@ -119,5 +119,6 @@ def test_an_imported_model_is_not_trained_on(case, tmp_path, capsys):
     save_model(engine.network, tmp_path / "model")
     assert main(["train", "finetune", "--config", "config/train/room_tiny.yaml", "--model", str(tmp_path / "model"),
                  "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu"]) != 0
-    assert f"imported from the official {layout} release; allowed: a model with heads of this package" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"imported from the official {layout} release; allowed: a model with heads of this package" in error
     assert not (tmp_path / "run").exists()
