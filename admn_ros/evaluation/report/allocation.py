@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the layers go when modalities are bad, and what the controller sees of that."""
+"""Figures of the allocation by degraded modality, and of the embedding of the controller."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.evaluation.report.data import Evaluation, budget_text
-from admn_ros.evaluation.report.drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report.drawing import LegendEntry, Panel, ReportFigure
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import CARD, INK, RULE, SEVERITIES, SOFT, modality_colour
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BAD = 0.5
-"""From this severity on a modality counts as bad."""
+"""Severity from which on a modality counts as degraded."""
 FEWEST_FRAMES = 5
-"""Of fewer bad frames a row would say nothing."""
+"""Smallest number of frames of a row."""
 MOST_BUDGETS = 3
 MOST_POINTS = 2500
 ROW, GAP = 19, 1.0
@@ -33,19 +33,20 @@ Mask = npt.NDArray[np.bool_]
 
 
 def allocation(evaluation: Evaluation) -> ReportFigure:
-    """Share of the frames in which each layer ran, by what was bad; one panel for each finite budget."""
+    """Return the figure of how often each layer ran, by degraded modality; one panel per finite budget."""
     finite = [k for k in evaluation.constant_budgets if evaluation.budgets[k]["limit"] is not None]
     budgets = finite[:MOST_BUDGETS] or evaluation.constant_budgets[-1:]
     numbers = [{"budget": budget_text(evaluation.budgets[k], long=True), "policy": evaluation.policies[0],
                 "rows": _rows(evaluation, evaluation.variant(0, k))} for k in budgets]
     return ReportFigure(
-        "allocation", "Where the layers go",
-        "A square is a layer, the fuller the more often it ran; beside it stands how many layers the modality got on "
-        "average, and in brackets of how many frames. A modality is bad when it is missing or corrupted with severity "
-        f"{BAD:g} or more: its block should then be emptier than in the first row.",
+        "allocation", "Allocation of layers",
+        "Each square is a layer; its opacity is the share of frames in which the layer ran. The number beside a block "
+        "is the mean number of layers of the modality; the number of frames is in parentheses. A modality is degraded "
+        f"if it is missing or corrupted with severity {BAD:g} or more: its block should then be emptier than in the "
+        "first row.",
         [Panel(f"{n['budget']}", _say_rows(n), lambda figure, n=n: _draw_rows(figure, n), 720,  # type: ignore[misc]
                64 + ROW * len(n["rows"])) for n in numbers], numbers,
-        [Key(modality_colour(m), m) for m in evaluation.modalities])
+        [LegendEntry(modality_colour(m), m) for m in evaluation.modalities])
 
 
 def _rows(evaluation: Evaluation, variant: int) -> list[dict[str, Any]]:
@@ -54,8 +55,8 @@ def _rows(evaluation: Evaluation, variant: int) -> list[dict[str, Any]]:
         columns = evaluation.records[corruption]
         every = np.ones(len(columns["index"]), dtype=bool)
         groups = [(f"{corruption}: all", every)]
-        bad = (columns["severity"] >= BAD) | (columns["nodes"] == 0)
-        groups += [(f"{corruption}: {m} bad", bad[:, k]) for k, m in enumerate(evaluation.modalities)]
+        degraded = (columns["severity"] >= BAD) | (columns["nodes"] == 0)
+        groups += [(f"{corruption}: {m} degraded", degraded[:, k]) for k, m in enumerate(evaluation.modalities)]
         for text, rows in groups:
             if rows.sum() >= FEWEST_FRAMES or rows is every:
                 found.append(_row(evaluation, columns["active"][rows, variant], text))
@@ -71,9 +72,9 @@ def _row(evaluation: Evaluation, active: Mask, text: str) -> dict[str, Any]:
 
 
 def _say_rows(numbers: dict[str, Any]) -> str:
-    said = [f"{row['frames']}: " + ", ".join(f"{m} {n:.1f}" for m, n in row["layers"].items())
+    means = [f"{row['frames']}: " + ", ".join(f"{m} {n:.1f}" for m, n in row["layers"].items())
             for row in numbers["rows"]]
-    return f"Mean layers within {numbers['budget']}. " + "; ".join(said)
+    return f"Mean layers with a budget of {numbers['budget']}. " + "; ".join(means)
 
 
 def _draw_rows(figure: Figure, numbers: dict[str, Any]) -> None:
@@ -110,21 +111,21 @@ def _bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-# --- the controller's view ------------------------------------------------------------------------
+# --- embedding of the controller ------------------------------------------------------------------
 
 
-def controller_view(evaluation: Evaluation) -> ReportFigure:
-    """The controller's embedding of every frame in two dimensions, coloured by the severity in each modality."""
+def controller_embedding(evaluation: Evaluation) -> ReportFigure:
+    """Return the figure of the controller's embedding in two dimensions, coloured by severity per modality."""
     latent = np.concatenate([evaluation.records[c]["latent"] for c in evaluation.corruptions]).astype(np.float64)
     severity = np.concatenate([evaluation.records[c]["severity"] for c in evaluation.corruptions])
     nodes = np.concatenate([evaluation.records[c]["nodes"] for c in evaluation.corruptions])
     known = np.isfinite(latent).all(axis=1)
-    title = "What the controller sees"
+    title = "Embedding of the controller"
     if known.sum() < 3 or np.ptp(latent[known], axis=0).max() == 0:
-        return ReportFigure("latent", title, "", absent="The first policy does not ask the controller.")
+        return ReportFigure("latent", title, "", absent="The first policy does not use the controller.")
     plane, explained = principal_plane(latent[known])
     severity, nodes = severity[known], nodes[known]
-    # A missing modality is as bad as can be, whoever took it away.
+    # A missing modality has severity 1.
     severity = np.where(nodes == 0, 1.0, np.nan_to_num(severity))
     step = -(-len(plane) // MOST_POINTS)
     plane, severity = plane[::step], severity[::step]
@@ -133,20 +134,24 @@ def controller_view(evaluation: Evaluation) -> ReportFigure:
                "severity": {m: severity[:, k].round(4).tolist() for k, m in enumerate(evaluation.modalities)}}
     return ReportFigure(
         "latent", title,
-        "Each point is a frame as the controller embeds it, seen along the two directions in which frames differ most "
-        f"(principal components; {100 * explained[0]:.0f} % and {100 * explained[1]:.0f} % of the variance): where "
-        "coloured points lie apart from grey ones, the controller can tell that the modality is bad.",
+        "Each point is the controller's embedding of a frame, projected onto the first two principal components "
+        f"({100 * explained[0]:.0f} % and {100 * explained[1]:.0f} % of the variance). Where coloured points are apart "
+        "from grey ones, the controller recognizes that the modality is degraded.",
         [Panel(m, f"Embedding of {len(plane)} frames, coloured by the severity in {m}",
                lambda figure, k=k: _draw_plane(figure, plane, severity[:, k]), 255, 235)  # type: ignore[misc]
          for k, m in enumerate(evaluation.modalities)], numbers,
-        [Key(colour, text, "dot") for colour, text in zip(SEVERITIES, STEPS, strict=True)])
+        [LegendEntry(colour, text, "dot") for colour, text in zip(SEVERITIES, STEPS, strict=True)])
 
 
 def principal_plane(points: Floats) -> tuple[Floats, Floats]:
-    """Points (N, D) along their first two principal components (N, 2), and the share of the variance of each (2,)."""
+    """Project points (N, D) onto their first two principal components.
+
+    Returns:
+        Projected points (N, 2), and the explained share of the variance (2,).
+    """
     centred = points - points.mean(axis=0)
     _, values, axes = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a component is arbitrary; this one is the same on every machine.
+    # The sign of a component is arbitrary; make it the same on every machine.
     axes = axes[:2] * np.sign(axes[np.arange(2), np.abs(axes[:2]).argmax(axis=1)])[:, None]
     explained = values**2 / (values**2).sum()
     return np.asarray(centred @ axes.T, dtype=np.float64), np.asarray(explained[:2], dtype=np.float64)

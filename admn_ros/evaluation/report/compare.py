@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two evaluations side by side: what changed, how sure that is, and whether it got worse by more than is tolerated."""
+"""Comparison of two evaluations: changes of metrics, their confidence intervals, and regressions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Json, budget_text
 from admn_ros.evaluation.summary import rounded
 from admn_ros.inference.ellipse import ellipse_limit
 from admn_ros.scoring import metrics
@@ -21,21 +21,23 @@ from admn_ros.scoring.metrics import Floats
 
 FORMAT = "admn-comparison-1"
 SHARE = 0.9
-"""Of the truths that should be in the ellipse."""
+"""Probability mass of the ellipse whose coverage is compared."""
 Verdict = Literal["same", "better", "WORSE", "LOST", "new"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a cell.
+    """Metric of a cell.
 
-    read: it, None if there is none.
-    worse: how much worse the new value is than the old one; negative is better.
-    tolerance: how much worse it may be, in its unit; what makes a team look again, not what is significant.
+    Attributes:
+        unit: unit of the values.
+        read: returns the value of a cell; None if it has none.
+        worse: returns by how much a new value is worse than an old one; negative if it is better.
+        tolerance: allowed deterioration, in the unit. It is a threshold for attention, not for significance.
     """
 
     unit: str
-    read: Callable[[Figures], float | None]
+    read: Callable[[Json], float | None]
     worse: Callable[[float, float], float]
     tolerance: float
 
@@ -52,7 +54,7 @@ def _off(old: float, new: float) -> float:
     return abs(new - SHARE) - abs(old - SHARE)
 
 
-def _of(part: str, name: str) -> Callable[[Figures], float | None]:
+def _of(part: str, name: str) -> Callable[[Json], float | None]:
     return lambda cell: None if cell[part] is None else cell[part][name]
 
 
@@ -70,7 +72,7 @@ METRICS: Mapping[str, Metric] = {
     "violations": Metric("frames", lambda cell: float(cell["violations"]), _up, 0.0),
     "unanswered": Metric("share", lambda cell: cell["frames"]["without_estimate"] / cell["frames"]["n"], _up, 0.0),
 }
-"""By name; `coverage` is that of the 90 % ellipse and is the worse the further it is from 0.9."""
+"""Metrics by name; `coverage` is that of the 90 % ellipse, and is worse the further it is from 0.9."""
 
 
 def _mean(values: Any) -> float | None:
@@ -80,13 +82,18 @@ def _mean(values: Any) -> float | None:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much worse a metric may be: in its unit, or as a share of its old value."""
+    """Allowed deterioration of a metric.
+
+    Attributes:
+        value: in the unit of the metric, or as a share of its old value.
+        is_share: whether `value` is a share.
+    """
 
     value: float
     is_share: bool = False
 
     def allows(self, worse: float, old: float) -> bool:
-        """Whether so much worse is still fine."""
+        """Return whether a deterioration is within the tolerance."""
         return worse <= self.value * (abs(old) if self.is_share else 1.0)
 
     def __str__(self) -> str:
@@ -94,30 +101,36 @@ class Tolerance:
 
 
 def read_tolerances(texts: Sequence[str]) -> dict[str, Tolerance]:
-    """Tolerances of all metrics: `METRIC=VALUE` or `METRIC=VALUE%`, the others by default.
+    """Parse tolerances `METRIC=VALUE` or `METRIC=VALUE%`; other metrics have their defaults.
 
     Raises:
-        InputError: no such metric, or a value that is none.
+        InputError: a metric is unknown, or a value is invalid.
     """
     found = {name: Tolerance(metric.tolerance) for name, metric in METRICS.items()}
     for text in texts:
         name, _, value = text.partition("=")
         if name not in METRICS:
-            raise InputError("tolerance", text, f"METRIC=VALUE or METRIC=VALUE% with one of {', '.join(METRICS)}")
+            raise InputError("--tolerance", text, f"METRIC=VALUE or METRIC=VALUE% with one of {', '.join(METRICS)}")
         is_share = value.endswith("%")
         try:
             number = float(value.removesuffix("%"))
         except ValueError as error:
-            raise InputError(f"tolerance of {name}", value or "nothing", "a number, or a number with %") from error
+            raise InputError(f"--tolerance {name}", value or "nothing", "a number, or a number with %") from error
         if not math.isfinite(number) or number < 0:
-            raise InputError(f"tolerance of {name}", value, "a number of at least 0")
+            raise InputError(f"--tolerance {name}", value, "a number of at least 0")
         found[name] = Tolerance(number / 100 if is_share else number, is_share)
     return found
 
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one cell. interval: of the difference, 95 %, by scene; None where it cannot be had."""
+    """Change of one metric of one cell.
+
+    Attributes:
+        interval: 95 % confidence interval of the difference, bootstrapped over scenes; None if unknown.
+        tolerance: allowed deterioration as text.
+        verdict: outcome; LOST and new for a metric that only the old or only the new evaluation has.
+    """
 
     corruption: str
     policy: str
@@ -134,10 +147,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed.
+    """Differences of two evaluations.
 
-    notes: what makes the two unlike beyond the model.
-    only_old, only_new: cells that the other one does not have.
+    Attributes:
+        notes: differences beyond the model that limit the comparison.
+        only_old: cells of the old evaluation alone.
+        only_new: cells of the new evaluation alone.
+        changes: metrics of the shared cells.
     """
 
     notes: list[str]
@@ -147,20 +163,20 @@ class Comparison:
 
     @property
     def worse(self) -> list[Change]:
-        """What got worse by more than is tolerated, or got lost."""
+        """Changes beyond their tolerance, and lost metrics."""
         return [change for change in self.changes if change.verdict in ("WORSE", "LOST")]
 
     def text(self) -> str:
-        """JSON."""
+        """Return the comparison as JSON."""
         return json.dumps({"format": FORMAT, **asdict(self), "regressed": bool(self.worse)}, indent=1,
                           allow_nan=False) + "\n"
 
 
 def compare(old: Evaluation, new: Evaluation, tolerances: Mapping[str, Tolerance]) -> Comparison:
-    """Compare the cells that both have.
+    """Compare the cells that two evaluations share.
 
     Raises:
-        InputError: there are none.
+        InputError: they share none.
     """
     cells = [{(c["corruption"], c["policy"], json.dumps(c["budget"], sort_keys=True)): (k, c)
               for k, c in enumerate(e.results["cells"])} for e in (old, new)]
@@ -168,7 +184,7 @@ def compare(old: Evaluation, new: Evaluation, tolerances: Mapping[str, Tolerance
     only_old, only_new = ([_name(c) for key, (_, c) in mine.items() if key not in other]
                           for mine, other in ((cells[0], cells[1]), (cells[1], cells[0])))
     if not shared:
-        raise InputError("cells of the two evaluations", f"{'; '.join(only_old[:3])} and {'; '.join(only_new[:3])}",
+        raise InputError("cells", f"{'; '.join(only_old[:3])} and {'; '.join(only_new[:3])}",
                          "at least one corruption, policy and budget in common")
     changes: list[Change] = []
     for key in shared:
@@ -180,7 +196,7 @@ def compare(old: Evaluation, new: Evaluation, tolerances: Mapping[str, Tolerance
     return Comparison(_notes(old, new), only_old, only_new, changes)
 
 
-def _name(cell: Figures) -> str:
+def _name(cell: Json) -> str:
     return f"{cell['corruption']}, {cell['policy']}, {budget_text(cell['budget'], long=True)}"
 
 
@@ -188,7 +204,7 @@ def _variant(evaluation: Evaluation, cell: int) -> int:
     return cell % (len(evaluation.budgets) * len(evaluation.policies))
 
 
-def _change(name: str, metric: Metric, before: Figures, after: Figures, interval: Interval | None,
+def _change(name: str, metric: Metric, before: Json, after: Json, interval: Interval | None,
             tolerance: Tolerance) -> Change | None:
     old, new = metric.read(before), metric.read(after)
     if old is None and new is None:
@@ -204,13 +220,13 @@ def _change(name: str, metric: Metric, before: Figures, after: Figures, interval
 
 
 def _notes(old: Evaluation, new: Evaluation) -> list[str]:
-    """Differences that make a comparison mean less."""
+    """Return differences beyond the model that limit the comparison."""
     a, b = old.results, new.results
     found = []
     if [s["fingerprint"] for s in a["sources"]] != [s["fingerprint"] for s in b["sources"]]:
-        found.append("the recordings are not the same")
+        found.append("the recordings differ")
     elif not any(_paired(old, new, c) for c in old.corruptions if c in new.corruptions):
-        found.append("the frames are not the same")
+        found.append("the frames differ")
     one, other = a["settings"], b["settings"]
     found += [f"{name}: {one[name]} and {other[name]}" for name in ("seed", "variant", "limit", "split")
               if one[name] != other[name]]
@@ -225,14 +241,14 @@ def _notes(old: Evaluation, new: Evaluation) -> list[str]:
 
 
 def _paired(old: Evaluation, new: Evaluation, corruption: str) -> bool:
-    """Whether both saw the same frames with the same truth."""
+    """Return whether both have the same frames with the same ground truth."""
     a, b = old.records[corruption], new.records[corruption]
     return all(np.array_equal(a[name], b[name]) for name in ("index", "stamp_ns", "scene", "label")) and np.array_equal(
         a["position_m"], b["position_m"], equal_nan=True)
 
 
 def _intervals(old: Evaluation, new: Evaluation, corruption: str, a: int, b: int) -> dict[str, Interval]:
-    """Intervals of differences, frame by frame under the same draws of scenes; none where frames differ."""
+    """Return intervals of the differences, paired by frame and resampled by scene; none if the frames differ."""
     if not _paired(old, new, corruption):
         return {}
     names, scene = np.unique(old.records[corruption]["scene"], return_inverse=True)
@@ -253,7 +269,7 @@ def _intervals(old: Evaluation, new: Evaluation, corruption: str, a: int, b: int
 
 
 def _by_frame(evaluation: Evaluation, corruption: str, variant: int) -> dict[str, Floats]:
-    """Metrics that are means over frames, of each frame (N,); NaN where there is none."""
+    """Return per-frame values (N,) of the metrics that are means over frames; NaN without one."""
     columns, axes = evaluation.records[corruption], evaluation.results["described_model"]["axes"]
     errors = evaluation.errors_cm(corruption, variant)
     rows = np.isfinite(errors)

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report needs of the recordings and the model, gathered while they are at hand.
+"""Excerpts of the recordings and the model for a report, gathered right after the evaluation.
 
-    context.json   operations by layers, recorded temperatures, moments
-    moments/       small pictures of what the sensors gave in those moments
+    context.json   GFLOPs by number of layers, recorded temperatures, moments
+    moments/       thumbnails of the sensor data at those moments
 
-Results name no places, so that they are the same wherever the data lie; a report that is made again, on another
-machine too, has its pictures from here.
+Results contain no paths, so that they do not depend on the location of the data. A report that is written again, on
+another machine too, takes its images from here.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +19,13 @@ import cv2
 import numpy as np
 
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.report.data import Evaluation, read_evaluation
 from admn_ros.evaluation.report.moments import Stretch, moments, stretches
 from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS
 from admn_ros.evaluation.source import EvaluationSource, Readings
 from admn_ros.evaluation.workers import open_source
-from admn_ros.files import read_json, write_text
+from admn_ros.files import read_json, write_errors, write_json
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality
@@ -35,21 +33,21 @@ from admn_ros.views.colorize import reading_picture
 
 FORMAT = "admn-report-context-1"
 MOST_NODES = 4
-"""Sensor nodes whose pictures are kept."""
+"""Largest number of sensor nodes with thumbnails."""
 MOST_POINTS = 2000
-"""Of a temperature."""
+"""Largest number of points of a temperature."""
 WIDTH, HEIGHT, QUALITY = 120, 80, 72
-"""Of a picture, in pixels, and of its JPEG."""
+"""Size of a thumbnail in pixels, and its JPEG quality."""
 
 Context = dict[str, Any]
 
 
 def gather_context(plan: EvaluationPlan, folder: Path) -> None:
-    """Gather and write what the report of a finished evaluation needs of its recordings, unless it is there.
+    """Gather the excerpts that the report of a finished evaluation needs, unless they exist.
 
     Args:
-        plan: that was evaluated.
-        folder: of its results.
+        plan: plan of the evaluation.
+        folder: results folder.
 
     Raises:
         InputError: the evaluation is not complete, a source cannot be read, or the folder cannot be written.
@@ -58,21 +56,19 @@ def gather_context(plan: EvaluationPlan, folder: Path) -> None:
     if read_context(folder, evaluation):
         return
     source, shown = open_source(plan), stretches(evaluation)
-    try:
+    with write_errors(folder):
         shutil.rmtree(folder / MOMENTS, ignore_errors=True)
         (folder / MOMENTS).mkdir()
         pictures = {stretch.corruption: _pictures(evaluation, source, stretch, folder) for stretch in shown}
-    except OSError as error:
-        raise InputError(str(folder), error.strerror or "unwritable", "a writable folder with space") from error
     sources = sorted({stretch.source for stretch in shown}) if evaluation.is_of_bags else []
     context = {"format": FORMAT, "results": evaluation.fingerprint,
                "gflops": _gflops(evaluation, source.engine.costs.table("gflops")),
                "bags": {str(k): _bag(Path(plan.sources[k])) for k in sources}, "pictures": pictures}
-    write_text(folder / CONTEXT, json.dumps(context, indent=1, allow_nan=False) + "\n")
+    write_json(folder / CONTEXT, context)
 
 
 def read_context(folder: Path, evaluation: Evaluation) -> Context:
-    """What was gathered for these results; empty if nothing was.
+    """Read the excerpts that belong to these results; empty if there are none.
 
     Raises:
         InputError: the file is broken.
@@ -85,11 +81,15 @@ def read_context(folder: Path, evaluation: Evaluation) -> Context:
     return found
 
 
-# --- pictures -------------------------------------------------------------------------------------
+# --- thumbnails -----------------------------------------------------------------------------------
 
 
 def _pictures(evaluation: Evaluation, source: EvaluationSource, stretch: Stretch, folder: Path) -> dict[str, Any]:
-    """Of each moment, by row: file names by sensor node and modality, None for what was missing."""
+    """Write the thumbnails of all moments.
+
+    Returns:
+        File names by row, sensor node and modality; None for missing data.
+    """
     index = evaluation.records[stretch.corruption]["index"]
     rows: dict[int, list[int]] = {}
     for moment in moments(evaluation, stretch):
@@ -132,7 +132,7 @@ def _thumbnail(modality: Modality, data: Array) -> bytes:
 
 
 def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]:
-    """Operations by the number of layers that ran, over all frames."""
+    """Return the range and the median of GFLOPs by number of layers, over all frames."""
     depths = np.cumsum(list(evaluation.results["described_model"]["depths"].values()))[:-1]
     total, operations = [], []
     for columns in evaluation.records.values():
@@ -150,7 +150,7 @@ def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]
 
 
 def _bag(path: Path) -> dict[str, Any]:
-    """When a bag starts, and the temperatures in it: [seconds, degrees Celsius] by sensor."""
+    """Return the start stamp of a recording and its temperatures, as [seconds, degrees Celsius] by sensor."""
     with BagReader(path) as bag:
         topics = [topic for topic, info in bag.topics.items() if info.type == TEMPERATURE]
         read: dict[str, list[list[float]]] = {}

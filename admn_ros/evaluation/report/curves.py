@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Curves of a report: error against budget, distribution of errors, what a layer costs."""
+"""Figures of error against budget, distribution of errors, and latency and GFLOPs by number of layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
-from admn_ros.evaluation.report.drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report.drawing import LegendEntry, Panel, ReportFigure
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import BUDGETS, DASHES, INK, MARKERS, POLICIES, SOFT
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NO_TRUTH = "No frame has both an estimate and a true position, so there is no error to show."
+NO_TRUTH = "No frame has both an estimate and a ground-truth position, so there are no errors to show."
 QUANTILES = np.linspace(0, 1, 101)
 
 
@@ -26,7 +26,7 @@ QUANTILES = np.linspace(0, 1, 101)
 
 
 def error_against_budget(evaluation: Evaluation) -> ReportFigure:
-    """Mean error of each policy within each budget, by corruption, with the interval by scene."""
+    """Return the figure of the mean error by policy and budget, with intervals; one panel per corruption."""
     numbers = [_curves(evaluation, corruption) for corruption in evaluation.corruptions]
     known = [n for n in numbers if any(p["mean_cm"] is not None for curve in n["policies"] for p in curve["points"])]
     points = [p for n in known for curve in n["policies"] for p in curve["points"]]
@@ -35,14 +35,15 @@ def error_against_budget(evaluation: Evaluation) -> ReportFigure:
     banded = any(p["low"] is not None for n in known for p in n["policies"][0]["points"])
     several = len(evaluation.policies) > 1
     return ReportFigure(
-        "error_budget", "Error within a budget",
-        "Lower is better: mean distance from the truth in cm for each budget"
-        + ("; the band is the 95 % interval over scenes" if banded else "")
-        + (f"; {ours} is worth having where its line is below the others." if several else "."),
+        "error_budget", "Error against budget",
+        "Mean position error in cm for each budget; lower is better."
+        + (" The band is the 95 % confidence interval, bootstrapped over scenes." if banded else "")
+        + (f" {ours} is the evaluated policy; the others are baselines." if several else ""),
         [Panel(n["corruption"], _say(n), lambda figure, n=n: _draw_curves(figure, n, top),  # type: ignore[misc]
                _width(known))
          for n in known],
-        numbers, [Key(_policy(k), name, "line" if k == 0 else "dashed") for k, name in enumerate(evaluation.policies)],
+        numbers, [LegendEntry(_policy(k), name, "line" if k == 0 else "dashed")
+                  for k, name in enumerate(evaluation.policies)],
         "" if known else NO_TRUTH)
 
 
@@ -88,12 +89,12 @@ def _draw_curves(figure: Figure, numbers: dict[str, Any], top: float) -> None:
         inside = constant < 1.08 * top
         if inside:
             axes.axhline(constant, color=SOFT, lw=1, ls=":")
-        axes.annotate(f"always the middle: {constant:.0f} cm" + ("" if inside else " \u2191"), (1, 1),
+        axes.annotate(f"constant mean position: {constant:.0f} cm" + ("" if inside else " \u2191"), (1, 1),
                       xycoords="axes fraction", ha="right", va="top", color=SOFT, fontsize=9.5)
 
 
 def _draw_points(axes: Axes, number: int, points: list[tuple[int, dict[str, Any]]], *, joined: bool) -> None:
-    """One policy: a line with its band, or single points with bars where budgets do not compare."""
+    """Draw one policy: a line with its band, or points with error bars for budgets that change over time."""
     x, colour = [x for x, _ in points], _policy(number)
     mean = [p["mean_cm"] for _, p in points]
     known = [(x, p["low"], p["high"]) for x, p in points if p["low"] is not None]
@@ -108,7 +109,7 @@ def _draw_points(axes: Axes, number: int, points: list[tuple[int, dict[str, Any]
 
 
 def _width(panels: Sequence[Any]) -> int:
-    """Of a panel; one that is alone has the room of two."""
+    """Return the width of a panel; a single panel is wider."""
     return 350 if len(panels) > 1 else 560
 
 
@@ -129,7 +130,7 @@ def _short(budget: str) -> str:
 
 
 def error_distribution(evaluation: Evaluation) -> ReportFigure:
-    """Distribution function of the errors of the first policy, one line for each constant budget."""
+    """Return the figure of the cumulative distribution of errors of the first policy, one line per constant budget."""
     budgets = evaluation.constant_budgets[-len(BUDGETS):]
     numbers: list[dict[str, Any]] = []
     for corruption in evaluation.corruptions:
@@ -145,24 +146,24 @@ def error_distribution(evaluation: Evaluation) -> ReportFigure:
     known = [n for n in numbers if n["lines"]]
     end = 1.1 * max((line["error_cm"][-1] for n in known for line in n["lines"]), default=1.0)
     return ReportFigure(
-        "error_cdf", "How errors are distributed",
-        "The further left and up the better: each line says which share of the frames is off by at most so many cm.",
+        "error_cdf", "Distribution of errors",
+        "Share of the frames whose position error is at most the value on the horizontal axis; further left is better.",
         [Panel(n["corruption"], _say_share(n), lambda figure, n=n: _draw_shares(figure, n, end),  # type: ignore[misc]
                _width(known))
          for n in known],
-        numbers, [Key(colour, f"{budget_text(evaluation.budgets[b], long=True)}", "line")
+        numbers, [LegendEntry(colour, f"{budget_text(evaluation.budgets[b], long=True)}", "line")
                   for b, colour in zip(budgets, _ramp(len(budgets)), strict=True)], "" if known else NO_TRUTH)
 
 
 def _ramp(count: int) -> list[str]:
-    """Colours from the tightest budget to the widest."""
+    """Return colours from the smallest budget to the largest."""
     places = np.linspace(0, len(BUDGETS) - 1, count).round().astype(int) if count > 1 else [len(BUDGETS) - 2]
     return [BUDGETS[k] for k in places]
 
 
 def _say_share(numbers: dict[str, Any]) -> str:
-    said = ", ".join(f"with {line['budget']}: {line['error_cm'][50]:.1f} cm" for line in numbers["lines"])
-    return f"{numbers['corruption']}: half of the frames are off by at most, {said}"
+    medians = ", ".join(f"with {line['budget']}: {line['error_cm'][50]:.1f} cm" for line in numbers["lines"])
+    return f"{numbers['corruption']}: median error {medians}"
 
 
 def _draw_shares(figure: Figure, numbers: dict[str, Any], end: float) -> None:
@@ -181,22 +182,22 @@ def _draw_shares(figure: Figure, numbers: dict[str, Any], end: float) -> None:
     axes.set_ylabel("frames, %")
 
 
-# --- what a layer costs ---------------------------------------------------------------------------
+# --- latency and GFLOPs ---------------------------------------------------------------------------
 
 
 def latency_and_operations(evaluation: Evaluation, context: Context) -> ReportFigure:
-    """Milliseconds in the network, and operations, by the number of layers that ran."""
+    """Return the figure of network latency and GFLOPs by number of layers that ran."""
     times, operations = _times_by_layers(evaluation), context.get("gflops", [])
     machine = evaluation.timings["machine"]
-    panels = [Panel("time", _say_times(times), lambda figure: _draw_spread(figure, times, "low", "high", "ms"), 430)]
+    panels = [Panel("latency", _say_times(times), lambda figure: _draw_spread(figure, times, "low", "high", "ms"), 430)]
     if operations:
-        panels.append(Panel("operations", _say_operations(operations), lambda figure: _draw_spread(
+        panels.append(Panel("GFLOPs", _say_operations(operations), lambda figure: _draw_spread(
             figure, operations, "min", "max", "GFLOPs"), 430))
     return ReportFigure(
-        "latency", "What a layer costs",
-        f"Each point is the median of the frames that ran so many layers on this machine ({machine['device']}, "
-        f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}); the band holds nine tenths of the "
-        "times, and all of the operations.", panels,
+        "latency", "Latency and GFLOPs by layers",
+        f"Median over the frames by number of layers that ran, on this machine ({machine['device']}, "
+        f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}). The band is the 5 % to 95 % range of "
+        "the latency, and the full range of the GFLOPs.", panels,
         {"machine": machine, "milliseconds": times, "gflops": operations or None})
 
 
@@ -216,7 +217,7 @@ def _times_by_layers(evaluation: Evaluation) -> list[dict[str, float]]:
 
 
 def _say_times(times: list[dict[str, float]]) -> str:
-    return "median milliseconds: " + ", ".join(f"{t['median']:.1f} with {t['layers']} layers" for t in times[:12])
+    return "median latency in ms: " + ", ".join(f"{t['median']:.1f} with {t['layers']} layers" for t in times[:12])
 
 
 def _say_operations(operations: list[dict[str, float]]) -> str:

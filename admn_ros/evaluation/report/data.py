@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A finished evaluation, read back whole: figures, frames, times, and what is looked at first."""
+"""Finished evaluation, read from its folder: metrics, frames, times, and the focus of the report."""
 
 from __future__ import annotations
 
@@ -19,68 +19,70 @@ from admn_ros.evaluation.results_folder import RECORDS, RESULTS, TIMES, TIMINGS,
 from admn_ros.files import read_json
 from admn_ros.scoring.metrics import Floats, distances
 
-Figures = dict[str, Any]
+Json = dict[str, Any]
 CM_PER_M = 100.0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is in the folder of an evaluation.
+    """Contents of a results folder.
 
-    results: results.json.
-    timings: timings.json.
-    records, times: columns by corruption (`admn_ros.evaluation.records`).
-    fingerprint: SHA-256 of results.json.
+    Attributes:
+        results: results.json.
+        timings: timings.json.
+        records: columns of the frames by corruption (`admn_ros.evaluation.records`).
+        times: columns of the durations by corruption.
+        fingerprint: SHA-256 of results.json.
     """
 
-    results: Figures
-    timings: Figures
+    results: Json
+    timings: Json
     records: Mapping[str, Columns]
     times: Mapping[str, Columns]
     fingerprint: str
 
     @property
     def corruptions(self) -> list[str]:
-        """In the order in which they were asked for."""
+        """Corruptions, in the order of the plan."""
         found: list[str] = self.results["settings"]["corruptions"]
         return found
 
     @property
     def policies(self) -> list[str]:
-        """The first one is what is judged; the others are its rivals."""
+        """Policies. The first one is evaluated; the others are its baselines."""
         found: list[str] = self.results["settings"]["policies"]
         return found
 
     @property
     def modalities(self) -> list[str]:
-        """In the model's order."""
+        """Modalities, in the order of the model."""
         return list(self.results["described_model"]["depths"])
 
     @property
     def is_of_bags(self) -> bool:
-        """Whether recordings were replayed, not samples of a dataset."""
+        """Whether the source is recordings, not a dataset."""
         return bool(self.results["source"]["kind"] == "bag")
 
     @cached_property
-    def budgets(self) -> list[Figures]:
+    def budgets(self) -> list[Json]:
         """Labels of the budgets, in the order of the variants."""
         cells = self.results["cells"]
         return [cell["budget"] for cell in cells[:len(cells) // (len(self.corruptions) * len(self.policies))]]
 
     @cached_property
     def constant_budgets(self) -> list[int]:
-        """Numbers of the budgets that do not change, the tightest first and everything last."""
+        """Indices of the constant budgets, in ascending order; no limit comes last."""
         found = [k for k, b in enumerate(self.budgets) if "from" not in b]
         return sorted(found, key=lambda k: (self.budgets[k]["limit"] is None, self.budgets[k]["limit"]))
 
     @cached_property
     def changing_budgets(self) -> list[int]:
-        """Numbers of the budgets that change over time."""
+        """Indices of the budgets that change over time."""
         return [k for k in range(len(self.budgets)) if "from" in self.budgets[k]]
 
     @cached_property
     def focus(self) -> int:
-        """Number of the budget that is looked at first: the deployment's default, else one in the middle."""
+        """Index of the budget in focus: the default of the deployment, else the median one."""
         finite = [k for k in self.constant_budgets if self.budgets[k]["limit"] is not None]
         bag = self.results["settings"]["bag"]
         default = bag["deployment"]["budget"] if bag else None
@@ -91,25 +93,25 @@ class Evaluation:
         return finite[(len(finite) - 1) // 2] if finite else self.constant_budgets[-1]
 
     def variant(self, policy: int, budget: int) -> int:
-        """Number of a policy with a budget in the columns."""
+        """Return the index of a policy with a budget among the variants of a column."""
         return policy * len(self.budgets) + budget
 
-    def cell(self, corruption: str, policy: int, budget: int) -> Figures:
-        """Figures of a corruption under a policy with a budget."""
+    def cell(self, corruption: str, policy: int, budget: int) -> Json:
+        """Return the metrics of a corruption, policy and budget."""
         per_corruption = len(self.policies) * len(self.budgets)
         number = self.corruptions.index(corruption) * per_corruption + self.variant(policy, budget)
-        found: Figures = self.results["cells"][number]
+        found: Json = self.results["cells"][number]
         return found
 
     def errors_cm(self, corruption: str, variant: int) -> Floats:
-        """Distance from the truth (N,); NaN where there is no estimate or no truth."""
+        """Return position errors in cm (N,); NaN without estimate or ground truth."""
         axes, columns = self.results["described_model"]["axes"], self.records[corruption]
         away = distances(columns["mean_m"][:, variant, :axes], columns["position_m"][:, :axes])
         return np.asarray(CM_PER_M * away, dtype=np.float64)
 
     @cached_property
     def worst(self) -> str | None:
-        """The corruption with the largest mean error at the focus; None without truth, or with nothing to compare."""
+        """Corruption with the largest mean error at the focus; None without ground truth or with one corruption."""
         errors = {c: self.cell(c, 0, self.focus)["error_cm"] for c in self.corruptions}
         known = {c: e["mean"] for c, e in errors.items() if e is not None}
         return max(known, key=lambda c: known[c]) if len(known) > 1 else None
@@ -121,7 +123,7 @@ class Evaluation:
 
 
 def budget_text(label: Mapping[str, Any], *, long: bool = False) -> str:
-    """A budget in a word or two: `6`, `all`, `trace x.csv`; long ones with their unit."""
+    """Return the short name of a budget (`6`, `all`, `trace x.csv`), or the long one with its unit."""
     if "from" in label:
         return str(label["from"])
     if label["limit"] is None:
@@ -133,7 +135,7 @@ def read_evaluation(folder: Path) -> Evaluation:
     """Read a finished evaluation.
 
     Raises:
-        InputError: it is not complete: results, frames or times are missing, broken, or do not belong together.
+        InputError: results, frames or times are missing, broken or inconsistent.
     """
     results = read_results(folder)
     variants = len(results["cells"]) // max(1, len(results["settings"]["corruptions"]))
@@ -147,7 +149,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def _checked(path: Path, column: str, frames: Sequence[int], variants: int) -> Columns:
-    """Columns that are as long as the figures say."""
+    """Read columns and check their shape against the metrics."""
     columns = read_columns(path)
     shape = columns[column].shape[:2] if column in columns else "none"
     if len(frames) != variants or shape != (frames[0], variants):

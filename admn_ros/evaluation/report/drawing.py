@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a report: drawn once; written as pictures, as numbers, and as SVG in the colours of the page."""
+"""Figures of a report: drawn once, written as PNG and JSON files and as SVG elements in the colours of the page."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.errors import InputError
-from admn_ros.files import write_text
+from admn_ros.files import write_errors, write_text
 from admn_ros.views.palette import CARD, INK, RULE, SOFT, themed
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 UNITS_PER_INCH = 72
-"""So that one unit of the SVG is one pixel of the page at full size."""
+"""One unit of the SVG is one pixel of the page at full size."""
 PNG_DPI = 144
 WIDEST = 1100
-"""Of a picture file, in pixels of the page."""
+"""Width of a PNG file, in pixels of the page."""
 _STYLE: Any = {
     "svg.fonttype": "none", "font.size": 11, "text.color": INK, "axes.labelcolor": SOFT, "axes.edgecolor": RULE,
     "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT,
@@ -37,19 +36,22 @@ _STYLE: Any = {
     "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.8,
     "figure.facecolor": CARD, "axes.facecolor": CARD, "savefig.facecolor": CARD, "legend.frameon": False}
 _PAPER = tuple(int(CARD[k:k + 2], 16) for k in (1, 3, 5))
-# Fonts are the page's; a style would reach all of the page; names of groups come twice in a page.
-_NOT_OURS = re.compile(r' id="[a-zA-Z.]+2?d?_\d+"|font-family: [^;"]*;? ?|<metadata>.*?</metadata>|<style.*?</style>',
+# Fonts are those of the page, a style element would apply to the whole page, and group names would not be unique.
+_REMOVED = re.compile(r' id="[a-zA-Z.]+2?d?_\d+"|font-family: [^;"]*;? ?|<metadata>.*?</metadata>|<style.*?</style>',
                        re.DOTALL)
 _DIGITS = re.compile(r"(\d\.\d\d)\d+")
 
+
 @dataclass(frozen=True)
 class Panel:
-    """One drawing.
+    """One drawing of a figure.
 
-    title: above it.
-    alt: what it shows, for those who do not see it.
-    draw: onto an empty canvas.
-    width, height: pixels at full size.
+    Attributes:
+        title: heading.
+        alt: text alternative.
+        draw: draws onto an empty Matplotlib figure.
+        width: width at full size, in pixels.
+        height: height at full size, in pixels.
     """
 
     title: str
@@ -60,10 +62,13 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Key:
+class LegendEntry:
     """One entry of a legend.
 
-    kind: fill, line, dashed, dotted or dot.
+    Attributes:
+        colour: hexadecimal colour of the light theme.
+        text: label.
+        kind: mark: fill, line, dashed, dotted or dot.
     """
 
     colour: str
@@ -73,41 +78,47 @@ class Key:
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A figure of a report.
+    """Figure of a report.
 
-    name: of its files.
-    title: its heading.
-    reading: one sentence that says how to read it.
-    panels: side by side where there is room.
-    numbers: JSON behind it.
-    keys: legend of all panels.
-    absent: why there is nothing to draw; "" if there is.
+    Attributes:
+        name: name of its files.
+        title: heading.
+        caption: explanation.
+        panels: drawings, side by side if the page is wide enough.
+        numbers: drawn numbers as JSON values.
+        legend: legend of all panels.
+        absent: reason for a figure without panels; "" otherwise.
     """
 
     name: str
     title: str
-    reading: str
+    caption: str
     panels: Sequence[Panel] = ()
     numbers: Any = None
-    keys: Sequence[Key] = ()
+    legend: Sequence[LegendEntry] = ()
     absent: str = ""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A panel as it was drawn: an SVG element in the colours of the page, and a picture (H, W, 3) in light ones."""
+    """Drawn panel.
+
+    Attributes:
+        svg: SVG element with CSS variables as colours.
+        picture: RGB image in the colours of the light theme, uint8 (H, W, 3).
+    """
 
     svg: str
     picture: Pixels
 
 
 def draw(figure: ReportFigure) -> list[Drawing]:
-    """Draw the panels of a figure."""
+    """Draw all panels of a figure."""
     return [_draw(panel, f"{figure.name}-{number}") for number, panel in enumerate(figure.panels)]
 
 
 def _draw(panel: Panel, name: str) -> Drawing:
-    """Identifiers in the SVG come from the name, which no other panel of the page has."""
+    """Draw a panel; identifiers in the SVG are derived from `name`, which must be unique on the page."""
     import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -117,36 +128,37 @@ def _draw(panel: Panel, name: str) -> Drawing:
         panel.draw(drawn)
         text = io.StringIO()
         drawn.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-        drawn.set_layout_engine("none")  # what is laid out once is the same the second time, and takes half as long
+        drawn.set_layout_engine("none")  # keep the layout: drawing again takes half as long
         return Drawing(themed(_bare(text.getvalue(), panel)), _pixels(drawn))
 
 
 def write_files(figure: ReportFigure, drawings: Sequence[Drawing], folder: Path) -> None:
-    """Write NAME.json and, if there is something drawn, NAME.png.
+    """Write NAME.json and, if the figure has drawings, NAME.png.
 
     Raises:
         InputError: the folder cannot be written.
     """
     write_text(folder / f"{figure.name}.json", json.dumps(
-        {"figure": figure.title, "reading": figure.reading, "absent": figure.absent or None,
+        {"figure": figure.title, "caption": figure.caption, "absent": figure.absent or None,
          "numbers": figure.numbers}, indent=1, allow_nan=False) + "\n")
     if not drawings:
         return
     import matplotlib as mpl  # noqa: PLC0415
 
     with mpl.rc_context(_STYLE):
-        pictures = [_below([_pixels(_title(panel)), drawing.picture])
+        pictures = [_vstack([_pixels(_title(panel)), drawing.picture])
                     for panel, drawing in zip(figure.panels, drawings, strict=True)]
         columns = max(1, WIDEST // max(panel.width for panel in figure.panels))
-        rows = [_beside(pictures[i:i + columns]) for i in range(0, len(pictures), columns)]
-        if figure.keys:
-            rows.append(_pixels(_legend(figure.keys, max(row.shape[1] for row in rows) // 2)))
-    ok, data = cv2.imencode(".png", _below(rows)[..., ::-1])
-    _write(folder / f"{figure.name}.png", data.tobytes() if ok else b"")
+        rows = [_hstack(pictures[i:i + columns]) for i in range(0, len(pictures), columns)]
+        if figure.legend:
+            rows.append(_pixels(_legend(figure.legend, max(row.shape[1] for row in rows) // 2)))
+    _, data = cv2.imencode(".png", _vstack(rows)[..., ::-1])
+    with write_errors(folder):
+        (folder / f"{figure.name}.png").write_bytes(data.tobytes())
 
 
 def _title(panel: Panel) -> Figure:
-    """A strip with the title of a panel."""
+    """Return a strip with the title of a panel."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure((panel.width / UNITS_PER_INCH, 28 / UNITS_PER_INCH), dpi=PNG_DPI)
@@ -154,20 +166,20 @@ def _title(panel: Panel) -> Figure:
     return figure
 
 
-def _legend(keys: Sequence[Key], width: int) -> Figure:
-    """A strip with the legend of all panels."""
+def _legend(entries: Sequence[LegendEntry], width: int) -> Figure:
+    """Return a strip with the legend."""
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     figure = Figure((width / UNITS_PER_INCH, 26 / UNITS_PER_INCH), dpi=PNG_DPI)
     styles = {"fill": ("none", "s"), "dot": ("none", "o"), "line": ("-", ""), "dashed": ("--", ""), "dotted": (":", "")}
-    figure.legend([Line2D([], [], color=k.colour, ls=styles[k.kind][0], marker=styles[k.kind][1]) for k in keys],
-                  [k.text for k in keys], loc="center left", ncols=len(keys), fontsize=10)
+    figure.legend([Line2D([], [], color=k.colour, ls=styles[k.kind][0], marker=styles[k.kind][1]) for k in entries],
+                  [k.text for k in entries], loc="center left", ncols=len(entries), fontsize=10)
     return figure
 
 
 def _pixels(figure: Figure) -> Pixels:
-    """Figure to RGB (H, W, 3)."""
+    """Render a figure as RGB, uint8 (H, W, 3)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
 
     canvas = FigureCanvasAgg(figure)
@@ -175,12 +187,12 @@ def _pixels(figure: Figure) -> Pixels:
     return np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
 
 
-def _beside(pictures: Sequence[Pixels]) -> Pixels:
+def _hstack(pictures: Sequence[Pixels]) -> Pixels:
     tallest = max(len(p) for p in pictures)
     return np.concatenate([_padded(p, tallest, p.shape[1]) for p in pictures], axis=1)
 
 
-def _below(rows: Sequence[Pixels]) -> Pixels:
+def _vstack(rows: Sequence[Pixels]) -> Pixels:
     widest = max(row.shape[1] for row in rows)
     return np.concatenate([_padded(row, len(row), widest) for row in rows])
 
@@ -191,18 +203,11 @@ def _padded(picture: Pixels, height: int, width: int) -> Pixels:
     return padded
 
 
-def _write(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unwritable", "a writable folder with space") from error
-
-
 def _bare(svg: str, panel: Panel) -> str:
-    """Matplotlib's SVG as an element of a page: without what would reach beyond it."""
+    """Return Matplotlib's SVG as an element of a page, without parts that affect the rest of the page."""
     body = svg[svg.index("<svg"):]
     body = body[body.index(">") + 1:]
-    body = _NOT_OURS.sub("", body)
+    body = _REMOVED.sub("", body)
     body = _DIGITS.sub(r"\1", body.replace("xlink:href", "href"))
     label = html.escape(panel.alt, quote=True)
     return (f'<svg viewBox="0 0 {panel.width} {panel.height}" role="img" aria-label="{label}" '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a timeline shows: one stretch of frames for each corruption, and the moments in it that are worth a look."""
+"""Contents of a timeline: one stretch of frames per corruption, and its notable moments."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ NS = 1e9
 
 @dataclass(frozen=True)
 class Moment:
-    """A frame worth a look.
+    """Notable frame.
 
-    row: of the columns of its corruption.
-    kind: typical, worst, drop or missing.
-    text: what is special about it.
+    Attributes:
+        row: row in the columns of its corruption.
+        kind: typical, worst, drop or missing.
+        text: description.
     """
 
     row: int
@@ -30,14 +31,15 @@ class Moment:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Frames that follow one another.
+    """Consecutive frames of one recording or dataset.
 
-    corruption: that was injected.
-    source: number of the bag; 0 for a dataset.
-    name: of the bag or dataset.
-    rows: of the columns of the corruption.
-    variant: first policy with the budget that is shown.
-    budget: number of that budget.
+    Attributes:
+        corruption: injected corruption.
+        source: index of the recording; 0 for a dataset.
+        name: name of the recording or dataset.
+        rows: rows in the columns of the corruption.
+        variant: index of the shown variant: the first policy with the shown budget.
+        budget: index of the shown budget.
     """
 
     corruption: str
@@ -49,9 +51,9 @@ class Stretch:
 
 
 def stretches(evaluation: Evaluation) -> list[Stretch]:
-    """One for each corruption: of several bags the one in which the worst error is.
+    """Return one stretch per corruption: of several recordings, the one with the largest error.
 
-    The budget is one that changes, if there is one, else the one that is looked at first.
+    The budget is the first one that changes over time, else the one in focus.
     """
     changing = evaluation.changing_budgets
     budget = changing[0] if changing else evaluation.focus
@@ -67,7 +69,7 @@ def stretches(evaluation: Evaluation) -> list[Stretch]:
 
 
 def _parts(evaluation: Evaluation, columns: Columns) -> list[Whole]:
-    """Rows by bag: within one the numbers of frames grow. A dataset is one part."""
+    """Return the rows of each recording, within which frame indices increase; a dataset is one part."""
     index = columns["index"]
     starts: list[int] = (np.flatnonzero(np.diff(index) <= 0) + 1).tolist() if evaluation.is_of_bags else []
     return [np.asarray(rows, dtype=np.int64) for rows in np.split(np.arange(len(index)), starts)]
@@ -79,31 +81,31 @@ def _name(evaluation: Evaluation, source: int) -> str:
 
 
 def moments(evaluation: Evaluation, stretch: Stretch) -> list[Moment]:
-    """A typical frame, the worst, the largest drop of the budget, the first missing modality: those that there are."""
+    """Return the notable frames: median error, largest error, largest budget drop, first missing modality."""
     columns, rows = evaluation.records[stretch.corruption], stretch.rows
     found: list[Moment] = []
     errors = evaluation.errors_cm(stretch.corruption, stretch.variant)[rows]
     if np.isfinite(errors).any():
         middle = float(np.nanmedian(errors))
         typical, worst = int(np.nanargmin(np.abs(errors - middle))), int(np.nanargmax(errors))
-        found += [Moment(int(rows[typical]), "typical", f"A typical frame: off by {errors[typical]:.0f} cm"),
-                  Moment(int(rows[worst]), "worst", f"The worst error: {errors[worst]:.0f} cm")]
+        found += [Moment(int(rows[typical]), "typical", f"Median error: {errors[typical]:.0f} cm"),
+                  Moment(int(rows[worst]), "worst", f"Largest error: {errors[worst]:.0f} cm")]
     granted = columns["granted"][rows, stretch.variant]
     drop = _largest_drop(granted, columns["unit"][rows, stretch.variant])
     if drop is not None:
-        found.append(Moment(int(rows[drop]), "drop", f"The budget's largest drop: from {_limit(granted[drop - 1])} to "
-                                                     f"{_limit(granted[drop])} {columns['unit'][rows[drop], 0]}"))
+        found.append(Moment(int(rows[drop]), "drop", f"Largest drop of the budget: from "
+                            f"{_limit(granted[drop - 1])} to {_limit(granted[drop])} {columns['unit'][rows[drop], 0]}"))
     there = columns["nodes"][rows] > 0
     lost = np.argwhere(there[:-1] & ~there[1:])
     if len(lost):
         frame, modality = int(lost[0, 0]) + 1, int(lost[0, 1])
         found.append(Moment(int(rows[frame]), "missing",
-                            f"The first loss of a modality: no {evaluation.modalities[modality]}"))
+                            f"First missing modality: {evaluation.modalities[modality]}"))
     return sorted(found, key=lambda moment: moment.row)
 
 
 def _largest_drop(granted: Floats, unit: Floats) -> int | None:
-    """Number of the frame before which the limit fell most, in one unit."""
+    """Return the index of the frame after the largest decrease of the limit within one unit."""
     with np.errstate(invalid="ignore"):
         fallen = np.nan_to_num(granted[:-1] - granted[1:], nan=0.0, posinf=np.inf)
     fallen = np.where(unit[:-1] == unit[1:], fallen, 0.0)

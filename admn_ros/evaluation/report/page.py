@@ -1,158 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a report: one HTML file that needs nothing else, neither network nor scripts."""
+"""Page of a report: one HTML file that needs neither network nor scripts."""
 
 from __future__ import annotations
 
 import base64
-import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
-from admn_ros.evaluation.report.drawing import Drawing, Key, Panel, ReportFigure
+from admn_ros.evaluation.report.drawing import Drawing, Panel, ReportFigure
 from admn_ros.evaluation.report.moments import Moment, Stretch
-from admn_ros.evaluation.report.style import STYLE
-from admn_ros.evaluation.report.summary import lead, left_out, settings, tiles, title, warnings
-from admn_ros.evaluation.report.tables import Table, tables
+from admn_ros.evaluation.report.summary import lead, omitted, settings, tiles, title, warnings
+from admn_ros.evaluation.report.tables import tables
 from admn_ros.evaluation.results_folder import MOMENTS
-from admn_ros.views.palette import themed
+from admn_ros.views.palette import themed, variables
 
-# Whatever names a recording brings along: nothing is loaded, nothing is run.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 SMALL, WIDE = 300, 600
-"""Panels up to, and from, this width have a grid of their own."""
-_TOP = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-"""
-
-Drawn = tuple[ReportFigure, Sequence[Drawing]]
-Shown = Sequence[tuple[Stretch, list[Moment]]]
+"""Panels up to, and from, this width in pixels have a grid of their own."""
+TEMPLATES = Path(__file__).with_name("templates")
 
 
-def page(evaluation: Evaluation, context: Context, folder: Path, figures: Sequence[Drawn], timeline: Drawn,
-         shown: Shown) -> str:
-    """The whole page.
+@dataclass(frozen=True)
+class Plot:
+    """A figure with its drawings, one per panel; none if the figure is absent."""
+
+    figure: ReportFigure
+    drawings: Sequence[Drawing]
+
+    @property
+    def panels(self) -> list[tuple[Panel, Drawing]]:
+        """Panels with their drawings."""
+        return list(zip(self.figure.panels, self.drawings, strict=True))
+
+    @property
+    def grid(self) -> str:
+        """CSS class of the grid, after a space."""
+        width = max(panel.width for panel in self.figure.panels)
+        return " wide" if width >= WIDE else " small" if width <= SMALL else ""
+
+
+@dataclass(frozen=True)
+class _ShownMoment:
+    """Moment as the page shows it; `images` are data URIs by sensor node and modality, None for missing data."""
+
+    title: str
+    text: str
+    images: Mapping[str, Mapping[str, str | None]]
+
+    @property
+    def modalities(self) -> list[str]:
+        return list(dict.fromkeys(modality for images in self.images.values() for modality in images))
+
+
+@dataclass(frozen=True)
+class _ShownTimeline:
+    """Timeline of one stretch as the page shows it."""
+
+    panel: Panel
+    drawing: Drawing
+    moments: Sequence[_ShownMoment]
+    has_images: bool
+    is_open: bool
+
+
+def page(evaluation: Evaluation, context: Context, folder: Path, plots: Sequence[Plot],
+         shown: Sequence[tuple[Stretch, list[Moment]]]) -> str:
+    """Return the page as HTML.
 
     Args:
-        evaluation: that is reported.
-        context: what was gathered of its recordings.
-        folder: of the evaluation, for the pictures.
-        figures: all but the timeline, which comes after the third.
-        timeline: one panel for each stretch.
-        shown: the stretches and their moments.
+        evaluation: evaluation to report.
+        context: data gathered from its recordings.
+        folder: results folder, with the images of the moments.
+        plots: figures in the order of the page; the timeline has one panel per stretch.
+        shown: stretches with their moments.
     """
-    name = title(evaluation)
-    parts = [_TOP.format(policy=html.escape(POLICY, quote=True), title=html.escape(name), style=STYLE),
-             f'<header>\n<p class="over">Evaluation</p>\n<h1>{html.escape(name)}</h1>']
-    parts += [f'<p class="warn">{html.escape(text)}</p>' for text in warnings(evaluation)]
-    parts += [f'<p class="lead">{html.escape(lead(evaluation))}</p>', _tiles(evaluation),
-              f'<p class="soft">{html.escape(left_out(evaluation))}</p>', "</header>\n<main>"]
-    sections = [_figure(*drawn) for drawn in figures]
-    sections.insert(3, _timeline(evaluation, context, folder, *timeline, shown))
-    parts += sections
-    parts += [_section(table.title, f'<p class="reading">{html.escape(table.reading)}</p>{_table(table)}')
-              for table in tables(evaluation)]
-    parts += [_section("What was evaluated", _settings(evaluation)), "</main>",
-              "<footer><p>The figures as pictures, and the numbers behind them, lie in <code>figures/</code> beside "
-              "this page.</p></footer>\n</body>\n</html>\n"]
-    return "\n".join(parts)
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+                              keep_trailing_newline=True)
+    environment.filters["themed"] = themed
+    timeline = next(plot for plot in plots if plot.figure.name == "timeline")
+    return environment.get_template("page.html.j2").render(
+        title=title(evaluation), warnings=warnings(evaluation), lead=lead(evaluation), tiles=tiles(evaluation),
+        omitted=omitted(evaluation), plots=plots, timelines=_timelines(evaluation, context, folder, timeline, shown),
+        tables=tables(evaluation), settings=settings(evaluation), light=variables(dark=False),
+        dark=variables(dark=True))
 
 
-def _section(heading: str, body: str) -> str:
-    return f"<section>\n<h2>{html.escape(heading)}</h2>\n{body}\n</section>"
-
-
-def _tiles(evaluation: Evaluation) -> str:
+def _timelines(evaluation: Evaluation, context: Context, folder: Path, timeline: Plot,
+             shown: Iterable[tuple[Stretch, list[Moment]]]) -> list[_ShownTimeline]:
+    """Return the timelines, the one of the worst corruption first and open."""
+    first = evaluation.worst or evaluation.mildest
     found = []
-    for tile in tiles(evaluation):
-        unit = f" <small>{html.escape(tile.unit)}</small>" if tile.unit else ""
-        found.append(f'<div class="tile"><p class="soft">{html.escape(tile.label)}</p>'
-                     f'<p class="big {tile.mood}">{html.escape(tile.value)}{unit}</p>'
-                     f'<p class="note">{html.escape(tile.note)}</p></div>')
-    return f'<div class="tiles">\n{chr(10).join(found)}\n</div>'
+    for (panel, drawing), (stretch, moments) in zip(timeline.panels, shown, strict=True):
+        images = context.get("pictures", {}).get(stretch.corruption, {})
+        found.append(_ShownTimeline(panel, drawing, [
+            _ShownMoment(moment.text, _describe(evaluation, stretch, moment),
+                         _images(images.get(str(moment.row), {}), folder / MOMENTS)) for moment in moments],
+            bool(images), stretch.corruption == first))
+    return sorted(found, key=lambda one: not one.is_open)
 
 
-# --- figures --------------------------------------------------------------------------------------
-
-
-def _figure(figure: ReportFigure, drawings: Sequence[Drawing]) -> str:
-    if not drawings:
-        return _section(figure.title, f'<p class="reading">{html.escape(figure.absent)}</p>')
-    panels = "\n".join(_panel(panel, drawing) for panel, drawing in zip(figure.panels, drawings, strict=True))
-    return _section(figure.title, f'<figure id="{figure.name}">\n<figcaption class="reading">'
-                                  f'{html.escape(figure.reading)}</figcaption>\n<div class="panels'
-                                  f'{_grid(figure.panels)}">\n{panels}\n</div>\n{_keys(figure.keys)}</figure>')
-
-
-def _grid(panels: Sequence[Panel]) -> str:
-    width = max(panel.width for panel in panels)
-    return " wide" if width >= WIDE else " small" if width <= SMALL else ""
-
-
-def _panel(panel: Panel, drawing: Drawing) -> str:
-    return (f'<div class="panel"><h3>{html.escape(panel.title)}</h3>'
-            f'{_scrolled(drawing.svg, panel.title) if panel.width >= WIDE else drawing.svg}</div>')
-
-
-def _scrolled(body: str, name: str) -> str:
-    """What may be wider than the page, and scrolls by itself, with the keyboard too."""
-    label = html.escape(name, quote=True)
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{body}</div>'
-
-
-def _keys(keys: Sequence[Key]) -> str:
-    if len(keys) < 2:
-        return ""
-    entries = "".join(f'<li><i class="{key.kind}" style="--key: {themed(key.colour)}"></i>{html.escape(key.text)}</li>'
-                      for key in keys)
-    return f'<ul class="keys">{entries}</ul>\n'
-
-
-# --- timeline -------------------------------------------------------------------------------------
-
-
-def _timeline(evaluation: Evaluation, context: Context, folder: Path, figure: ReportFigure,
-              drawings: Sequence[Drawing], shown: Shown) -> str:
-    """The worst corruption's timeline open, the others to be opened."""
-    open_one = evaluation.worst or evaluation.mildest
-    parts = []
-    for panel, drawing, (stretch, special) in zip(figure.panels, drawings, shown, strict=True):
-        body = (f'<div class="panels wide">{_scrolled(drawing.svg, panel.title)}</div>'
-                f'{_moments(evaluation, context, folder, stretch, special)}')
-        opened = " open" if stretch.corruption == open_one else ""
-        parts.append((not opened, f"<details{opened}><summary>{html.escape(panel.title)}</summary>{body}</details>"))
-    panels = "\n".join(text for _, text in sorted(parts, key=lambda part: part[0]))
-    return _section(figure.title, f'<figure id="{figure.name}">\n<figcaption class="reading">'
-                                  f'{html.escape(figure.reading)}</figcaption>\n{_keys(figure.keys)}{panels}\n</figure>')
-
-
-def _moments(evaluation: Evaluation, context: Context, folder: Path, stretch: Stretch,
-             special: Sequence[Moment]) -> str:
-    entries = []
-    pictures = context.get("pictures", {}).get(stretch.corruption, {})
-    for number, moment in enumerate(special, start=1):
-        seen = _seen(pictures.get(str(moment.row)), folder)
-        entries.append(f"<li><h3><b>{number}</b>{html.escape(moment.text)}</h3>"
-                       f"<p>{html.escape(_say(evaluation, stretch, moment))}</p>{seen}</li>")
-    why = "" if pictures or not special else \
-        '<p class="soft">No pictures: they are kept when <code>admn evaluate</code> writes the report.</p>'
-    return f'<ol class="moments">{"".join(entries)}</ol>{why}' if entries else ""
-
-
-def _say(evaluation: Evaluation, stretch: Stretch, moment: Moment) -> str:
-    """What ran in a frame, of what, and what was done to its inputs."""
+def _describe(evaluation: Evaluation, stretch: Stretch, moment: Moment) -> str:
+    """Return the budget, the layers that ran and the injected corruptions of a frame."""
     columns, v = evaluation.records[stretch.corruption], stretch.variant
     depths = evaluation.results["described_model"]["depths"]
     ends = [0]
@@ -168,45 +120,13 @@ def _say(evaluation: Evaluation, stretch: Stretch, moment: Moment) -> str:
     return f"Budget {budget}; layers {ran}." + (f" Injected: {', '.join(bad)}." if bad else "")
 
 
-def _seen(nodes: Mapping[str, Mapping[str, str | None]] | None, folder: Path) -> str:
-    """Pictures of a moment: a row for each sensor node, a column for each modality."""
-    if not nodes:
-        return ""
-    modalities = list(dict.fromkeys(m for files in nodes.values() for m in files))
-    cells = ["<span></span>", *(f"<span>{html.escape(m)}</span>" for m in modalities)]
-    for node, files in nodes.items():
-        cells.append(f"<span>{html.escape(node)}</span>")
-        for modality in modalities:
-            file = files.get(modality)
-            path = folder / MOMENTS / Path(file).name if file else None
-            cells.append('<span class="gone">missing</span>' if path is None or not path.is_file() else
-                         f'<img alt="{html.escape(f"{modality} of {node}", quote=True)}" '
-                         f'src="data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}">')
-    return (f'<div class="seen" style="grid-template-columns: 3.6em repeat({len(modalities)}, minmax(0, 1fr))">'
-            f'{"".join(cells)}</div>')
+def _images(nodes: Mapping[str, Mapping[str, str | None]], folder: Path) -> dict[str, dict[str, str | None]]:
+    """Return the images of a moment as data URIs."""
+    return {node: {modality: _data_uri(folder / Path(file).name) if file else None
+                   for modality, file in files.items()} for node, files in nodes.items()}
 
 
-# --- tables ---------------------------------------------------------------------------------------
-
-
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col"{_class("text" if k < table.texts else "")}>{html.escape(text)}</th>'
-                   for k, text in enumerate(table.head))
-    rows = []
-    for row in table.rows:
-        first, *others = row.cells
-        cells = "".join(f"<td{_class('text' if k < table.texts else mood)}>{html.escape(text)}</td>"
-                        for k, (text, mood) in enumerate(others, start=1))
-        rows.append(f'<tr{_class(row.style)}><th scope="row">{html.escape(first[0])}</th>{cells}</tr>')
-    label = html.escape(table.title, quote=True)
-    return _scrolled(f'<table aria-label="{label}"><thead><tr>{head}</tr></thead>\n'
-                     f'<tbody>{chr(10).join(rows)}</tbody></table>', table.title)
-
-
-def _class(style: str) -> str:
-    return f' class="{style}"' if style else ""
-
-
-def _settings(evaluation: Evaluation) -> str:
-    entries: list[tuple[str, Any]] = settings(evaluation)
-    return "<dl>" + "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(str(v))}</dd>" for k, v in entries) + "</dl>"
+def _data_uri(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode()}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of a report: all runs, quality against what was injected, what was read of the recordings."""
+"""Tables of a report: all runs, estimated against injected quality, messages of the recordings."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admn_ros.evaluation.report.data import Evaluation, Figures, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Json, budget_text
 
 NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
-class Row:
-    """Cells of a row, each a text and its style; the first one heads it."""
+class TableRow:
+    """Row of a table.
+
+    Attributes:
+        cells: text and CSS class of each cell; the first cell is the header of the row.
+        style: CSS classes of the row.
+    """
 
     cells: Sequence[tuple[str, str]]
     style: str = ""
@@ -22,21 +27,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table.
+    """Table of a report.
 
-    title: its heading. reading: a sentence that says how to read it.
-    head: of the columns; the first `texts` of them hold texts, the others numbers.
+    Attributes:
+        title: heading.
+        caption: explanation of the columns.
+        head: column headers.
+        texts: number of leading columns that hold text; the others hold numbers.
+        rows: rows.
     """
 
     title: str
-    reading: str
+    caption: str
     head: Sequence[str]
     texts: int
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
 
 
 def tables(evaluation: Evaluation) -> list[Table]:
-    """Those that there is something for."""
+    """Return the tables that have rows."""
     found = [_quality(evaluation), _runs(evaluation)]
     if evaluation.is_of_bags:
         found.append(_inputs(evaluation))
@@ -50,28 +59,30 @@ def _runs(evaluation: Evaluation) -> Table:
     several = len(evaluation.policies) > 1
     ours = evaluation.policies[0]
     head = ["corruption", "policy", "budget", "frames", "no estimate", "mean error, cm", "95 % interval", "median",
-            "p95", "in 90 %", "class right", "layers", "over budget", *([f"cm more than {ours}"] if several else [])]
-    rows: list[Row] = []
+            "p95", "in 90 %", "accuracy", "layers", "over budget",
+            *([f"error minus {ours}, cm"] if several else [])]
+    rows: list[TableRow] = []
     before = None
     for cell in evaluation.results["cells"]:
         focus = cell["budget"] == evaluation.budgets[evaluation.focus] and cell["policy"] == ours
         style = " ".join(name for name, on in (("first", cell["corruption"] != before), ("focus", focus)) if on)
         before = cell["corruption"]
-        rows.append(Row(_cells(cell) + ([(_more(cell["versus_first_policy"]), "")] if several else []), style))
-    return Table("All runs", "One line for each corruption, policy and budget; bold is what the numbers at the top are "
-                             "of. Intervals are drawn over scenes, one of which is "
+        rows.append(TableRow(_cells(cell) + ([(_more(cell["versus_first_policy"]), "")] if several else []), style))
+    return Table("All runs", "One row per corruption, policy and budget. The numbers at the top of the page are those "
+                             "of the bold row. In 90 % is the share of positions inside the 90 % ellipse, accuracy "
+                             "is that of the class. Intervals are bootstrapped over scenes; a scene is "
                              f"{evaluation.results['source']['scene']}.",
                  head, 3, rows)
 
 
-def _cells(cell: Figures) -> list[tuple[str, str]]:
+def _cells(cell: Json) -> list[tuple[str, str]]:
     error, frames = cell["error_cm"], cell["frames"]
-    place = [NONE] * 5 if error is None else [
+    position = [NONE] * 5 if error is None else [
         f"{error['mean']:.1f}", _interval(error["mean_interval"]), f"{error['median']:.1f}", f"{error['p95']:.1f}",
         f"{100 * cell['coverage']['90%']['share']:.0f} %"]
     silent, over = frames["without_estimate"], cell["violations"]
     return [(cell["corruption"], ""), (cell["policy"], ""), (budget_text(cell["budget"], long=True), ""),
-            (str(frames["n"]), ""), (str(silent), "alert" if silent else ""), *((text, "") for text in place),
+            (str(frames["n"]), ""), (str(silent), "alert" if silent else ""), *((text, "") for text in position),
             (NONE if cell["classes"] is None else f"{100 * cell['classes']['accuracy']:.0f} %", ""),
             (f"{cell['layers']['mean']:.1f}", ""), (str(over), "alert" if over else "")]
 
@@ -90,45 +101,47 @@ def _more(versus: Mapping[str, Any] | None) -> str:
 
 
 def _quality(evaluation: Evaluation) -> Table:
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for corruption in evaluation.corruptions:
         for modality, qoi in evaluation.cell(corruption, 0, evaluation.focus)["qoi"].items():
             if qoi["n_corrupted"]:
-                rows.append(Row([(corruption, ""), (modality, ""), (str(qoi["n_corrupted"]), ""), (str(qoi["n"]), ""),
-                                 *((NONE if qoi[name] is None else f"{qoi[name]:.2f}", "")
-                                   for name in ("mean_clean", "mean_corrupted", "auroc", "rank_correlation"))],
-                                "first" if rows and rows[-1].cells[0][0] != corruption else ""))
-    return Table("Quality as the model judges it",
-                 "Told apart is how often a clean reading is judged better than a corrupted one: 1 is always, 0.5 is "
-                 "no better than chance. Follows severity is the rank correlation: 1 is in step.",
-                 ["corruption", "modality", "frames corrupted", "frames judged", "quality when clean", "when corrupted",
-                  "told apart", "follows severity"], 2, rows)
+                values = [NONE if qoi[name] is None else f"{qoi[name]:.2f}"
+                          for name in ("mean_clean", "mean_corrupted", "auroc", "rank_correlation")]
+                texts = [corruption, modality, str(qoi["n_corrupted"]), str(qoi["n"]), *values]
+                rows.append(TableRow([(text, "") for text in texts],
+                                     "first" if rows and rows[-1].cells[0][0] != corruption else ""))
+    return Table("Quality of information",
+                 "QoI estimated by the model for clean and for corrupted inputs. The AUROC is the probability that a "
+                 "clean input has the higher QoI: 1 is perfect separation, 0.5 is chance. The rank correlation is "
+                 "Spearman's, between QoI and injected quality.",
+                 ["corruption", "modality", "frames corrupted", "frames with QoI", "mean QoI, clean",
+                  "mean QoI, corrupted", "AUROC", "rank correlation"], 2, rows)
 
 
-# --- what was read --------------------------------------------------------------------------------
+# --- inputs ---------------------------------------------------------------------------------------
 
 
 def _inputs(evaluation: Evaluation) -> Table:
-    rows: list[Row] = []
+    rows: list[TableRow] = []
     for number, bag in enumerate(evaluation.results["source"]["bags"]):
-        said = evaluation.results["pieces"].get(f"{evaluation.corruptions[0]}-{number:05d}", {})
-        for name, read in said.get("inputs", {}).items():
-            rows.append(Row([(bag["name"], ""), (name, ""),
+        metadata = evaluation.results["pieces"].get(f"{evaluation.corruptions[0]}-{number:05d}", {})
+        for name, read in metadata.get("inputs", {}).items():
+            rows.append(TableRow([(bag["name"], ""), (name, ""),
                              *((str(read[key]), "alert" if key == "refused" and read[key] else "") for key in
                                ("received", "refused", "late", "duplicates", "fresh", "held", "missing")),
                              (read["last_refusal"] or NONE, "")], "first" if rows and not any(
                                  row.cells[0][0] == bag["name"] for row in rows) else ""))
-    return Table("What was read", "Messages of each input, and in how many frames it was fresh, held or missing. "
-                                  + " ".join(_truth(bag) for bag in evaluation.results["source"]["bags"][:8]),
-                 ["recording", "input", "messages", "refused", "late", "twice", "fresh", "held", "missing",
-                  "last refusal"],
+    return Table("Inputs", "Messages of each input, and frames in which it was fresh, held or missing. "
+                           + " ".join(_truth(bag) for bag in evaluation.results["source"]["bags"][:8]),
+                 ["recording", "input", "messages", "refused", "late", "duplicates", "fresh", "held", "missing",
+                  "last reason for refusal"],
                  2, rows)
 
 
-def _truth(bag: Figures) -> str:
-    lacks = f" It lacks {', '.join(bag['topics_missing'])}." if bag["topics_missing"] else ""
+def _truth(bag: Json) -> str:
+    lacks = f" It has no messages on {', '.join(bag['topics_missing'])}." if bag["topics_missing"] else ""
     truth = bag["truth"]
     if truth is None:
-        return f"{bag['name']} has no truth: {bag['why_no_truth']}.{lacks}"
-    moved = f", {1000 * truth['offset_s']:.0f} ms later" if truth["offset_s"] else ""
-    return f"Truth of {bag['name']} is from {truth['from']}: {truth['positions']} positions{moved}.{lacks}"
+        return f"{bag['name']} has no ground truth: {bag['why_no_truth']}.{lacks}"
+    moved = f", shifted by {1000 * truth['offset_s']:.0f} ms" if truth["offset_s"] else ""
+    return f"Ground truth of {bag['name']}: {truth['positions']} positions from {truth['from']}{moved}.{lacks}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame by frame: budget, temperature, layers, quality and error over one stretch of a recording."""
+"""Timelines: budget, temperature, layers, quality and error of every frame of a stretch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
-from admn_ros.evaluation.report.drawing import Key, Panel, ReportFigure
+from admn_ros.evaluation.report.drawing import LegendEntry, Panel, ReportFigure
 from admn_ros.evaluation.report.moments import NS, Moment, Stretch, moments, stretches
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import ALERT, CARD, INK, SOFT, modality_colour
@@ -22,20 +22,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_BINS = 600
-"""More frames than this are shown in bins: layers, budget and quality by their mean, errors by their largest."""
+"""Longer stretches are drawn in bins: the mean of layers, budget and quality, and the maximum of errors."""
 WIDTH = 1000
 
 
 @dataclass(frozen=True)
-class Course:
-    """What a timeline draws; B frames, or bins of frames.
+class Timeline:
+    """Series that a timeline draws, for B frames or bins of frames.
 
-    x: seconds since the start of the bag, or number of the sample (B,).
-    granted, layers: the limit in layers, NaN where it is in another unit, and layers by modality (B,).
-    qoi: as the model judges, by modality; NaN where it did not (B,).
-    injected: 1 less the severity, by modality (B,); NaN where the modality is missing.
-    error_cm: (B,).
-    temperatures: [seconds, degrees Celsius] by sensor.
+    Attributes:
+        unit: unit of x: s or sample.
+        x: time since the start of the recording in seconds, or index of the sample (B,).
+        granted: limit in layers; NaN in another unit (B,).
+        layers: layers that ran, by modality (B,).
+        qoi: QoI estimated by the model, by modality; NaN without one (B,).
+        injected: 1 minus the injected severity, by modality; NaN for a missing modality (B,).
+        error_cm: position error (B,).
+        temperatures: [seconds, degrees Celsius] by sensor.
     """
 
     unit: str
@@ -49,30 +52,31 @@ class Course:
 
 
 def timelines(evaluation: Evaluation, context: Context) -> tuple[ReportFigure, list[tuple[Stretch, list[Moment]]]]:
-    """One timeline for each corruption, and its moments in the order of their numbers."""
+    """Return the figure with one timeline per corruption, and the stretches with their numbered moments."""
     shown = [(stretch, moments(evaluation, stretch)) for stretch in stretches(evaluation)]
     panels, numbers = [], []
     for stretch, special in shown:
-        course = _course(evaluation, stretch, context)
+        series = _series(evaluation, stretch, context)
         places = [_place(evaluation, stretch, moment.row, context) for moment in special]
         budget = budget_text(evaluation.budgets[stretch.budget], long=True)
         panels.append(Panel(
-            f"{stretch.corruption}, {stretch.name}, {budget}", _say(course, special),
-            lambda figure, c=course, p=places: _draw(figure, c, p),  # type: ignore[misc]
-            WIDTH, 330 + 34 * len(course.qoi) + (90 if course.temperatures else 0)))
+            f"{stretch.corruption}, {stretch.name}, {budget}", _say(series, special),
+            lambda figure, s=series, p=places: _draw(figure, s, p),  # type: ignore[misc]
+            WIDTH, 330 + 34 * len(series.qoi) + (90 if series.temperatures else 0)))
         numbers.append({"corruption": stretch.corruption, "recording": stretch.name, "budget": budget,
-                        "policy": evaluation.policies[0], **_numbers(course),
+                        "policy": evaluation.policies[0], **_numbers(series),
                         "moments": [{"number": k, "at": round(x, 3), "kind": m.kind, "what": m.text}
                                     for k, (m, x) in enumerate(zip(special, places, strict=True), start=1)]})
-    keys = [*(Key(modality_colour(m), m) for m in evaluation.modalities), Key(INK, "budget", "line")]
+    keys = [*(LegendEntry(modality_colour(m), m) for m in evaluation.modalities), LegendEntry(INK, "budget", "line")]
     binned = max(len(stretch.rows) for stretch, _ in shown) > MOST_BINS
     return ReportFigure(
-        "timeline", "What happened, frame by frame",
-        "From above: the layers that ran, stacked, below the budget as a line"
+        "timeline", "Timeline",
+        "From top to bottom: the layers that ran, stacked by modality, and the budget as a line"
         + ("; recorded temperatures" if any(n["temperatures_c"] for n in numbers) else "")
-        + "; for each modality its quality as the model judges it (area) and as what was injected left it (line), "
-          "both up to 1, nothing where it is missing; the error. Numbers mark the moments below."
-        + (f" Of more than {MOST_BINS} frames neighbours are drawn together: errors by the largest, others by the mean."
+        + "; for each modality the QoI estimated by the model (area) and the injected quality, which is 1 minus the "
+          "severity (line), both from 0 to 1 and absent while the modality is missing; the position error. Numbers "
+          "mark the moments below."
+        + (f" Stretches of more than {MOST_BINS} frames are binned: maximum of errors, mean of all other series."
            if binned else ""),
         panels, numbers, keys), shown
 
@@ -80,7 +84,7 @@ def timelines(evaluation: Evaluation, context: Context) -> tuple[ReportFigure, l
 # --- numbers --------------------------------------------------------------------------------------
 
 
-def _course(evaluation: Evaluation, stretch: Stretch, context: Context) -> Course:
+def _series(evaluation: Evaluation, stretch: Stretch, context: Context) -> Timeline:
     columns, rows, v = evaluation.records[stretch.corruption], stretch.rows, stretch.variant
     depths = evaluation.results["described_model"]["depths"]
     ends = np.cumsum(list(depths.values()))[:-1]
@@ -94,7 +98,7 @@ def _course(evaluation: Evaluation, stretch: Stretch, context: Context) -> Cours
     x = np.asarray([_place(evaluation, stretch, int(row), context) for row in rows])
     bins = _bins(len(rows))
     bag = context.get("bags", {}).get(str(stretch.source), {}) if evaluation.is_of_bags else {}
-    return Course(
+    return Timeline(
         "s" if evaluation.is_of_bags else "sample", x[bins[:-1]], _by_bin(np.nanmean, granted, bins),
         {m: _by_bin(np.nanmean, part, bins) for m, part in zip(depths, layers, strict=True)},
         {m: _by_bin(np.nanmean, qoi[:, k], bins) for k, m in enumerate(depths)},
@@ -103,7 +107,7 @@ def _course(evaluation: Evaluation, stretch: Stretch, context: Context) -> Cours
 
 
 def _place(evaluation: Evaluation, stretch: Stretch, row: int, context: Context) -> float:
-    """Where a frame is along the timeline."""
+    """Return the position of a frame on the x axis."""
     columns = evaluation.records[stretch.corruption]
     if not evaluation.is_of_bags:
         return float(columns["index"][row])
@@ -113,61 +117,61 @@ def _place(evaluation: Evaluation, stretch: Stretch, row: int, context: Context)
 
 
 def _bins(frames: int) -> list[int]:
-    """Bounds of bins of frames, each as long as the others."""
+    """Return the bounds of equal bins of frames."""
     size = -(-frames // MOST_BINS)
     return [*range(0, frames, size), frames]
 
 
-def _by_bin(figure: Callable[[Floats], Any], values: Floats, bins: Sequence[int]) -> Floats:
-    """A figure of each bin; NaN where there is nothing."""
+def _by_bin(statistic: Callable[[Floats], Any], values: Floats, bins: Sequence[int]) -> Floats:
+    """Return a statistic of each bin; NaN for bins without values."""
     parts = [values[a:b] for a, b in pairwise(bins)]
-    return np.asarray([figure(p) if np.isfinite(p).any() else np.nan for p in parts], dtype=np.float64)
+    return np.asarray([statistic(p) if np.isfinite(p).any() else np.nan for p in parts], dtype=np.float64)
 
 
-def _numbers(course: Course) -> dict[str, Any]:
+def _numbers(series: Timeline) -> dict[str, Any]:
     def plain(values: Floats) -> list[float | None]:
         return [round(float(x), 4) if np.isfinite(x) else None for x in values]
 
-    return {"x_unit": course.unit, "x": plain(course.x), "budget_layers": plain(course.granted),
-            "layers": {m: plain(x) for m, x in course.layers.items()},
-            "qoi": {m: plain(x) for m, x in course.qoi.items()},
-            "quality_injected": {m: plain(x) for m, x in course.injected.items()}, "error_cm": plain(course.error_cm),
-            "temperatures_c": course.temperatures}
+    return {"x_unit": series.unit, "x": plain(series.x), "budget_layers": plain(series.granted),
+            "layers": {m: plain(x) for m, x in series.layers.items()},
+            "qoi": {m: plain(x) for m, x in series.qoi.items()},
+            "quality_injected": {m: plain(x) for m, x in series.injected.items()}, "error_cm": plain(series.error_cm),
+            "temperatures_c": series.temperatures}
 
 
-def _say(course: Course, special: Sequence[Moment]) -> str:
-    layers = np.sum(list(course.layers.values()), axis=0)
-    known = course.error_cm[np.isfinite(course.error_cm)]
+def _say(series: Timeline, special: Sequence[Moment]) -> str:
+    layers = np.sum(list(series.layers.values()), axis=0)
+    known = series.error_cm[np.isfinite(series.error_cm)]
     error = f" Errors from {known.min():.0f} to {known.max():.0f} cm." if len(known) else ""
     marked = "; ".join(f"{k}: {moment.text}" for k, moment in enumerate(special, start=1))
-    return f"{layers.min():.0f} to {layers.max():.0f} layers ran in a frame.{error} {marked}"
+    return f"{layers.min():.0f} to {layers.max():.0f} layers per frame.{error} {marked}"
 
 
 # --- drawing --------------------------------------------------------------------------------------
 
 
-def _draw(figure: Figure, course: Course, places: Sequence[float]) -> None:
-    lanes = len(course.qoi)
-    heights = [150, *([80] if course.temperatures else []), *([30] * lanes), 95]
+def _draw(figure: Figure, series: Timeline, places: Sequence[float]) -> None:
+    lanes = len(series.qoi)
+    heights = [150, *([80] if series.temperatures else []), *([30] * lanes), 95]
     rows = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     figure.get_layout_engine().set(h_pad=2 / 72, hspace=0.0)  # type: ignore[union-attr, call-arg]
-    _draw_layers(rows[0], course)
-    if course.temperatures:
-        _draw_temperatures(rows[1], course)
-    for axes, (modality, qoi) in zip(rows[-lanes - 1:-1], course.qoi.items(), strict=True):
-        _draw_quality(axes, modality, course.x, qoi, course.injected[modality])
-    _draw_error(rows[-1], course)
+    _draw_layers(rows[0], series)
+    if series.temperatures:
+        _draw_temperatures(rows[1], series)
+    for axes, (modality, qoi) in zip(rows[-lanes - 1:-1], series.qoi.items(), strict=True):
+        _draw_quality(axes, modality, series.x, qoi, series.injected[modality])
+    _draw_error(rows[-1], series)
     for axes in rows:
         axes.spines["bottom"].set_visible(axes is rows[-1])
         axes.tick_params(length=0)
         for place in places:
             axes.axvline(place, color=SOFT, lw=0.8, ls=(0, (2, 2)))
-    _mark(rows[0], course, places)
+    _mark(rows[0], series, places)
 
 
-def _mark(axes: Axes, course: Course, places: Sequence[float]) -> None:
-    """Numbered circles above; those that would touch stand side by side."""
-    apart = 0.02 * float(np.ptp(course.x) or 1.0)
+def _mark(axes: Axes, series: Timeline, places: Sequence[float]) -> None:
+    """Draw numbered circles above the axes, moved apart where they would overlap."""
+    apart = 0.02 * float(np.ptp(series.x) or 1.0)
     last = -np.inf
     for number, place in enumerate(places, start=1):
         last = max(place, last + apart)
@@ -176,22 +180,22 @@ def _mark(axes: Axes, course: Course, places: Sequence[float]) -> None:
                       annotation_clip=False, bbox={"boxstyle": "circle,pad=0.25", "facecolor": INK, "lw": 0})
 
 
-def _draw_layers(axes: Axes, course: Course) -> None:
-    x, end = course.x, _end(course.x)
+def _draw_layers(axes: Axes, series: Timeline) -> None:
+    x, end = series.x, _end(series.x)
     below = np.zeros(len(x) + 1)
-    for modality, layers in course.layers.items():
+    for modality, layers in series.layers.items():
         above = below + np.append(layers, layers[-1])
         axes.fill_between(np.append(x, end), below, above, step="post", color=modality_colour(modality),
                           alpha=0.85, lw=0)
         below = above
-    axes.step(np.append(x, end), np.append(course.granted, course.granted[-1]), where="post", color=INK, lw=1.6)
-    axes.set_ylim(0, 1.12 * float(np.nanmax([1.0, *below, *course.granted])))
+    axes.step(np.append(x, end), np.append(series.granted, series.granted[-1]), where="post", color=INK, lw=1.6)
+    axes.set_ylim(0, 1.12 * float(np.nanmax([1.0, *below, *series.granted])))
     axes.set_xlim(x[0], end)
     axes.set_ylabel("layers")
 
 
-def _draw_temperatures(axes: Axes, course: Course) -> None:
-    for number, (name, points) in enumerate(course.temperatures.items()):
+def _draw_temperatures(axes: Axes, series: Timeline) -> None:
+    for number, (name, points) in enumerate(series.temperatures.items()):
         axes.plot(*np.asarray(points).T, color=ALERT, lw=1.6, ls=("-", "--", ":")[number % 3])
         axes.annotate(name, (points[-1][0], points[-1][1]), xytext=(-4, 3), textcoords="offset points", ha="right",
                       color=ALERT, fontsize=9)
@@ -209,16 +213,16 @@ def _draw_quality(axes: Axes, modality: str, x: Floats, qoi: Floats, injected: F
     axes.set_ylabel(modality, rotation=0, ha="right", va="center")
 
 
-def _draw_error(axes: Axes, course: Course) -> None:
-    known = np.isfinite(course.error_cm)
-    axes.plot(course.x[known], course.error_cm[known], "o", ms=2.6, color=INK, mew=0)
-    axes.set_ylim(0, 1.1 * float(course.error_cm[known].max()) if known.any() else 1.0)
+def _draw_error(axes: Axes, series: Timeline) -> None:
+    known = np.isfinite(series.error_cm)
+    axes.plot(series.x[known], series.error_cm[known], "o", ms=2.6, color=INK, mew=0)
+    axes.set_ylim(0, 1.1 * float(series.error_cm[known].max()) if known.any() else 1.0)
     axes.set_ylabel("error, cm")
-    axes.set_xlabel("seconds of the recording" if course.unit == "s" else "sample, in the order of the dataset")
+    axes.set_xlabel("time since the start of the recording, s" if series.unit == "s" else "index of the sample")
     if not known.any():
-        axes.annotate("no truth", (0.5, 0.5), xycoords="axes fraction", ha="center", color=SOFT)
+        axes.annotate("no ground truth", (0.5, 0.5), xycoords="axes fraction", ha="center", color=SOFT)
 
 
 def _end(x: Floats) -> float:
-    """Where the last frame ends: as long as the others are in the middle."""
+    """Return the end of the last frame, by the median frame duration."""
     return float(x[-1] + (np.median(np.diff(x)) if len(x) > 1 else 1.0))

@@ -124,7 +124,7 @@ def test_the_top_says_how_good_it_was(evaluated):
     assert "This model is untrained" in said
     clean, bad = (next(c for c in results["cells"] if c["corruption"] == name and c["budget"]["limit"] == 2.0
                        and c["policy"] == "allocate")["error_cm"]["mean"] for name in ("clean", "room-all"))
-    assert f"{clean:.1f} cm" in said and f"{bad:.1f} cm" in said and "No frame cost more than its budget" in said
+    assert f"{clean:.1f} cm" in said and f"{bad:.1f} cm" in said and "No frame exceeded its budget" in said
     assert "0 of 360" in said.replace("\u202f", "")
 
 
@@ -146,7 +146,7 @@ def test_each_figure_is_a_picture_and_numbers(which, request):
         picture = cv2.imread(str(folder / "figures" / f"{name}.png"))
         assert picture is not None and min(picture.shape[:2]) > 200 and picture.std() > 3, name
         told = json.loads((folder / "figures" / f"{name}.json").read_text())
-        assert told["numbers"] and told["reading"] and told["absent"] is None
+        assert told["numbers"] and told["caption"] and told["absent"] is None
 
 
 def test_numbers_of_the_figures_are_those_of_the_results(evaluated):
@@ -183,8 +183,8 @@ def test_without_its_context_a_report_says_what_it_lacks(evaluated, tmp_path):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     (folder / "context.json").unlink()
     page = Page(make_report(folder))
-    assert not page.all("img") and "No pictures: they are kept when" in page.said
-    assert [p["alt"] for p in page.all("img")] == [] and "operations" not in [w.strip() for w in page.words]
+    assert not page.all("img") and "No images:" in page.said
+    assert [p["alt"] for p in page.all("img")] == [] and "GFLOPs" not in [w.strip() for w in page.words]
 
 
 def test_a_context_of_other_results_does_not_count(evaluated, tmp_path):
@@ -254,7 +254,7 @@ def test_a_bag_without_truth_has_a_report(make_bag_plan, write_bag, tmp_path):
     evaluate(plan, tmp_path / "out")
     gather_context(plan, tmp_path / "out")
     page = Page(make_report(tmp_path / "out"))
-    assert "There is no truth to compare the estimates with" in page.said
+    assert "Errors are omitted: there is no ground truth" in page.said
     assert "no frame has both an estimate and a true position" in page.said
 
 
