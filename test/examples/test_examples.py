@@ -32,3 +32,26 @@ def test_run_model():
     spent = [int(m[1]) for line in lines if (m := re.search(r"spent +(\d+)", line))]
     assert spent == [36, 12, 4, 1]
     assert "nothing ran" in lines[-1]
+
+
+def test_replay_bag():
+    first, *lines = run("replay_bag.py")
+    assert first.startswith("12 inputs, 0 configured topics")
+    assert len(lines) >= 8
+    for line in lines:
+        budget = int(re.search(r"budget +(\d+)", line)[1])
+        assert 1 <= sum(int(n) for n in re.findall(r"(?:rgb|depth|radar|audio) (\d+)", line)) <= budget
+    errors_cm = [int(m[1]) for line in lines if (m := re.search(r"error (\d+) cm", line))]
+    assert sorted(errors_cm)[len(errors_cm) // 2] < 30  # guessing the middle of the track gives 110
+
+
+def test_new_corruption():
+    lines = run("new_corruption.py")
+    spots = {int(re.search(r"(\d+) spots", line)[1]) for line in lines}
+    assert len(lines) == len(spots) == 3
+    assert all(line.startswith("lens_dirt: severity 0.") for line in lines)
+
+
+def test_new_dataset():
+    lines = run("new_dataset.py")
+    assert [line.partition(":")[0] for line in lines] == ["4 samples, budget 1", "4 samples, budget 24"]
