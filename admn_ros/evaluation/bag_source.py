@@ -7,7 +7,6 @@ Ground truth is read from a topic, from TF or from a file, and joined with the r
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +23,20 @@ from admn_ros.evaluation.source import Json, Readings, SourceFrame, Unit
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bags import BagReader
-from admn_ros.replay.bag_facts import (
+from admn_ros.replay.bag_frames import TimedFrame, absolute, bag_frames
+from admn_ros.replay.bag_info import (
     ENOUGH_BAGS,
     SCENE_S,
-    class_index,
-    distinct_names,
+    BagInfo,
     input_stats,
+    inspect_bags,
     longest_wait_s,
     no_frames,
     scene_name,
 )
-from admn_ros.replay.bag_frames import TimedFrame, absolute, bag_frames, bag_inputs
-from admn_ros.replay.ground_truth import NS, Offset, Track, search_offset
-from admn_ros.replay.ground_truth_sources import find_track
+from admn_ros.replay.ground_truth import Offset, Track, search_offset
 from admn_ros.sensing.corruption.draws import StretchCorruption
 from admn_ros.sensing.corruption.presets import preset_for_model
-
-
-@dataclass(frozen=True)
-class _Bag:
-    """Facts about a bag that are known before its frames are read.
-
-    Attributes:
-        path: file or folder.
-        name: distinct name in the results.
-        frames: approximate number of frames.
-        missing: configured topics that the bag lacks.
-        start_ns: first stamp of the bag.
-        track: ground truth; None if there is none.
-        why_no_track: reason why there is none.
-        label: class of the target; -1 if unknown.
-    """
-
-    path: Path
-    name: str
-    frames: int
-    missing: list[str]
-    start_ns: int
-    track: Track | None
-    why_no_track: str
-    label: int
 
 
 class BagSource:
@@ -84,17 +57,7 @@ class BagSource:
         self.engine = self._pipeline.engine
         self._metadata: dict[str, Json] = {}
         self._offsets: dict[int, Offset] = {}
-        paths = [Path(source) for source in plan.sources]
-        self._bags = [self._inspect(path, name) for path, name in zip(paths, distinct_names(paths), strict=True)]
-
-    def _inspect(self, path: Path, name: str) -> _Bag:
-        """Collect the facts about a bag; raise an error if it cannot be evaluated."""
-        with BagReader(path) as bag:
-            inputs, missing = bag_inputs(bag, self._pipeline.frames)
-            frames = max(bag.topics[topic].count for topic in inputs)
-            track, why = find_track(bag, self._bag_plan.truth, self.engine.config.frame_id)
-            label = class_index(bag, self._bag_plan.true_class, self.engine.config.classes)
-            return _Bag(path, name, frames, missing, bag.start_ns, track, why, label)
+        self._bags = inspect_bags(plan.sources, plan.bag, self._pipeline.frames, self.engine.config)
 
     def units(self) -> list[Unit]:
         """See `EvaluationSource`."""
@@ -128,13 +91,12 @@ class BagSource:
                     corruption.skip(frame)
                     continue
                 corrupted, labels = corruption(frame)
-                scene = scene_name(about.name, len(self._bags), frame.stamp_ns, about.start_ns)
+                scene = scene_name(about, len(self._bags), frame.stamp_ns)
                 yield SourceFrame(number, scene, pipeline.prepare(corrupted), labels, now_s)
             if number < 0:
-                raise no_frames(bag, pipeline.frames)
-            recorded_s = (bag.end_ns - bag.start_ns) / NS
+                raise no_frames(about, pipeline.frames)
         self._metadata[unit.name] = {
-            "frames": number + 1, "recorded_s": round(recorded_s, 3), **input_stats(pipeline.frames)}
+            "frames": number + 1, "recorded_s": round(about.length_s, 3), **input_stats(pipeline.frames)}
 
     def metadata(self, unit: Unit) -> Json:
         """See `EvaluationSource`."""
@@ -186,21 +148,20 @@ class BagSource:
 
     def _read(self, bag: BagReader, budgets: list[BudgetSource]) -> Iterator[TimedFrame]:
         """Read the frames of a bag; messages for the budgets are forwarded on the way."""
-        inputs, _ = bag_inputs(bag, self._pipeline.frames)
         listeners = _listeners(bag, budgets)
 
         def on_message(topic: str, message: Any, now_s: float) -> None:
             for budget in listeners[topic]:
                 budget.on_message(topic, message, now_s)
 
-        return bag_frames(bag, self._pipeline.frames, inputs, listeners, on_message,
-                          longest_wait_s(self._bag_plan.deployment))
+        wait_s = longest_wait_s(self._bag_plan.deployment)
+        return bag_frames(bag, self._pipeline.frames, wait_s, listeners, on_message)
 
     def _corruption(self, name: str) -> StretchCorruption:
         preset = None if name == CLEAN else preset_for_model(name, self.engine.config, self._plan.variant)
         return StretchCorruption(preset, self._plan.seed, self._bag_plan.hold_s)
 
-    def _every(self, bag: _Bag) -> int:
+    def _every(self, bag: BagInfo) -> int:
         """Return the stride between evaluated frames."""
         return max(1, -(-bag.frames // self._plan.limit)) if self._plan.limit else 1
 

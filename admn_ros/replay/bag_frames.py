@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a recording in its own time, by the node's own synchronizer: what came first is heard first."""
+"""Frames of a recording, by the node's own synchronizer, in the order in which the messages were recorded."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
@@ -16,11 +17,11 @@ from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
 from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS
 
 NODE = "/admn"
-"""Name of the perception node, for topics of its own (`~/...`)."""
+"""Name of the perception node, for private topics (`~/...`)."""
 POLL_S = 0.01
-"""Between messages time goes on in such steps, as the replay node's does."""
+"""Step of the simulated time between messages, that of the replay node, in seconds."""
 IDLE_S = 60.0
-"""Nothing waits so long: after it time goes on at once to the next message, which can be years away."""
+"""Longest gap between messages that is simulated in steps, in seconds. No frame waits longer."""
 
 OnMessage = Callable[[str, Any, float], None]
 """Called with topic, message and time in seconds."""
@@ -29,10 +30,10 @@ TimedFrame = tuple[SensorFrame, float]
 
 
 def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey], list[str]]:
-    """The configured topics that the bag has, and those that it lacks.
+    """Return the configured topics that the bag has, with their inputs, and those that it lacks.
 
     Raises:
-        InputError: the bag has no messages, none of the topics, or one of another type.
+        InputError: the bag has no messages or none of the topics, or a topic has another type.
     """
     if not bag.message_count:
         raise InputError(str(bag.path), "0 messages", "a recording with messages")
@@ -49,56 +50,71 @@ def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey
 
 
 def absolute(topic: str) -> str:
-    """A topic's full name, for a node called `NODE`."""
+    """Return the full name of a topic of the node `NODE`."""
     return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
 
 
-def bag_frames(bag: BagReader, stream: FrameStream, inputs: Mapping[str, SensorKey], others: Iterable[str],
-               on_message: OnMessage, run_out_s: float) -> Iterator[TimedFrame]:
-    """Frames with the time, seconds, at which they were complete.
+def bag_frames(bag: BagReader, stream: FrameStream, run_out_s: float, others: Iterable[str] = (),
+               on_message: OnMessage = lambda topic, message, now_s: None) -> Iterator[TimedFrame]:
+    """Read the frames of a recording.
 
-    Between two messages time goes on in steps, so that waits run out when they would. A message that cannot be
-    used is counted in `stream.health`, and the next one is read.
+    Time passes in steps between two messages, so that waits time out as in the node. Messages that cannot be used are
+    counted in `stream.health`.
 
     Args:
-        bag: the recording.
-        stream: of the deployment; it starts afresh.
-        inputs: by topic.
-        others: topics besides, whose messages go to `hear`.
-        hear: gets topic, message and time.
-        run_out_s: how long time goes on after the last message: as long as a frame can wait, and not until inputs
-            count as silent, which would make frames of what is left.
+        bag: recording.
+        stream: frame stream of the deployment; it is restarted.
+        run_out_s: time that passes after the last message, in seconds: the longest wait of a frame. More would make
+            frames after the inputs count as silent.
+        others: further topics, whose messages go to `on_message`.
+        on_message: callback for messages of `others`. Its `InputError`s are ignored, as in the node.
+
+    Yields:
+        Frames, with the time in seconds at which they were complete.
 
     Raises:
         InputError: the recording is broken.
     """
+    inputs, _ = bag_inputs(bag, stream)
     stream.restart()
     stream.health.update({key: InputHealth() for key in stream.inputs})
-    placing = [t for t in TRANSFORM_TOPICS if t in bag.topics] if stream.node_poses is not None else []
-    calibrating = _calibrating(bag, stream)
+    transforms = [t for t in TRANSFORM_TOPICS if t in bag.topics] if stream.node_poses is not None else []
+    calibrations = _calibration_topics(bag, stream)
+    for now_s, topic, raw in _timeline(bag, [*inputs, *others, *transforms, *calibrations], run_out_s):
+        frames: list[SensorFrame] = []
+        if raw is None:
+            frames = stream.poll(now_s)
+        elif topic in inputs:
+            frames = _receive(bag, stream, inputs[topic], topic, raw, now_s)
+        elif topic in transforms and stream.node_poses is not None:
+            stream.node_poses.add(bag.deserialize(topic, raw))
+        elif topic in calibrations:
+            _calibrate(bag, [stream.cameras[key] for key in calibrations[topic]], topic, raw)
+        else:
+            with suppress(InputError):
+                on_message(topic, bag.deserialize(topic, raw), now_s)
+        for frame in frames:
+            yield frame, now_s
+
+
+def _timeline(bag: BagReader, topics: Sequence[str], run_out_s: float) -> Iterator[tuple[float, str, bytes | None]]:
+    """Yield time, topic and content of each message, and the steps in time between them, without content."""
     now_s = -math.inf
-    for topic, stamp_ns, raw in bag.raw([*inputs, *others, *placing, *calibrating]):
+    for topic, stamp_ns, raw in bag.raw(topics):
         arrived_s = max(now_s, stamp_ns * 1e-9)
         idle_at_s = min(arrived_s, now_s + IDLE_S)
         while now_s + POLL_S < idle_at_s and now_s > -math.inf:
             now_s += POLL_S
-            yield from _at(stream.poll(now_s), now_s)
+            yield now_s, "", None
         now_s = arrived_s
-        if topic in inputs:
-            yield from _at(_receive(bag, stream, inputs[topic], topic, raw, now_s), now_s)
-        elif topic in placing and stream.node_poses is not None:
-            stream.node_poses.add(bag.deserialize(topic, raw))
-        elif topic in calibrating:
-            _calibrate(bag, [stream.cameras[key] for key in calibrating[topic]], topic, raw)
-        else:
-            _forward(bag, topic, raw, now_s, on_message)
+        yield now_s, topic, raw
     for _ in range(math.ceil(run_out_s / POLL_S) + 1):
         now_s += POLL_S
-        yield from _at(stream.poll(now_s), now_s)
+        yield now_s, "", None
 
 
-def _calibrating(bag: BagReader, stream: FrameStream) -> dict[str, list[SensorKey]]:
-    """Topics of the bag with the calibration of cameras, and whose it is."""
+def _calibration_topics(bag: BagReader, stream: FrameStream) -> dict[str, list[SensorKey]]:
+    """Return the topics of the bag that have the calibration of cameras, with those cameras."""
     found: dict[str, list[SensorKey]] = {}
     for key, camera in stream.cameras.items():
         topic = absolute(camera.topic)
@@ -125,14 +141,3 @@ def _receive(bag: BagReader, stream: FrameStream, key: SensorKey, topic: str, ra
     except InputError as error:
         stream.health[key].refuse(error)
         return []
-
-
-def _forward(bag: BagReader, topic: str, raw: bytes, now_s: float, on_message: OnMessage) -> None:
-    try:
-        on_message(topic, bag.deserialize(topic, raw), now_s)
-    except InputError:
-        return  # as the node: what was in force stays
-
-
-def _at(frames: list[SensorFrame], now_s: float) -> Iterator[TimedFrame]:
-    return ((frame, now_s) for frame in frames)

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings to a dataset that `admn train` and `admn evaluate` read, by the node's own synchronizer.
+"""Export of recordings to a dataset for `admn train` and `admn evaluate`, by the node's own synchronizer.
 
-A frame of the dataset is a frame of the node: the same readings, fresh or held, at the same stamp. A bag that is
-finished is noted in `bags/`; `dataset.json` is written last, and without it no reader opens the folder.
+A frame of the dataset is a frame of the node: the same readings, fresh or held, at the same stamp. Each finished bag
+has a file in `bags/`. `dataset.json` is written last; without it no reader opens the folder.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -19,50 +18,27 @@ import numpy as np
 
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.files import read_json, write_text
+from admn_ros.files import read_json, write_json
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
 from admn_ros.recordings.bags import BagReader
-from admn_ros.replay.bag_facts import (
-    class_index,
-    distinct_names,
-    input_stats,
-    longest_wait_s,
-    no_frames,
-    scene_name,
-)
-from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.bag_frames import bag_frames
+from admn_ros.replay.bag_info import BagInfo, input_stats, inspect_bags, longest_wait_s, no_frames, scene_name
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.replay.export_shards import Collector
-from admn_ros.replay.ground_truth import NS, Track
-from admn_ros.replay.ground_truth_sources import find_track
+from admn_ros.replay.ground_truth import NS
 from admn_ros.sample import SensorFrame
 
 BAGS = "bags"
-"""Folder of what was finished: for each bag its shards and what is to be said of it."""
+"""Folder of the files about finished bags: shards, frames, statistics."""
 
-Progress = Callable[[float, float], None]
-"""Called with the seconds of recording done, and in all."""
-
-
-@dataclass(frozen=True)
-class _Bag:
-    """What is known of a bag before its frames are."""
-
-    path: Path
-    name: str
-    track: Track | None
-    why_no_truth: str
-    label: int
-    topics_missing: list[str]
-    start_ns: int
-    length_s: float
-    blocks: Blocks
+OnProgress = Callable[[float, float], None]
+"""Called with the seconds of recording that are done, and the total seconds."""
 
 
 @dataclass
 class _Counts:
-    """Frames of a bag: all of them, those that were left out, and what is true of the others."""
+    """Frames of a bag: all of them, the excluded ones, and the included ones with ground truth."""
 
     there: int = 0
     in_pauses: int = 0
@@ -72,123 +48,105 @@ class _Counts:
 
 
 def export(plan: ExportPlan, config: ModelConfig, folder: Path,
-           progress: Progress = lambda done, total: None) -> dict[str, Any]:
-    """Write the dataset; returns frames of each split, and for each bag what became of it.
-
-    A run that was interrupted is continued by the same call: bags that are finished are not read again.
+           on_progress: OnProgress = lambda done, total: None) -> dict[str, Any]:
+    """Write the dataset. A second call with the same arguments resumes an interrupted export.
 
     Args:
-        plan: bags, truth, splits.
-        config: the model that the dataset is for: its classes, its frame, its sound.
-        folder: new or empty, or one begun with the same plan.
-        progress: told how far it is.
+        plan: bags, ground truth, splits.
+        config: model that the dataset is for: its classes, frame and audio rate.
+        folder: new or empty folder, or one of an interrupted export of the same plan.
+        on_progress: callback for the progress.
+
+    Returns:
+        Number of frames of each split, and statistics of each bag.
 
     Raises:
-        InputError: a bag or its truth cannot be used, a split stays empty, or the folder cannot be written.
-        ConfigError: the model does not know an input of the deployment.
+        InputError: a bag or its ground truth cannot be used, a split stays empty, or the folder cannot be written.
+        ConfigError: the model lacks an input of the deployment.
     """
-    stream = FrameStream(config, plan.deployment)
-    identity = plan.identity(config)
-    paths = [Path(source) for source in plan.sources]
-    bags = []
-    for path, name in zip(paths, distinct_names(paths), strict=True):
-        with BagReader(path) as reader:
-            bags.append(_look_at(plan, config, stream, reader, name))
+    stream, identity = FrameStream(config, plan.deployment), plan.identity(config)
+    bags = inspect_bags(plan.sources, plan, stream, config)
+    blocks = [Blocks(plan, bag.length_s, str(bag.path)) for bag in bags]
     shards.begin(folder, identity)
-    total_s, done_s, said = sum(bag.length_s for bag in bags), 0.0, []
+    total_s, done_s, notes = sum(bag.length_s for bag in bags), 0.0, []
     for number, bag in enumerate(bags):
         note = folder / BAGS / f"{number:05d}.json"
         if not note.is_file():
-            found = _write_bag(plan, stream, bag, len(bags), number, folder, _Part(progress, done_s, total_s))
+            job = _BagExport(plan, stream, bag, len(bags), blocks[number], f"{number:03d}", folder)
+            written = job.run(_later(on_progress, done_s, total_s))
             note.parent.mkdir(exist_ok=True)
-            write_text(note, json.dumps(found, indent=1, allow_nan=False) + "\n")
-        said.append(read_json(note))
+            write_json(note, written)
+        notes.append(read_json(note))
         done_s += bag.length_s
-        progress(done_s, total_s)
-    splits = {split: [name for one in said for name in one["shards"].get(split, [])]
+        on_progress(done_s, total_s)
+    splits = {split: [name for note in notes for name in note["shards"].get(split, [])]
               for split, share in zip(SPLITS, plan.shares, strict=True) if share > 0}
-    frames = {split: sum(one["frames"].get(split, 0) for one in said) for split in splits}
-    _check_splits(folder, frames, said)
+    frames = {split: sum(note["frames"].get(split, 0) for note in notes) for split in splits}
+    _check_splits(folder, frames, notes)
     shards.finish(folder, splits)
-    return {"frames": frames, "bags": said}
+    return {"frames": frames, "bags": notes}
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Progress of one bag among several."""
-
-    progress: Progress
-    before_s: float
-    total_s: float
-
-    def __call__(self, done_s: float) -> None:
-        self.progress(self.before_s + done_s, self.total_s)
+def _later(on_progress: OnProgress, before_s: float, total_s: float) -> Callable[[float], None]:
+    """Return a callback for the progress of one bag, after `before_s` seconds of other bags."""
+    return lambda seconds: on_progress(before_s + seconds, total_s)
 
 
-def _look_at(plan: ExportPlan, config: ModelConfig, stream: FrameStream, bag: BagReader, name: str) -> _Bag:
-    """Refuse what cannot be used before anything is written."""
-    _, missing = bag_inputs(bag, stream)
-    track, why = find_track(bag, plan.truth, config.frame_id)
-    length_s = (bag.end_ns - bag.start_ns) / NS
-    return _Bag(bag.path, name, track, why, class_index(bag, plan.true_class, config.classes), missing, bag.start_ns,
-                length_s, Blocks(plan, length_s, str(bag.path)))
+class _BagExport:
+    """Export of one bag."""
 
+    def __init__(self, plan: ExportPlan, stream: FrameStream, bag: BagInfo, bags: int, blocks: Blocks, prefix: str,
+                 folder: Path) -> None:
+        self._plan, self._stream, self._bag, self._bags, self._blocks = plan, stream, bag, bags, blocks
+        name = f"{prefix}-{re.sub('[^A-Za-z0-9_.-]+', '_', bag.name)}"
+        self._collector, self._counts = Collector(folder, name, bag.start_ns, stream), _Counts()
 
-def _write_bag(plan: ExportPlan, stream: FrameStream, about: _Bag, bags: int, number: int, folder: Path,
-               told: Callable[[float], None]) -> dict[str, Any]:
-    """One bag's frames to shards; returns what is to be said of it."""
-    collector = Collector(folder, f"{number:03d}-{re.sub('[^A-Za-z0-9_.-]+', '_', about.name)}", about.start_ns,
-                          stream)
-    counts = _Counts()
-    with BagReader(about.path) as bag:
-        inputs, _ = bag_inputs(bag, stream)
-        for frame, now_s in bag_frames(bag, stream, inputs, (), _not_heard, longest_wait_s(plan.deployment)):
-            time_s = max(now_s - about.start_ns / NS, 0.0)
-            told(min(time_s, about.length_s))
-            if counts.there % plan.every == 0:
-                stretch = scene_name(about.name, bags, frame.stamp_ns, about.start_ns)
-                _take(plan, about, collector, counts, frame, stretch, about.blocks.split(time_s))
-            counts.there += 1
+    def run(self, on_seconds: Callable[[float], None]) -> dict[str, Any]:
+        """Write the shards; return statistics as JSON values."""
+        bag, counts, collector = self._bag, self._counts, self._collector
+        with BagReader(bag.path) as reader:
+            wait_s = longest_wait_s(self._plan.deployment)
+            for frame, now_s in bag_frames(reader, self._stream, wait_s):
+                time_s = max(now_s - bag.start_ns / NS, 0.0)
+                on_seconds(min(time_s, bag.length_s))
+                if counts.there % self._plan.every == 0:
+                    self._take(frame, self._blocks.split(time_s))
+                counts.there += 1
         if not counts.there:
-            raise no_frames(bag, stream)
-    collector.flush()
-    return {"name": about.name, "frames_there": counts.there, "frames": collector.frames, "located": counts.located,
-            "with_class": counts.with_class,
-            "left_out": {"in_pauses": counts.in_pauses, "without_truth": counts.without_truth},
-            "truth": None if about.track is None else about.track.origin, "why_no_truth": about.why_no_truth or None,
-            "topics_missing": about.topics_missing, **input_stats(stream), "shards": collector.written}
+            raise no_frames(bag, self._stream)
+        collector.flush()
+        return {"name": bag.name, "frames_there": counts.there, "frames": collector.frames,
+                "located": counts.located, "with_class": counts.with_class,
+                "left_out": {"in_pauses": counts.in_pauses, "without_truth": counts.without_truth},
+                "truth": None if bag.track is None else bag.track.origin, "why_no_truth": bag.why_no_track or None,
+                "topics_missing": bag.missing, **input_stats(self._stream), "shards": collector.written}
+
+    def _take(self, frame: SensorFrame, split: str | None) -> None:
+        plan, bag, counts = self._plan, self._bag, self._counts
+        if split is None:
+            counts.in_pauses += 1
+            return
+        position_m = np.full(3, np.nan)
+        if bag.track is not None:
+            stamp = np.array([frame.stamp_ns], np.int64)
+            position_m = bag.track.at(stamp, plan.align, plan.max_gap_s, plan.offset_s)[0]
+        located = bool(np.isfinite(position_m).all())
+        if not located and bag.label < 0 and plan.without_truth == "drop":
+            counts.without_truth += 1
+            return
+        counts.located += located
+        counts.with_class += bag.label >= 0
+        self._collector.add(frame, split, scene_name(bag, self._bags, frame.stamp_ns), position_m, bag.label)
 
 
-def _take(plan: ExportPlan, about: _Bag, collector: Collector, counts: _Counts, frame: SensorFrame, stretch: str,
-          split: str | None) -> None:
-    if split is None:
-        counts.in_pauses += 1
-        return
-    position_m = np.full(3, np.nan)
-    if about.track is not None:
-        stamp = np.array([frame.stamp_ns], np.int64)
-        position_m = about.track.at(stamp, plan.align, plan.max_gap_s, plan.offset_s)[0]
-    located = bool(np.isfinite(position_m).all())
-    if not located and about.label < 0 and plan.without_truth == "drop":
-        counts.without_truth += 1
-        return
-    counts.located += located
-    counts.with_class += about.label >= 0
-    collector.add(frame, split, stretch, position_m, about.label)
-
-
-def _not_heard(topic: str, message: Any, now_s: float) -> None:
-    """There are no budgets in a dataset."""
-
-
-def _check_splits(folder: Path, frames: dict[str, int], said: list[dict[str, Any]]) -> None:
-    """Refuse a dataset with an empty split, and leave nothing of it: the same bags would give the same again."""
+def _check_splits(folder: Path, frames: dict[str, int], notes: list[dict[str, Any]]) -> None:
+    """Raise an error for an empty split, and delete the dataset: the same bags would give the same result again."""
     empty = [split for split, count in frames.items() if not count]
     if not empty:
         return
     shutil.rmtree(folder)
-    dropped = sum(one["left_out"]["without_truth"] for one in said)
-    why = next((one["why_no_truth"] for one in said if one["why_no_truth"]), None)
+    dropped = sum(note["left_out"]["without_truth"] for note in notes)
+    why = next((note["why_no_truth"] for note in notes if note["why_no_truth"]), None)
     raise InputError(
         f"split {empty[0]}", f"no frames; {dropped} had no truth{f' ({why})' if why else ''}",
         "frames with a true position or class (truth, true_class), or without_truth keep; longer recordings or a "

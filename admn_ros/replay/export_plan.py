@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which frames of recordings go into a dataset, and into which of its splits."""
+"""Plan of a dataset export: recordings, ground truth, and splits."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ class ExportPlan(BagTruth):
         return sources
 
     def identity(self, config: ModelConfig) -> dict[str, Any]:
-        """What a run that continues must share, and what a reader must know, as JSON values. No places are in it.
+        """Return what a resumed export must share and a reader must know, as JSON values. Paths are not part of it.
 
         Raises:
-            InputError: a bag, or a file of truth, cannot be read.
+            InputError: a bag or a file of ground truth cannot be read.
         """
         settings = self.model_dump(mode="json", exclude={"sources"})
         truth = Path(self.truth or "")
@@ -70,14 +70,18 @@ class ExportPlan(BagTruth):
 
 
 class Blocks:
-    """Stretches of one recording, by time since its start."""
+    """Splits of one recording, by time since its start.
+
+    Args:
+        plan: plan of the dataset.
+        length_s: duration of the recording, in seconds.
+        name: name of the recording, for errors.
+
+    Raises:
+        InputError: the recording is not longer than the pauses between its splits.
+    """
 
     def __init__(self, plan: ExportPlan, length_s: float, name: str) -> None:
-        """Divide a recording.
-
-        Raises:
-            InputError: the pauses leave nothing of it.
-        """
         used = [(split, share) for split, share in zip(SPLITS, plan.shares, strict=True) if share > 0]
         pauses_s = plan.pause_s * (len(used) - 1)
         if length_s <= pauses_s:
@@ -89,10 +93,10 @@ class Blocks:
             stop_s = start_s + share * (length_s - pauses_s)
             self._blocks.append((split, start_s, stop_s))
             start_s = stop_s + plan.pause_s
-        # What is complete only after the last message belongs to the last block.
+        # Frames that are complete only after the last message belong to the last block.
         split, start_s, _ = self._blocks[-1]
         self._blocks[-1] = (split, start_s, math.inf)
 
     def split(self, time_s: float) -> str | None:
-        """The split of an instant, or None in a pause."""
+        """Return the split of a time in seconds; None in a pause."""
         return next((name for name, start_s, stop_s in self._blocks if start_s <= time_s < stop_s), None)

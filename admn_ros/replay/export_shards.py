@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a recording to shards: what is held is stored once, what is missing not at all."""
+"""Frames of a recording as shards: held readings are stored once, missing ones not at all."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from admn_ros.replay.ground_truth import NS
 from admn_ros.sample import SensorFrame, SensorKey
 
 MOST_BYTES = 256 << 20
-"""So much of a recording is held in memory before it is written."""
+"""Size of the readings in memory at which a shard is written."""
 
 
 class _Readings:
@@ -28,7 +28,7 @@ class _Readings:
         self._stamp_ns: int | None = None
 
     def add(self, key: SensorKey, frame: SensorFrame) -> int:
-        """Take what a frame has; returns the bytes that it adds."""
+        """Add the reading of a frame; return the number of bytes that it adds."""
         reading = frame.readings[key]
         if reading.data is None:
             self.rows.append(-1)
@@ -40,23 +40,25 @@ class _Readings:
         return self.stored[-1].nbytes
 
     def arrays(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
-        """All readings (K, ...), and for each frame which (N,)."""
+        """Return all readings (K, ...), and the row of each frame (N,)."""
         stored = np.stack(self.stored) if self.stored else np.zeros((0, 1), np.uint8)
         return stored, np.array(self.rows, np.int32)
 
 
 class Collector:
-    """Gathers the frames of one bag and writes them as shards of a dataset, whole ones only.
+    """Collects the frames of one bag and writes them as complete shards of a dataset.
 
-    A shard ends where the split or the stretch ends, when memory is used up, or when an input changes its size.
+    A shard ends where the split or the scene ends, at `MOST_BYTES`, or when an input changes its size.
+
+    Args:
+        folder: folder of the dataset.
+        bag: prefix of the shards' names.
+        start_ns: start of the recording, nanoseconds.
+        stream: source of the frames; if it follows the poses of the sensor nodes in TF, they are stored with each
+            frame.
     """
 
     def __init__(self, folder: Path, bag: str, start_ns: int, stream: FrameStream) -> None:
-        """Begin.
-
-        folder: of the dataset. bag: name of the recording, for shards. start_ns: of the recording. stream: of the
-        frames; if it follows the sensor nodes in TF, their poses are written with each frame.
-        """
         self._folder, self._bag, self._start_ns, self._stream = folder, bag, start_ns, stream
         self._keys = list(stream.inputs)
         self._nodes = list(dict.fromkeys(key.node for key in self._keys))
@@ -65,18 +67,25 @@ class Collector:
         self._number = 0
         self._begin("", "")
 
-    def add(self, frame: SensorFrame, split: str, stretch: str, position_m: npt.NDArray[np.float64],
+    def add(self, frame: SensorFrame, split: str, scene: str, position_m: npt.NDArray[np.float64],
             label: int) -> None:
-        """Take a frame with its truth.
+        """Add a frame with its ground truth.
+
+        Args:
+            frame: frame.
+            split: name of the split.
+            scene: recording, or part of one, that the frame belongs to.
+            position_m: true position (3,); NaN where unknown.
+            label: true class; -1 where unknown.
 
         Raises:
             InputError: a full shard cannot be written.
         """
         shape = {k: r.data.shape for k, r in frame.readings.items() if r.data is not None}
         changed = any(self._shapes.get(key, found) != found for key, found in shape.items())
-        if (split, stretch) != (self._split, self._stretch) or changed or self._bytes > MOST_BYTES:
+        if (split, scene) != (self._split, self._scene) or changed or self._bytes > MOST_BYTES:
             self.flush()
-            self._begin(split, stretch)
+            self._begin(split, scene)
         self._shapes |= shape
         self._bytes += sum(self._readings[key].add(key, frame) for key in self._keys)
         self._stamps_ns.append(frame.stamp_ns)
@@ -86,10 +95,10 @@ class Collector:
             self._poses.append([self._stream.node_poses.poses[node].numbers for node in self._nodes])
 
     def flush(self) -> None:
-        """Write what was gathered.
+        """Write the collected frames.
 
         Raises:
-            InputError: the disk is full or the folder cannot be written.
+            InputError: the folder cannot be written.
         """
         if not self._stamps_ns:
             return
@@ -97,13 +106,13 @@ class Collector:
         self._number += 1
         if not shards.is_written(self._folder, self._split, name):
             shards.write(self._folder, self._split, name, self._arrays(), {
-                "recording": self._stretch, "frames": len(self._stamps_ns)})
+                "recording": self._scene, "frames": len(self._stamps_ns)})
         self.written.setdefault(self._split, []).append(name)
         self.frames[self._split] = self.frames.get(self._split, 0) + len(self._stamps_ns)
-        self._begin(self._split, self._stretch)
+        self._begin(self._split, self._scene)
 
-    def _begin(self, split: str, stretch: str) -> None:
-        self._split, self._stretch, self._bytes = split, stretch, 0
+    def _begin(self, split: str, scene: str) -> None:
+        self._split, self._scene, self._bytes = split, scene, 0
         self._readings = {key: _Readings() for key in self._keys}
         self._shapes: dict[SensorKey, tuple[int, ...]] = {}
         self._stamps_ns: list[int] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the target was: a track of positions, read at the stamps of frames."""
+"""Ground truth: positions of the target over time, interpolated at the stamps of frames."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from admn_ros.scoring.metrics import Floats, Whole, distances
 
 NS = 1_000_000_000
 STEP_S = 0.01
+"""Step of the offset search, in seconds."""
 FEWEST = 10
-"""Frames with truth that an offset must have to be looked at."""
+"""Smallest number of frames with ground truth at an offset."""
 MOST = 5000
+"""Largest number of frames of the offset search."""
 
 Align = Literal["linear", "nearest"]
 
@@ -25,10 +27,11 @@ Align = Literal["linear", "nearest"]
 class Track:
     """Positions over time.
 
-    stamps_ns: (T,), ascending.
-    position_m: (T, 3), finite.
-    origin: where it is from, for people.
-    fixed: it holds at any time; T is 1.
+    Attributes:
+        stamps_ns: ascending stamps (T,), nanoseconds.
+        position_m: finite positions (T, 3).
+        origin: source of the positions, for reports.
+        fixed: whether the only position (T = 1) holds at any time.
     """
 
     stamps_ns: Whole
@@ -38,10 +41,15 @@ class Track:
 
     @classmethod
     def of(cls, stamps_ns: Whole, position_m: Floats, origin: str) -> Track:
-        """From positions in any order; of equal stamps the last counts, and what is not finite is left out.
+        """Make a track from positions in any order. The last of equal stamps wins; non-finite positions are dropped.
+
+        Args:
+            stamps_ns: stamps (T,), nanoseconds.
+            position_m: positions (T, 3).
+            origin: source of the positions.
 
         Raises:
-            InputError: nothing is left.
+            InputError: there is no finite position.
         """
         finite = np.isfinite(position_m).all(axis=1)
         stamps_ns, position_m = stamps_ns[finite][::-1], position_m[finite][::-1]
@@ -51,14 +59,14 @@ class Track:
         return cls(kept, position_m[first], origin)
 
     def at(self, stamps_ns: Whole, align: Align, max_gap_s: float, offset_s: float = 0.0) -> Floats:
-        """Positions (N, 3) at stamps (N,); NaN where the track does not say.
+        """Interpolate the positions (N, 3) at the stamps of frames; NaN where the track has none.
 
         Args:
-            stamps_ns: of frames.
-            align: linear: between two positions at most `max_gap_s` apart, never beyond the ends. nearest: the
-                nearest one, at most `max_gap_s` away.
-            max_gap_s: see there.
-            offset_s: added to the track's stamps.
+            stamps_ns: stamps of frames (N,), nanoseconds.
+            align: "linear" interpolates between two positions at most `max_gap_s` apart, never beyond the ends;
+                "nearest" takes the nearest position, at most `max_gap_s` away.
+            max_gap_s: largest gap in seconds.
+            offset_s: offset added to the track's stamps, in seconds.
         """
         if self.fixed:
             return np.repeat(self.position_m[:1], len(stamps_ns), axis=0)
@@ -82,10 +90,12 @@ class Track:
 
 @dataclass(frozen=True)
 class Offset:
-    """What is added to the stamps of the truth.
+    """Offset added to the stamps of the ground truth.
 
-    searched: whether it was looked for.
-    at_edge: the best one was the first or the last that was tried, so a better one may lie beyond.
+    Attributes:
+        seconds: offset in seconds.
+        searched: whether it is the result of a search.
+        at_edge: whether the best offset is at the edge of the search range, so that a better one may lie beyond.
     """
 
     seconds: float
@@ -95,9 +105,17 @@ class Offset:
 
 def search_offset(track: Track, stamps_ns: Whole, mean_m: Floats, *, align: Align, max_gap_s: float, around_s: float,
                   within_s: float) -> Offset:
-    """The offset with the least median distance of estimates (N, D) from the track; of equals the smaller one.
+    """Return the offset with the least median error of the estimates; of equal ones the smaller one.
 
-    A target that stands still fits any offset, and estimates that mean nothing fit none: look at the errors.
+    The search is meaningless for a target that does not move, and for estimates that are wrong; check the errors.
+
+    Args:
+        track: ground truth.
+        stamps_ns: stamps of frames (N,), nanoseconds.
+        mean_m: estimated positions (N, D).
+        align, max_gap_s: interpolation, as in `Track.at`.
+        around_s: centre of the search range, in seconds.
+        within_s: half width of the search range, in seconds.
     """
     keep = np.linspace(0, len(stamps_ns) - 1, min(MOST, len(stamps_ns))).round().astype(int)
     stamps_ns, mean_m = stamps_ns[keep], mean_m[keep]

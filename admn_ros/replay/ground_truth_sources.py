@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""True positions from a recording's poses, from its TF, or from a file of a motion capture."""
+"""Readers of ground truth: pose topics of a recording, its TF, or a file of a motion capture system."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_TOPIC = "/ground_truth/pose"
 TF_PREFIX = "tf:"
 NOTE = "admn_recording"
 RELATIVE_BELOW_S = 1e8
-"""Times of a file below this count from the start of the recording; above it they are since 1970."""
+"""Times of a file below this number of seconds count from the start of the recording, others from 1970."""
 _TIMES = ("time_s", "t_s", "timestamp", "time", "t", "stamp")
 _TIMES_NS = ("stamp_ns", "timestamp_ns", "time_ns")
 _AXES = (("x_m", "x", "tx", "p_x"), ("y_m", "y", "ty", "p_y"), ("z_m", "z", "tz", "p_z"))
@@ -36,15 +36,15 @@ _POSITION: dict[str, Callable[[Any], Any]] = {
 
 
 def find_track(bag: BagReader, wanted: str | None, frame_id: str) -> tuple[Track | None, str]:
-    """The truth of a recording, or why there is none.
+    """Return the ground truth of a recording, or the reason why there is none.
 
     Args:
-        bag: the recording.
-        wanted: a topic, `tf:CHILD`, a file, or None for `DEFAULT_TOPIC` if it is there.
-        frame_id: the model's frame, in which the positions are given.
+        bag: recording.
+        wanted: topic, `tf:CHILD`, file, or None for `DEFAULT_TOPIC` if the recording has it.
+        frame_id: frame of the positions, that of the model.
 
     Raises:
-        InputError: what is wanted is not there or cannot be used.
+        InputError: the requested ground truth does not exist or cannot be used.
     """
     if wanted is None:
         if DEFAULT_TOPIC not in bag.topics:
@@ -74,8 +74,8 @@ def read_transforms(bag: BagReader) -> Transforms:
     return tree
 
 
-def noted_class(bag: BagReader) -> str | None:
-    """Class of the target that the simulator noted in the bag."""
+def recorded_class(bag: BagReader) -> str | None:
+    """Return the class of the target that the simulator recorded in the bag; None if there is none."""
     try:
         note = json.loads(bag.custom_data.get(NOTE, "{}"))
     except ValueError:
@@ -87,18 +87,20 @@ def noted_class(bag: BagReader) -> str | None:
 
 
 def read_track(path: Path, start_ns: int) -> Track:
-    """A track from a file: CSV with a header (time_s or stamp_ns; x, y, z in metres), or TUM.
+    """Read a track from a file: CSV with a header (time_s or stamp_ns; x, y, z in metres), or TUM.
 
-    TUM: lines `time x y z qx qy qz qw`, # before comments. Times below 1e8 s count from `start_ns`.
+    Args:
+        path: file. TUM files have lines `time x y z qx qy qz qw` and comments after #.
+        start_ns: origin of times below 1e8 s, nanoseconds.
 
     Raises:
-        InputError: the file cannot be read, or a line does not fit.
+        InputError: the file cannot be read, or a line is malformed.
     """
     try:
         lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines()
                  if line.strip() and not line.lstrip().startswith("#")]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"nothing that can be read ({error})", "a CSV or TUM file of positions") from error
+        raise InputError(str(path), f"an unreadable file ({error})", "a CSV or TUM file of positions") from error
     if not lines:
         raise InputError(str(path), "an empty file", "a CSV or TUM file of positions")
     rows = list(_csv_rows(path, lines)) if "," in lines[0] else list(_tum_rows(path, lines))

@@ -14,7 +14,7 @@ from admn_ros.errors import InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
 from admn_ros.recordings.bags import BagReader
-from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 
 NS = 1_000_000_000
@@ -43,12 +43,11 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
     picture, history = DebugPicture(config, list(deployment.inputs)), History()
     tracker = Tracker(TrackerConfig(), len(config.localization.min_m))
     with BagReader(bag) as reader:
-        inputs, _ = bag_inputs(reader, pipeline.frames)
         length_s = (reader.end_ns - reader.start_ns) / NS
         at = length_s / 2 if at_s is None else at_s
         if not 0 <= at <= length_s:
             raise InputError("--at", at, f"[0, {length_s:.3g}]")
-        for frame, now_s in bag_frames(reader, pipeline.frames, inputs, (), _ignore, 0.0):
+        for frame, now_s in bag_frames(reader, pipeline.frames, 0.0):
             since_s = now_s - reader.start_ns / NS
             if since_s < at - HISTORY_S:
                 continue
@@ -65,10 +64,6 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
                 _write(png, pixels)
                 return view
     raise InputError(str(bag), f"no frame from {at:.2f} s on", "an instant with messages after it")
-
-
-def _ignore(topic: str, message: Any, now_s: float) -> None:
-    """No other topic is read."""
 
 
 def _write(png: Path, pixels: Any) -> None:

@@ -19,8 +19,8 @@ from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bags import BagReader, BagWriter
-from admn_ros.replay.bag_facts import input_stats
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.bag_info import input_stats
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 
@@ -93,7 +93,7 @@ def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelCon
     with BagReader(bag) as reader:
         there, lacking = bag_inputs(reader, stream)
         assert len(there) == 5 and not lacking
-        frames = [frame for frame, _ in bag_frames(reader, stream, there, [], lambda *_: None, 0.1)]
+        frames = [frame for frame, _ in bag_frames(reader, stream, 0.1)]
     assert len(frames) == 4 and not any(h.refused for h in stream.health.values())
     readings = {str(key): reading.data for key, reading in frames[-1].readings.items()}
     assert (readings["node1/rgb"] == 99).all() and (readings["node1/depth"] == 2.5).all()
@@ -120,8 +120,7 @@ def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
     for _ in range(2):  # each reading begins where the model's file says
         seen = []
         with BagReader(tmp_path / "drive") as reader:
-            inputs, _ = bag_inputs(reader, stream)
-            for _frame, _ in bag_frames(reader, stream, inputs, [], lambda *_: None, 0.1):
+            for _frame, _ in bag_frames(reader, stream, 0.1):
                 seen.append(stream.node_poses.poses["node1"].x_m)
         assert seen == [1.0, 1.0, 2.0]
         assert abs(stream.node_poses.poses["node1"].yaw_rad) == pytest.approx(np.pi)
@@ -142,8 +141,7 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
     stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
     for _ in range(2):  # each reading begins with a camera that has said nothing
         with BagReader(tmp_path / "drive") as reader:
-            inputs, _ = bag_inputs(reader, stream)
-            frames = [frame for frame, _ in bag_frames(reader, stream, inputs, [], lambda *_: None, 0.1)]
+            frames = [frame for frame, _ in bag_frames(reader, stream, 0.1)]
         seen = [frame.readings[frame.reference].data for frame in frames]
         wanted = cv2.undistort(picture, intrinsics, np.array((-0.3, 0.1, 0.0, 0.0, 0.0)))
         np.testing.assert_array_equal(seen[0], picture)
