@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is drawn: debug picture, dashboard, timeline, contact sheet."""
+"""Drawings: debug image, dashboard, timeline, contact sheet, governor plot."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings as pictures that people can read at a glance."""
+"""Sensor data as colour images."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ Picture = npt.NDArray[np.uint8]
 
 DEPTH_MAX_M = 7.0
 RADAR_RANGE_DB = 38.0
-"""Above the median, which is noise."""
+"""Range of the radar image in dB above its median, which is the noise level."""
 SOUND_DB = (-115.0, -45.0)
 _WINDOW = 512
 
 
-def reading_picture(modality: Modality, data: Array) -> Picture:
-    """What a sensor gave, RGB uint8 (H, W, 3), in the reading's own size.
+def colorize(modality: Modality, data: Array) -> Picture:
+    """Convert a reading to an RGB image, uint8 (H, W, 3), in the size of the reading.
 
-    Depth: near is blue, far is red, invalid is black. Radar: decibels above the median, far is up. Audio: a
-    spectrogram of the first channel, time to the right, up to a quarter of the sample rate, high is up.
+    Depth is blue for near, red for far and black for invalid pixels. Radar is in dB above the median, with increasing
+    range upwards. Audio is a spectrogram of the first channel up to a quarter of the sample rate, with time to the
+    right and frequency upwards.
 
     Args:
-        modality: of the reading.
-        data: as in `admn_ros.sample.Reading`.
+        modality: modality of the reading.
+        data: data as in `admn_ros.sample.Reading`.
     """
     return _PICTURES[modality](data)
 
@@ -61,7 +62,7 @@ def _audio(data: npt.NDArray[Any]) -> Picture:
 
 
 def _coloured(values: npt.NDArray[Any], colours: int) -> Picture:
-    """Values of [0, 1] through a colour map of OpenCV."""
+    """Apply a colour map of OpenCV to values in [0, 1]."""
     steps = np.ascontiguousarray(np.clip(np.nan_to_num(values) * 255, 0, 255).astype(np.uint8))
     return np.ascontiguousarray(cv2.applyColorMap(steps, colours)[..., ::-1], dtype=np.uint8)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard of a terminal: what the perception node does right now, and what is wrong."""
+"""Terminal dashboard of a perception node: budget, modalities, results, latency and health."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from rich.text import Text
 
 from admn_ros.files import write_text
 from admn_ros.sample import Availability
+from admn_ros.views.palette import dark_colour, modality_colour
 from admn_ros.views.timeline import FrameRecord, ModalityRecord
 
-COLOURS = {"rgb": "#e86a52", "depth": "#5b8def", "radar": "#4fd6b4", "audio": "#f0c33c"}
-OTHER = "#c39ade"
-GOOD, WARN, ALERT, SOFT = "#74d3a5", "#f0be50", "#ff7668", "#8f9aa8"
+GOOD, WARN, ALERT, SOFT = map(dark_colour, ("good", "warn", "alert", "soft"))
 LEVELS = {0: ("OK", GOOD), 1: ("WARN", WARN), 2: ("ERROR", ALERT), 3: ("STALE", SOFT)}
 SHORT_UNITS = {"layers": "", "gflops": " GFLOP", "milliseconds": " ms", "joules": " J", "watts": " W"}
 QUIET_S = 2.0
-"""Without a frame for so long, the node counts as silent."""
+"""Time without a frame after which the node is shown as silent."""
 HISTORY = 40
 MOST_PROBLEMS = 8
 _STEPS = "▁▂▃▄▅▆▇█"
@@ -35,7 +34,13 @@ _BAR = 48
 
 @dataclass(frozen=True)
 class Problem:
-    """A status of /diagnostics that is not OK. level: of diagnostic_msgs/DiagnosticStatus."""
+    """Status of /diagnostics that is not OK.
+
+    Attributes:
+        level: level of diagnostic_msgs/DiagnosticStatus.
+        name: name of the status.
+        text: its message.
+    """
 
     level: int
     name: str
@@ -44,18 +49,21 @@ class Problem:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """What is shown.
+    """State that the dashboard shows.
 
-    node: name of the perception node.
-    records: its last frames, oldest first.
-    active: layers that ran in the last one, by modality.
-    source, why: who asked for the budget, and the allocator's reason in words.
-    spread_m: standard deviation of the last pose; NaN without one.
-    label: class of the last frame.
-    speed_mps: of the track; NaN without one.
-    quiet_s: since the last frame arrived; infinite before the first.
-    statuses: number of statuses of /diagnostics; problems: those that are not OK.
-    governor: what the governor says; empty without one.
+    Attributes:
+        node: name of the perception node.
+        records: latest frames, oldest first.
+        active: layers that ran in the latest frame, by modality.
+        source: source of the budget.
+        why: reason of the allocation, as text.
+        spread_m: standard deviation of the latest position; NaN without one.
+        label: class of the latest frame.
+        speed_mps: speed of the track; NaN without one.
+        quiet_s: time since the latest frame; infinite before the first one.
+        statuses: number of statuses of /diagnostics.
+        problems: statuses that are not OK.
+        governor: summary of the governor; empty without one.
     """
 
     node: str
@@ -72,7 +80,7 @@ class Dashboard:
     governor: str = ""
 
     def __rich__(self) -> RenderableType:
-        """The dashboard as rich prints it."""
+        """Return the dashboard as a Rich renderable."""
         parts: list[RenderableType] = []
         if self.records:
             parts += [self._budget(), "", self._modalities(), "", self._results()]
@@ -96,7 +104,7 @@ class Dashboard:
         return (len(stamps) - 1) * 1e9 / (stamps[-1] - stamps[0]) if len(stamps) > 1 and stamps[-1] > stamps[0] else 0.0
 
     def _budget(self) -> Text:
-        """What was spent, by modality, up to the line of what was granted."""
+        """Return a bar of the cost by modality, with a line at the granted budget."""
         last = self.records[-1]
         total = sum(m.layers_total for m in last.modalities.values())
         top = total if last.unit == "layers" else max(r.spent for r in self.records[-HISTORY:]) or 1.0
@@ -105,7 +113,7 @@ class Dashboard:
         bar, at = Text(), 0.0
         for name, m in last.modalities.items():
             until = at + (last.spent * m.layers / ran if ran else 0.0)
-            bar.append("█" * (round(until * scale) - round(at * scale)), COLOURS.get(name, OTHER))
+            bar.append("█" * (round(until * scale) - round(at * scale)), modality_colour(name, dark=True))
             at = until
         limit = min(_BAR, round(last.granted * scale)) if math.isfinite(last.granted) else _BAR
         free = max(0, limit - len(bar))
@@ -114,9 +122,9 @@ class Dashboard:
         bar.append("·" * (_BAR - len(bar) + 1), "#3a424d")
         granted = "everything" if math.isinf(last.granted) else f"{last.granted:g}{SHORT_UNITS[last.unit]}"
         unit = " layers" if last.unit == "layers" else ""
-        said = Text.assemble(("  spent ", SOFT), (f"{last.spent:.4g}", "bold"), (f" of {granted}{unit}", "default"),
-                             (f", from {self.source or 'nobody named'}", SOFT))
-        return _line("budget", Text.assemble(bar, said, ("\n          " + self.why, SOFT if ran else ALERT)))
+        summary = Text.assemble(("  spent ", SOFT), (f"{last.spent:.4g}", "bold"), (f" of {granted}{unit}", "default"),
+                             (f", from {self.source or 'an unnamed source'}", SOFT))
+        return _line("budget", Text.assemble(bar, summary, ("\n          " + self.why, SOFT if ran else ALERT)))
 
     def _modalities(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -124,7 +132,7 @@ class Dashboard:
             table.add_column(no_wrap=True)
         table.add_row(*(Text(t, SOFT) for t in ("", "inputs", "QoI", "layers that ran", "", f"last {HISTORY} frames")))
         for name, m in self.records[-1].modalities.items():
-            colour = COLOURS.get(name, OTHER)
+            colour = modality_colour(name, dark=True)
             active = (self.active or {}).get(name, ())
             cells = Text()
             for layer in range(m.layers_total):
@@ -171,7 +179,7 @@ class Dashboard:
 
 
 def write_svg(dashboard: Dashboard, path: Path, width: int = 132) -> None:
-    """Write the dashboard as the picture of a terminal.
+    """Write the dashboard as an SVG of a terminal.
 
     Raises:
         InputError: the file cannot be written.
@@ -179,7 +187,7 @@ def write_svg(dashboard: Dashboard, path: Path, width: int = 132) -> None:
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(dashboard)
     svg = console.export_svg(title="admn watch", unique_id="admn-watch")
-    write_text(path, re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))  # no font from the network
+    write_text(path, re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))  # fonts from the network
 
 
 def _line(name: str, text: Text) -> Text:
@@ -187,7 +195,7 @@ def _line(name: str, text: Text) -> Text:
 
 
 def _inputs(m: ModalityRecord) -> Text:
-    """The modality's state, and the sensor nodes without it."""
+    """Return the availability of a modality, and the sensor nodes that lack it."""
     state = str(m.availability)
     text = Text(f"{state:7}", {"fresh": GOOD, "held": WARN}.get(state, ALERT))
     if m.availability is not Availability.MISSING and m.missing_nodes:
@@ -203,5 +211,5 @@ def _quality(qoi: float, colour: str) -> Text:
 
 
 def _curve(shares: Sequence[float]) -> str:
-    """Shares of [0, 1] as a line of blocks; nothing is a space."""
+    """Return values in [0, 1] as a line of block characters; 0 is a space."""
     return "".join(" " if s <= 0 else _STEPS[min(7, int(s * 7.999))] for s in shares)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The debug picture of an instant of a recording, by the node's own walk, without ROS."""
+"""Debug image of one frame of a recording, made by the pipeline of the node, without ROS."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
+from admn_ros.files import write_errors
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
 from admn_ros.recordings.bags import BagReader
@@ -19,25 +20,25 @@ from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 
 NS = 1_000_000_000
 HISTORY_S = 6.0
-"""So much before the instant goes through the network too, for the curves, the trail and the track."""
+"""Time before the instant that is also processed, for the history, the trail and the track."""
 
 
 def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: DeploymentConfig, budget: Budget,
                      at_s: float | None = None) -> DebugView:
-    """Write the picture of the first frame at or after an instant; returns what it shows.
+    """Write the debug image of the first frame at or after an instant, and return what it shows.
 
-    Latency is the network's, since a recording is not live.
+    The latency is that of the network alone.
 
     Args:
-        bag: the recording.
-        png: picture to write.
-        pipeline: of the model and the deployment.
-        deployment: topics.
-        budget: of every frame.
-        at_s: seconds after the recording's start; None for its middle.
+        bag: recording.
+        png: PNG file to write.
+        pipeline: pipeline of the model and the deployment.
+        deployment: topics of the recording.
+        budget: budget of every frame.
+        at_s: seconds since the start of the recording; None for its middle.
 
     Raises:
-        InputError: the recording has no frame there, or a file cannot be read or written.
+        InputError: the recording has no frame at that time, or a file cannot be read or written.
     """
     config = pipeline.engine.config
     picture, history = DebugPicture(config, list(deployment.inputs)), History()
@@ -58,7 +59,7 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
             if since_s >= at:
                 view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
                 pixels = picture.draw(view)
-                for key in deployment.inputs:  # noisy: without their last bits the file is half as large
+                for key in deployment.inputs:  # noisy: clearing the lowest bits halves the size of the file
                     thumbnail = picture.thumbnail(key).of(pixels)
                     thumbnail[:] = thumbnail & 0xF0 | 0x08
                 _write(png, pixels)
@@ -68,10 +69,8 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
 
 def _write(png: Path, pixels: Any) -> None:
     if png.suffix.lower() != ".png":
-        raise InputError(str(png), repr(png.suffix), "a file with the ending .png")
-    ok, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    try:
+        raise InputError(str(png), repr(png.suffix), "the file name extension .png")
+    _, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    with write_errors(png):
         png.parent.mkdir(parents=True, exist_ok=True)
-        png.write_bytes(data.tobytes() if ok else b"")
-    except OSError as error:
-        raise InputError(str(png), error.strerror or str(error), "a file that can be written") from error
+        png.write_bytes(data.tobytes())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The place seen from above: sensor nodes, estimates with their ellipse, the track."""
+"""Top-down map: sensor nodes, estimates with their ellipses, track."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ import numpy.typing as npt
 from admn_ros.config import ModelConfig, NodePose
 from admn_ros.inference.ellipse import Float64, plane_ellipse
 from admn_ros.inference.tracking import TrackState
-from admn_ros.views.debug_canvas import CARD, INK, RULE, SOFT, WARN, Box, Canvas, Colour
+from admn_ros.views.debug_canvas import CARD, INK, RULE, SOFT, WARN, Box, Canvas
+from admn_ros.views.palette import Rgb
 
 SHARE = 0.90
-"""Of the draws inside a drawn ellipse."""
-TARGET: Colour = (255, 255, 255)
-TRACK: Colour = (196, 140, 255)
+"""Probability mass of a drawn ellipse."""
+TARGET: Rgb = (255, 255, 255)
+TRACK: Rgb = (196, 140, 255)
 _MARGIN_M = 0.5
-_FINE_BITS = 4   # OpenCV takes points in 1/16 of a pixel
-_VIEW_RAD = 0.5  # half of the opening that is drawn for a sensor node
+_FINE_BITS = 4   # OpenCV takes points in units of 1/16 pixel
+_VIEW_RAD = 0.5  # half of the drawn opening angle of a sensor node
 _VIEW_M = 0.45
-_AHEAD_S = 0.4    # length of the track's arrow
+_AHEAD_S = 0.4   # time that the arrow of the track looks ahead
 
 
-class Map:
-    """Draws into a box of a canvas: x to the right, y up, in the model's frame.
+class TopDownMap:
+    """Map in a box of a canvas: x to the right, y up, in the frame of the model.
 
     Args:
-        box: where.
-        config: of the model; its node poses, where it has them.
+        box: box to draw into.
+        config: model configuration, with the area and the poses of the sensor nodes.
     """
 
     def __init__(self, box: Box, config: ModelConfig) -> None:
@@ -46,21 +47,21 @@ class Map:
         self._area = place.min_m[:2], place.max_m[:2]
 
     def pixel(self, x_m: float, y_m: float) -> tuple[float, float]:
-        """Column and row of a place."""
+        """Return the column and row of a position."""
         return (self._box.x + self._box.width / 2 + (x_m - self._middle[0]) * self._scale,
                 self._box.y + self._box.height / 2 - (y_m - self._middle[1]) * self._scale)
 
-    def draw(self, canvas: Canvas, states: Mapping[str, Colour], trail_m: Sequence[Float64], mean_m: Float64 | None,
+    def draw(self, canvas: Canvas, states: Mapping[str, Rgb], trail_m: Sequence[Float64], mean_m: Float64 | None,
              covariance_m2: Float64 | None, track: TrackState | None) -> None:
-        """Everything that is known.
+        """Draw the map.
 
         Args:
-            canvas: to draw on.
+            canvas: canvas to draw on.
             states: colour of each sensor node.
-            trail_m: estimates before this one, oldest first.
-            mean_m: estimate of this frame; None for none.
-            covariance_m2: of it.
-            track: the tracked target, if there is one.
+            trail_m: previous estimates, oldest first.
+            mean_m: estimated position of the frame; None without one.
+            covariance_m2: its covariance.
+            track: tracked target; None without one.
         """
         canvas.fill(self._box, CARD)
         self._grid(canvas)
@@ -78,7 +79,7 @@ class Map:
         self._dot(canvas, mean_m, 4, TARGET)
 
     def _grid(self, canvas: Canvas) -> None:
-        """Lines each metre, and the area in which the model looks."""
+        """Draw lines every metre, and the area of the model."""
         reach = math.ceil(max(self._box.width, self._box.height) / self._scale / 2) + 1
         for k in range(-reach, reach + 1):
             x, y = round(self._middle[0]) + k, round(self._middle[1]) + k
@@ -89,7 +90,7 @@ class Map:
             self._line(canvas, start, end, SOFT)
         canvas.text(f"{self._frame}, grid 1 m", self._box.x + 8, self._box.bottom - 8, SOFT, 9)
 
-    def _node(self, canvas: Canvas, name: str, pose: NodePose, colour: Colour) -> None:
+    def _node(self, canvas: Canvas, name: str, pose: NodePose, colour: Rgb) -> None:
         here = np.array([pose.x_m, pose.y_m])
         view = [here + _VIEW_M * np.array([math.cos(pose.yaw_rad + turn), math.sin(pose.yaw_rad + turn)])
                 for turn in np.linspace(-_VIEW_RAD, _VIEW_RAD, 7)]
@@ -102,7 +103,7 @@ class Map:
         canvas.text(name, round(x), round(y) - 10 if above else round(y) + 18, INK, 9, align=0.5)
 
     def _track(self, canvas: Canvas, track: TrackState) -> None:
-        """Its ellipse, and an arrow to where it will be soon."""
+        """Draw the ellipse of the track, and an arrow along its velocity."""
         self._ellipse(canvas, track.position_m, track.position_covariance_m2, TRACK)
         start, end = track.position_m[:2], track.position_m[:2] + _AHEAD_S * track.velocity_mps[:2]
         (x0, y0), (x1, y1) = self.pixel(*start), self.pixel(*end)
@@ -112,7 +113,7 @@ class Map:
             cv2.arrowedLine(self._pixels(canvas), a.tolist(), b.tolist(), TRACK, 2, cv2.LINE_AA, _FINE_BITS,
                             min(0.3, 9 / length))
 
-    def _ellipse(self, canvas: Canvas, mean_m: Float64, covariance_m2: Float64, colour: Colour) -> None:
+    def _ellipse(self, canvas: Canvas, mean_m: Float64, covariance_m2: Float64, colour: Rgb) -> None:
         ellipse = plane_ellipse(covariance_m2, SHARE)
         turn = np.linspace(0, 2 * math.pi, 49)[:-1]
         along, across = ellipse.major_m * np.cos(turn), ellipse.minor_m * np.sin(turn)
@@ -121,19 +122,19 @@ class Map:
         points = np.array([self.pixel(x, y) for x, y in zip(x_m.tolist(), y_m.tolist(), strict=True)])
         cv2.polylines(self._pixels(canvas), [self._fine(points)], True, colour, 1, cv2.LINE_AA, _FINE_BITS)
 
-    def _dot(self, canvas: Canvas, place_m: Float64, radius: int, colour: Colour) -> None:
+    def _dot(self, canvas: Canvas, place_m: Float64, radius: int, colour: Rgb) -> None:
         x, y = self._fine(np.array([self.pixel(float(place_m[0]), float(place_m[1]))]))[0].tolist()
         cv2.circle(self._pixels(canvas), (x, y), radius << _FINE_BITS, colour, -1, cv2.LINE_AA, _FINE_BITS)
 
-    def _line(self, canvas: Canvas, start: tuple[float, float], end: tuple[float, float], colour: Colour) -> None:
+    def _line(self, canvas: Canvas, start: tuple[float, float], end: tuple[float, float], colour: Rgb) -> None:
         a, b = self._fine(np.array([start, end])).tolist()
         cv2.line(self._pixels(canvas), a, b, colour, 1, cv2.LINE_AA, _FINE_BITS)
 
     def _pixels(self, canvas: Canvas) -> npt.NDArray[np.uint8]:
-        """The box alone, so that nothing is drawn over its edges."""
+        """Return the pixels of the box, so that drawing is clipped to it."""
         return self._box.of(canvas.pixels)
 
     def _fine(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
-        """Points (N, 2) of the canvas in fine units of the box."""
+        """Convert points (N, 2) of the canvas to fixed-point units of the box."""
         inside = (points - (self._box.x, self._box.y)) * (1 << _FINE_BITS)
         return np.asarray(np.clip(inside, -1e6, 1e6).round(), np.int32)

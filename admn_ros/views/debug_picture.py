@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One frame at a glance: what every sensor saw, what was thought of it, where the compute went, and what came out."""
+"""Debug image of one frame: sensor data, quality, allocation of layers, position, budget and class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import TrackState
 from admn_ros.model.allocation import Reason
 from admn_ros.sample import Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.views.colorize import reading_picture
+from admn_ros.views.colorize import colorize
 from admn_ros.views.debug_canvas import (
     ALERT,
     CARD,
@@ -28,15 +28,15 @@ from admn_ros.views.debug_canvas import (
     WARN,
     Box,
     Canvas,
-    Colour,
     Picture,
 )
-from admn_ros.views.debug_map import Map
+from admn_ros.views.debug_map import TRACK, TopDownMap
+from admn_ros.views.palette import Rgb
 
 WIDTH, HEIGHT = 1280, 720
 HISTORY = 90
-"""Frames of the past that are shown."""
-STATES: dict[Availability, Colour] = {Availability.FRESH: GOOD, Availability.HELD: WARN, Availability.MISSING: ALERT}
+"""Number of previous frames that are shown."""
+STATES: dict[Availability, Rgb] = {Availability.FRESH: GOOD, Availability.HELD: WARN, Availability.MISSING: ALERT}
 _EDGE, _GAP = 16, 8
 _HEAD = Box(_EDGE, 10, WIDTH - 2 * _EDGE, 30)
 _SENSORS = Box(_EDGE, 48, 832, 418)
@@ -47,8 +47,8 @@ _CELL_GAP = 3
 
 
 @dataclass(frozen=True)
-class Past:
-    """What is remembered of a frame."""
+class PastFrame:
+    """Budget, cost and position of a previous frame."""
 
     granted: float
     cost: dict[Modality, float]
@@ -57,13 +57,15 @@ class Past:
 
 @dataclass(frozen=True)
 class DebugView:
-    """What a picture shows.
+    """Content of a debug image.
 
-    frame, estimate: of one stamp.
-    latency_ms: from the newest input to the outputs.
-    dropped: frames given up so far.
-    track: the tracked target, if tracking is on.
-    past: the last frames up to this one, oldest first.
+    Attributes:
+        frame: sensor data.
+        estimate: estimate of the same stamp.
+        latency_ms: time from the newest input to the outputs.
+        dropped: frames dropped so far.
+        track: tracked target; None without tracking.
+        past: latest frames up to this one, oldest first.
     """
 
     frame: SensorFrame
@@ -71,35 +73,35 @@ class DebugView:
     latency_ms: float
     dropped: int
     track: TrackState | None = None
-    past: tuple[Past, ...] = ()
+    past: tuple[PastFrame, ...] = ()
 
 
 class History:
-    """Remembers the last frames, drawn or not, for the columns and the trail."""
+    """Latest frames, drawn or not, for the columns and the trail."""
 
     def __init__(self) -> None:
-        self._past: deque[Past] = deque(maxlen=HISTORY)
+        self._past: deque[PastFrame] = deque(maxlen=HISTORY)
         self._unit = ""
 
     def note(self, estimate: Estimate) -> None:
-        """Remember a frame."""
+        """Add a frame."""
         a = estimate.allocation
         if a.granted_unit != self._unit:
             self._past.clear()  # amounts in different units do not share an axis
         self._unit = a.granted_unit
-        self._past.append(Past(a.granted_limit, dict(a.cost), estimate.mean_m))
+        self._past.append(PastFrame(a.granted_limit, dict(a.cost), estimate.mean_m))
 
-    def frames(self) -> tuple[Past, ...]:
-        """Oldest first."""
+    def frames(self) -> tuple[PastFrame, ...]:
+        """Return the frames, oldest first."""
         return tuple(self._past)
 
 
 class DebugPicture:
-    """Draws frames of one model with one set of inputs.
+    """Debug images of one model with one set of inputs.
 
     Args:
-        config: of the model.
-        inputs: the configured inputs.
+        config: model configuration.
+        inputs: configured inputs.
     """
 
     def __init__(self, config: ModelConfig, inputs: Sequence[SensorKey]) -> None:
@@ -107,10 +109,10 @@ class DebugPicture:
         self._inputs = set(inputs)
         self._nodes = list(dict.fromkeys(key.node for key in inputs))
         self._modalities = list(config.modalities)
-        self._map = Map(_MAP, config)
+        self._map = TopDownMap(_MAP, config)
 
     def draw(self, view: DebugView) -> Picture:
-        """The picture of a frame, RGB (HEIGHT, WIDTH, 3)."""
+        """Draw a frame as RGB, uint8 (HEIGHT, WIDTH, 3)."""
         canvas = Canvas(WIDTH, HEIGHT)
         self._draw_head(canvas, view)
         for column, modality in enumerate(self._modalities):
@@ -123,10 +125,10 @@ class DebugPicture:
         self._draw_spent(canvas, view)
         return canvas.pixels
 
-    # --- where things are --------------------------------------------------------------------------
+    # --- layout ------------------------------------------------------------------------------------
 
     def cell(self, modality: Modality, layer: int) -> Box:
-        """The cell of a layer."""
+        """Return the box of a layer."""
         lane, depth = self._lane(self._modalities.index(modality)), self._config.depths[modality]
         left, right = lane.x + 268, lane.right - 96
         width = (right - left + _CELL_GAP) / depth
@@ -134,12 +136,12 @@ class DebugPicture:
         return Box(x, lane.y + 8, max(1, left + round((layer + 1) * width) - _CELL_GAP - x), lane.height - 22)
 
     def quality(self, modality: Modality) -> Box:
-        """The bar of a modality's QoI."""
+        """Return the box of the QoI bar of a modality."""
         lane = self._lane(self._modalities.index(modality))
         return Box(lane.x + 108, lane.y + lane.height // 2 - 6, 110, 10)
 
     def thumbnail(self, key: SensorKey) -> Box:
-        """The box of an input's picture."""
+        """Return the box of the thumbnail of an input."""
         column, row = self._modalities.index(key.modality), self._nodes.index(key.node)
         width, height = _SENSORS.width / len(self._modalities), (_SENSORS.height - 24) / len(self._nodes)
         x, y = round(column * width), 24 + round(row * height)
@@ -148,7 +150,7 @@ class DebugPicture:
 
     @property
     def spent_bar(self) -> Box:
-        """The bar of what the frame spent."""
+        """Box of the bar of the cost of the frame."""
         return Box(_SPENT.x + 12, _SPENT.y + 66, _SPENT.width - 24, 14)
 
     def _lane(self, row: int) -> Box:
@@ -162,16 +164,16 @@ class DebugPicture:
         baseline = _HEAD.bottom - 8
         x = _HEAD.x + canvas.text(self._config.name, _HEAD.x, baseline, INK, 14, bold=True) + 14
         if not self._config.trained:
-            x += canvas.text("UNTRAINED: estimates mean nothing", x, baseline, ALERT, 11) + 14
-        said = view.estimate.allocation.reason
-        colour = INK if said is Reason.ALLOCATED else WARN if said is Reason.DEGRADED else ALERT
+            x += canvas.text("UNTRAINED: random estimates", x, baseline, ALERT, 11) + 14
+        reason = view.estimate.allocation.reason
+        colour = INK if reason is Reason.ALLOCATED else WARN if reason is Reason.DEGRADED else ALERT
         canvas.text(view.estimate.allocation.reason_text, x, baseline, colour if colour != INK else SOFT, 11)
         seconds, rest = divmod(view.frame.stamp_ns, 10**9)
         canvas.text(f"stamp {seconds}.{rest // 10**6:03d}   latency {view.latency_ms:.0f} ms   dropped {view.dropped}",
                     _HEAD.right, baseline, SOFT, 11, align=1.0)
 
     def _draw_column(self, canvas: Canvas, column: int, modality: Modality, frame: SensorFrame) -> None:
-        """Header and pictures of a modality."""
+        """Draw the header and the thumbnails of a modality."""
         first = self.thumbnail(SensorKey(self._nodes[0], modality))
         canvas.fill(Box(first.x, _SENSORS.y + 4, 4, 14), MODALITY[modality])
         canvas.text(str(modality), first.x + 12, _SENSORS.y + 17, INK, 12, bold=True)
@@ -182,28 +184,28 @@ class DebugPicture:
             if key in self._inputs:
                 self._draw_reading(canvas, box, node, modality, frame.readings.get(key), frame.stamp_ns)
             else:
-                canvas.text("no such input", box.x + box.width // 2, box.y + box.height // 2 + 4, RULE, 10, align=0.5)
+                canvas.text("not configured", box.x + box.width // 2, box.y + box.height // 2 + 4, RULE, 10, align=0.5)
 
     def _draw_reading(self, canvas: Canvas, box: Box, node: str, modality: Modality, reading: Reading | None,
                       stamp_ns: int) -> None:
-        """A picture with its node's name, and whether it is fresh, held or missing."""
+        """Draw a thumbnail with the name and the availability of its sensor node."""
         strip = Box(box.x, box.bottom - 16, box.width, 16)
         inside = Box(box.x, box.y, box.width, box.height - strip.height)
         state = Availability.MISSING if reading is None else reading.availability
         if reading is None or reading.data is None or reading.stamp_ns is None:
             canvas.text("missing", box.x + box.width // 2, inside.y + inside.height // 2 + 5, ALERT, 12, align=0.5)
-            told = "missing"
+            label = "missing"
         else:
             keep = modality in (Modality.RGB, Modality.DEPTH)
-            canvas.picture(reading_picture(modality, reading.data), inside, keep_shape=keep)
+            canvas.picture(colorize(modality, reading.data), inside, keep_shape=keep)
             age_ms = (stamp_ns - reading.stamp_ns) / 1e6
-            told = str(state) if state is Availability.FRESH else f"held {age_ms:.0f} ms"
+            label = str(state) if state is Availability.FRESH else f"held {age_ms:.0f} ms"
         canvas.fill(Box(strip.x, strip.y, strip.width, 2), STATES[state])
         canvas.text(node, strip.x + 5, strip.bottom - 3, INK, 8)
-        canvas.text(told, strip.right - 5, strip.bottom - 3, STATES[state], 8, align=1.0)
+        canvas.text(label, strip.right - 5, strip.bottom - 3, STATES[state], 8, align=1.0)
 
     def _draw_lane(self, canvas: Canvas, row: int, modality: Modality, view: DebugView) -> None:
-        """Name, state, QoI, a cell for each layer, and what it cost."""
+        """Draw name, availability, QoI, layers and number of layers of a modality."""
         lane, colour = self._lane(row), MODALITY[modality]
         middle = lane.y + lane.height // 2
         state = view.frame.availability(modality)
@@ -226,7 +228,7 @@ class DebugPicture:
         canvas.text(f"/ {self._config.depths[modality]}", lane.right - 40, middle + 4, SOFT, 11)
 
     def _draw_place(self, canvas: Canvas, view: DebugView) -> None:
-        """The position in numbers, in the map's corner."""
+        """Draw position and speed as text in the corner of the map."""
         x, y = _MAP.x + 8, _MAP.y + 18
         mean, covariance = view.estimate.mean_m, view.estimate.covariance_m2
         if mean is not None and covariance is not None:
@@ -234,16 +236,16 @@ class DebugPicture:
             canvas.text(f"x {mean[0]:+.2f}  y {mean[1]:+.2f}  std {spread:.2f} m", x, y, INK, 10)
         if view.track is not None:
             speed = float(np.linalg.norm(view.track.velocity_mps))
-            canvas.text(f"track {view.track.outcome}, {speed:.2f} m/s", x, y + 17, (196, 140, 255), 10)
+            canvas.text(f"track {view.track.outcome}, {speed:.2f} m/s", x, y + 17, TRACK, 10)
 
     def _draw_spent(self, canvas: Canvas, view: DebugView) -> None:
-        """Budget of this frame and of the last ones; classes."""
+        """Draw the budget of the frame and of previous frames, and the classes."""
         a, box = view.estimate.allocation, _SPENT
         canvas.fill(box, CARD)
         limit = "no limit" if math.isinf(a.granted_limit) else f"of {a.granted_limit:g}"
         width = canvas.text(f"{a.spent:.4g}", box.x + 12, box.y + 28, INK, 17, bold=True)
         canvas.text(f"{limit} {a.granted_unit}", box.x + 18 + width, box.y + 28, SOFT, 11)
-        canvas.text(f"from {a.requested.source or 'nobody named'}", box.x + 12, box.y + 50, SOFT, 10)
+        canvas.text(f"from {a.requested.source or 'an unnamed source'}", box.x + 12, box.y + 50, SOFT, 10)
         top = self._top(view)
         bar, at = self.spent_bar, 0.0
         canvas.fill(bar, RULE)
@@ -259,7 +261,7 @@ class DebugPicture:
         self._draw_classes(canvas, view, Box(box.x + 12, box.y + 172, box.width - 24, 70))
 
     def _top(self, view: DebugView) -> float:
-        """Right end of the budget's axis: what everything costs, where that is known, or the most that was seen."""
+        """Return the end of the budget axis: the cost of all layers if known, else the largest value of the history."""
         a = view.estimate.allocation
         if a.granted_unit == "layers":
             return float(self._config.layers_total)
@@ -267,8 +269,8 @@ class DebugPicture:
         seen += [past.granted for past in view.past if math.isfinite(past.granted)]
         return max([*seen, 1e-9]) * 1.05
 
-    def _draw_history(self, canvas: Canvas, box: Box, frames: Sequence[Past], top: float) -> None:
-        """A column for each of the last frames, newest at the right: what was spent, below what was granted."""
+    def _draw_history(self, canvas: Canvas, box: Box, frames: Sequence[PastFrame], top: float) -> None:
+        """Draw a column of cost and budget per previous frame, the newest one at the right."""
         canvas.fill(box, (22, 26, 32))
         step = box.width / HISTORY
         for k, past in enumerate(reversed(frames)):
@@ -283,10 +285,10 @@ class DebugPicture:
             if past.granted <= top:
                 y = box.bottom - round(box.height * past.granted / top)
                 canvas.fill(Box(left, max(box.y, y - 2), right - left, 2), INK)
-        canvas.text(f"last {HISTORY} frames, and the budget", box.x + 5, box.y + 13, SOFT, 8)
+        canvas.text(f"last {HISTORY} frames and their budgets", box.x + 5, box.y + 13, SOFT, 8)
 
     def _draw_classes(self, canvas: Canvas, view: DebugView, box: Box) -> None:
-        """The most likely classes."""
+        """Draw the most likely classes."""
         scores = view.estimate.scores
         if scores is None:
             canvas.text("no class", box.x, box.y + 14, WARN, 11)
@@ -299,7 +301,7 @@ class DebugPicture:
             canvas.text(f"{scores[k]:.2f}", box.right, y + 14, INK if row == 0 else SOFT, 11, align=1.0)
 
     def _node_state(self, frame: SensorFrame, node: str) -> Availability:
-        """Missing where all inputs of the sensor node are, held where some are, fresh where none is."""
+        """Return MISSING if all inputs of the sensor node are missing, HELD if some are, else FRESH."""
         states = {r.availability for k, r in frame.readings.items() if k.node == node}
         if states <= {Availability.MISSING}:
             return Availability.MISSING

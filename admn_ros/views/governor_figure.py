@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of the governor at work on a simulated computer that gets warm."""
+"""Plot of the governor on a simulated computer that heats up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from admn_ros.files import write_errors
 from admn_ros.governor.closed_loop import STEP_S, Scenario, Trace, simulate
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.governor import Reason
@@ -14,26 +15,30 @@ from admn_ros.governor.thermal_plant import Plant
 
 SECONDS = 600.0
 PLANT = Plant()
-# What the cooling carries off at the target: (75 - 35) C / (4 C/W), as a good configuration says.
+# Heat dissipation at the target temperature: (75 - 35) C / (4 C/W).
 CONFIG = GovernorConfig(default_layers=48, sustainable_w=10.0)
 EVENTS = ((150.0, "another program draws 4 W"), (270.0, "power manager: 10 layers"),
-          (350.0, "its request ends"), (440.0, "sensor silent"), (490.0, "sensor back"))
+          (350.0, "its request ends"), (440.0, "sensor stops"), (490.0, "sensor resumes"))
 COLOURS = {Reason.DEFAULT: "#d5d8dc", Reason.REQUEST: "#aed6f1", Reason.STALE: "#f5b7b1", Reason.CRITICAL: "#cb4335",
            Reason.TEMPERATURE: "#fad7a0", Reason.RISING: "#abebc6", Reason.BATTERY: "#d2b4de", Reason.POWER: "#a2d9ce"}
-LABELS = {Reason.DEFAULT: "all that is asked for", Reason.RISING: "on the way up",
-          Reason.STALE: "bound by a stale sensor", Reason.REQUEST: "bound by a request"}
+LABELS = {Reason.DEFAULT: "default budget", Reason.RISING: "rising", Reason.STALE: "limited by a stale sensor",
+          Reason.REQUEST: "limited by a request"}
 
 
 def scenario() -> Scenario:
-    """The events of the picture: a workload step, a request, a sensor that falls silent."""
+    """Return the events of the plot: a workload step, a request, a sensor that stops."""
     return Scenario(request=lambda t: 10 if 270.0 <= t < 350.0 else None,
                     others_w=lambda t: 4.0 if t >= 150.0 else 0.0,
                     sensed=lambda t: not 440.0 <= t < 490.0, metered=True)
 
 
 def draw_governor(path: Path) -> Trace:
-    """Simulate and write a PNG: temperature, budget and heat over time. Returns what happened."""
-    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
+    """Simulate the governor and write a PNG of temperature, budget and heat over time.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    import matplotlib as mpl  # noqa: PLC0415  slow to import
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
@@ -49,14 +54,15 @@ def draw_governor(path: Path) -> Trace:
             axes.axvline(t_s, color="black", lw=0.7, ls=":", alpha=0.7)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
         axes.set_xlim(0, SECONDS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
     plt.close(figure)
     return trace
 
 
 def summary(trace: Trace) -> str:
-    """The figures of a run in one line."""
+    """Return a summary of a run in one line."""
     late = trace.granted[-round(60 / STEP_S):]
     return (f"highest temperature {max(trace.temperature_c):.1f} C, target {CONFIG.target_c:g} C, limit "
             f"{CONFIG.limit_c:g} C; {min(late)} to {max(late)} layers in the last minute")
@@ -66,7 +72,7 @@ def _draw_temperature(axes: Any, trace: Trace) -> None:
     axes.plot(trace.t_s, trace.temperature_c, color="#c0392b", lw=1.8, label="temperature")
     fresh = [reading if scenario().sensed(t) else float("nan")
              for t, reading in zip(trace.t_s, trace.reading_c, strict=True)]
-    axes.step(trace.t_s, fresh, where="post", color="#34495e", lw=0.8, label="what the sensor says")
+    axes.step(trace.t_s, fresh, where="post", color="#34495e", lw=0.8, label="measured temperature")
     axes.axhline(CONFIG.target_c, color="#27ae60", lw=1.2, ls="--", label="target")
     axes.axhline(CONFIG.limit_c, color="black", lw=1.2, ls="--", label="limit")
     axes.set_ylabel("\N{DEGREE SIGN}C")
@@ -76,12 +82,12 @@ def _draw_temperature(axes: Any, trace: Trace) -> None:
 
 
 def _draw_budget(axes: Any, trace: Trace) -> None:
-    """What is granted, over colours that say what bound it."""
+    """Draw the granted budget, on background colours for the binding limit."""
     shown: set[Reason] = set()
     for reason, run in groupby(zip(trace.reason, trace.t_s, strict=True), key=lambda pair: pair[0]):
         times = [t for _, t in run]
         axes.axvspan(times[0], times[-1] + STEP_S, color=COLOURS[reason], lw=0,
-                     label=None if reason in shown else LABELS.get(reason, f"bound by {reason.value}"))
+                     label=None if reason in shown else LABELS.get(reason, f"limited by {reason.value}"))
         shown.add(reason)
     axes.step(trace.t_s, trace.requested, where="post", color="#2471a3", lw=1.4, ls="--", label="requested")
     axes.step(trace.t_s, trace.granted, where="post", color="black", lw=1.8, label="granted")

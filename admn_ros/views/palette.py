@@ -1,24 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The colours of a report, each for a light and for a dark page.
+"""Colours of all drawings, for light and for dark backgrounds.
 
-A figure is drawn with the light ones. In the page each becomes a CSS variable, so that a figure follows the page.
-Hues can be told apart with any of the common kinds of colour blindness; nothing is said by colour alone.
+Report figures are drawn in the light colours; in the page each colour becomes a CSS variable, so that a figure follows
+the theme of the page. The colours of modalities are distinguishable with the three common kinds of colour blindness.
+No information is conveyed by colour alone.
 """
 
 from __future__ import annotations
 
-from admn_ros.views.timeline import COLOURS, OTHER
+Rgb = tuple[int, int, int]
 
 INK, SOFT, RULE, PAGE, CARD = "#1d2430", "#5a6472", "#dde1e6", "#f7f7f5", "#fefefe"
-GOOD, ALERT = "#20704a", "#b3261f"
+ALERT = "#b3261f"
 SEVERITIES = ("#b9c0c8", "#edc45f", "#e0913c", "#c2532d", "#82202b")
 """Clean, then four steps of severity."""
 BUDGETS = ("#a9c4e6", "#7ba3d6", "#4a7fc0", "#285a9b", "#123a70")
-"""From the tightest budget to the widest."""
+"""From the smallest budget to the largest."""
 POLICIES = ("#1d2430", "#8e5aa8", "#7d8794", "#a8693a", "#3d8f9f")
-"""The first policy and its rivals; further ones take the last."""
+"""The evaluated policy, then its baselines; further ones take the last colour."""
 DASHES = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
+OTHER = "other"
 
 THEME: dict[str, tuple[str, str]] = {
     "ink": (INK, "#e8ebf0"),
@@ -26,11 +28,14 @@ THEME: dict[str, tuple[str, str]] = {
     "rule": (RULE, "#2e353f"),
     "page": (PAGE, "#13161b"),
     "card": (CARD, "#1b2027"),
-    "good": (GOOD, "#74d3a5"),
+    "good": ("#20704a", "#74d3a5"),
+    "warn": ("#8a5d00", "#f0be50"),
     "alert": (ALERT, "#ff8f80"),
-    **{name: (COLOURS[name], dark) for name, dark in
-       (("rgb", "#e86a52"), ("depth", "#5b8def"), ("radar", "#4fd6b4"), ("audio", "#f0c33c"))},
-    "other": (OTHER, "#c39ade"),
+    "rgb": ("#b03a2e", "#e86a52"),
+    "depth": ("#1f5fa8", "#5b8def"),
+    "radar": ("#17a589", "#4fd6b4"),
+    "audio": ("#c28d0a", "#f0c33c"),
+    OTHER: ("#7d3c98", "#c39ade"),
     **{f"severity-{k}": (light, dark) for k, (light, dark) in enumerate(
         zip(SEVERITIES, ("#4d5661", "#7d5a22", "#b97530", "#f0a155", "#ffe0b0"), strict=True))},
     **{f"budget-{k}": (light, dark) for k, (light, dark) in enumerate(
@@ -38,21 +43,32 @@ THEME: dict[str, tuple[str, str]] = {
     **{f"policy-{k}": (light, dark) for k, (light, dark) in enumerate(
         zip(POLICIES[1:], ("#c39ade", "#98a3b1", "#d99a68", "#6cc3d3"), strict=True), start=1)},
 }
-"""CSS name -> (light colour, dark colour)."""
+"""Name of a colour (also of its CSS variable) -> (light, dark)."""
 
 
-def modality_colour(name: str) -> str:
-    """The project's colour of a modality."""
-    return COLOURS.get(name, OTHER)
+def modality_colour(name: str, *, dark: bool = False) -> str:
+    """Return the colour of a modality."""
+    return THEME.get(name, THEME[OTHER])[dark]
+
+
+def dark_colour(name: str) -> str:
+    """Return a colour of the dark theme."""
+    return THEME[name][1]
+
+
+def to_rgb(colour: str) -> Rgb:
+    """Convert a hexadecimal colour to RGB, range [0, 255]."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    return red, green, blue
 
 
 def variables(dark: bool) -> str:
-    """CSS declarations of all colours."""
+    """Return the CSS declarations of all colours."""
     return " ".join(f"--{name}: {entry[dark]};" for name, entry in THEME.items())
 
 
 def themed(svg: str) -> str:
-    """An SVG whose colours are CSS variables instead."""
+    """Replace the light colours in an SVG by CSS variables."""
     for name, (light, _) in THEME.items():
         svg = svg.replace(light, f"var(--{name})")
     return svg

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frame by frame: what was granted, where it went, how long it took; as a table row and as a picture."""
+"""Timeline of a run: budget, allocation, availability and latency of every frame."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admn_ros.errors import InputError
+from admn_ros.files import write_errors
 from admn_ros.sample import Availability
+from admn_ros.views.palette import modality_colour
 
-COLOURS = {"rgb": "#b03a2e", "depth": "#1f5fa8", "radar": "#17a589", "audio": "#c28d0a"}
-OTHER = "#7d3c98"
+SHADES = {"fresh": "#a9dfbf", "held": "#f9e79f", "some nodes missing": "#f5b041", "missing": "#e74c3c"}
 
 
 @dataclass(frozen=True)
 class ModalityRecord:
-    """What one modality got in one frame."""
+    """State and layers of one modality in one frame."""
 
     layers: int
     layers_total: int
@@ -29,7 +30,20 @@ class ModalityRecord:
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """One frame of a run. Limits and spent in `unit`; position in metres, NaN without an estimate."""
+    """One frame of a run.
+
+    Attributes:
+        stamp_ns: stamp of the frame.
+        granted: granted budget, in `unit`.
+        spent: cost of the layers that ran, in `unit`.
+        unit: unit of the budget.
+        reason: reason of the allocation.
+        latency_ms: time from the newest input to the outputs.
+        dropped: frames dropped so far.
+        modalities: state by modality.
+        position_m: estimated position; NaN without an estimate.
+        truth_m: ground-truth position; NaN if unknown.
+    """
 
     stamp_ns: int
     granted: float
@@ -44,10 +58,14 @@ class FrameRecord:
 
 
 def draw_timeline(records: Sequence[FrameRecord], path: Path, title: str = "") -> None:
-    """Write a PNG: budget against layers per modality, availability, latency and drops over time."""
+    """Write a PNG of budget, layers by modality, availability, latency and dropped frames over time.
+
+    Raises:
+        InputError: there are no records, or the file cannot be written.
+    """
     if not records:
-        raise InputError("records", "no frames", "at least one")
-    import matplotlib as mpl  # noqa: PLC0415  slow to import, and only pictures need it
+        raise InputError.missing("records", "at least one frame")
+    import matplotlib as mpl  # noqa: PLC0415  slow to import
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
@@ -61,16 +79,17 @@ def draw_timeline(records: Sequence[FrameRecord], path: Path, title: str = "") -
     _draw_latency(latency, times, records)
     if title:
         budget.set_title(title, loc="left", fontsize=11)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
 def _draw_budget(axes, times, records, names) -> None:  # type: ignore[no-untyped-def]
-    """Layers as stacked steps; the budget as a line above them that they never cross."""
+    """Draw the layers as stacked steps and the budget as a line."""
     layers = [[r.modalities[n].layers for r in records] for n in names]
     axes.stackplot(times, layers, step="post", labels=names, alpha=0.85,
-                   colors=[COLOURS.get(n, OTHER) for n in names])
+                   colors=[modality_colour(n) for n in names])
     if all(r.unit == "layers" for r in records):
         top = sum(m.layers_total for m in records[0].modalities.values())
         axes.step(times, [min(r.granted, top) for r in records], where="post", color="black", lw=1.8, label="budget")
@@ -80,14 +99,13 @@ def _draw_budget(axes, times, records, names) -> None:  # type: ignore[no-untype
 
 
 def _draw_inputs(axes, times, records, names) -> None:  # type: ignore[no-untyped-def]
-    """One lane for each modality: fresh, held, partly missing, missing."""
-    shades = {"fresh": "#a9dfbf", "held": "#f9e79f", "some nodes missing": "#f5b041", "missing": "#e74c3c"}
+    """Draw one lane per modality: fresh, held, partly missing, missing."""
     ends = [*times[1:], times[-1] + 0.05]
     for lane, name in enumerate(reversed(names)):
         for start, end, record in zip(times, ends, records, strict=True):
-            axes.barh(lane, end - start, left=start, height=0.8, color=shades[_lane_state(record.modalities[name])])
+            axes.barh(lane, end - start, left=start, height=0.8, color=SHADES[_lane_state(record.modalities[name])])
     axes.set_yticks(range(len(names)), list(reversed(names)))
-    for label, colour in shades.items():
+    for label, colour in SHADES.items():
         axes.barh(0, 0, color=colour, label=label)
     _legend(axes, 4)
     axes.set_ylabel("inputs")
@@ -107,10 +125,10 @@ def _draw_latency(axes, times, records) -> None:  # type: ignore[no-untyped-def]
         axes.axvline(instant, color="#e74c3c", lw=0.8, alpha=0.6, label="frame dropped" if index == 0 else None)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("ms")
-    axes.set_xlabel("seconds of the recording")
+    axes.set_xlabel("time since the start of the recording, s")
     _legend(axes, 2)
 
 
 def _legend(axes, columns) -> None:  # type: ignore[no-untyped-def]
-    """Above the axes, where it hides nothing."""
+    """Draw the legend above the axes."""
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=columns, fontsize=8, frameon=False)

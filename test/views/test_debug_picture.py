@@ -18,7 +18,7 @@ from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.model.allocation import Allocation, Reason
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.views.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
-from admn_ros.views.debug_map import TARGET, TRACK, Map
+from admn_ros.views.debug_map import TARGET, TRACK, TopDownMap
 from admn_ros.views.debug_picture import HEIGHT, HISTORY, WIDTH, DebugPicture, DebugView, History
 from helpers import models
 
@@ -46,6 +46,11 @@ def data(modality: Modality) -> np.ndarray:
         case Modality.RADAR:
             return np.ones((64, 32), np.float32)
     return np.zeros((2000, 2), np.float32)
+
+
+def inner(box: Box) -> Box:
+    """Return a box without its edges."""
+    return Box(box.x + 1, box.y + 1, box.width - 2, box.height - 2)
 
 
 def view(active: dict[Modality, tuple[int, ...]], missing: frozenset[SensorKey] = frozenset(),
@@ -87,8 +92,8 @@ def test_the_lit_cells_are_the_layers_that_ran(active):
         for layer in range(DEPTH):
             cell = picture.cell(modality, layer)
             assert cell.width > 5 and cell.height > 5
-            lit = (cell.inset(1).of(pixels) == MODALITY[modality]).all()
-            dark = (cell.inset(1).of(pixels) == CARD).all()
+            lit = (inner(cell).of(pixels) == MODALITY[modality]).all()
+            dark = (inner(cell).of(pixels) == CARD).all()
             assert lit == (layer in active[modality]) and dark == (not lit)
 
 
@@ -131,7 +136,7 @@ def test_the_budget_is_a_line_that_the_spent_layers_do_not_cross():
 
 def test_the_map_shows_the_estimate_where_it_is():
     box, colour = Box(10, 20, 300, 300), (1, 2, 3)
-    drawn, canvas = Map(box, config()), Canvas(400, 400)
+    drawn, canvas = TopDownMap(box, config()), Canvas(400, 400)
     before = canvas.pixels.copy()
     track = TrackState(STAMP_NS, np.array([-1.0, 1.0]), np.array([0.5, 0.0]), np.eye(4) * 0.01, Outcome.UPDATED)
     drawn.draw(canvas, {"left": colour, "right": colour}, [np.array([0.0, 0.0])], np.array([0.5, -0.5, 0.0]),

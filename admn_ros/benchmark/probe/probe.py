@@ -27,7 +27,7 @@ from admn_ros.sensing.corruption.audio import Fan, Wind
 from admn_ros.sensing.corruption.corruption import Chain, Corruption, GaussianNoise, kind_of
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
 from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
-from admn_ros.views.timeline import COLOURS
+from admn_ros.views.palette import modality_colour
 
 FORMAT = "admn-probe-1"
 TRAIN, TESTS = "train", ("test_time", "test_view")
@@ -193,13 +193,13 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
         for result in results:
             bars = _bars(result, split)
             for label, height, shade in bars:
-                axes.bar(place, height, 0.85, color=COLOURS[result.modality] if shade else "#b2babb",
+                axes.bar(place, height, 0.85, color=modality_colour(result.modality) if shade else "#b2babb",
                          alpha=shade or 1.0, edgecolor="#566573", linewidth=0.5)
                 axes.text(place, height, f"{height:.0f}", ha="center", va="bottom", fontsize=8)
                 ticks.append((place, label.replace("+", "+\n").replace(", ", ",\n")))
                 place += 1
             axes.text(place - 0.5 - len(bars) / 2, 1.0, result.modality, ha="center", va="bottom", fontsize=11,
-                      color=COLOURS[result.modality], transform=axes.get_xaxis_transform(), weight="bold")
+                      color=modality_colour(result.modality), transform=axes.get_xaxis_transform(), weight="bold")
             place += 0.8
         axes.set_xticks([t for t, _ in ticks], [label for _, label in ticks], fontsize=8, rotation=50, ha="right",
                         rotation_mode="anchor")

@@ -29,7 +29,7 @@ from admn_ros.files import read_json, write_errors, write_json
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Array, Modality
-from admn_ros.views.colorize import reading_picture
+from admn_ros.views.colorize import colorize
 
 FORMAT = "admn-report-context-1"
 MOST_NODES = 4
@@ -118,7 +118,7 @@ def _files(readings: Readings, name: str, folder: Path) -> Iterator[tuple[str, d
 
 def _thumbnail(modality: Modality, data: Array) -> bytes:
     """A reading as a small JPEG. Cameras keep their proportions, heatmaps and spectrograms have none."""
-    picture = reading_picture(modality, data)
+    picture = colorize(modality, data)
     height, width = picture.shape[:2]
     shrink = min(WIDTH / width, HEIGHT / height)
     size = (WIDTH, HEIGHT) if modality in (Modality.RADAR, Modality.AUDIO) else (
