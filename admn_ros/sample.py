@@ -198,7 +198,7 @@ class SampleBatch:
     def stack(cls, samples: Sequence[MultimodalSample]) -> SampleBatch:
         """Stack samples that hold the same modalities with the same shapes."""
         if not samples:
-            raise InputError("samples", "none", "at least one")
+            raise InputError.missing("samples", "at least one sample")
         modalities = samples[0].inputs.keys()
         poses = [s.poses for s in samples if s.poses is not None]
         if poses and len(poses) != len(samples):

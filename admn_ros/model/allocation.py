@@ -190,7 +190,7 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
 def _qualities(qoi: Mapping[Modality, float], candidates: Sequence[Modality]) -> dict[Modality, float]:
     for modality in candidates:
         if modality not in qoi:
-            raise InputError("qoi", "none", f"the QoI of {modality}, which is available")
+            raise InputError.missing("qoi", f"the QoI of {modality}, which is available")
     return {m: _or_worst(qoi[m]) for m in candidates}
 
 

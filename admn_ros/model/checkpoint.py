@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model folders: config.yaml, weights.safetensors, README.md and, once profiled, costs.yaml.
+"""Model folders.
 
-A model of the official release has legacy.yaml besides, which says whose heads and controller it has.
+    config.yaml          modalities, preprocessing, shapes, classes, frame
+    weights.safetensors  weights
+    README.md            model card
+    metrics.json         accuracy, written by `admn evaluate --save-metrics`; optional
+    costs.yaml           measured costs, written by `admn profile`; optional
+    legacy.yaml          kind of heads and controller of a model of the official release; other models have none
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,55 +21,51 @@ from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig, dump_config, load_config
 from admn_ros.errors import ModelError
+from admn_ros.files import replacing, write_errors, write_text
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.qoi import QoiEncoder
 from admn_ros.model.transformer import Block
 from admn_ros.model.vit import AdaptiveViT, ConvStem, Points
 
-CONFIG, WEIGHTS, COSTS, CARD = "config.yaml", "weights.safetensors", "costs.yaml", "README.md"
-LEGACY = "legacy.yaml"
+CONFIG, WEIGHTS, CARD = "config.yaml", "weights.safetensors", "README.md"
+METRICS, COSTS, LEGACY = "metrics.json", "costs.yaml", "legacy.yaml"
 NAMED_KEYS = 3
-"""How many wrong weight names an error lists before it only counts."""
+"""Wrong weight names that an error lists; the others are counted."""
 
 
 def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None) -> None:
-    """Write a network as a model folder, over the weights and configuration that are there.
+    """Write a network as a model folder, in place of the weights and configuration that are there.
 
-    Measured costs stay: they depend on the shapes and not on the weights.
+    Measured costs stay, because they do not depend on the weights. Metrics go, because they do.
 
     Args:
-        network: what to save, on any device.
-        folder: created if needed.
+        network: network on any device.
+        folder: model folder; created if needed.
         card: text of README.md; None writes a short one from the configuration.
 
     Raises:
-        ModelError: the folder cannot be written.
+        InputError: the folder cannot be written.
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # Replaced in one step, so that an interrupted save leaves the old weights and not half a file.
-        partial = folder / f"{WEIGHTS}.partial"
-        save_file(weights, partial)
-        partial.replace(folder / WEIGHTS)
-        dump_config(network.config, folder / CONFIG)
-        if isinstance(network, LegacyNetwork):
-            dump_config(network.legacy, folder / LEGACY)
-        else:
-            (folder / LEGACY).unlink(missing_ok=True)
-        (folder / CARD).write_text(card if card is not None else model_card(network), encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            (folder / f"{WEIGHTS}.partial").unlink()
-        # A full disk is said by safetensors in words of its own.
-        reason = (error.strerror if isinstance(error, OSError) else str(error)) or "an error on writing"
-        raise ModelError(str(folder), reason, "a writable folder with space") from error
+        for stale in (METRICS, LEGACY):
+            (folder / stale).unlink(missing_ok=True)
+    with replacing(folder / WEIGHTS) as partial:
+        try:
+            save_file(weights, partial)
+        except SafetensorError as error:  # a full disk, among others
+            raise OSError(str(error)) from error
+    dump_config(network.config, folder / CONFIG)
+    if isinstance(network, LegacyNetwork):
+        dump_config(network.legacy, folder / LEGACY)
+    write_text(folder / CARD, card if card is not None else model_card(network))
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:
-    """Read a model folder. The network is in evaluation mode; with legacy.yaml it is a `LegacyNetwork`.
+    """Read a model folder. The network is in evaluation mode; it is a `LegacyNetwork` if there is a legacy.yaml.
 
     Raises:
         ModelError: the folder or a file is missing or broken, or the weights do not fit the
@@ -75,7 +75,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNe
     folder = Path(folder)
     for path, what in ((folder, "a model folder"), (folder / CONFIG, "a file"), (folder / WEIGHTS, "a file")):
         if not path.exists():
-            raise ModelError(str(path), "nothing", f"{what}; a model folder has {CONFIG} and {WEIGHTS}")
+            raise ModelError.missing(str(path), f"{what}; a model folder has {CONFIG} and {WEIGHTS}")
     config = load_config(ModelConfig, folder / CONFIG)
     legacy = folder / LEGACY
     network = LegacyNetwork(config, load_config(LegacyConfig, legacy)) if legacy.exists() else AdmnNetwork(config)
@@ -87,10 +87,10 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
     """Write a model folder with random weights, the same for the same seed, and return the network.
 
     Args:
-        config: the model; `trained` and `seed` are set here.
-        folder: where.
-        seed: of all weights.
-        force: write over a model folder that is there, and remove its measured costs.
+        config: description of the model; `trained` and `seed` are set here.
+        folder: folder to create.
+        seed: seed of all weights.
+        force: replace a model folder that is there, and remove its measured costs.
 
     Raises:
         ModelError: the folder holds a model and `force` is false.
@@ -105,7 +105,7 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
 
 
 def check_free(folder: Path, force: bool = False) -> None:
-    """Make sure that no model is written over by mistake.
+    """Check that no model is replaced by mistake.
 
     Raises:
         ModelError: a file has the folder's name, or the folder holds a model and `force` is false.
@@ -118,7 +118,7 @@ def check_free(folder: Path, force: bool = False) -> None:
 
 
 def initialize(network: nn.Module, seed: int) -> None:
-    """Draw all weights anew: truncated normal (0.02) in the transformers, Xavier elsewhere, zero biases."""
+    """Draw all weights: truncated normal (0.02) in the transformers, Xavier elsewhere, zero biases."""
     generator = torch.Generator().manual_seed(seed)
     transformer = {id(m) for part in network.modules() if isinstance(part, (Block, AdaptiveViT))
                    for m in part.modules()}
@@ -143,10 +143,10 @@ def initialize(network: nn.Module, seed: int) -> None:
 
 
 def model_card(network: AdmnNetwork) -> str:
-    """Text of README.md from the configuration alone."""
+    """Return a model card made from the configuration alone."""
     config = network.config
     if config.trained:
-        state = "Trained weights. How and on what was not written down here."
+        state = "Trained weights. The training is not documented here."
     else:
         state = (f"**UNTRAINED. The weights are random (seed {config.seed}). Every estimate of this model is\n"
                  "meaningless.** It has the shapes, the cost and the latency of a trained model, so it serves to\n"
@@ -162,7 +162,7 @@ def model_card(network: AdmnNetwork) -> str:
 
 
 def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a file that fit: the same names and shapes, and finite.
+    """Read weights that have the expected names and shapes and are finite.
 
     Raises:
         ModelError: the file is broken or does not fit.

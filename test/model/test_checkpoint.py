@@ -145,7 +145,7 @@ def test_weights_that_are_not_finite(folder, value):
 
 def test_a_folder_that_cannot_be_written(network, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ModelError, match="writable"):
+    with pytest.raises(InputError, match="writable"):
         save_model(network, tmp_path / "file" / "model")
 
 
