@@ -94,7 +94,7 @@ def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(str(path), f"nothing that can be read ({error})", allowed) from error
+        raise InputError(str(path), f"an unreadable file ({error})", allowed) from error
     if not isinstance(found, dict):
         raise InputError(str(path), type(found).__name__, "a JSON object")
     return found
@@ -128,7 +128,7 @@ def source_fingerprint(path: Path, split: str | None = None) -> str:
     if path.is_file():
         return fingerprint([path], path.parent)
     if not path.is_dir():
-        raise InputError(str(path), "nothing there", "a dataset folder or a recording")
+        raise InputError.missing(str(path), "a dataset folder or a recording")
     part = path if split is None or not (path / split).is_dir() else path / split
     files = sorted(p for p in part.rglob("*") if p.is_file())
     return fingerprint([*(path / name for name in ("plan.json", "dataset.json")), *files], path)

@@ -43,6 +43,8 @@ def _add_options(new: Parser) -> None:
     new.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
     new.add_argument("--force", action="store_true", help="replace the results in the folder")
+    new.add_argument("--save-metrics", action="store_true", help="write the main figures into the model folder, as "
+                                                                 "metrics.json")
     new.add_argument("--no-report", action="store_true", help="write no report; --resume adds it later")
     add_plan_options(new.add_argument_group("recordings"), BagPlan, DETAILS)
 
@@ -59,6 +61,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
+    if options.save_metrics:
+        from admn_ros.evaluation.model_metrics import save_metrics
+
+        print(save_metrics(Path(plan.model), results))
     if not options.no_report:
         _report(plan, options.out)
 

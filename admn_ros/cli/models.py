@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from admn_ros.cli.command import CONSOLE, Commands, add_command
 from admn_ros.errors import ModelError
+
+if TYPE_CHECKING:
+    from admn_ros.config import ModelConfig
 
 
 def add_commands(commands: Commands) -> None:
@@ -71,9 +75,33 @@ def _inspect_model(folder: Path) -> None:
     for modality, entry in config.modalities.items():
         shape = "x".join(map(str, entry.input.shape))
         print(f"  {modality}: input {shape}, {entry.backbone.depth} layers of width {entry.backbone.dim}")
-    measured = (folder / "costs.yaml").is_file()
-    print("budgets: layers, gflops" + (", and those measured in costs.yaml" if measured
-                                       else "; run `admn profile` for milliseconds"))
+    _print_costs(folder, config)
+    _print_metrics(folder)
+
+
+def _print_costs(folder: Path, config: ModelConfig) -> None:
+    from admn_ros.model.costs import ModelCosts
+
+    measured = ModelCosts.load(config, folder).measured
+    if measured is None:
+        print("budgets: layers, gflops, milliseconds (measured at first use)")
+        return
+    joules = "" if measured.joules is None else f" and joules at {measured.power_w:g} W"
+    print(f"budgets: layers, gflops, milliseconds{joules}; measured {measured.date} on {measured.device}, "
+          f"{measured.threads} threads, PyTorch {measured.torch}")
+
+
+def _print_metrics(folder: Path) -> None:
+    from admn_ros.evaluation.model_metrics import describe, read_metrics
+
+    metrics = read_metrics(folder)
+    if metrics is None:
+        print("metrics: none of these weights; `admn evaluate --save-metrics` writes them")
+        return
+    print(f"metrics on {', '.join(source['name'] for source in metrics['sources'])}, "
+          f"split {metrics['settings']['split']}:")
+    for figures in metrics["figures"]:
+        print(f"  {describe(figures)}")
 
 
 def _inspect_bag(path: Path) -> None:

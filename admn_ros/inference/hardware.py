@@ -25,7 +25,7 @@ def pick_device(name: str) -> torch.device:
         raise InputError("device", repr(name), "auto, cpu, cuda")
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
-        raise InputError("device", "cuda, but PyTorch finds none", "auto or cpu")
+        raise InputError("device", "cuda, which PyTorch does not find", "auto, cpu")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
 
 

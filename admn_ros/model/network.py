@@ -163,7 +163,7 @@ class AdmnNetwork(nn.Module):
                used: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the tokens (B, slots, dim) of each modality that runs, where `used` (B, 1) allows, and `present`."""
         if not batch.inputs:
-            raise InputError("batch", "no modality", "at least one")
+            raise InputError.missing("batch", "at least one modality")
         size = len(next(iter(batch.present.values())))
         tokens, present = [], []
         for modality in self.config.modalities:

@@ -128,7 +128,7 @@ def missing_weights(network: LegacyNetwork, read: Official, place: str) -> tuple
     missing = tuple(name for name in own if name not in read.weights)
     lacking = [name for name in missing if not name.startswith("qoi.") or network.legacy.controller]
     if lacking:
-        raise ModelError(f"{place}: {lacking[0]}", "nothing", "a checkpoint of this layout")
+        raise ModelError.missing(f"{place}: {lacking[0]}", "a checkpoint of this layout")
     return missing
 
 
@@ -154,7 +154,7 @@ class _Reader:
             ModelError: it is not there, has other axes, is empty or is not finite.
         """
         if name not in self.state:
-            raise ModelError(f"{self.place}: {name}", "nothing", "a checkpoint of this layout")
+            raise ModelError.missing(f"{self.place}: {name}", "a checkpoint of this layout")
         self._taken.add(name)
         value = self.state[name].float()
         if not value.numel() or axes not in {None, value.ndim}:
@@ -253,7 +253,7 @@ class _Reader:
     def _depth(self, prefix: str) -> int:
         found = {name[len(prefix):].split(".")[0] for name in self.state if name.startswith(prefix)}
         if not found:
-            raise ModelError(f"{self.place}: {prefix}0", "nothing", "a checkpoint of this layout")
+            raise ModelError.missing(f"{self.place}: {prefix}0", "a checkpoint of this layout")
         return len(found)
 
     def _ratio(self, hidden: str, dim: int) -> float:

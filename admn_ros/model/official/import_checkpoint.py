@@ -55,10 +55,10 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     layout = guess_layout(state) if kind == "auto" else OFFICIAL.get(kind)
     if layout is not None:
         if architecture is not None or modalities:
-            raise InputError("preset or modality", "one for an official checkpoint", "none; it brings its own")
+            raise InputError.conflict("preset or modality", "an official checkpoint", "the checkpoint has its own")
         return {f"admn-{layout}": import_admn(source, layout, out, nodes=nodes, force=force, state=state)}
     if nodes is not None:
-        raise InputError("nodes", nodes, "none for backbones; the preset has them")
+        raise InputError.conflict("nodes", "backbones", "the preset sets the sensor nodes")
     network, card = _open(out, architecture, seed, force)
     reports = _load(network, state, cast(Kind, kind), modalities)
     lines = [line for m, report in reports.items() for line in (f"\n## Backbone of {m}\nFrom {Path(source).name}.\n",
@@ -78,7 +78,7 @@ def _open(out: Path, architecture: str | None, seed: int, force: bool) -> tuple[
         initialize(network, seed)
         return network, model_card(network)
     if not (out / CONFIG).is_file():
-        raise InputError("preset", f"none, and no model folder in {out}", f"one of {', '.join(PRESETS)}")
+        raise InputError.missing("preset", f"one of {', '.join(PRESETS)}, or a model folder in {out}")
     network = load_model(out)
     if isinstance(network, LegacyNetwork):
         raise ModelError(str(out), "an official network", "a model of ours; another folder and a preset")

@@ -66,8 +66,10 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
             only code could rebuild, or tensors that are larger than the file.
     """
     path = Path(path)
+    if not path.exists():
+        raise ModelError.missing(str(path), "a checkpoint file")
     if not path.is_file():
-        raise ModelError(str(path), "nothing" if not path.exists() else "no file", "a checkpoint file")
+        raise ModelError(str(path), "a folder", "a checkpoint file")
     if path.suffix == SAFE:
         try:
             held: object = load_file(path)
