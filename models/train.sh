@@ -53,6 +53,6 @@ quick)
     ;;
 esac
 stage evaluate "$ADMN" evaluate "$WORK/room" --split test_time --model "$WORK/controller/model" \
-    --budgets 4 6 12 24 inf --corruption clean room-all --policy allocate naive --limit "$limit" --out "$WORK/figures" --resume
+    --budgets 4 6 12 24 inf --corruption clean room-all --policy allocate naive --limit "$limit" --out "$WORK/figures" --resume --save-metrics
 "$ADMN" inspect "$WORK/controller/model"
 cat "$WORK/times.txt"
