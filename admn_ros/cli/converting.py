@@ -52,14 +52,11 @@ def _convert_rgbd(options: argparse.Namespace) -> None:
 
 
 def _convert_bag(options: argparse.Namespace) -> None:
-    from admn_ros.config import ModelConfig, load_config
-    from admn_ros.model.checkpoint import CONFIG
-    from admn_ros.model.presets import preset
+    from admn_ros.inference.model import load_model_config
     from admn_ros.replay.export import export
     from admn_ros.replay.export_plan import ExportPlan
 
-    kind, _, name = options.model.partition(":")
-    config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(options.model) / CONFIG)
+    config = load_model_config(options.model)
     values = with_deployment(given_values(options, ExportPlan))
     plan = parse_options(ExportPlan, {**values, "sources": list(map(str, options.sources))})
     with progress_bar("converting") as progress:

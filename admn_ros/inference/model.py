@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import ModelConfig
+from admn_ros.config import ModelConfig, load_config
 from admn_ros.inference.engine import Engine, Estimate
-from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.checkpoint import CONFIG, create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.sample import SensorFrame
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
@@ -68,10 +68,28 @@ def load_engine(name: str | Path, device: str = "auto", threads: int = 0) -> Eng
         ModelError: the folder is missing, incomplete or broken.
         ConfigError: `config.yaml` or `costs.yaml` is malformed, or there is no such preset.
     """
-    kind, _, preset_name = str(name).partition(":")
-    if kind != "untrained":
+    preset_name = _preset_name(name)
+    if preset_name is None:
         return Engine(find_shipped(name, "models"), device, threads)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / preset_name
         create_random_model(preset(preset_name), folder, seed=0)
         return Engine(folder, device, threads)
+
+
+def load_model_config(name: str | Path) -> ModelConfig:
+    """Return the description of a model without loading its weights; see `load_engine` for the names.
+
+    Raises:
+        ConfigError: `config.yaml` is missing or malformed, or there is no such preset.
+    """
+    preset_name = _preset_name(name)
+    if preset_name is not None:
+        return preset(preset_name)
+    return load_config(ModelConfig, find_shipped(name, "models") / CONFIG)
+
+
+def _preset_name(name: str | Path) -> str | None:
+    """Return the preset of `untrained:PRESET`; None for a model folder."""
+    kind, _, preset_name = str(name).partition(":")
+    return preset_name if kind == "untrained" else None

@@ -18,11 +18,11 @@ from pathlib import Path
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from admn_ros.config import ModelConfig, load_config
+from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError
 from admn_ros.files import write_errors, write_json
-from admn_ros.model.presets import preset
+from admn_ros.inference.model import load_model_config
 from admn_ros.nodes.apps.watch import Display, WatchNode
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.run_node import prepare_process
@@ -58,7 +58,7 @@ def main(args: list[str] | None = None) -> int:
     try:
         bag = options.bag or share_directory() / "config" / BUNDLED
         model = find_shipped(options.model, "models")
-        _check(options, model)
+        _check(options)
         with BagReader(bag) as reader:
             print(f"recording: {bag} ({reader.message_count} messages, "
                   f"{(reader.end_ns - reader.start_ns) * 1e-9:.1f} s)"
@@ -73,16 +73,14 @@ def main(args: list[str] | None = None) -> int:
     return _report(watched, _inputs(bag, options.sensors, watched.accepted), options.out)
 
 
-def _check(options: argparse.Namespace, model: str | Path) -> None:
+def _check(options: argparse.Namespace) -> None:
     """Check the arguments here, because the perception node reports errors to its log alone.
 
     Raises:
         AdmnError: an argument cannot be used.
     """
     deployment = load_config(DeploymentConfig, find_shipped(options.sensors, "config", ".yaml"))
-    kind, _, name = str(model).partition(":")
-    config = preset(name) if kind == "untrained" else load_config(ModelConfig, Path(model) / "config.yaml")
-    check_inputs(config, deployment.inputs)
+    check_inputs(load_model_config(options.model), deployment.inputs)
     with write_errors(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
 

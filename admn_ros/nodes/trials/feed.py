@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sensors that are not there: every topic of a deployment at its rate, from made-up readings or a recording.
+"""Synthetic sensors: every topic of a deployment at its rate, with synthetic messages or those of a recording.
 
-Stamps are those of now, so a recording can go round for hours. Any stream can be given a trouble while it runs.
+Messages carry the current time, so a recording can be repeated for hours. A stream can be given a fault while it runs.
 """
 
 from __future__ import annotations
@@ -30,24 +30,28 @@ from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
 from admn_ros.nodes.run_node import run_node
-from admn_ros.nodes.trials import synthetic_messages as readings
+from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bags import BagReader
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.share import find_shipped
 
-POOL = 4  # made-up readings of a modality, sent in turn
-BEHIND_S = 0.5  # a sender that is later than this leaves measurements out
-PLAIN = ("image", "audio_frame")
+POOL = 4         # synthetic messages of a modality, sent in turn
+BEHIND_S = 0.5   # a sender that is later than this skips measurements
+BASIC_TYPES = ("image", "audio_frame")
 TYPES = {"sensor_msgs/msg/Image": Image, "sensor_msgs/msg/CompressedImage": CompressedImage,
          "admn_ros/msg/AudioFrame": AudioFrame}
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What is wrong with a stream.
+class StreamFault:
+    """A fault of a stream. The default is none.
 
-    silent: nothing is sent. lag_s: sent so much later than stamped. speed: times the rate. shift_s: added to the
-    stamps. messages: sent in place of the stream's own, serialized.
+    Attributes:
+        silent: whether nothing is sent.
+        lag_s: delay of messages after their stamp, in seconds.
+        speed: multiple of the normal rate.
+        shift_s: offset of the stamps, in seconds.
+        messages: serialized messages to send in place of the stream's own.
     """
 
     silent: bool = False
@@ -58,32 +62,45 @@ class Trouble:
 
 
 @dataclass
-class Stream:
-    """One topic. ticks: measurements that were due so far; sent: messages published."""
+class SensorStream:
+    """One topic.
+
+    Attributes:
+        key: input that the topic feeds.
+        topic: name of the topic.
+        kind: message type.
+        rate_hz: normal rate.
+        messages: serialized messages, sent in turn.
+        fault: fault in force.
+        ticks: number of measurements so far.
+        publisher: publisher of the topic, once the feed has one.
+    """
 
     key: SensorKey
     topic: str
     kind: type
     rate_hz: float
     messages: Sequence[bytes]
-    trouble: Trouble = Trouble()
+    fault: StreamFault = StreamFault()
     ticks: int = 0
-    sent: int = 0
     publisher: Publisher | None = field(default=None, repr=False)
 
     def next_message(self) -> bytes:
-        """The reading whose turn it is."""
-        messages = self.trouble.messages or self.messages
+        """Return the message of the current measurement."""
+        messages = self.fault.messages or self.messages
         return messages[self.ticks % len(messages)]
 
 
-class Feed:
+class SensorFeed:
     """Publishes streams from a thread of its own until it is closed.
 
-    Each stream has its own phase, as sensors have that nobody synchronized.
+    Each stream has its own phase, as unsynchronized sensors have.
+
+    Attributes:
+        streams: streams by input.
     """
 
-    def __init__(self, node: Node, streams: Sequence[Stream], seed: int = 0) -> None:
+    def __init__(self, node: Node, streams: Sequence[SensorStream], seed: int = 0) -> None:
         self.streams = {s.key: s for s in streams}
         for stream in streams:
             stream.publisher = node.create_publisher(stream.kind, stream.topic, qos.SENSOR_IN)
@@ -93,7 +110,7 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Start publishing."""
         self._thread.start()
 
     def close(self) -> None:
@@ -102,25 +119,20 @@ class Feed:
         if self._thread.is_alive():
             self._thread.join(5.0)
 
-    @property
-    def connected(self) -> bool:
-        """Whether every stream has a listener."""
-        return all(s.publisher.get_subscription_count() for s in self.streams.values())
-
-    def of(self, modality: Modality) -> list[Stream]:
-        """The streams of a modality."""
+    def streams_of(self, modality: Modality) -> list[SensorStream]:
+        """Return the streams of a modality."""
         return [s for k, s in self.streams.items() if k.modality is modality]
 
-    def trouble(self, modality: Modality | None, trouble: Trouble) -> None:
-        """Give all streams of a modality (None: of every one) a trouble, or `Trouble()` to take it away."""
+    def set_fault(self, modality: Modality | None, fault: StreamFault) -> None:
+        """Set the fault of all streams of a modality, or of all streams; `StreamFault()` clears it."""
         for stream in self.streams.values():
             if modality in (None, stream.key.modality):
-                stream.trouble = trouble
+                stream.fault = fault
 
     def _run(self) -> None:
-        """An agenda of (when, number, stream, stamp): without a stamp a measurement, with one a delayed message."""
+        """Process an agenda of (time, number, stream, stamp): a measurement, or with a stamp a delayed message."""
         begin_s, numbers = time.monotonic(), itertools.count()
-        agenda: list[tuple[float, int, Stream, int | None]] = [
+        agenda: list[tuple[float, int, SensorStream, int | None]] = [
             (begin_s + self._rng.uniform(0, 1 / s.rate_hz), next(numbers), s, None) for s in self.streams.values()]
         heapq.heapify(agenda)
         try:
@@ -134,62 +146,61 @@ class Feed:
                 if stamp_ns is not None:
                     self._send(stream, stamp_ns)
                     continue
-                trouble, now_ns = stream.trouble, time.time_ns()
-                next_s = max(due_s, time.monotonic() - BEHIND_S) + 1 / (stream.rate_hz * trouble.speed)
+                fault, now_ns = stream.fault, time.time_ns()
+                next_s = max(due_s, time.monotonic() - BEHIND_S) + 1 / (stream.rate_hz * fault.speed)
                 heapq.heappush(agenda, (next_s, next(numbers), stream, None))
                 stream.ticks += 1
-                if trouble.silent:
+                if fault.silent:
                     continue
-                stamp_ns = now_ns + round(1e9 * trouble.shift_s)
-                if trouble.lag_s:
-                    heapq.heappush(agenda, (due_s + trouble.lag_s, next(numbers), stream, stamp_ns))
+                stamp_ns = now_ns + round(1e9 * fault.shift_s)
+                if fault.lag_s:
+                    heapq.heappush(agenda, (due_s + fault.lag_s, next(numbers), stream, stamp_ns))
                 else:
                     self._send(stream, stamp_ns)
         except RCLError:
-            if self._context.ok():  # otherwise ROS went away first
+            if self._context.ok():  # otherwise the context was shut down first
                 raise
 
     @staticmethod
-    def _send(stream: Stream, stamp_ns: int) -> None:
+    def _send(stream: SensorStream, stamp_ns: int) -> None:
         stream.publisher.publish(restamped(stream.next_message(), stamp_ns))
-        stream.sent += 1
 
 
 def restamped(message: bytes, stamp_ns: int) -> bytes:
-    """A serialized message that begins with a header, with another stamp."""
-    # Four bytes say how it is encoded; the second of them, whether little-endian.
+    """Return a serialized message that begins with a header, with another stamp."""
+    # The first four bytes are the encapsulation; the lowest bit of the second is 1 for little-endian.
     stamp = struct.pack("<iI" if message[1] & 1 else ">iI", stamp_ns // 10**9, stamp_ns % 10**9)
     return b"".join((message[:4], stamp, memoryview(message)[12:]))
 
 
-def made_up(deployment: DeploymentConfig, sizes: readings.Sizes, seed: int = 0,
-            rates_hz: Mapping[Modality, float] = readings.RATES_HZ) -> list[Stream]:
-    """A stream of made-up readings for each input.
+def synthetic_streams(deployment: DeploymentConfig, sizes: synthetic.Sizes, seed: int = 0,
+                      rates_hz: Mapping[Modality, float] = synthetic.RATES_HZ) -> list[SensorStream]:
+    """Return a stream of synthetic messages for each input.
 
     Raises:
-        InputError: an input of a type that is not made up.
+        InputError: an input of a type that has no synthetic messages.
     """
     rng = np.random.default_rng(seed)
-    pools = {m: [readings.sound(m, sizes, rng) for _ in range(POOL)] for m in
+    pools = {m: [synthetic.valid_message(m, sizes, rng) for _ in range(POOL)] for m in
              dict.fromkeys(k.modality for k in deployment.inputs)}
     streams = []
     for key, entry in deployment.inputs.items():
         pool, kind = pools[key.modality], entry.kind_of(key.modality)
         if kind == "compressed_image" and key.modality is Modality.RGB:
-            pool = [readings.compressed(message) for message in pool]
-        elif kind not in PLAIN:
+            pool = [synthetic.compressed_message(message) for message in pool]
+        elif kind not in BASIC_TYPES:
             raise InputError(f"sensors.{key.node}.{key.modality}.type", kind,
-                             f"{', '.join(PLAIN)}, and compressed_image of rgb, when readings are made up")
-        streams.append(Stream(key, entry.topic, type(pool[0]), rates_hz[key.modality],
-                              [serialize_message(message) for message in pool]))
+                             f"{', '.join(BASIC_TYPES)}, or compressed_image of rgb, for synthetic messages")
+        streams.append(SensorStream(key, entry.topic, type(pool[0]), rates_hz[key.modality],
+                                    [serialize_message(message) for message in pool]))
     return streams
 
 
-def recorded(deployment: DeploymentConfig, bag: Path) -> list[Stream]:
-    """A stream for each input that a bag has, at the rate that it was recorded with.
+def recorded_streams(deployment: DeploymentConfig, bag: Path) -> list[SensorStream]:
+    """Return a stream for each input that a bag has, at its recorded rate.
 
     Raises:
-        InputError: the bag cannot be read, has none of the inputs, or has an input of a type that is not sent.
+        InputError: the bag cannot be read, has none of the inputs, or has an input of an unsupported type.
     """
     keys = {entry.topic: key for key, entry in deployment.inputs.items()}
     with BagReader(bag) as reader:
@@ -204,7 +215,7 @@ def recorded(deployment: DeploymentConfig, bag: Path) -> list[Stream]:
         for topic, stamp_ns, raw in reader.raw(list(found)):
             messages[topic].append(raw)
             stamps[topic].append(stamp_ns)
-    return [Stream(keys[topic], topic, TYPES[kind], _rate_hz(stamps[topic]), messages[topic])
+    return [SensorStream(keys[topic], topic, TYPES[kind], _rate_hz(stamps[topic]), messages[topic])
             for topic, kind in found.items()]
 
 
@@ -213,22 +224,23 @@ def _rate_hz(stamps_ns: Sequence[int]) -> float:
 
 
 class FeedNode(Node):
-    """A feed in a process of its own, until Ctrl-C."""
+    """A sensor feed in a process of its own, until Ctrl-C."""
 
     def __init__(self, name: str = "feed", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        sensors = self._declare("sensors", "gdtm", "Deployment file, or the name of one in config/.")
-        bag = self._declare("bag", "", "Rosbag2 that goes round with new stamps; empty: made-up readings.")
-        speed = self._declare("speed", 1.0, "Times the rate of every stream.", floats=(0.01, 100.0))
-        sizes = readings.Sizes(*(
-            (self._declare(f"{what}_height", high, f"Pixels of made-up {what}.", integers=(8, 4096)),
-             self._declare(f"{what}_width", wide, f"Pixels of made-up {what}.", integers=(8, 4096)))
-            for what, (high, wide) in (("rgb", readings.Sizes.rgb), ("depth", readings.Sizes.depth))))
-        seed = self._declare("seed", 0, "Seed of readings and phases.", integers=(0, 2**31 - 1))
+        sensors = self._declare("sensors", "gdtm", "Deployment file or its name in config/.")
+        bag = self._declare("bag", "", "Rosbag2 to repeat with new stamps; empty: synthetic messages.")
+        speed = self._declare("speed", 1.0, "Multiple of the normal rate of every stream.", floats=(0.01, 100.0))
+        sizes = synthetic.Sizes(*(
+            (self._declare(f"{what}_height", high, f"Pixels of synthetic {what} images.", integers=(8, 4096)),
+             self._declare(f"{what}_width", wide, f"Pixels of synthetic {what} images.", integers=(8, 4096)))
+            for what, (high, wide) in (("rgb", synthetic.Sizes.rgb), ("depth", synthetic.Sizes.depth))))
+        seed = self._declare("seed", 0, "Seed of messages and phases.", integers=(0, 2**31 - 1))
         deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
-        streams = recorded(deployment, Path(bag).expanduser()) if bag else made_up(deployment, sizes, seed)
-        self.feed = Feed(self, streams, seed)
-        self.feed.trouble(None, Trouble(speed=speed))
+        streams = (recorded_streams(deployment, Path(bag).expanduser()) if bag
+                   else synthetic_streams(deployment, sizes, seed))
+        self.feed = SensorFeed(self, streams, seed)
+        self.feed.set_fault(None, StreamFault(speed=speed))
         self.feed.start()
 
     def destroy_node(self) -> None:

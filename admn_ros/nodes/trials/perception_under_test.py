@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A perception node in a process of its own, and everything it says, for trying to break it and for figures."""
+"""The perception node in a process of its own, and a listener that records its outputs, for trials."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import rclpy
@@ -25,17 +26,30 @@ from admn_ros.nodes.run_node import prepare_process
 from admn_ros.sample import Availability
 
 START_TIMEOUT_S = 300.0
+FIRST_FRAME_TIMEOUT_S = 300.0
 TARGET = "/admn"
 STATES = {value: state for state, value in AVAILABILITY.items()}
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A frame as it was reported.
+class ReportedFrame:
+    """A frame as `~/allocation` reports it.
 
-    received_s: when, on the monotonic clock. age_ms: from its stamp until then, by the wall clock.
-    violation: it spent more than was granted, or ran more layers than were asked for.
-    complete: modalities that every sensor node contributed to. Times as in `LayerAllocation`.
+    Attributes:
+        stamp_ns: stamp of the frame.
+        received_s: time of arrival, on the monotonic clock.
+        age_ms: time from the stamp to the arrival, by the wall clock.
+        requested: budget in force, in its unit.
+        source: source of that budget.
+        layers: number of layers that ran.
+        violation: whether the frame spent more than granted, or ran more layers than requested.
+        failed: whether the network failed.
+        states: availability by modality.
+        complete: modalities to which every sensor node contributed.
+        latency_ms: as in `LayerAllocation`; likewise the next two.
+        inference_ms: likewise.
+        waiting_ms: likewise.
+        dropped: frames dropped since the start of the node.
     """
 
     stamp_ns: int
@@ -55,13 +69,13 @@ class Seen:
 
     @property
     def transit_ms(self) -> float:
-        """Of its age, what was spent neither in the node nor in waiting."""
+        """Part of the age that was spent neither in the node nor in waiting."""
         return self.age_ms - self.latency_ms - self.waiting_ms
 
 
 @dataclass(frozen=True)
-class SeenPose:
-    """A pose as it was received; times as in `Seen`."""
+class ReportedPose:
+    """A pose as `~/pose` reports it; times as in `ReportedFrame`, `finite` of its position and covariance."""
 
     stamp_ns: int
     received_s: float
@@ -69,70 +83,85 @@ class SeenPose:
     finite: bool
 
 
-class Listener(Node):
-    """Keeps what the perception node publishes, and publishes budgets to it."""
+@dataclass(frozen=True)
+class Interval:
+    """Outputs of the node over some seconds, and the processor cores that it used on average."""
 
-    def __init__(self, name: str = "bench", **kwargs: object) -> None:
+    frames: list[ReportedFrame]
+    poses: list[ReportedPose]
+    seconds: float
+    cores: float
+
+
+class Listener(Node):
+    """A node that records the outputs of the perception node and publishes budgets to it.
+
+    Attributes:
+        frames: reported frames, oldest first.
+        poses: reported poses, oldest first.
+        statuses: last values of each diagnostics status, by the part of its name after the node's.
+        reports: number of diagnostics messages of the node.
+        on_frame: callback for each frame, on the listener's thread.
+    """
+
+    def __init__(self, name: str = "trial_listener", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        self.frames: list[Seen] = []
-        self.poses: list[SeenPose] = []
+        self.frames: list[ReportedFrame] = []
+        self.poses: list[ReportedPose] = []
         self.statuses: dict[str, dict[str, str]] = {}
         self.reports = 0
-        self.on_frame: Callable[[Seen], None] | None = None
+        self.on_frame: Callable[[ReportedFrame], None] | None = None
         self._outputs = [
             self.create_subscription(PoseWithCovarianceStamped, f"{TARGET}/pose", self._on_pose, qos.RESULT_OUT),
             self.create_subscription(LayerAllocation, f"{TARGET}/allocation", self._on_allocation, qos.RESULT_OUT),
         ]
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
-        self._state = self.create_client(GetState, f"{TARGET}/get_state")
-        self._answer: Future | None = None
-        self._ask_again_s = 0.0
+        self._state_client = self.create_client(GetState, f"{TARGET}/get_state")
+        self._state_future: Future | None = None
+        self._retry_s = 0.0
         self._budget = self.create_publisher(ComputeBudget, f"{TARGET}/budget", qos.RESULT_OUT)
 
     @property
     def connected(self) -> bool:
-        """Whether the perception node is there."""
+        """Whether the endpoints of the perception node have been discovered."""
         return all(s.get_publisher_count() for s in self._outputs) and self._budget.get_subscription_count() > 0
 
     @property
-    def refused_to_start(self) -> bool:
-        """Whether the perception node answers, and says that it is not configured."""
-        if self._answer is not None and self._answer.done():
-            return bool(self._answer.result().current_state.label == "unconfigured")
-        if self._state.service_is_ready() and time.monotonic() >= self._ask_again_s:
-            # An answer is lost when it comes before both sides have found each other.
-            self._ask_again_s = time.monotonic() + 1.0
-            self._answer = self._state.call_async(GetState.Request())
+    def configuration_failed(self) -> bool:
+        """Whether the perception node runs and is unconfigured."""
+        if self._state_future is not None and self._state_future.done():
+            return bool(self._state_future.result().current_state.label == "unconfigured")
+        if self._state_client.service_is_ready() and time.monotonic() >= self._retry_s:
+            # A response is lost when it arrives before both sides have discovered each other.
+            self._retry_s = time.monotonic() + 1.0
+            self._state_future = self._state_client.call_async(GetState.Request())
         return False
 
     @property
-    def last(self) -> Seen | None:
-        """The frame that came last."""
+    def last(self) -> ReportedFrame | None:
+        """The newest frame."""
         return self.frames[-1] if self.frames else None
 
-    def budget(self, layers: float) -> None:
-        """Ask for a budget."""
-        self._budget.publish(ComputeBudget(limit=float(layers), unit=ComputeBudget.UNIT_LAYERS, source="bench"))
+    def request_budget(self, layers: float) -> None:
+        """Publish a budget in layers."""
+        self._budget.publish(ComputeBudget(limit=float(layers), unit=ComputeBudget.UNIT_LAYERS, source="trial"))
 
-    def counter(self, status: str, name: str) -> int:
-        """A number that /diagnostics gave last, such as `input node1/rgb`, `refused`; 0 before the first."""
-        return int(self.statuses.get(status, {}).get(name, 0))
-
-    def refused(self) -> int:
-        """Sensor messages that the node refused, all inputs."""
-        return sum(self.counter(status, "refused") for status in list(self.statuses) if status.startswith("input "))
+    def refused_messages(self) -> int:
+        """Return the number of sensor messages that the node has refused, by its diagnostics."""
+        return sum(int(values.get("refused", 0)) for name, values in list(self.statuses.items())
+                   if name.startswith("input "))
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         now_s, stamp_ns, age_ms = _received(message)
         position = message.pose.pose.position
         finite = all(map(math.isfinite, (position.x, position.y, position.z, *message.pose.covariance)))
-        self.poses.append(SeenPose(stamp_ns, now_s, age_ms, finite))
+        self.poses.append(ReportedPose(stamp_ns, now_s, age_ms, finite))
 
     def _on_allocation(self, message: LayerAllocation) -> None:
         now_s, stamp_ns, age_ms = _received(message)
         layers = sum(len(m.active_layers) for m in message.modalities)
         too_many = message.requested_unit == ComputeBudget.UNIT_LAYERS and layers > message.requested_limit
-        seen = Seen(
+        frame = ReportedFrame(
             stamp_ns, now_s, age_ms, message.requested_limit, message.source, layers,
             violation=too_many or not message.spent <= message.granted_limit,
             failed=message.reason == LayerAllocation.REASON_FAILED,
@@ -140,30 +169,33 @@ class Listener(Node):
             complete=frozenset(m.modality for m in message.modalities if not m.missing_nodes),
             latency_ms=message.latency_ms, inference_ms=message.inference_ms, waiting_ms=message.waiting_ms,
             dropped=message.frames_dropped)
-        self.frames.append(seen)
+        self.frames.append(frame)
         if self.on_frame is not None:
-            self.on_frame(seen)
+            self.on_frame(frame)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        ours = [s for s in message.status if s.name.startswith(f"{TARGET}: ")]
-        for status in ours:
+        own = [s for s in message.status if s.name.startswith(f"{TARGET}: ")]
+        for status in own:
             name = status.name.removeprefix(f"{TARGET}: ")
             self.statuses[name] = {v.key: v.value for v in status.values} | {"message": status.message}
-        self.reports += bool(ours)
+        self.reports += bool(own)
 
 
 def _received(message: object) -> tuple[float, int, float]:
-    """Monotonic time now; the message's stamp, and its age in milliseconds."""
+    """Return the monotonic time now, and the stamp and age in milliseconds of a message."""
     now_ns = time.time_ns()
     stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
     return time.monotonic(), stamp_ns, 1e-6 * (now_ns - stamp_ns)
 
 
-class Bench:
-    """Starts the perception node and listens. A context manager: at its end everything has been stopped.
+class PerceptionUnderTest:
+    """The perception node as a process, with a listener. A context manager that stops both.
+
+    Args:
+        parameters: parameters of the perception node.
 
     Raises:
-        RuntimeError: the node did not come up; what it said is on the terminal.
+        RuntimeError: the node did not start; its own messages are on the terminal.
     """
 
     def __init__(self, **parameters: object) -> None:
@@ -177,36 +209,69 @@ class Bench:
         self._executor.add_node(self.listener)
         self._thread = threading.Thread(target=self._spin, name="listener", daemon=True)
         self._thread.start()
-        self._perception: NodeProcess | None = None
+        self._process: NodeProcess | None = None
         try:
-            self.start_perception()
+            self.start()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Bench:
+    def __enter__(self) -> PerceptionUnderTest:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
-    def perception(self) -> NodeProcess:
-        """The process of the perception node."""
-        assert self._perception is not None
-        return self._perception
+    def process(self) -> NodeProcess:
+        """Process of the perception node."""
+        assert self._process is not None
+        return self._process
 
-    def start_perception(self) -> None:
-        """Start it (again) and wait until it is connected."""
-        self._perception = process = NodeProcess("perception", **self._parameters)
-        self.wait(lambda: self.listener.connected or self.listener.refused_to_start or not process.running,
+    def start(self) -> None:
+        """Start the node, for the first time or again, and wait until it is connected.
+
+        Raises:
+            RuntimeError: the node did not start.
+        """
+        self._process = process = NodeProcess("perception", **self._parameters)
+        self.wait(lambda: self.listener.connected or self.listener.configuration_failed or not process.running,
                   START_TIMEOUT_S)
         if not self.listener.connected:
             code = process.stop()
             raise RuntimeError(f"the perception node did not start (exit code {code}); its own messages are above")
 
+    @contextmanager
+    def fed(self, **parameters: object) -> Iterator[NodeProcess]:
+        """Run the `feed` node as a process, and wait for the first pose.
+
+        Args:
+            parameters: parameters of the feed node.
+
+        Raises:
+            RuntimeError: no pose came.
+        """
+        feed = NodeProcess("feed", **parameters)
+        try:
+            self.wait(lambda: self.listener.poses or not feed.running, FIRST_FRAME_TIMEOUT_S)
+            if not feed.running or not self.listener.poses:
+                raise RuntimeError("no pose was published; the nodes' own messages are above")
+            yield feed
+        finally:
+            feed.stop()
+
+    def collect(self, seconds: float) -> Interval:
+        """Wait for some seconds, then return and remove all outputs that the listener holds."""
+        cpu_s, since_s = self.process.cpu_s(), time.monotonic()
+        time.sleep(seconds)
+        lasted_s = time.monotonic() - since_s
+        cores = (self.process.cpu_s() - cpu_s) / lasted_s
+        frames, self.listener.frames = self.listener.frames, []
+        poses, self.listener.poses = self.listener.poses, []
+        return Interval(frames, poses, lasted_s, cores)
+
     def wait(self, condition: Callable[[], object], timeout_s: float) -> bool:
-        """Wait for something that another thread or process brings about; False when that took too long."""
+        """Wait until a condition holds that another thread or process brings about; False on timeout."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
             if condition():
@@ -215,9 +280,9 @@ class Bench:
         return bool(condition())
 
     def close(self) -> None:
-        """Stop the node and the listening."""
-        if self._perception is not None:
-            self._perception.stop()
+        """Stop the node and the listener."""
+        if self._process is not None:
+            self._process.stop()
         self._executor.shutdown()
         self.context.try_shutdown()
         self._thread.join(5.0)
@@ -229,5 +294,5 @@ class Bench:
         except ExternalShutdownException:
             pass
         except Exception:
-            if self.context.ok():  # otherwise it was shut down in the middle of a callback
+            if self.context.ok():  # otherwise the context was shut down in the middle of a callback
                 raise

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of a soak: of each span of time, of the whole, and a picture."""
+"""Figures of a soak: of each span of time and in total, with a picture."""
 
 from __future__ import annotations
 
@@ -12,22 +12,35 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from admn_ros.files import replacing
 from admn_ros.nodes.processes import Memory
-from admn_ros.nodes.trials.perception_under_test import Seen, SeenPose
+from admn_ros.nodes.trials.perception_under_test import Interval, ReportedFrame
 
-BLOCKS = 10  # of the residuals, for the interval of the slope: neighbours are not independent
+BLOCKS = 10   # of residuals in the bootstrap: neighbouring residuals are not independent
 DRAWS = 2000
 INK, FAINT = "#2c3e50", "#95a5a6"
 
 
 @dataclass(frozen=True)
 class Span:
-    """What happened in a few seconds that ended at `t_s`.
+    """Figures of a few seconds.
 
-    frames, poses: received. dropped: given up for newer ones. latency_ms: p50, p95, p99 and largest from the arrival
-    of the newest input to the output; age_ms: the same from the stamp to the listener. longest_gap_s: between frames.
-    budgets: changes of the budget between frames. resident_mib, own_mib: memory of the node, all of it and without
-    segments of other processes. cores: processors that it used. load: load average of the last minute.
+    Attributes:
+        t_s: end of the span, in seconds after the start.
+        frames: received frames.
+        poses: received poses.
+        dropped: frames dropped for newer ones.
+        violations: frames that exceeded their budget.
+        failed: frames on which the network failed.
+        not_finite: poses that are not finite.
+        budgets: changes of the budget between frames.
+        longest_gap_s: longest time between two frames.
+        latency_ms: p50, p95, p99 and maximum of the time from the arrival of the newest input to the output.
+        age_ms: likewise, of the time from the stamp to the listener.
+        resident_mib: memory of the node.
+        own_mib: memory of the node without shared segments of other processes.
+        cores: processor cores that the node used on average.
+        load: load average of the last minute.
     """
 
     t_s: float
@@ -47,9 +60,16 @@ class Span:
     load: float
 
     @classmethod
-    def of(cls, t_s: float, before: Seen | None, frames: Sequence[Seen], poses: Sequence[SeenPose], memory: Memory,
-           cores: float) -> Span:
-        """The figures of what was received. before: the last frame of the span before."""
+    def of(cls, t_s: float, before: ReportedFrame | None, interval: Interval, memory: Memory) -> Span:
+        """Compute the figures.
+
+        Args:
+            t_s: end of the span, in seconds after the start.
+            before: last frame of the previous span.
+            interval: outputs of the node.
+            memory: memory of the node at the end.
+        """
+        frames, poses = interval.frames, interval.poses
         chain = [*([before] if before else []), *frames]
         pairs = list(itertools.pairwise(chain))
         return cls(
@@ -60,11 +80,11 @@ class Span:
             budgets=sum(a.requested != b.requested for a, b in pairs),
             longest_gap_s=round(max((b.received_s - a.received_s for a, b in pairs), default=0.0), 3),
             latency_ms=_quantiles([f.latency_ms for f in frames]), age_ms=_quantiles([f.age_ms for f in frames]),
-            resident_mib=round(memory.resident, 2), own_mib=round(memory.own, 2), cores=round(cores, 2),
+            resident_mib=round(memory.resident, 2), own_mib=round(memory.own, 2), cores=round(interval.cores, 2),
             load=round(os.getloadavg()[0], 2))
 
     def line(self) -> str:
-        """For a terminal."""
+        """Format the figures as one line."""
         return (f"{self.t_s:7.0f} s  {self.frames:4d} frames  {self.dropped:3d} dropped  latency p50 "
                 f"{self.latency_ms[0]:5.0f} p99 {self.latency_ms[2]:5.0f} ms  memory {self.own_mib:6.1f} MiB  "
                 f"{self.budgets:3d} budgets  {self.violations} violations  load {self.load}")
@@ -78,9 +98,11 @@ def _quantiles(values: Sequence[float]) -> tuple[float, float, float, float]:
 
 
 def slope_mib_per_hour(spans: Sequence[Span]) -> tuple[float, float, float] | None:
-    """How fast the node's own memory grows over the second half: least squares, and a 95 % interval.
+    """Estimate how fast the node's own memory grows over the second half of a soak.
 
-    The interval is from a bootstrap of blocks of residuals. None where there are fewer than four spans in the half.
+    Returns:
+        Slope by least squares, and the ends of its 95 % interval from a bootstrap of blocks of residuals. None if the
+        half has fewer than four spans.
     """
     half = [s for s in spans if s.t_s >= spans[-1].t_s / 2] if spans else []
     if len(half) < 4:
@@ -99,7 +121,7 @@ def slope_mib_per_hour(spans: Sequence[Span]) -> tuple[float, float, float] | No
 
 
 def summarize(spans: Sequence[Span]) -> dict[str, object]:
-    """Figures of the whole. Latencies: of each span's quantile the median over spans, and the worst."""
+    """Compute the figures of the whole soak; of each latency quantile the median over spans, and the worst."""
     slope = slope_mib_per_hour(spans)
     total = {name: sum(getattr(s, name) for s in spans)
              for name in ("frames", "poses", "dropped", "violations", "failed", "not_finite", "budgets")}
@@ -121,20 +143,20 @@ def summarize(spans: Sequence[Span]) -> dict[str, object]:
 
 
 def text(result: dict[str, object]) -> str:
-    """The figures for people."""
+    """Format the figures as text."""
     latency, memory = result.get("latency_ms"), result["memory_mib"]
     if not latency:
-        return "nothing was received"
+        return "no frame was received"
     slope = result["slope_mib_per_hour"]
     growth = "too short for a slope" if slope is None else _growth(*slope.values())
     return "\n".join([
-        f"{result['minutes']:g} minutes, {result['frames']} frames, {result['dropped']} dropped for newer ones, "
+        f"{result['minutes']:g} minutes, {result['frames']} frames, {result['dropped']} dropped, "
         f"{result['failed']} failed, longest gap {result['longest_gap_s']:.2f} s",
-        f"{result['budgets']} changes of the budget, {result['violations']} violations",
+        f"{result['budgets']} budget changes, {result['violations']} violations",
         "latency ms (median of spans, worst span): " + ", ".join(
             f"{q} {v['median']:.0f}, {v['worst']:.0f}" for q, v in latency.items()),
-        f"memory: {memory['first']:.0f} MiB at first, {memory['half']:.0f} at half, {memory['last']:.0f} at last; "
-        f"{growth}",
+        f"memory: {memory['first']:.0f} MiB at the start, {memory['half']:.0f} at half time, {memory['last']:.0f} at "
+        f"the end; {growth}",
         f"cores used by the node: {result['cores']}; load of the machine (median): {result['load_median']}",
     ])
 
@@ -144,7 +166,11 @@ def _growth(slope: float, low: float, high: float) -> str:
 
 
 def draw(spans: Sequence[Span], path: Path) -> None:
-    """Memory, latency and output over time."""
+    """Draw memory, latency and output over time into a PNG.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     minutes = [s.t_s / 60 for s in spans]
     figure = Figure(figsize=(9.0, 6.4), layout="constrained")
     memory, latency, output = figure.subplots(3, 1, sharex=True)
@@ -167,4 +193,5 @@ def draw(spans: Sequence[Span], path: Path) -> None:
     for axes in (memory, latency, output):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.25)
-    figure.savefig(path, dpi=110)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.trials.synthetic_messages import image
+from admn_ros.nodes.trials.synthetic_messages import image_message
 from admn_ros.sample import Modality, SensorKey
 
 K = np.array([[50.0, 0, 31.5], [0, 50.0, 23.5], [0, 0, 1]])
@@ -59,7 +59,7 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     stamps = iter(range(1, 10_000))
 
     def sent(publisher, encoding: str, picture: np.ndarray) -> None:
-        message = image(encoding, picture)
+        message = image_message(encoding, picture)
         message.header = header(10**9 + next(stamps) * 10**7, "camera")
         publisher.publish(message)
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from admn_ros.nodes.trials import faults
-from admn_ros.nodes.trials.fault_rows import Row
+from admn_ros.nodes.trials.fault_result import FaultResult
 from admn_ros.sample import Modality
 
 PER_MODALITY = ("stops", "returns", "lags 300 ms", "doubles its rate", "sends NaN", "changes its encoding",
@@ -66,12 +66,12 @@ def test_the_node_survives_a_fault_of_a_modality(table, modality, fault):
 
 def test_the_budget_that_changes_at_every_frame_is_kept(table):
     row = passed(table["the budget changes at every frame between one layer and all"])
-    assert int(row["said"].split()[0]) >= 10
+    assert int(row["outcome"].split()[0]) >= 10
 
 
 def test_under_a_flood_the_newest_frame_wins_and_memory_is_bounded(table):
     row = passed(next(r for name, r in table.items() if "3x their rate" in name))
-    assert "dropped" in row["said"]
+    assert "dropped" in row["outcome"]
 
 
 def test_a_governor_that_dies_is_replaced_by_the_default_and_a_new_one_is_followed(table):
@@ -84,10 +84,10 @@ def test_a_node_that_is_killed_comes_back(table):
     assert row["recovery_s"] > 0.0
 
 
-def test_a_row_says_what_it_did_not_do():
-    row = Row("rgb stops", broken=["no pose", "a gap of 3.00 s"])
-    assert row.verdict == "FAILED: no pose; a gap of 3.00 s"
-    assert "| FAILED: no pose; a gap of 3.00 s |" in faults.markdown([row])
+def test_a_failed_fault_names_its_failures():
+    result = FaultResult("rgb stops", failures=["no pose", "a gap of 3.00 s"])
+    assert result.verdict == "FAILED: no pose; a gap of 3.00 s"
+    assert "| FAILED: no pose; a gap of 3.00 s |" in faults.markdown([result])
 
 
 def test_a_model_that_does_not_exist_is_one_line(capsys):

@@ -19,7 +19,8 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.nodes.processes import Memory
 from admn_ros.nodes.trials import latency_benchmark, soak
-from admn_ros.nodes.trials.feed import made_up, recorded, restamped
+from admn_ros.nodes.trials.feed import recorded_streams, restamped, synthetic_streams
+from admn_ros.nodes.trials.perception_under_test import Interval
 from admn_ros.nodes.trials.soak_report import Span, slope_mib_per_hour
 from admn_ros.nodes.trials.synthetic_messages import Sizes
 from admn_ros.recordings import bag_messages as make
@@ -61,7 +62,7 @@ def test_another_stamp_leaves_the_rest_of_a_message_alone(stamp_ns):
 
 
 def test_a_recording_becomes_streams_at_its_own_rates(bag, sensors_file):
-    streams = {s.topic: s for s in recorded(load_config(DeploymentConfig, sensors_file), bag)}
+    streams = {s.topic: s for s in recorded_streams(load_config(DeploymentConfig, sensors_file), bag)}
     assert set(streams) == {"/left/rgb", "/left/radar"}
     assert streams["/left/rgb"].rate_hz == pytest.approx(15.0, rel=1e-3) and len(streams["/left/rgb"].messages) == 31
     assert streams["/left/radar"].rate_hz == pytest.approx(4.0, rel=1e-3)
@@ -75,12 +76,12 @@ def test_a_recording_of_something_else_is_refused(bag, sensors_file):
     text = sensors_file.read_text().replace("/left/", "/attic/")
     sensors_file.write_text(text)
     with pytest.raises(InputError, match=r"allowed: some of .*/attic/rgb"):
-        recorded(load_config(DeploymentConfig, sensors_file), bag)
+        recorded_streams(load_config(DeploymentConfig, sensors_file), bag)
 
 
 def test_made_up_sensors_are_those_of_the_deployment(sensors_file):
     deployment = load_config(DeploymentConfig, sensors_file)
-    streams = made_up(deployment, Sizes(rgb=(48, 64), depth=(24, 32)))
+    streams = synthetic_streams(deployment, Sizes(rgb=(48, 64), depth=(24, 32)))
     assert [s.key for s in streams] == list(deployment.inputs)
     first = next(s for s in streams if s.topic == "/left/rgb")
     rgb = typestore().deserialize_cdr(first.messages[0], make.IMAGE)
@@ -90,15 +91,15 @@ def test_made_up_sensors_are_those_of_the_deployment(sensors_file):
 def test_an_input_that_cannot_be_made_up_is_refused(sensors_file):
     raw = yaml.safe_load(sensors_file.read_text())
     raw["sensors"]["left"]["rgb"]["type"] = "compressed_image"
-    streams = made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes(rgb=(48, 64)))
+    streams = synthetic_streams(parse_config(DeploymentConfig, raw, "sensors"), Sizes(rgb=(48, 64)))
     assert next(s for s in streams if s.topic == "/left/rgb").kind is CompressedImage
     raw["sensors"]["left"]["radar"]["type"] = "point_cloud"
     with pytest.raises(InputError, match=r"left\.radar\.type: found point_cloud"):
-        made_up(parse_config(DeploymentConfig, raw, "sensors"), Sizes())
+        synthetic_streams(parse_config(DeploymentConfig, raw, "sensors"), Sizes())
 
 
 def span(t_s: float, own_mib: float) -> Span:
-    return Span.of(t_s, None, [], [], Memory(own_mib + 30.0, 30.0), 0.5)
+    return Span.of(t_s, None, Interval([], [], 10.0, 0.5), Memory(own_mib + 30.0, 30.0))
 
 
 @given(st.floats(-50, 50), st.floats(100, 1000), st.integers(0, 2**31))

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults other than those of a sensor: processes that die, too much data, a budget that changes at every frame."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from pathlib import Path
+
+from admn_ros.nodes.processes import NodeProcess
+from admn_ros.nodes.trials.fault_result import MIN_FRAMES, FaultResult, FaultSetup, FaultWindow
+from admn_ros.nodes.trials.feed import StreamFault
+from admn_ros.nodes.trials.perception_under_test import START_TIMEOUT_S, ReportedFrame
+
+GOVERNOR = "governor"
+FLOOD_SPEED = 3.0        # multiple of the normal rate
+MAX_GROWTH_MIB = 64.0    # a leak of one image per second exceeds this within 60 s; one growth of the heap does not
+MIN_CHANGES = 10         # of the budget in force
+
+
+class SystemFaults:
+    """Faults of the system around a running node. Each method returns its result."""
+
+    def __init__(self, setup: FaultSetup) -> None:
+        self._setup, self._subject = setup, setup.subject
+
+    def kill_governor(self, model: Path, layers_total: int) -> FaultResult:
+        """Kill a governor that sets the budget, and start it again."""
+        costs = {"model": model} if model.is_dir() else {}
+        parameters = {"autostart": True, "max_layers": layers_total, **costs}
+        governor = NodeProcess(GOVERNOR, **parameters)
+        result = FaultResult("the governor is killed and started again")
+        self._setup.wait_for_inputs()
+        try:
+            result.require(self._wait_for_source(True) is not None, "the governor's budget never came into force")
+            window = FaultWindow(self._setup, result)
+            governor.kill()
+            result.noticed_s = self._wait_for_source(False)
+            result.require(result.noticed_s is not None, "its budget never expired")
+            governor = NodeProcess(GOVERNOR, **parameters)
+            result.recovery_s = self._wait_for_source(True)
+            result.require(result.recovery_s is not None, "the new governor's budget never came into force")
+        finally:
+            governor.stop()
+        result.outcome = "the default budget is in force once the last one has expired; the new one is followed"
+        return window.close()
+
+    def kill_node(self) -> FaultResult:
+        """Kill the perception node and start it again. The gap is the start of a process."""
+        result = FaultResult("the perception node is killed and started again")
+        self._setup.wait_for_inputs()
+        window = FaultWindow(self._setup, result)
+        self._subject.process.kill()
+        died_ns = time.time_ns()
+        self._subject.listener.statuses.clear()
+        killed_s = time.monotonic()
+        self._subject.start()
+        result.recovery_s = self._setup.wait_for_frame(lambda f: f.stamp_ns > died_ns, killed_s, START_TIMEOUT_S)
+        result.require(result.recovery_s is not None, "no frame from the new process")
+        result.require(self._setup.wait_for_inputs(), "not every input came back")
+        result.require(all(f.stamp_ns > died_ns for f in window.frames[-MIN_FRAMES:]), "old frames were reported")
+        result.outcome = "the new process reports no old frame; the gap is its start"
+        return window.close(gap_s=math.inf)
+
+    def flood(self, seconds: float) -> FaultResult:
+        """Send every topic at three times its rate."""
+        feed = self._setup.feed
+        result = FaultResult(f"{len(feed.streams)} topics at {FLOOD_SPEED:g}x their rate for {seconds:g} s")
+        self._setup.wait_for_inputs()
+        window = FaultWindow(self._setup, result)
+        feed.set_fault(None, StreamFault(speed=FLOOD_SPEED))
+        memory, ages = [], []
+        try:
+            for _ in range(10):
+                frames = len(window.frames)
+                time.sleep(seconds / 10)
+                self._subject.wait(lambda: len(window.frames) > frames, self._setup.limits.patience_s)  # noqa: B023
+                memory.append(self._subject.process.memory().own)
+                ages.append(window.frames[-1].age_ms if window.frames else 0.0)
+        finally:
+            feed.set_fault(None, StreamFault())
+        stamps = [f.stamp_ns for f in window.frames]
+        growth = memory[-1] - memory[1]  # queues fill in the first tenth
+        result.require(growth < MAX_GROWTH_MIB, f"memory grew by {growth:.0f} MiB")
+        result.require(stamps == sorted(set(stamps)), "frames out of order")
+        result.require(min(ages[-3:]) < 2e3, f"results are {min(ages[-3:]):.0f} ms old: a queue grows")
+        dropped = window.frames[-1].dropped - window.frames[0].dropped if window.frames else 0
+        result.outcome = (f"the newest frame is processed, {dropped} older ones dropped; "
+                          f"memory {memory[1]:.0f} to {memory[-1]:.0f} MiB")
+        return window.close()
+
+    def alternate_budget(self, layers_total: int, seconds: float) -> FaultResult:
+        """Answer every frame with another budget: one layer, all, one layer, ..."""
+        result = FaultResult("the budget changes at every frame between one layer and all")
+        listener, levels = self._subject.listener, itertools.cycle((1.0, float(layers_total)))
+        self._setup.wait_for_inputs()
+        window = FaultWindow(self._setup, result)
+        listener.on_frame = lambda frame: listener.request_budget(next(levels))
+        try:
+            self._subject.wait(lambda: time.monotonic() > window.start_s + seconds
+                               and _changes(window.frames) >= MIN_CHANGES, self._setup.limits.patience_s + seconds)
+        finally:
+            listener.on_frame = None
+        changes = _changes(window.frames)
+        result.require(changes >= MIN_CHANGES, f"{changes} changes came into force")
+        result.outcome = f"{changes} changes between frames; each frame keeps the budget that it started with"
+        return window.close()
+
+    def _wait_for_source(self, governor: bool) -> float | None:
+        """Wait until a frame's budget is the governor's, or is not; the governor may have to start first."""
+        return self._setup.wait_for_frame(lambda f: (f.source == GOVERNOR) is governor, timeout_s=START_TIMEOUT_S)
+
+
+def _changes(frames: list[ReportedFrame]) -> int:
+    return sum(a.requested != b.requested for a, b in itertools.pairwise(frames))
