@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers of the house: who may import whom, and where ROS may appear."""
+"""Architecture: which room may import which, where ROS may appear, and how large files and folders may be."""
 
 from __future__ import annotations
 
@@ -13,23 +13,26 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
-# Each room may import what stands before it, and nothing after it.
+# A room may import the rooms before it, and no room after it.
 ROOMS = ("errors", "files", "share", "sample", "config", "deployment", "recordings", "sensing", "budget", "model",
          "governor", "inference", "simulation", "datasets", "scoring", "replay", "baselines", "training", "views",
          "evaluation", "benchmark", "cli", "nodes")
-MOST_MODULES = 16
-BESIDE_THE_ROOMS = {"build", "examples"}
-"""Folders of tests that belong to no room."""
+# Inside a room, a folder may import the room's own modules, and of the other folders these.
+FOLDERS = {"sensing/preprocess": {"decode"}, "simulation/camera": {"scene"}, "simulation/radar": {"scene"},
+           "simulation/sound": {"scene"}, "training/rivals": {"stages"}, "nodes/trials": {"perception"}}
+MOST_MODULES, MOST_LINES = 16, 400
+OTHER_TESTS = {"build", "examples"}
+"""Folders of tests that do not belong to a room."""
 ROS = {"rclpy", "ament_index_python", "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs",
        "launch", "launch_ros", "lifecycle_msgs", "message_filters", "nav_msgs", "rcl_interfaces", "rosgraph_msgs",
        "sensor_msgs", "std_msgs", "tf2_msgs", "visualization_msgs"}
 DOOR = PACKAGE / "__init__.py"
-"""The public interface: it names what lies in the rooms, and imports it on first use."""
+"""The public interface, which imports from all rooms on first use."""
 FILES = sorted(set(PACKAGE.rglob("*.py")) - {DOOR})
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names that a file imports, anywhere in it."""
+    """Return the dotted names that a file imports, anywhere in it."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -44,12 +47,12 @@ def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_every_file_stands_in_a_room():
+def test_every_file_is_in_a_room():
     assert {room(p) for p in FILES} == set(ROOMS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_point_one_way(path: Path):
+def test_imports_follow_the_order_of_the_rooms(path: Path):
     here = room(path)
     for name in imports(path):
         parts = name.split(".")
@@ -59,31 +62,47 @@ def test_imports_point_one_way(path: Path):
             assert parts[0] not in ROS and parts[:2] != ["admn_ros", "msg"], f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("path", [p for p in FILES if len(p.relative_to(PACKAGE).parts) > 2],
+                         ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_folders_of_a_room_import_only_what_is_listed(path: Path):
+    here, folder = path.relative_to(PACKAGE).parts[:2]
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[:2] == ["admn_ros", here] and len(parts) > 2 and PACKAGE.joinpath(*parts[1:3]).is_dir():
+            assert parts[2] in {folder, *FOLDERS.get(f"{here}/{folder}", ())}, f"{path.name} imports {name}"
+
+
 def modules() -> dict[str, Path]:
-    """Files by dotted name; a package by its own name."""
+    """Return the files by dotted name; a package has its own name."""
     return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
 
 
-def test_no_module_imports_itself_through_others():
+def test_there_is_no_import_cycle():
     known = modules()
     arrows = {name: {target for i in imports(path) for target in (i, i.rpartition(".")[0])
                      if target in known and target != name} for name, path in known.items()}
     try:
         TopologicalSorter(arrows).prepare()
     except CycleError as error:
-        pytest.fail(f"import circle: {' -> '.join(error.args[1])}")
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
 
 
 @pytest.mark.parametrize("folder", sorted({p.parent for p in FILES}), ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_folder_is_small_enough_to_know(folder: Path):
+def test_folders_have_few_modules(folder: Path):
     found = [p.name for p in folder.glob("*.py") if p.name != "__init__.py"]
     assert len(found) <= MOST_MODULES, found
 
 
-def test_tests_stand_where_their_room_does():
+def test_files_are_short():
+    files = [*FILES, *(ROOT / "test").rglob("*.py")]
+    lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in files}
+    assert not {str(p): n for p, n in lines.items() if n > MOST_LINES}
+
+
+def test_tests_mirror_the_rooms():
     for path in (ROOT / "test").rglob("test_*.py"):
         room = path.parent.relative_to(ROOT / "test")
-        assert (PACKAGE / room).is_dir() or str(room) in BESIDE_THE_ROOMS, path
+        assert (PACKAGE / room).is_dir() or str(room) in OTHER_TESTS, path
 
 
 def test_rooms_below_the_nodes_import_without_ros():
@@ -94,7 +113,7 @@ def test_rooms_below_the_nodes_import_without_ros():
     assert done.returncode == 0, done.stderr
 
 
-def test_launch_files_import_launch_alone():
+def test_launch_files_import_only_launch():
     for path in (ROOT / "launch").glob("*.launch.py"):
         assert {n.split(".")[0] for n in imports(path)} <= {"launch", "launch_ros"}
         called = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
@@ -102,11 +121,11 @@ def test_launch_files_import_launch_alone():
         assert not called & {"eval", "exec", "__import__"}
 
 
-def test_no_pickle_is_ever_loaded():
+def test_no_file_loads_a_pickle():
     for path in FILES:
         names = imports(path)
         assert not names & {"joblib", "dill"}, path
-        # One file subclasses the unpickler to refuse everything but arrays and containers.
+        # This file subclasses the unpickler, and accepts only arrays and containers.
         assert "pickle" not in names or path == PACKAGE / "datasets" / "caches.py", path
         text = path.read_text(encoding="utf-8")
         assert "torch.load(" not in text or "weights_only=True" in text, path
