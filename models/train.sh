@@ -40,7 +40,7 @@ shipped)
     limit=400
     ;;
 quick)
-    stage data "$ADMN" simulate --frames 240 --room-frames 12 --seed 22 --dataset "$WORK/room"
+    stage data "$ADMN" simulate --frames 240 --room-frames 20 --seed 22 --dataset "$WORK/room"
     train pretrain pretrain_room.yaml pretrained --set pretrain.optimizer.epochs=2
     train finetune room_tiny.yaml network --model "$WORK/pretrained/model" --set finetune.optimizer.epochs=2
     train autoencoder room_tiny.yaml autoencoder --model "$WORK/network/model" --set autoencoder.optimizer.epochs=2
