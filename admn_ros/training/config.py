@@ -22,23 +22,25 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class DataConfig(Strict):
-    """Samples and what is done to them.
+    """Samples of a run, and their corruption.
 
-    source: kind of the dataset, a key of `admn_ros.datasets.open.READERS`. shards: a folder of
-        `admn simulate --dataset` or of `admn convert bag`; gdtm, gdtm_cache, ave_cache, image_folder, audio_folder: a
-        folder with one folder for each split; mmfi, mmfi_cache, ave: the folder of the dataset.
-    folder: of the dataset; a run can name another.
-    train, validation: names of splits.
-    corruption: preset of `admn_ros.sensing.corruption.presets`; null for the samples as they are.
-    variant: the preset as in the paper or as in the official code.
-    repeats: how often each sample comes in an epoch, each time corrupted anew.
-    clean_epochs: first epochs without corruption (5 in the official code for Gaussian noise).
-    draws: corruptions are drawn so many times and then come again in turn, which lets `cache_mb` keep
-        them; null draws anew in every epoch.
-    limit: at most so many samples of each split, evenly spread over it; null for all.
-    validation_limit: the same of the validation split alone.
-    cache_mb: memory for preprocessed tensors. Those of repeated draws are made once, up to this size.
-    workers: processes that preprocess; 0 does it in the training process. They have no cache.
+    Attributes:
+        source: kind of the dataset, a key of `admn_ros.datasets.open.READERS`. shards: a folder of
+            `admn simulate --dataset` or of `admn convert bag`; gdtm, gdtm_cache, ave_cache, image_folder, audio_folder:
+            a folder with one folder per split; mmfi, mmfi_cache, ave: the folder of the dataset.
+        folder: folder of the dataset; `--data` overrides it.
+        train: training split.
+        validation: validation split.
+        corruption: preset of `admn_ros.sensing.corruption.presets`; null for no corruption.
+        variant: the preset as described in the paper, or as in the official code.
+        repeats: occurrences of each sample in an epoch, each with another corruption.
+        clean_epochs: first epochs without corruption (5 in the official code for Gaussian noise).
+        draws: number of different corruptions of a sample, used cyclically over the epochs, so that `cache_mb` can keep
+            them; null draws anew in every epoch.
+        limit: maximum number of samples of each split, evenly spread over it; null for all.
+        validation_limit: maximum number of validation samples; null for all.
+        cache_mb: memory for preprocessed tensors of repeated draws, in MiB.
+        workers: worker processes for preprocessing; 0 preprocesses in the training process. Workers have no cache.
     """
 
     source: DatasetKind = "shards"
@@ -57,7 +59,7 @@ class DataConfig(Strict):
 
     @field_validator("corruption")
     @classmethod
-    def _known(cls, name: str | None) -> str | None:
+    def _corruption_is_known(cls, name: str | None) -> str | None:
         if name is not None and name not in CORRUPTIONS:
             raise ValueError(f"must be one of {', '.join(CORRUPTIONS)}")
         return name
@@ -124,7 +126,7 @@ class LossConfig(Strict):
     evidence: NotNegative = 0.0
 
     @model_validator(mode="after")
-    def _something(self) -> LossConfig:
+    def _a_weight(self) -> LossConfig:
         if not self.nll + self.distance_per_cm + self.classification:
             raise ValueError("at least one weight must be above 0")
         return self
