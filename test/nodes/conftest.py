@@ -172,6 +172,18 @@ class Rig:
                 publisher.publish(reading(modality, self.now_ns, seed))
         return self.now_ns
 
+    def stream(self, until: Callable[[LayerAllocation], object], skip: tuple[str, ...] = (),
+               timeout_s: float = 20.0) -> LayerAllocation:
+        """Publish readings every 60 ms, as sensors do, until an allocation fits; returns it."""
+        first, deadline = len(self.allocations), time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.send(skip)
+            self.wait(lambda: False, 0.06)
+            fitting = [a for a in self.allocations[first:] if until(a)]
+            if fitting:
+                return fitting[-1]
+        raise AssertionError(f"of {len(self.allocations) - first} allocations none fits")
+
     def frame(self, skip: tuple[str, ...] = (), seed: int = 0, timeout_s: float = 15.0) -> LayerAllocation:
         """Send one set of readings and return the allocation of its frame."""
         stamp_ns = self.send(skip, seed=seed)

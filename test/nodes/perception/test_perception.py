@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -133,37 +132,18 @@ def test_an_expired_budget_gives_way_to_the_default(rig):
 def test_when_a_modality_dies_output_goes_on_and_says_what_is_missing(rig, name):
     settle(rig)
     dead = (f"left/{name}", f"right/{name}")
-    last = None
-    for _ in range(8):
-        rig.send(skip=dead)
-        time.sleep(0.06)
-    assert rig.wait(lambda: rig.allocations and stamp_of(rig.allocations[-1]) > rig.now_ns - 200_000_000)
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and (last is None or modality(last, name).availability != 2):
-        rig.send(skip=dead)
-        time.sleep(0.06)
-        last = rig.allocations[-1]
+    last = rig.stream(lambda a: modality(a, name).availability == ModalityAllocation.MISSING, skip=dead)
     missing = modality(last, name)
-    assert missing.availability == ModalityAllocation.MISSING and missing.missing_nodes == ["left", "right"]
+    assert missing.missing_nodes == ["left", "right"]
     assert not missing.active_layers and missing.cost == 0.0 and math.isnan(missing.qoi)
     assert layers(last) == 8 and last.spent <= 8.0, "its layers went to the others"
     assert rig.wait(lambda: stamp_of(rig.poses[-1]) >= stamp_of(last))
-    back = None
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and (back is None or modality(back, name).availability != 0):
-        back = rig.frame()
-    assert modality(back, name).availability == ModalityAllocation.FRESH
+    assert rig.stream(lambda a: modality(a, name).availability == ModalityAllocation.FRESH)
 
 
 def test_when_one_topic_of_many_dies_it_is_named(rig):
     settle(rig)
-    allocation = None
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and (allocation is None or not modality(allocation, "depth").missing_nodes):
-        rig.send(skip=("right/depth",))
-        time.sleep(0.06)
-        allocation = rig.allocations[-1]
-    depth = modality(allocation, "depth")
+    depth = modality(rig.stream(lambda a: modality(a, "depth").missing_nodes, skip=("right/depth",)), "depth")
     assert depth.missing_nodes == ["right"] and depth.sensor_nodes in (["left"], [])
     assert depth.availability == ModalityAllocation.FRESH
     assert rig.wait(lambda: rig.status("input right/depth") and "silent" in rig.status("input right/depth").message)
@@ -203,10 +183,7 @@ def test_time_that_jumps_back_resets_and_frames_go_on(rig):
     settle(rig)
     before_ns = rig.now_ns
     rig.now_ns -= 9_000_000_000
-    for _ in range(3):
-        rig.send()
-        time.sleep(0.06)
-    assert rig.wait(lambda: any(stamp_of(a) < before_ns - 5_000_000_000 for a in rig.allocations[-3:]))
+    assert rig.stream(lambda a: stamp_of(a) < before_ns - 5_000_000_000)
     assert rig.wait(lambda: int(rig.value("inference", "time_resets")) >= 1)
 
 
