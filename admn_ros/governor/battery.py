@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many layers a battery leaves."""
+"""Layer limit by battery charge."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from admn_ros.governor.config import GovernorConfig
 
 @dataclass(frozen=True)
 class Battery:
-    """State of a battery. charge: range [0, 1]. charging: also true when it is full on a charger.
+    """State of a battery.
+
+    Attributes:
+        charge: state of charge, in [0, 1].
+        charging: whether it is connected to a charger, also when full.
 
     Raises:
-        InputError: the charge is NaN or out of range. 85 for 85 % is refused, not guessed.
+        InputError: the charge is NaN or out of range. 85 for 85 % is refused.
     """
 
     charge: float
@@ -27,10 +31,11 @@ class Battery:
 
 
 def battery_layers(config: GovernorConfig, battery: Battery, max_layers: int) -> float:
-    """The most layers for a battery: inf where it does not limit.
+    """Return the layer limit of a battery; inf without a limit.
 
-    While charging, and from `battery_high` up, no limit. Down to `battery_low` a straight line from `max_layers`
-    to `battery_low_layers`; below it `battery_low_layers`; at and below `battery_critical` `min_layers`.
+    There is no limit while charging, or from `battery_high` up. From there down to `battery_low` the limit falls
+    linearly from `max_layers` to `battery_low_layers`. Below `battery_low` it is `battery_low_layers`, and at or below
+    `battery_critical` it is `min_layers`.
     """
     if battery.charging or battery.charge >= config.battery_high:
         return math.inf

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The governor in a loop with a computer that gets warm from the layers it grants."""
+"""Closed-loop simulation: the governor and a computer that heats up with the granted layers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from dataclasses import dataclass, field
 
 from admn_ros.budget.budget import Budget
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Governor, Reason
+from admn_ros.governor.governor import Governor, GrantReason
 from admn_ros.governor.thermal_plant import Plant, WarmBody
 
-STEP_S = 0.2  # the governor's period
+STEP_S = 0.2
+"""Period of the governor, in seconds."""
 READING_EVERY_S = 1.0
+"""Period of measurements and requests, in seconds."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What happens to the robot, by time in seconds.
+    """Inputs of a simulation, as functions of time in seconds.
 
-    request: layers that a power manager asks for; None: it is silent, and its last request ends.
-    others_w: what other programs draw.
-    sensed: whether the temperature sensor speaks.
-    metered: whether there are readings in watts.
+    Attributes:
+        request: layers requested by a power manager; None while it sends nothing, so that its last request expires.
+        others_w: power drawn by other programs, in watts.
+        sensed: whether the temperature sensor publishes.
+        metered: whether the power of the board is measured.
     """
 
     request: Callable[[float], int | None] = lambda t: None
@@ -33,26 +36,37 @@ class Scenario:
 
 @dataclass
 class Trace:
-    """One value for each step. temperature_c: true; reading_c: the latest; others_w: true; own_w: the perception's."""
+    """Simulated signals, one value for each step.
+
+    Attributes:
+        t_s: time, in seconds.
+        temperature_c: true temperature, in degrees Celsius.
+        reading_c: latest reading of the sensor, in degrees Celsius.
+        requested: requested layers.
+        granted: granted layers.
+        reason: limit that determines the grant.
+        own_w: power drawn by the perception, in watts.
+        others_w: power drawn by other programs, in watts.
+    """
 
     t_s: list[float] = field(default_factory=list)
     temperature_c: list[float] = field(default_factory=list)
     reading_c: list[float] = field(default_factory=list)
     requested: list[int] = field(default_factory=list)
     granted: list[int] = field(default_factory=list)
-    reason: list[Reason] = field(default_factory=list)
+    reason: list[GrantReason] = field(default_factory=list)
     own_w: list[float] = field(default_factory=list)
     others_w: list[float] = field(default_factory=list)
 
 
 def simulate(config: GovernorConfig, plant: Plant, scenario: Scenario, seconds: float) -> Trace:
-    """Run the loop; the perception spends all it is granted. Deterministic.
+    """Simulate the loop. The perception spends its whole grant. Deterministic.
 
     Args:
-        config: of the governor, whose joules_per_layer may differ from the plant's.
-        plant: what gets warm.
-        scenario: what happens.
-        seconds: how long.
+        config: configuration of the governor; its joules_per_layer may differ from the plant's.
+        plant: thermal model of the computer.
+        scenario: requests, loads and faults.
+        seconds: duration, in seconds.
     """
     governor, body, trace = Governor(config), WarmBody(plant, STEP_S), Trace()
     layer_w = plant.joules_per_layer * config.frame_rate_hz

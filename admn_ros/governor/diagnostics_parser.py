@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Temperatures and watts out of the texts that hardware monitors publish on /diagnostics.
+"""Temperatures and watts from the statuses that hardware monitors publish on /diagnostics.
 
-Understood: isaac_ros_jetson_stats ("47.50C", "85.12C more than 84.00C", "Offline" as message; "4.9W" as value),
+Supported: isaac_ros_jetson_stats ("47.50C", "85.12C more than 84.00C", "Offline" as message; "4.9W" as value),
 Autoware's system monitor ("46.0 DegC"), lm-sensors by diagnostic_common_diagnostics ("47.5" under a key that ends
-in "Temperature"), and what looks like these. What cannot be read is reported, never guessed.
+in "Temperature"), and texts of the same form. Values that cannot be parsed are reported, never guessed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _UNITS: Final[dict[str, tuple[Unit, float]]] = {
     "degC": ("C", 1.0), "DegC": ("C", 1.0), "deg C": ("C", 1.0), "Celsius": ("C", 1.0), "celsius": ("C", 1.0),
     "W": ("W", 1.0), "mW": ("W", 1e-3), "kW": ("W", 1e3), "V": ("V", 1.0), "mV": ("V", 1e-3),
     "A": ("A", 1.0), "mA": ("A", 1e-3),
-}  # with case: mW and MW are a billion apart
+}  # case matters: mW and MW differ by 10^9
 _QUANTITY: Final = re.compile(r"([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*(\D*)")
 _ALLOWED: Final = "a finite number, and C, W, mW, kW, V, mV, A, mA, % or nothing after it"
 _EXCESS: Final = re.compile(r"\s+more than\s.*")
@@ -31,14 +31,17 @@ _SILENT: Final = {"offline", "off", "n/a", ""}
 _THRESHOLD: Final = {"warning", "warn", "critical", "crit", "max", "min", "high", "low", "limit", "threshold", "alarm"}
 _TEMPERATURE: Final = {"temp", "temps", "temperature", "temperatures"}
 TOTAL_RAILS: Final = ("total", "tot", "vdd_in", "pom_5v_in", "vin_sys_5v0")
-"""Names of power rails that carry everything a board draws."""
+"""Names of power rails that supply the whole board."""
 
 
 def parse_quantity(text: str) -> tuple[float, Unit]:
-    """A number with its unit: volts, amperes and watts without prefix, degrees Celsius, percent, or no unit.
+    """Parse a number with a unit.
+
+    Returns:
+        Value and unit: volts, amperes and watts without prefix, degrees Celsius, percent, or no unit.
 
     Raises:
-        InputError: it is not exactly that. "47,5", "nan", "5 MW" and "47.5 F" are not.
+        InputError: the text is anything else, such as "47,5", "nan", "5 MW" or "47.5 F".
     """
     match = _QUANTITY.fullmatch(text.strip())
     unit = _UNITS.get(match[2].strip()) if match else None
@@ -50,11 +53,13 @@ def parse_quantity(text: str) -> tuple[float, Unit]:
 
 @dataclass
 class Findings:
-    """What a status says. Names are those of the status, with the key where a value was read.
+    """Measurements of a status. They are named after the status, with the key where they come from a value.
 
-    temperatures_c, watts: readings by name; watts only of rails that carry the whole board.
-    offline: temperatures whose publisher says that they are off.
-    refused: what should be a reading and cannot be read.
+    Attributes:
+        temperatures_c: temperatures by name, in degrees Celsius.
+        watts: power by name, in watts; only of rails that supply the whole board.
+        offline: names of temperatures whose publisher reports them as off.
+        refused: measurements that cannot be parsed.
     """
 
     temperatures_c: dict[str, float] = field(default_factory=dict)
@@ -64,12 +69,12 @@ class Findings:
 
 
 def read_status(name: str, message: str, values: Sequence[tuple[str, str]]) -> Findings:
-    """Read one status of /diagnostics.
+    """Parse one status of /diagnostics.
 
     Args:
-        name: of the status.
-        message: its summary; jetson_stats writes temperatures only there.
-        values: keys and values.
+        name: name of the status.
+        message: summary of the status; jetson_stats publishes temperatures only there.
+        values: keys and values of the status.
     """
     found = Findings()
     about_temperature = bool(_words(name) & _TEMPERATURE)
@@ -83,7 +88,7 @@ def read_status(name: str, message: str, values: Sequence[tuple[str, str]]) -> F
             _read_watts(found, name, text)
     if about_temperature and not (found.temperatures_c or found.refused or found.offline):
         text = _EXCESS.sub("", message.strip())
-        # "Offline" is one zone's word for itself; "OK" and "warm" say nothing of a reading.
+        # "Offline" means that a zone is off; "OK" and "warm" are no measurements.
         if _looks_like_celsius(text) or (text and text.lower() in _SILENT):
             _read_temperature(found, name, text)
     return found
@@ -118,7 +123,7 @@ def _words(name: str) -> set[str]:
 
 
 def _looks_like_celsius(text: str) -> bool:
-    """Whether it ends in a unit of temperature right after a number, or what stands in its place."""
+    """Return whether a text is a number, NaN or infinity followed by a unit of temperature."""
     match = re.fullmatch(r"\s*([+-]?[0-9.,eE+-]+|[+-]?nan|[+-]?inf)\s*(\D*)", text, flags=re.IGNORECASE)
     unit = _UNITS.get(match[2].strip()) if match else None
     return unit is not None and unit[0] == "C"

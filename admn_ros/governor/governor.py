@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The law that turns requests, temperatures, a battery and watts into one budget of layers.
+"""Control law of the governor: requests, temperatures, battery and power in, a number of layers out.
 
-The grant is the minimum of all fresh sources, a whole number of layers.
+The grant is the smallest of all limits, a whole number of layers.
 
-Hard limits hold at once:
-    requests            the minimum of all power managers whose request is still valid, whatever their priority;
-                        `default_layers` while there is none. Limits in other units become layers by the model's
-                        costs in the worst case; one that cannot be converted counts as `safe_layers`.
-    stale               `safe_layers` while a watched measurement is too old.
-    critical            `min_layers` from `limit_c` on, until `release_c` below it.
-Soft limits pass through slew and hysteresis, never below `min_layers`:
-    temperature         `admn_ros.governor.thermal`, less what other loads draw, over the joules of a layer.
-    battery             `admn_ros.governor.battery`.
-    power               `power_limit_w` less what other loads draw.
+Hard limits take effect at once:
+    requests            The smallest valid request of all power managers, whatever their priorities;
+                        `default_layers` without one. Requests in other units are converted to layers by the largest
+                        cost of the model; one that cannot be converted counts as `safe_layers`.
+    stale               `safe_layers` while a monitored measurement is stale.
+    critical            `min_layers` from `limit_c` on, until the temperature is `release_c` below it.
+Soft limits are subject to slew rate and hysteresis, and never below `min_layers`:
+    temperature         Allowed heat (`admn_ros.governor.thermal`) less the power of other loads, in layers.
+    battery             See `admn_ros.governor.battery`.
+    power               `power_limit_w` less the power of other loads, in layers.
 
-The grant starts at `safe_layers` and rises by `rise_layers_per_s` at most, whatever asks for it. Hard limits lower
-it at once, soft ones by `fall_layers_per_s` at most. It rises to n only when the law has reached n plus
-`hysteresis_layers`, or when n is all that the hard limits allow.
+The grant starts at `safe_layers`. It rises by at most `rise_layers_per_s`. Hard limits lower it at once, soft limits by
+at most `fall_layers_per_s`. It rises to n only once the limits have reached n plus `hysteresis_layers`, or if the hard
+limits allow exactly n.
 
-Deterministic: time is an argument, and nothing else comes from outside.
+Deterministic: time is an argument.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ from admn_ros.governor.measurements import Measurements
 from admn_ros.governor.thermal import ThermalController
 from admn_ros.model.costs import ModelCosts
 
-MAX_STEP_S = 1.0  # a longer pause between steps counts as this: slew and integral do not jump after it
-TEMPERATURE_RANGE_C = (-55.0, 150.0)  # of silicon sensors; drivers report absent ones as -256
+MAX_STEP_S = 1.0
+"""Longest time between two steps, in seconds. A longer pause counts as this, so that slew and integral do not jump."""
+TEMPERATURE_RANGE_C = (-55.0, 150.0)
+"""Range of silicon temperature sensors, in degrees Celsius. Drivers report absent ones as -256."""
 
 
-class Reason(Enum):
-    """What the grant is bound by."""
+class GrantReason(Enum):
+    """Limit that determines a grant."""
 
     DEFAULT = "default"
     REQUEST = "request"
@@ -56,28 +58,37 @@ class Reason(Enum):
 
 @dataclass(frozen=True)
 class Cap:
-    """A limit of one source. layers: range [0, inf]."""
+    """A limit.
+
+    Attributes:
+        layers: number of layers, in [0, inf].
+        reason: kind of the limit.
+        text: description for people.
+    """
 
     layers: float
-    reason: Reason
+    reason: GrantReason
     text: str
 
 
 @dataclass(frozen=True)
 class Grant:
-    """A decision.
+    """A decision of the governor.
 
-    requested, granted: layers; granted <= requested.
-    reason, text: what binds it, for machines and for people.
-    caps: every limit that was weighed.
-    temperature_c: the hottest fresh temperature, None without one.
-    others_w: estimate of what other loads draw, None without readings in watts.
-    problems: what needs attention: stale inputs, requests that could not be converted, a critical temperature.
+    Attributes:
+        requested: requested layers.
+        granted: granted layers, at most the requested ones.
+        reason: kind of the limit that determines the grant.
+        text: description of that limit for people.
+        caps: all limits.
+        temperature_c: hottest fresh temperature, in degrees Celsius; None without one.
+        others_w: estimated power of other loads, in watts; None without power measurements.
+        problems: stale measurements, requests that could not be converted, critical temperature.
     """
 
     requested: int
     granted: int
-    reason: Reason
+    reason: GrantReason
     text: str
     caps: tuple[Cap, ...]
     temperature_c: float | None
@@ -85,16 +96,16 @@ class Grant:
     problems: tuple[str, ...]
 
     def budget(self, source: str) -> Budget:
-        """The grant as a budget."""
+        """Return the grant as a budget of a source."""
         return Budget(self.granted, "layers", source)
 
 
 class Governor:
-    """Feed it with what arrives, ask it for a grant in regular steps.
+    """State of the control law.
 
     Args:
-        config: see `GovernorConfig`.
-        costs: of the model, for limits in other units and for measured joules; None without a model.
+        config: targets, gains, limits and timeouts.
+        costs: cost tables of the model, for requests in other units and for measured energies; None without a model.
     """
 
     def __init__(self, config: GovernorConfig, costs: ModelCosts | None = None) -> None:
@@ -115,32 +126,35 @@ class Governor:
 
     @property
     def max_layers(self) -> int:
-        """Layers of the model."""
+        """Number of layers of the model."""
         return self._equivalent.max_layers
 
     @property
     def power(self) -> PowerModel:
-        """Heat of the perception by layers: measured where the model has it, else by the configuration."""
+        """Power of the perception by layers: as measured for the model, else as configured."""
         base_j, layer_j = self._energy or (self._config.joules_per_frame, self._config.joules_per_layer)
         return PowerModel.of(base_j, layer_j, self._config.frame_rate_hz)
 
     def reconfigure(self, config: GovernorConfig) -> None:
-        """Go on with other numbers from here."""
+        """Replace the configuration; the state is kept."""
         self._config = config
         self._equivalent = LayerEquivalent(self._costs, config.max_layers)
         self._requests.default = Budget(config.default_layers, "layers")
 
-    # --- what arrives; a value that raises leaves no trace -----------------------------------------
+    # --- inputs; a value that raises changes nothing ------------------------------------------------
 
     def request(self, budget: Budget, priority: int, valid_for_s: float, now_s: float) -> None:
-        """A power manager asks. See `BudgetBook.submit`; the priority only decides who is named of equal limits."""
+        """Take the request of a power manager; see `BudgetBook.submit`.
+
+        The priority only decides which of several equal requests is named in the grant.
+        """
         self._requests.submit(budget, priority, valid_for_s, now_s)
 
     def temperature(self, name: str, celsius: float, now_s: float) -> None:
-        """A temperature.
+        """Take a temperature.
 
         Raises:
-            InputError: it is NaN or none that a sensor can have.
+            InputError: the value is NaN or outside `TEMPERATURE_RANGE_C`.
         """
         low, high = TEMPERATURE_RANGE_C
         if not low <= celsius <= high:
@@ -148,20 +162,20 @@ class Governor:
         self._temperatures.put(name, celsius, _finite(now_s))
 
     def temperature_off(self, name: str) -> None:
-        """A temperature sensor was switched off on purpose and is not missed."""
+        """Stop monitoring a temperature sensor that was switched off on purpose."""
         self._temperatures.forget(name)
 
     def battery(self, name: str, battery: Battery, now_s: float) -> None:
-        """A battery state."""
+        """Take a battery state."""
         self._batteries.put(name, battery, _finite(now_s))
 
     def watts(self, name: str, watts: float, now_s: float) -> None:
-        """What the whole board draws, perception included. Of several such readings the highest counts.
+        """Take the power of the whole board, perception included. The highest of several sources is used.
 
-        What the perception draws when it spends its grant is taken off; the rest are other loads.
+        The power of other loads is estimated as this less the power of the perception at its grant.
 
         Raises:
-            InputError: it is NaN, infinite or negative.
+            InputError: the value is NaN, infinite or negative.
         """
         if not (math.isfinite(watts) and watts >= 0):
             raise InputError(f"watts of {name}", watts, "watts in [0, inf)")
@@ -176,13 +190,13 @@ class Governor:
             self._others_w += weight * (others_w - self._others_w)
         self._others_at_s = now_s
 
-    # --- the law -----------------------------------------------------------------------------------
+    # --- control law --------------------------------------------------------------------------------
 
     def step(self, now_s: float) -> Grant:
-        """Decide.
+        """Decide on a grant. Call it periodically.
 
         Args:
-            now_s: time of a clock that does not jump, seconds; the clock of everything that arrives.
+            now_s: current time, in seconds of the monotonic clock of the inputs.
 
         Raises:
             InputError: the time is not finite.
@@ -197,28 +211,29 @@ class Governor:
         temperatures = self._temperatures.fresh(now_s, config.temperature_timeout_s)
         soft = fixed + self._thermal_caps(temperatures, dt_s, min(c.layers for c in hard + fixed))
         if self._thermal.critical:
-            hard.append(Cap(config.min_layers, Reason.CRITICAL, f"from {config.limit_c:g} C on"))
+            hard.append(Cap(config.min_layers, GrantReason.CRITICAL, f"from {config.limit_c:g} C on"))
         self._move(dt_s, math.floor(min(c.layers for c in hard)), min((c.layers for c in soft), default=math.inf))
         requested = math.floor(request.layers)
         binding = self._binding(hard, soft)
-        problems += [c.text for c in hard if c.reason in (Reason.STALE, Reason.CRITICAL)]
+        problems += [c.text for c in hard if c.reason in (GrantReason.STALE, GrantReason.CRITICAL)]
         return Grant(requested, self._granted, binding.reason, binding.text, (*hard, *soft),
                      max(temperatures.values(), default=None), self._others_w, tuple(problems))
 
     def _request_cap(self, now_s: float) -> tuple[Cap, list[str]]:
-        """The minimum of the valid requests, and what is wrong with them."""
+        """Return the smallest valid request, and the problems of the requests."""
         requests = self._requests.valid(now_s)
         if not requests:
-            return Cap(min(self._config.default_layers, self.max_layers), Reason.DEFAULT, "no power manager asks"), []
+            layers = min(self._config.default_layers, self.max_layers)
+            return Cap(layers, GrantReason.DEFAULT, "no valid request of a power manager"), []
         caps, problems = [], []
         for budget in requests:
-            who = f"{budget.source or 'unnamed'} asks for {budget.limit:g} {budget.unit}"
+            source = f"{budget.source or 'unnamed'} requests {budget.limit:g} {budget.unit}"
             try:
                 layers = self._equivalent.layers(budget, self._config.frame_rate_hz)
             except InputError as error:
                 layers = min(self._config.safe_layers, self.max_layers)
-                problems.append(f"{who}, which counts as {layers} layers: {error}")
-            caps.append(Cap(layers, Reason.REQUEST, who))
+                problems.append(f"{source}, counted as {layers} layers: {error}")
+            caps.append(Cap(layers, GrantReason.REQUEST, source))
         return min(caps, key=lambda c: c.layers), problems
 
     def _stale_caps(self, now_s: float) -> list[Cap]:
@@ -227,10 +242,10 @@ class Governor:
                  (self._batteries, config.battery_timeout_s, config.require_battery),
                  (self._watts, config.power_timeout_s, config.require_power))
         missing = [kind.stale(now_s, timeout_s, required) for kind, timeout_s, required in kinds]
-        return [Cap(config.safe_layers, Reason.STALE, f"{text}: no fresh reading") for text in missing if text]
+        return [Cap(config.safe_layers, GrantReason.STALE, f"{text}: no fresh reading") for text in missing if text]
 
     def _battery_caps(self, now_s: float) -> list[Cap]:
-        return [Cap(battery_layers(self._config, battery, self.max_layers), Reason.BATTERY,
+        return [Cap(battery_layers(self._config, battery, self.max_layers), GrantReason.BATTERY,
                     f"{name} at {battery.charge:.0%}")
                 for name, battery in self._batteries.fresh(now_s, self._config.battery_timeout_s).items()]
 
@@ -238,25 +253,25 @@ class Governor:
         limit_w = self._config.power_limit_w
         if limit_w == 0 or self._others_w is None:
             return []
-        return [self._soft_cap(limit_w - self._others_w, Reason.POWER,
+        return [self._soft_cap(limit_w - self._others_w, GrantReason.POWER,
                                f"{limit_w:g} W, of which other loads draw {self._others_w:.1f} W")]
 
     def _thermal_caps(self, temperatures: Mapping[str, float], dt_s: float, bound_layers: float) -> list[Cap]:
-        """The cap of the hottest sensor. bound_layers: what the other limits leave."""
+        """Return the limit by the hottest sensor. bound_layers: smallest of the other limits."""
         if not temperatures:
             return []
         name = max(temperatures, key=lambda n: temperatures[n])
         others_w = self._others_w or 0.0
         bound_w = others_w + self.power.watts(min(bound_layers, self.max_layers) + self._config.hysteresis_layers)
         allowed_w = self._thermal.allowed_w(self._config, temperatures[name], dt_s, bound_w)
-        return [self._soft_cap(allowed_w - others_w, Reason.TEMPERATURE,
+        return [self._soft_cap(allowed_w - others_w, GrantReason.TEMPERATURE,
                                f"{name} at {temperatures[name]:.1f} C, target {self._config.target_c:g} C")]
 
-    def _soft_cap(self, watts: float, reason: Reason, text: str) -> Cap:
+    def _soft_cap(self, watts: float, reason: GrantReason, text: str) -> Cap:
         return Cap(max(self.power.layers(watts), float(self._config.min_layers)), reason, text)
 
     def _move(self, dt_s: float, hard: int, soft: float) -> None:
-        """Follow the soft limit with slew, the hard one at once, in whole layers with hysteresis."""
+        """Follow the hard limit at once and the soft limit with slew rate, in whole layers with hysteresis."""
         config, margin = self._config, self._config.hysteresis_layers
         if soft < self._level:
             self._level = max(soft, self._level - config.fall_layers_per_s * dt_s)
@@ -268,11 +283,11 @@ class Governor:
         self._granted = min(hard, max(kept, reached, 0))
 
     def _binding(self, hard: list[Cap], soft: list[Cap]) -> Cap:
-        """What the grant is bound by: the lowest limit, or the way up to it."""
+        """Return the limit that determines the grant: the lowest one, or the rise towards it."""
         lowest = min([*hard, *soft], key=lambda c: c.layers)
         if self._granted + self._config.hysteresis_layers < math.floor(lowest.layers) or \
                 (lowest in hard and self._granted < math.floor(lowest.layers)):
-            return Cap(self._level, Reason.RISING, f"rising to {math.floor(lowest.layers)} ({lowest.text})")
+            return Cap(self._level, GrantReason.RISING, f"rising to {math.floor(lowest.layers)} ({lowest.text})")
         return lowest
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers for a limit in another unit, and watts for layers."""
+"""Conversion of limits to layers, and of layers to watts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from admn_ros.model.costs import ModelCosts
 
 
 def worst_costs(table: LayerCosts) -> tuple[int, ...]:
-    """The most that 0, 1, 2, ... layers can cost, wherever the allocator puts them; micro-units.
+    """Return the largest cost of 0, 1, 2, ... layers over all allocations, in micro-units.
 
-    Every modality is available on the number of sensor nodes that costs most, and the layers go where they
-    are dearest: as many modalities are entered as there are layers for.
+    Each modality is present on the most expensive number of sensor nodes, and the layers are the most expensive ones.
+    As many modalities are embedded as there are layers.
     """
     modalities = table.modalities.values()
     base = table.fixed + sum(max(m.controller) for m in modalities)
@@ -28,11 +28,11 @@ def worst_costs(table: LayerCosts) -> tuple[int, ...]:
 
 
 class LayerEquivalent:
-    """How many layers fit into a limit of any unit, however they are spent.
+    """Conversion of a budget in any unit to the number of layers that fit in every allocation.
 
     Args:
-        costs: cost tables of the model; None: limits in layers alone can be converted.
-        max_layers: layers of the model, where `costs` is None.
+        costs: cost tables of the model; with None only budgets in layers can be converted.
+        max_layers: number of layers of the model, used if `costs` is None.
     """
 
     def __init__(self, costs: ModelCosts | None, max_layers: int) -> None:
@@ -40,10 +40,17 @@ class LayerEquivalent:
         self.max_layers = max_layers if costs is None else len(worst_costs(costs.table("layers"))) - 1
 
     def layers(self, budget: Budget, frame_rate_hz: float) -> int:
-        """The most layers that cost at most the budget in any allocation; range [0, max_layers].
+        """Return the largest number of layers whose cost is within the budget in every allocation.
+
+        Args:
+            budget: budget to convert.
+            frame_rate_hz: frames per second, for a budget in watts.
+
+        Returns:
+            Range [0, max_layers].
 
         Raises:
-            InputError: there are no costs in the budget's unit.
+            InputError: there are no costs in the unit of the budget.
         """
         budget = budget.per_frame(frame_rate_hz)
         if budget.unit == "layers":
@@ -60,27 +67,35 @@ class LayerEquivalent:
 
 @dataclass(frozen=True)
 class PowerModel:
-    """Heat of the perception at a number of layers: `base_w + layer_w * layers`; watts, layer_w above 0."""
+    """Power of the perception as a function of layers: `base_w + layer_w * layers`.
+
+    Attributes:
+        base_w: power without layers, in watts.
+        layer_w: power of one layer, in watts, above 0.
+    """
 
     base_w: float
     layer_w: float
 
     @classmethod
     def of(cls, base_j: float, layer_j: float, frame_rate_hz: float) -> PowerModel:
-        """From joules per frame and per layer."""
+        """Return the model for energies in joules per frame and per layer."""
         return cls(base_j * frame_rate_hz, layer_j * frame_rate_hz)
 
     def watts(self, layers: float) -> float:
-        """Heat at a number of layers; nothing runs at 0."""
+        """Return the power in watts; 0 for no layers, because then nothing runs."""
         return self.base_w + self.layer_w * layers if layers > 0 else 0.0
 
     def layers(self, watts: float) -> float:
-        """The inverse; at least 0."""
+        """Return the number of layers for a power in watts, at least 0."""
         return max(0.0, (watts - self.base_w) / self.layer_w)
 
 
 def frame_energy(costs: ModelCosts | None) -> tuple[float, float] | None:
-    """Joules of a frame besides its layers, and of a mean layer, with everything present; None if not measured."""
+    """Return the energy of a frame without its layers and that of a mean layer, in joules; None if not measured.
+
+    All sensor nodes count as present.
+    """
     if costs is None or "joules" not in costs.units:
         return None
     table = costs.table("joules")

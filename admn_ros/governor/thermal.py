@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much heat a temperature leaves room for.
+"""Allowed heat by temperature.
 
-The law of Linux's power allocator (docs.kernel.org/driver-api/thermal/power_allocator.html):
+The control law of the power allocator of Linux (docs.kernel.org/driver-api/thermal/power_allocator.html):
 
     allowed = sustainable power + k_p * error + integral of k_i * error        error = target - temperature
 
-with one gain above the target and another below it, and an integral that rests while it is far too cold. The
-temperature in it follows the sensor with a play of `deadband_c`, so that a coarse or noisy sensor does not
-shake the grant, and errors within the play do not add up.
+with one gain above the target and another below it. The integral rests far below the target. The temperature follows
+the sensor with a backlash of `deadband_c`, so that a coarse or noisy sensor does not make the grant oscillate, and the
+integral rests for errors within it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from admn_ros.governor.config import GovernorConfig
 
 
 class ThermalController:
-    """A PI controller from the hottest temperature to watts, and the latch of the critical temperature.
+    """PI controller from the hottest temperature to watts, with a latch for the critical temperature.
 
-    Its integral never winds up: it does not rise beyond what the other limits let be spent, and does not
-    fall beyond an allowance of nothing.
+    Anti-windup: the integral does not rise beyond what the other limits allow, nor fall once the output is zero.
+
+    Attributes:
+        integral_w: integral part, in watts.
+        critical: whether the critical temperature was reached and not yet released.
     """
 
     def __init__(self) -> None:
@@ -28,18 +31,18 @@ class ThermalController:
         self._followed_c: float | None = None
 
     def allowed_w(self, config: GovernorConfig, temperature_c: float, dt_s: float, bound_w: float) -> float:
-        """Watts of heat, all sources together, that the temperature allows.
+        """Return the heat that the temperature allows, of all sources together.
 
         Monotone: a higher bound in the past or now never makes the result lower.
 
         Args:
             config: target and gains.
-            temperature_c: finite, degrees Celsius.
-            dt_s: seconds since the last call, at least 0.
-            bound_w: the most that could be spent anyway, watts; the integral does not rise beyond it.
+            temperature_c: temperature of the hottest sensor, in degrees Celsius, finite.
+            dt_s: time since the last call, in seconds, at least 0.
+            bound_w: power that the other limits allow, in watts; the integral does not rise beyond it.
 
         Returns:
-            Range [0, inf) watts.
+            Power in watts, at least 0.
         """
         self._latch(config, temperature_c)
         error_c = config.target_c - self._follow(temperature_c, config.deadband_c)
@@ -53,9 +56,9 @@ class ThermalController:
                 self.integral_w = min(self.integral_w, max(self.integral_w + change_w, -proportional_w))
         return max(0.0, proportional_w + self.integral_w)
 
-    def _follow(self, temperature_c: float, play_c: float) -> float:
+    def _follow(self, temperature_c: float, backlash_c: float) -> float:
         last_c = temperature_c if self._followed_c is None else self._followed_c
-        self._followed_c = min(max(last_c, temperature_c - play_c), temperature_c + play_c)
+        self._followed_c = min(max(last_c, temperature_c - backlash_c), temperature_c + backlash_c)
         return self._followed_c
 
     def _latch(self, config: GovernorConfig, temperature_c: float) -> None:

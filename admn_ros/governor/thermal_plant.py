@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A computer that gets warm: one thermal resistance, one capacity, a late and coarse sensor."""
+"""Thermal model of a computer: one resistance, one capacity, and a delayed, quantized sensor."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from admn_ros.errors import InputError
 
 @dataclass(frozen=True)
 class Plant:
-    """C dT/dt = heat - (T - ambient) / R.
+    """Parameters of C dT/dt = heat - (T - ambient) / R.
 
-    resistance_c_per_w, capacity_j_per_c, ambient_c: R, C, and the air around.
-    joules_per_layer: heat of one layer of one frame, which need not be what the governor believes.
-    sensor_delay_s: age of what the sensor says. sensor_step_c: its resolution.
+    Attributes:
+        resistance_c_per_w: R, in degrees per watt.
+        capacity_j_per_c: C, in joules per degree.
+        ambient_c: temperature of the air, in degrees Celsius.
+        joules_per_layer: heat of one layer of one frame, in joules; the governor may assume another value.
+        sensor_delay_s: delay of the sensor, in seconds.
+        sensor_step_c: resolution of the sensor, in degrees.
     """
 
     resistance_c_per_w: float = 4.0
@@ -32,12 +36,12 @@ class Plant:
                 raise InputError(field, getattr(self, field), "a number above 0")
 
     def settled_c(self, watts: float) -> float:
-        """Temperature that a steady heat ends at."""
+        """Return the steady-state temperature at a constant heat."""
         return self.ambient_c + self.resistance_c_per_w * watts
 
 
 class WarmBody:
-    """A plant with a temperature, simulated exactly for heat that is constant within a step."""
+    """State of a plant, integrated exactly for heat that is constant within a step."""
 
     def __init__(self, plant: Plant, step_s: float) -> None:
         self._plant = plant
@@ -47,11 +51,11 @@ class WarmBody:
         self._history = deque([plant.ambient_c] * late, maxlen=late)
 
     def heat(self, watts: float) -> None:
-        """One step with this much heat."""
+        """Advance by one step at a constant heat, in watts."""
         self.temperature_c += self._share * (self._plant.settled_c(watts) - self.temperature_c)
         self._history.append(self.temperature_c)
 
     def reading_c(self) -> float:
-        """What the sensor says now: a past temperature, rounded to its resolution."""
+        """Return the sensor reading: the delayed temperature, rounded to the resolution."""
         step_c = self._plant.sensor_step_c
         return round(self._history[0] / step_c) * step_c if step_c > 0 else self._history[0]

@@ -10,7 +10,7 @@ from typing import Any
 from admn_ros.files import write_errors
 from admn_ros.governor.closed_loop import STEP_S, Scenario, Trace, simulate
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Reason
+from admn_ros.governor.governor import GrantReason
 from admn_ros.governor.thermal_plant import Plant
 
 SECONDS = 600.0
@@ -19,10 +19,12 @@ PLANT = Plant()
 CONFIG = GovernorConfig(default_layers=48, sustainable_w=10.0)
 EVENTS = ((150.0, "another program draws 4 W"), (270.0, "power manager: 10 layers"),
           (350.0, "its request ends"), (440.0, "sensor stops"), (490.0, "sensor resumes"))
-COLOURS = {Reason.DEFAULT: "#d5d8dc", Reason.REQUEST: "#aed6f1", Reason.STALE: "#f5b7b1", Reason.CRITICAL: "#cb4335",
-           Reason.TEMPERATURE: "#fad7a0", Reason.RISING: "#abebc6", Reason.BATTERY: "#d2b4de", Reason.POWER: "#a2d9ce"}
-LABELS = {Reason.DEFAULT: "default budget", Reason.RISING: "rising", Reason.STALE: "limited by a stale sensor",
-          Reason.REQUEST: "limited by a request"}
+COLOURS = {
+    GrantReason.DEFAULT: "#d5d8dc", GrantReason.REQUEST: "#aed6f1", GrantReason.STALE: "#f5b7b1",
+    GrantReason.CRITICAL: "#cb4335", GrantReason.TEMPERATURE: "#fad7a0", GrantReason.RISING: "#abebc6",
+    GrantReason.BATTERY: "#d2b4de", GrantReason.POWER: "#a2d9ce"}
+LABELS = {GrantReason.DEFAULT: "default budget", GrantReason.RISING: "rising",
+          GrantReason.STALE: "limited by a stale sensor", GrantReason.REQUEST: "limited by a request"}
 
 
 def scenario() -> Scenario:
@@ -83,7 +85,7 @@ def _draw_temperature(axes: Any, trace: Trace) -> None:
 
 def _draw_budget(axes: Any, trace: Trace) -> None:
     """Draw the granted budget, on background colours for the binding limit."""
-    shown: set[Reason] = set()
+    shown: set[GrantReason] = set()
     for reason, run in groupby(zip(trace.reason, trace.t_s, strict=True), key=lambda pair: pair[0]):
         times = [t for _, t in run]
         axes.axvspan(times[0], times[-1] + STEP_S, color=COLOURS[reason], lw=0,

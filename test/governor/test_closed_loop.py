@@ -10,7 +10,7 @@ import pytest
 
 from admn_ros.governor.closed_loop import STEP_S, Scenario, simulate
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Reason
+from admn_ros.governor.governor import GrantReason
 from admn_ros.governor.thermal_plant import Plant, WarmBody
 
 CONFIG = GovernorConfig(default_layers=48)
@@ -43,7 +43,7 @@ def test_no_plant_overshoots_or_oscillates(plant: Plant, metered: bool) -> None:
     scenario = Scenario(others_w=lambda t: 2.0 if t > 200 else 0.0, metered=metered)
     trace = simulate(CONFIG, plant, scenario, 500.0)
     assert max(trace.temperature_c) < CONFIG.limit_c
-    assert Reason.CRITICAL not in trace.reason
+    assert GrantReason.CRITICAL not in trace.reason
     late = round(250.0 / STEP_S)
     assert swings(trace.temperature_c[late:], 2.5) <= 1
     changes = sum(a != b for a, b in pairwise(trace.granted[late:]))

@@ -14,7 +14,7 @@ from admn_ros.config import parse_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.governor.battery import Battery, battery_layers
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Governor, Grant, Reason
+from admn_ros.governor.governor import Governor, Grant, GrantReason
 
 CONFIG = GovernorConfig()
 STEP_S = 0.2
@@ -103,7 +103,8 @@ def test_slew(config: GovernorConfig, events: list[Event]) -> None:
             dt_s = min(1.0, now_s - last_s)
             assert grant.granted - last.granted <= config.rise_layers_per_s * dt_s + 1 + 1e-6
             emergency = min(c.layers for c in grant.caps
-                            if c.reason in (Reason.REQUEST, Reason.DEFAULT, Reason.STALE, Reason.CRITICAL))
+                            if c.reason in (GrantReason.REQUEST, GrantReason.DEFAULT, GrantReason.STALE,
+                                            GrantReason.CRITICAL))
             if grant.granted < emergency:
                 assert last.granted - grant.granted <= config.fall_layers_per_s * dt_s + 1 + 1e-6
         last, last_s = grant, now_s
@@ -134,7 +135,7 @@ def test_without_anything_the_default_is_granted_after_a_start_from_the_safe_bud
     governor = Governor(CONFIG)
     assert governor.step(0.0).granted == CONFIG.safe_layers
     last = settle(governor, 0.0)
-    assert (last.granted, last.requested, last.reason) == (24, 24, Reason.DEFAULT)
+    assert (last.granted, last.requested, last.reason) == (24, 24, GrantReason.DEFAULT)
 
 
 def test_the_minimum_holds_whatever_the_priority_and_ends_with_its_validity() -> None:
@@ -143,10 +144,10 @@ def test_the_minimum_holds_whatever_the_priority_and_ends_with_its_validity() ->
     assert settle(governor, 0.0).granted == 40
     governor.request(Budget(6.9, "layers", "battery"), 0, 5.0, 30.0)
     grant = governor.step(30.0)
-    assert (grant.granted, grant.requested, grant.reason) == (6, 6, Reason.REQUEST)
+    assert (grant.granted, grant.requested, grant.reason) == (6, 6, GrantReason.REQUEST)
     assert "battery" in grant.text
     rising = governor.step(35.2)
-    assert rising.granted < 40 and rising.reason is Reason.RISING
+    assert rising.granted < 40 and rising.reason is GrantReason.RISING
     assert settle(governor, 36.0).granted == 40
 
 
@@ -164,11 +165,11 @@ def test_a_critical_temperature_acts_at_once_and_holds_until_it_is_well_below() 
     settle(governor, 0.0)
     governor.temperature("soc", 85.0, 31.0)
     grant = governor.step(31.0)
-    assert (grant.granted, grant.reason) == (CONFIG.min_layers, Reason.CRITICAL)
+    assert (grant.granted, grant.reason) == (CONFIG.min_layers, GrantReason.CRITICAL)
     governor.temperature("soc", 83.0, 32.0)
-    assert governor.step(32.0).reason is Reason.CRITICAL
+    assert governor.step(32.0).reason is GrantReason.CRITICAL
     governor.temperature("soc", 40.0, 33.0)
-    assert governor.step(33.0).reason is not Reason.CRITICAL
+    assert governor.step(33.0).reason is not GrantReason.CRITICAL
 
 
 def test_the_hottest_sensor_counts_and_one_that_is_off_is_not_missed() -> None:
@@ -185,7 +186,7 @@ def test_the_hottest_sensor_counts_and_one_that_is_off_is_not_missed() -> None:
 def test_a_required_measurement_is_missed_from_the_start() -> None:
     governor = Governor(GovernorConfig(require_battery=True))
     grant = settle(governor, 0.0)
-    assert (grant.granted, grant.reason) == (CONFIG.safe_layers, Reason.STALE)
+    assert (grant.granted, grant.reason) == (CONFIG.safe_layers, GrantReason.STALE)
     governor.battery("main", Battery(0.9), 31.0)
     assert settle(governor, 31.0).granted == 24
 
@@ -199,7 +200,7 @@ def test_other_loads_leave_less_of_the_power_limit() -> None:
         governor.watts("board", 4.0 + 0.3 * grant.granted, now_s)
         grant = governor.step(now_s)
     assert grant.others_w == pytest.approx(4.0)
-    assert grant.reason is Reason.POWER
+    assert grant.reason is GrantReason.POWER
     assert 18 <= grant.granted <= 20  # 6 W are 20 layers, less the hysteresis
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Governor, Reason
+from admn_ros.governor.governor import Governor, GrantReason
 from admn_ros.governor.inputs import GovernorInputs
 
 QUICK = GovernorConfig(rise_layers_per_s=1e4, fall_layers_per_s=1e4, hysteresis_layers=0.0)
@@ -54,11 +54,11 @@ def test_every_kind_of_message_reaches_the_governor():
     fed = Fed()
     assert fed.grant().granted == 24
     assert fed.grant(budget(20)).granted == 20
-    assert fed.grant(battery(0.1)).reason is Reason.BATTERY
+    assert fed.grant(battery(0.1)).reason is GrantReason.BATTERY
     assert fed.grant(battery(0.1, status=1)).granted == 20, "while charging"
     assert fed.grant(temperature(60.0)).temperature_c == 60.0
     assert fed.grant(Message(data=9.0)).others_w is not None
-    assert fed.grant(diagnostics(("jetson_stats/temp/tj", "91.00C"))).reason is Reason.CRITICAL
+    assert fed.grant(diagnostics(("jetson_stats/temp/tj", "91.00C"))).reason is GrantReason.CRITICAL
     assert not fed.refused
 
 
