@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Perception on live sensors or on a recording.
+"""Perception on live sensors, on a recording, or on a simulated room.
 
     ros2 launch admn_ros gdtm.launch.py model:=/path/to/model
     ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
@@ -7,7 +7,7 @@
     ros2 launch admn_ros gdtm.launch.py governor:=true battery_topic:=/base/battery_state
     ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
-A launch argument beats the value in the sensors file.
+Launch arguments override the values in the deployment file.
 """
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
@@ -29,32 +29,32 @@ from launch_ros.substitutions import FindPackageShare
 
 CONFIGURE, ACTIVATE = 1, 3  # lifecycle_msgs/Transition
 SHARE = FindPackageShare("admn_ros")
-SHOWN = ("pose", "odometry", "markers", "sensor_nodes", "debug_image")  # below the node's name, in config/gdtm.rviz
+SHOWN = ("pose", "odometry", "markers", "sensor_nodes", "debug_image")  # topics in config/gdtm.rviz, below /admn
 
 ARGUMENTS = (
     ("model", "gdtm",
-     "Model folder, name of a shipped model, or untrained:PRESET for random weights (estimates mean nothing)."),
-    ("sensors", "gdtm", "Sensor nodes, topics and synchronization: a YAML file, or the name of one in config/."),
-    ("budget", "-1.0", "Budget while nobody publishes on ~/budget; -1: the one of the sensors file."),
-    ("budget_unit", "layers", "Unit of budget."),
-    ("governor", "false", "Start the governor: temperatures, battery, watts and NAME_governor/budget_request "
-     "become the budget. Without it, or when it dies, budget holds."),
-    ("governor_file", "", "Parameters of the governor; empty: config/governor.yaml."),
-    ("temperature_topic", "temperature", "sensor_msgs/Temperature for the governor, which reads /diagnostics too."),
+     "Model folder, name of a shipped model, or untrained:PRESET for random weights (meaningless estimates)."),
+    ("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
+    ("budget", "-1.0", "Default budget, used while no valid budget is published; -1 uses that of the deployment file."),
+    ("budget_unit", "layers", "Unit of the default budget."),
+    ("governor", "false", "Start the governor, which makes the budget from temperatures, battery, power and "
+     "NAME_governor/budget_request. Without it, or when it dies, the default budget is used."),
+    ("governor_file", "", "YAML file with parameters of the governor; empty for config/governor.yaml."),
+    ("temperature_topic", "temperature", "sensor_msgs/Temperature for the governor, which also reads /diagnostics."),
     ("battery_topic", "battery_state", "sensor_msgs/BatteryState for the governor."),
-    ("watts_topic", "watts", "std_msgs/Float32 for the governor: what the whole board draws."),
-    ("device", "auto", "Where the network runs."),
-    ("bag", "", "Recording to replay; the launch ends with it. Empty: live sensors."),
-    ("sim", "false", "Simulate the room for an hour: needs MuJoCo (pip install mujoco) and EGL. A bag wins over it."),
+    ("watts_topic", "watts", "std_msgs/Float32 for the governor: power of the whole board, in watts."),
+    ("device", "auto", "Device of the network; auto is a GPU if there is one."),
+    ("bag", "", "Recording to replay; the launch ends with it. Empty for live sensors."),
+    ("sim", "false", "Simulate the room for an hour; requires MuJoCo (pip install mujoco) and EGL. Ignored with bag."),
     ("seed", "7", "Seed of the simulated room."),
-    ("rate", "1.0", "Speed of the replay, recorded seconds per second."),
-    ("parameters", "", "YAML file with parameters of the perception node; the arguments here beat it."),
-    ("rviz", "false", "Open RViz with the package's view, config/gdtm.rviz."),
-    ("foxglove", "false", "Start foxglove_bridge; import the package's layout, config/gdtm_foxglove.json, in the app."),
-    ("foxglove_port", "8765", "Port of foxglove_bridge, on this machine alone."),
-    ("use_sim_time", "auto", "Follow /clock. auto: with bag or sim."),
+    ("rate", "1.0", "Speed of replay or simulation, as a multiple of real time."),
+    ("parameters", "", "YAML file with parameters of the perception node; launch arguments override it."),
+    ("rviz", "false", "Open RViz with the configuration config/gdtm.rviz."),
+    ("foxglove", "false", "Start foxglove_bridge; the layout for the app is config/gdtm_foxglove.json."),
+    ("foxglove_port", "8765", "Port of foxglove_bridge on the loopback interface."),
+    ("use_sim_time", "auto", "Use the time of /clock; auto does so with bag or sim."),
     ("namespace", "", "Namespace of the nodes."),
-    ("name", "admn", "Name of the perception node; its topics are below it."),
+    ("name", "admn", "Name of the perception node, and prefix of its topics."),
     ("log_level", "info", "Least severe log messages shown."),
 )
 CHOICES = {
@@ -70,7 +70,7 @@ CHOICES = {
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Make the nodes once the arguments are known."""
+    """Create the nodes for the values of the launch arguments."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
     clocked = value["bag"] != "" or value["sim"] == "true"
     sim_time = value["use_sim_time"] == "true" or (value["use_sim_time"] == "auto" and clocked)
@@ -101,7 +101,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 
 def viewers(context: LaunchContext, value: dict[str, str], sim_time: bool) -> list[LaunchDescriptionEntity]:
-    """RViz and the bridge to Foxglove, as far as they are asked for and installed."""
+    """Return RViz and foxglove_bridge, if requested and installed."""
     own = "/".join(["", *filter(None, [value["namespace"].strip("/"), value["name"]])])
     rviz = Node(
         package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
@@ -119,12 +119,12 @@ def viewers(context: LaunchContext, value: dict[str, str], sim_time: bool) -> li
             actions.append(node)
         except LookupError:  # no such package
             actions.append(LogInfo(msg=f"{asked}:=true: the package {package} is not installed "
-                                       f"(apt install ros-jazzy-{package.replace('_', '-')}); going on without it"))
+                                       f"(apt install ros-jazzy-{package.replace('_', '-')}); starting without it"))
     return actions
 
 
 def governor_node(value: dict[str, str], sim_time: bool, logging: list[str]) -> LifecycleNode:
-    """The governor of the perception node. It knows a model's costs only if the model is a folder."""
+    """Return the governor of the perception node. Models with random weights have no folder to read costs from."""
     file = value["governor_file"] or PathJoinSubstitution([SHARE, "config", "governor.yaml"])
     model = "" if value["model"].startswith("untrained:") else value["model"]
     return LifecycleNode(
@@ -135,13 +135,13 @@ def governor_node(value: dict[str, str], sim_time: bool, logging: list[str]) -> 
 
 
 def shut_down_after(source: Node) -> RegisterEventHandler:
-    """End the launch with its source of data."""
+    """End the launch when its data source exits."""
     return RegisterEventHandler(OnProcessExit(
-        target_action=source, on_exit=[EmitEvent(event=Shutdown(reason="the source of data ended"))]))
+        target_action=source, on_exit=[EmitEvent(event=Shutdown(reason="the data source ended"))]))
 
 
 def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
-    """Configure as soon as the process runs, activate once that has succeeded."""
+    """Configure a node when its process runs, and activate it once it is configured."""
     def change(transition: int) -> EmitEvent:
         return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
 

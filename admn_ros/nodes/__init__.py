@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2: the only room that imports rclpy or messages."""
+"""ROS 2 nodes. Only this folder imports rclpy and messages."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m admn_ros.nodes NODE --ros-args ...`: what `ros2 run admn_ros NODE` runs, from any checkout."""
+"""`python -m admn_ros.nodes NODE --ros-args ...`: like `ros2 run admn_ros NODE`, without an installation."""
 
 import sys
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From estimates to messages. Decoding of sensor messages is in `sensing/decode.py`, without ROS."""
+"""Messages of estimates. Sensor messages are decoded in `admn_ros.sensing.decode`, without ROS."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ AVAILABILITY = {
     Availability.HELD: ModalityAllocation.HELD,
     Availability.MISSING: ModalityAllocation.MISSING,
 }
-UNKNOWN_ANGLE_VARIANCE = math.pi**2 / 3  # rad^2: of an angle of which nothing is known
+UNKNOWN_ANGLE_VARIANCE = math.pi**2 / 3
+"""Variance of an unknown angle (uniform on a circle), in rad^2."""
 
 
 def header(stamp_ns: int, frame_id: str) -> Header:
-    """Header from nanoseconds."""
+    """Return a header for a stamp in nanoseconds."""
     return Header(stamp=Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9), frame_id=frame_id)
 
 
 def pose_message(estimate: Estimate) -> PoseWithCovarianceStamped:
-    """Pose of the target. Orientation is not estimated: identity, with the variance of no knowledge."""
+    """Return the pose of the target. Orientation is not estimated: identity, with the variance of an unknown angle."""
     message = PoseWithCovarianceStamped(header=header(estimate.stamp_ns, estimate.frame_id))
     position = message.pose.pose.position
     position.x, position.y, position.z = map(float, estimate.mean_m)
@@ -46,7 +47,7 @@ def pose_message(estimate: Estimate) -> PoseWithCovarianceStamped:
 
 
 def classification_message(estimate: Estimate) -> Classification:
-    """Class of the target with all scores."""
+    """Return the class of the target with all scores."""
     best = int(estimate.scores.argmax())
     return Classification(
         header=header(estimate.stamp_ns, estimate.frame_id), label=estimate.labels[best],
@@ -55,7 +56,7 @@ def classification_message(estimate: Estimate) -> Classification:
 
 def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Modality, int],
                        latency_ms: float, inference_ms: float, frames_dropped: int) -> LayerAllocation:
-    """Where the compute of a frame went."""
+    """Return the layer allocation of a frame; times are in milliseconds."""
     a = estimate.allocation
     return LayerAllocation(
         header=header(estimate.stamp_ns, estimate.frame_id),
@@ -68,14 +69,14 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
         modalities=[_modality_message(frame, estimate, m, depth) for m, depth in depths.items()])
 
 
-def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, why: str, latency_ms: float,
+def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, reason: str, latency_ms: float,
                    inference_ms: float, frames_dropped: int) -> LayerAllocation:
-    """The message of a frame on which the network failed."""
+    """Return the allocation of a frame on which the network failed."""
     unit = BUDGET_UNITS.index(budget.unit)
     return LayerAllocation(
         header=header(frame.stamp_ns, config.frame_id), requested_limit=budget.limit, requested_unit=unit,
         source=budget.source, granted_limit=budget.limit, granted_unit=unit, spent=0.0,
-        reason=LayerAllocation.REASON_FAILED, reason_text=why, latency_ms=latency_ms,
+        reason=LayerAllocation.REASON_FAILED, reason_text=reason, latency_ms=latency_ms,
         inference_ms=inference_ms, waiting_ms=1e3 * frame.waited_s, frames_dropped=frames_dropped,
         modalities=[ModalityAllocation(
             modality=m.value, layers_total=depth, qoi=math.nan, availability=AVAILABILITY[frame.availability(m)],

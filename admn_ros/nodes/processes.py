@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of this package in processes of their own, where faults and figures are real."""
+"""Nodes of this package as child processes."""
 
 from __future__ import annotations
 
@@ -15,39 +15,50 @@ STOP_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory of a process in MiB. shared: of it, segments that other processes made (images in transit)."""
+    """Resident memory of a process.
+
+    Attributes:
+        resident: resident memory, in MiB.
+        shared: part of it in shared segments (images in transit), in MiB.
+    """
 
     resident: float
     shared: float
 
     @property
     def own(self) -> float:
-        """What the process itself allocated."""
+        """Memory that the process allocated itself, in MiB."""
         return self.resident - self.shared
 
 
 class NodeProcess:
-    """`python -m admn_ros.nodes MODULE` with parameters, running until it is stopped or killed."""
+    """A node in a process of its own, until it is stopped or killed.
+
+    Args:
+        module: name of the node; see `process_signals.PROGRAMS`.
+        log_level: least severe log messages shown.
+        parameters: parameters of the node.
+    """
 
     def __init__(self, module: str, log_level: str = "error", **parameters: object) -> None:
         command = [sys.executable, "-m", "admn_ros.nodes", module, "--ros-args", "--log-level", log_level]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
-        # In a session of its own: Ctrl-C is for who started it, and who started it ends it.
+        # In its own session, so that Ctrl-C reaches only the parent process, which then stops this one.
         self._process = subprocess.Popen(command, start_new_session=True)
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     @property
     def exit_code(self) -> int | None:
-        """As of `subprocess`; None while it runs."""
+        """Exit code as in `subprocess`; None while the process is running."""
         return self._process.poll()
 
     def memory(self) -> Memory:
-        """What it holds now; zeros once it has ended."""
+        """Return the memory in use; zeros after the process has ended."""
         try:
             lines = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii").splitlines()
         except OSError:
@@ -57,7 +68,7 @@ class NodeProcess:
         return Memory(kib.get("VmRSS", 0.0) / 1024, kib.get("RssShmem", 0.0) / 1024)
 
     def cpu_s(self) -> float:
-        """Processor seconds that it has used, all threads; 0 once it has ended."""
+        """Return the CPU time of all threads, in seconds; 0 after the process has ended."""
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         except OSError:
@@ -65,12 +76,12 @@ class NodeProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def kill(self) -> None:
-        """End it as a crash would: no tidying up."""
+        """Kill the process, as in a crash, without clean-up."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """End it as Ctrl-C would; returns its exit code."""
+        """Stop the process as Ctrl-C does, and return its exit code."""
         if self.running:
             self._process.send_signal(signal.SIGINT)
             try:
@@ -80,12 +91,12 @@ class NodeProcess:
         return self._process.wait()
 
 
-def keep_apart() -> None:
-    """Stay on this machine, on a domain that robots and other runs do not use, unless the environment says else."""
+def isolate_discovery() -> None:
+    """Limit discovery to this machine and to a domain of this process, unless the environment sets them."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
 
 
 def machine() -> dict[str, object]:
-    """What figures depend on: processors, and how much else ran (load averages of 1, 5 and 15 minutes)."""
+    """Return the number of processors and the load averages of 1, 5 and 15 minutes, for reports."""
     return {"processors": os.cpu_count(), "load": [round(x, 2) for x in os.getloadavg()]}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS profiles by meaning (REP-2003)."""
+"""QoS profiles (REP-2003)."""
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -9,28 +9,28 @@ def _profile(depth: int, reliability: ReliabilityPolicy, durability: DurabilityP
 
 
 SENSOR_IN = _profile(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-"""For subscribing to sensors: matches reliable and best-effort drivers, drops rather than queues."""
+"""Subscription to sensors: matches reliable and best-effort drivers, and drops rather than queues."""
 
 RESULT_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""For what the node computes."""
+"""Publisher of results."""
 
 VIEW_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""For pictures and markers, of which only the newest is worth anything."""
+"""Publisher of images and markers for viewers; only the newest is kept."""
 
 TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""For /tf, as tf2 listens to it."""
+"""Subscription to /tf, as in tf2."""
 
 STATIC_TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""For /tf_static, as tf2 listens to it."""
+"""Subscription to /tf_static, as in tf2."""
 
 COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-"""For commands such as budgets, from publishers of any durability."""
+"""Subscription to commands such as budgets: matches publishers of any durability."""
 
 LATCHED_COMMAND_IN = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""For commands that a publisher keeps for late joiners; volatile publishers do not match it."""
+"""Subscription to commands that a publisher keeps for late joiners; does not match volatile publishers."""
 
 LATCHED_STATE_IN = _profile(1, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.TRANSIENT_LOCAL)
-"""For state that a publisher keeps for late joiners; volatile publishers do not match it."""
+"""Subscription to state that a publisher keeps for late joiners; does not match volatile publishers."""
 
 STATE = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
-"""For state that late joiners must see."""
+"""Publisher of state, kept for late joiners."""

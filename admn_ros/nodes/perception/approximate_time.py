@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS's own approximate time synchronizer in the place of ours (`sync.policy: approximate_time`)."""
+"""Synchronization by `message_filters` (`sync.policy: approximate_time`)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from admn_ros.sensing.sync.synchronizer import FrameSynchronizer, InputStats, Sy
 
 
 def make_synchronizer(config: SyncConfig, inputs: Sequence[SensorKey]) -> FrameSynchronizer:
-    """The synchronizer that a deployment asks for.
+    """Return the synchronizer for the policy of a deployment.
 
     Raises:
-        ConfigError: message_filters is asked for and not installed.
+        ConfigError: the policy needs message_filters, which is not installed.
     """
     return Synchronizer(config, inputs) if config.policy == "hold" else ApproximateTime(config, inputs)
 
@@ -34,7 +34,7 @@ class _Header:
 
 @dataclass(frozen=True)
 class _Message:
-    """A reading as message_filters takes it: with the stamp in its header."""
+    """Reading in the form that message_filters expects, with the stamp in a header."""
 
     header: _Header
     stamp_ns: int
@@ -43,24 +43,26 @@ class _Message:
 
 
 class ApproximateTime:
-    """`message_filters.ApproximateTimeSynchronizer`, fed with readings instead of subscriptions.
+    """Adapter of `message_filters.ApproximateTimeSynchronizer` for readings instead of subscriptions.
 
-    A frame is a set with one reading of every input, all within `slop_s`. An input that is silent stops all frames.
-    What it lacks is put around it: a stamp that comes twice is dropped, and time that jumps back starts afresh
-    (by itself it would drop every later reading).
+    A frame has one reading of every input, all within `slop_s`. An input that stops publishing stops all frames.
+    Duplicate stamps are dropped, and a jump back in time resets the synchronizer, which otherwise would drop every
+    later reading.
+
+    Args:
+        config: synchronization settings.
+        inputs: inputs of the deployment.
+
+    Raises:
+        ConfigError: message_filters is not installed.
     """
 
     def __init__(self, config: SyncConfig, inputs: Sequence[SensorKey]) -> None:
-        """Prepare for the given inputs.
-
-        Raises:
-            ConfigError: message_filters is not installed.
-        """
         try:
             self._library = importlib.import_module("message_filters")
         except ImportError as error:
-            raise ConfigError("sync.policy", "approximate_time, but there is no message_filters",
-                              "hold, or install the ROS package message_filters") from error
+            raise ConfigError("sync.policy", "approximate_time, but message_filters is not installed",
+                              "hold; or install the ROS package message_filters") from error
         self._config, self._inputs = config, list(inputs)
         order = {m: i for i, m in reversed(list(enumerate(config.reference)))}
         self._reference = min(inputs, key=lambda k: order.get(k.modality, len(order)))
@@ -76,10 +78,10 @@ class ApproximateTime:
         self._join()
 
     def add(self, key: SensorKey, stamp_ns: int, data: Array, now_s: float) -> list[SensorFrame]:
-        """Take one reading.
+        """Add a reading and return the frames that it completes.
 
         Raises:
-            InputError: an input that was not configured.
+            InputError: the input is not configured.
         """
         if key not in self._seen:
             raise InputError("key", key, ", ".join(map(str, self._seen)))
@@ -106,22 +108,22 @@ class ApproximateTime:
         return ready
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Nothing: time alone completes no set."""
+        """Return no frames: time alone completes none."""
         return []
 
     def retune(self, config: SyncConfig) -> None:
-        """Take other offsets; of readings that wait they stay what they were. The rest does not count here."""
+        """Replace the offsets, for later readings. Other settings have no effect here."""
         self._config = config
         for key, seen in self._seen.items():
             self._clocks.shift(key, seen.retune(config.of(key.modality)))
 
     @property
     def resets(self) -> int:
-        """How often time has jumped back for all inputs."""
+        """Number of times that all inputs jumped back in time."""
         return self._resets
 
     def stats(self) -> SyncStats:
-        """Counters and state."""
+        """Return counters and state."""
         inputs = {k: InputStats(
             received=self._received[k], duplicates=self._duplicates[k], late=self._late[k], fresh=self._frames, held=0,
             missing=0, buffered=len(i), last_stamp_ns=i.last_stamp_ns, last_arrival_s=i.last_arrival_s,
@@ -130,14 +132,14 @@ class ApproximateTime:
         return SyncStats(inputs, self._frames, 0, self._resets, 0, self._reference)
 
     def _join(self) -> None:
-        """Begin with empty queues."""
+        """Create the synchronizer, with empty queues."""
         self._filters = {key: self._library.SimpleFilter() for key in self._inputs}
         join = self._library.ApproximateTimeSynchronizer(
             list(self._filters.values()), self._config.queue, self._config.slop_s)
         join.registerCallback(self._complete)
 
     def _complete(self, *messages: _Message) -> None:
-        # It must not raise: message_filters would keep its lock.
+        # Must not raise: message_filters would keep its lock.
         found = dict(zip(self._inputs, messages, strict=True))
         led = found[self._reference]
         readings = {key: Reading(Availability.FRESH, m.data, m.stamp_ns) for key, m in found.items()}

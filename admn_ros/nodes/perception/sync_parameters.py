@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of the synchronizer as parameters that can change while readings come."""
+"""Parameters of the synchronizer."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from admn_ros.sample import Modality
 
 _MOST_S = 3600.0
 _FIELDS = {
-    "tolerance_s": ("A reading this close to the frame's stamp is fresh.", 0.0),
-    "hold_s": ("An older reading is held up to this age, then it is missing.", 0.0),
-    "wait_s": ("How long a frame waits for a live input of this modality.", 0.0),
-    "offset_s": ("Known latency of the stamps; subtracted.", -_MOST_S),
+    "tolerance_s": ("Largest distance of a fresh reading from the stamp of the frame, in seconds.", 0.0),
+    "hold_s": ("Largest age of a held reading, in seconds; older ones are missing.", 0.0),
+    "wait_s": ("Longest wait of a frame for a live input of this modality, in seconds.", 0.0),
+    "offset_s": ("Known latency of the stamps, in seconds; it is subtracted.", -_MOST_S),
 }
 _SILENT = "sync.silent_s"
 
 
 def sync_specs(config: SyncConfig, modalities: Iterable[Modality]) -> list[Spec]:
-    """One parameter for each limit: sync.silent_s, sync.MODALITY.tolerance_s and so on; defaults are the file's."""
-    specs = [Spec(_SILENT, config.silent_s, "An input that sent nothing for so long is not waited for.", live=True,
-                  low=0.001, high=_MOST_S)]
+    """Return the parameters sync.silent_s and sync.MODALITY.FIELD; the defaults are those of the deployment file."""
+    specs = [Spec(_SILENT, config.silent_s, "Time without messages after which an input is not waited for, in seconds.",
+                  live=True, low=0.001, high=_MOST_S)]
     for modality in modalities:
         of = config.of(modality)
         specs += [Spec(f"sync.{modality}.{name}", getattr(of, name), text, live=True, low=low, high=_MOST_S)
@@ -38,19 +38,19 @@ def sync_specs(config: SyncConfig, modalities: Iterable[Modality]) -> list[Spec]
 
 
 class SyncParameters:
-    """The parameters `sync.*`, which are there while the node is configured.
+    """Parameters `sync.*`, declared while the node is configured.
 
-    They begin with the deployment file's values, which the node's own parameters override. All changes of one call
-    are checked together before any is taken.
+    Initial values are those of the deployment file, overridden by the node's parameters. All changes of one call are
+    checked together before any is applied.
 
     Args:
-        node: gets the parameters.
-        config: the deployment file's.
-        modalities: of its inputs.
-        apply: gets the whole configuration, at once and after each change.
+        node: node that the parameters are declared on.
+        config: settings of the deployment file.
+        modalities: modalities of the inputs.
+        apply: receives the settings in force, at once and after each change.
 
     Raises:
-        ConfigError: a value that cannot be; nothing is left declared.
+        ConfigError: a value is not allowed; no parameter is left declared.
     """
 
     def __init__(self, node: Node, config: SyncConfig, modalities: Iterable[Modality],
@@ -58,27 +58,26 @@ class SyncParameters:
         self._node, self._config, self._apply = node, config, apply
         self._modalities = sorted(set(modalities), key=list(Modality).index)
         self._specs = sync_specs(config, self._modalities)
-        self._listening = False
-        self.close()  # of a configuration that failed further on
+        self._declared = False
         try:
             declare(node, self._specs)
             apply(self._with({}))
         except (InvalidParameterTypeException, InvalidParameterValueException) as error:
             self.close()
-            raise ConfigError("sync", error, "seconds as a number with a point, in range") from error
+            raise ConfigError("sync", error, "seconds as a double (with a decimal point), in range") from error
         except ConfigError:
             self.close()
             raise
         node.add_on_set_parameters_callback(self._check)
-        node.add_post_set_parameters_callback(self._take)
-        self._listening = True
+        node.add_post_set_parameters_callback(self._on_change)
+        self._declared = True
 
     def close(self) -> None:
-        """Take the parameters away."""
-        if self._listening:
+        """Undeclare the parameters."""
+        if self._declared:
             self._node.remove_on_set_parameters_callback(self._check)
-            self._node.remove_post_set_parameters_callback(self._take)
-            self._listening = False
+            self._node.remove_post_set_parameters_callback(self._on_change)
+            self._declared = False
         for spec in self._specs:
             if self._node.has_parameter(spec.name):
                 self._node.undeclare_parameter(spec.name)
@@ -90,20 +89,20 @@ class SyncParameters:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _take(self, changes: list[Parameter]) -> None:
+    def _on_change(self, changes: list[Parameter]) -> None:
         if any(p.name.startswith("sync.") for p in changes):
             self._apply(self._with({}))
 
     def _with(self, changes: dict[str, object]) -> SyncConfig:
-        """The configuration that the parameters say, some of them changed.
+        """Return the settings of the parameters, with changes applied.
 
         Raises:
-            ConfigError: a value that cannot be, such as one that is not finite.
+            ConfigError: a value is not allowed, such as one that is not finite.
         """
         def value(name: str) -> object:
             return changes.get(name, self._node.get_parameter(name).value)
 
-        said = {str(m): {name: value(f"sync.{m}.{name}") for name in _FIELDS} for m in self._modalities}
-        whole = self._config.model_dump(mode="json")
-        whole["modalities"] |= said
-        return parse_config(SyncConfig, whole | {"silent_s": value(_SILENT)}, "sync")
+        limits = {str(m): {name: value(f"sync.{m}.{name}") for name in _FIELDS} for m in self._modalities}
+        settings = self._config.model_dump(mode="json")
+        settings["modalities"] |= limits
+        return parse_config(SyncConfig, settings | {"silent_s": value(_SILENT)}, "sync")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages for people and for what comes after perception: odometry, markers, pictures."""
+"""Messages for viewers and downstream nodes: odometry, markers, images."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from admn_ros.nodes.conversions import UNKNOWN_ANGLE_VARIANCE, header
 from admn_ros.views.debug_map import SHARE
 
 UNKNOWN_RATE_VARIANCE = 1e6
-"""(rad/s)^2, of a turning rate of which nothing is known; of a velocity in m/s likewise."""
+"""Variance of an unknown angular velocity, in (rad/s)^2, or of an unknown velocity, in (m/s)^2."""
 IN_PLANE_VARIANCE = 1e-6
-"""(m/s)^2, across the plane that the target does not leave."""
+"""Variance of the velocity normal to the plane that the target moves in, in (m/s)^2."""
 THINNEST_M = 0.01
 SHOWN_FOR = Duration(sec=1)
 WHITE, VIOLET, BLUE = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0), ColorRGBA(r=0.7, g=0.5, b=1.0, a=0.35), ColorRGBA(
@@ -32,17 +32,17 @@ ELLIPSE = ColorRGBA(r=0.2, g=0.85, b=0.6, a=0.35)
 
 def odometry_message(track: TrackState, frame_id: str, child_frame_id: str, plane_z_m: float,
                      plane_variance_m2: float) -> Odometry:
-    """Position and velocity of the target.
+    """Return position and velocity of the target.
 
-    Orientation is not estimated: it is the identity, so the child frame is at the target with the axes of the
-    header's frame, and the twist reads the same in both. What is not estimated has the variance of no knowledge.
+    Orientation is not estimated and set to the identity: the child frame is at the target, with the axes of the frame
+    of the header, and the twist is the same in both. Unknown quantities have a very large variance.
 
     Args:
-        track: the tracked target.
-        frame_id: of the estimates.
-        child_frame_id: of the target.
-        plane_z_m: height of a track in the plane.
-        plane_variance_m2: of that height.
+        track: tracked target.
+        frame_id: frame of the estimates.
+        child_frame_id: frame of the target.
+        plane_z_m: height of a track in the plane, in metres.
+        plane_variance_m2: variance of that height, in m^2.
     """
     message = Odometry(header=header(track.stamp_ns, frame_id), child_frame_id=child_frame_id)
     axes, position, linear = track.axes, message.pose.pose.position, message.twist.twist.linear
@@ -60,7 +60,7 @@ def odometry_message(track: TrackState, frame_id: str, child_frame_id: str, plan
 
 
 def image_message(pixels: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
-    """An rgb8 image of (H, W, 3)."""
+    """Return an rgb8 image message of pixels (H, W, 3)."""
     height, width = pixels.shape[:2]
     message = Image(header=header(stamp_ns, frame_id), height=height, width=width, encoding="rgb8", step=3 * width)
     message.data.frombytes(np.ascontiguousarray(pixels))
@@ -68,9 +68,13 @@ def image_message(pixels: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -
 
 
 def target_markers(estimate: Estimate, axes: int) -> MarkerArray:
-    """The estimate's ellipsoid, which holds 90 % of what it believes, and its class in words.
+    """Return the 90 % confidence ellipsoid of an estimate, and its class as text.
 
-    A frame without an estimate takes both away.
+    Without an estimate both are deleted.
+
+    Args:
+        estimate: estimate of a frame.
+        axes: dimensions of the estimated position, 2 or 3.
     """
     ellipsoid, label = (Marker(header=header(estimate.stamp_ns, estimate.frame_id), ns=ns, lifetime=SHOWN_FOR)
                         for ns in ("estimate", "class"))
@@ -92,7 +96,7 @@ def target_markers(estimate: Estimate, axes: int) -> MarkerArray:
 
 
 def sensor_node_markers(config: ModelConfig, stamp_ns: int) -> MarkerArray:
-    """An arrow along each sensor node's x axis, which points ahead (REP-103), and its name. Empty without poses."""
+    """Return an arrow along the x axis of each sensor node (forward, REP-103) and its name; empty without poses."""
     markers = []
     for number, (name, pose) in enumerate(config.node_poses.items()):
         arrow, label = (Marker(header=header(stamp_ns, config.frame_id), ns=ns, id=number)
@@ -107,7 +111,7 @@ def sensor_node_markers(config: ModelConfig, stamp_ns: int) -> MarkerArray:
 
 
 def _attitude(pose: NodePose) -> npt.NDArray[np.float64]:
-    """Yaw about z, then down by the tilt about the turned y axis."""
+    """Return the rotation by yaw about z, then by tilt about the rotated y axis."""
     (cy, sy), (ct, st) = ((np.cos(a), np.sin(a)) for a in (pose.yaw_rad, pose.tilt_rad))
     return np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]]) @ np.array([[ct, 0, st], [0, 1, 0], [-st, 0, ct]])
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import write_json
-from admn_ros.nodes.processes import keep_apart, machine
+from admn_ros.nodes.processes import isolate_discovery, machine
 from admn_ros.nodes.trials.options import make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import Interval, PerceptionUnderTest
 from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
@@ -49,7 +49,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros latency_benchmark`."""
     options = parse(args)
-    keep_apart()
+    isolate_discovery()
     try:
         make_out_folder(options.out)
         runs = [measure(options) for _ in range(options.runs)]

@@ -21,7 +21,7 @@ from rclpy.task import Future
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
-from admn_ros.nodes.processes import NodeProcess, keep_apart
+from admn_ros.nodes.processes import NodeProcess, isolate_discovery
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.sample import Availability
 
@@ -199,7 +199,7 @@ class PerceptionUnderTest:
     """
 
     def __init__(self, **parameters: object) -> None:
-        keep_apart()
+        isolate_discovery()
         prepare_process()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)

@@ -19,7 +19,7 @@ import numpy as np
 from admn_ros.errors import AdmnError
 from admn_ros.files import write_json
 from admn_ros.inference.model import load_model_config
-from admn_ros.nodes.processes import keep_apart, machine
+from admn_ros.nodes.processes import isolate_discovery, machine
 from admn_ros.nodes.trials.options import make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import Listener, PerceptionUnderTest, ReportedFrame
 from admn_ros.nodes.trials.soak_report import Span, draw, summarize, text
@@ -44,7 +44,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros soak`."""
     options = parse(args)
-    keep_apart()
+    isolate_discovery()
     try:
         make_out_folder(options.out)
         spans = run(options)
