@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -97,6 +98,11 @@ def test_files_are_short():
     files = [*FILES, *(ROOT / "test").rglob("*.py")]
     lines = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in files}
     assert not {str(p): n for p, n in lines.items() if n > MOST_LINES}
+
+
+def test_contributing_lists_the_rooms_in_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| `([a-z]+)` \|", text, flags=re.MULTILINE)) == ROOMS
 
 
 def test_tests_mirror_the_rooms():

@@ -28,7 +28,7 @@ def test_units_are_the_messages_in_order():
 
 
 def test_every_command_and_file_in_the_readme_exists(capsys):
-    for command in set(re.findall(r"^admn ([a-z-]+)", README, flags=re.M)):
+    for command in set(re.findall(r"(?:^|`)admn ([a-z-]+)", README, flags=re.M)):
         try:
             main([command, "--help"])
         except SystemExit as done:
