@@ -24,13 +24,13 @@ def add_commands(commands: Commands) -> None:
 
 
 def _probe(options: argparse.Namespace) -> None:
-    from admn_ros.benchmark.probe.probe import Effort, draw_probe, probe_all
+    from admn_ros.benchmark.probe.probe import ProbeSettings, draw_probe, probe_all
 
     command = f"admn probe DATASET --epochs {options.epochs} --seed {options.seed}{' --retrain' * options.retrain}"
     with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
         task = bar.add_task("probe", total=1.0)
         results = probe_all(
             options.dataset, options.out, seed=options.seed, command=command,
-            effort=Effort(epochs=options.epochs, retrain=options.retrain, limit_s=3600.0),
-            progress=lambda what, share: bar.update(task, description=what, completed=share))
+            settings=ProbeSettings(epochs=options.epochs, retrain=options.retrain, limit_s=3600.0),
+            on_progress=lambda what, share: bar.update(task, description=what, completed=share))
     print(f"{options.out}\n{draw_probe(results, options.out.with_suffix('.png'))}")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, in figures and tables."""
+"""Evaluation of models on datasets and recordings: records, figures, reports."""

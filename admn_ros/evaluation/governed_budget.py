@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The governor in a recording's time: temperatures, battery, watts and requests as they were recorded."""
+"""Budget of the governor on the recorded temperatures, battery states, power and requests."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from admn_ros.model.costs import ModelCosts
 from admn_ros.recordings.bag_messages import COMPUTE_BUDGET, TEMPERATURE
 
 PERIOD_S = 0.2
-"""How often the governor decides, as the node's default."""
+"""Period of the governor in seconds, the node's default."""
 BATTERY = "sensor_msgs/msg/BatteryState"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 WATTS = "std_msgs/msg/Float32"
 
 
 class GovernedBudget:
-    """What the governor would have granted, had it run while this was recorded.
+    """Budget that the governor would have granted during the recording.
 
-    Every Temperature, BatteryState, DiagnosticArray and ComputeBudget of the recording is heard, and Float32 on
-    /watts. The recorded temperatures are what they were: they do not answer to what the governor grants.
+    Inputs are all Temperature, BatteryState, DiagnosticArray and ComputeBudget messages of the recording, and Float32
+    on /watts. The loop is open: recorded temperatures do not depend on the granted budget.
 
     Args:
-        config: of the law.
-        costs: of the model.
-        name: of the configuration, for the results.
+        config: parameters of the governor.
+        costs: costs of the model.
+        name: name of the parameter file, for the results.
     """
 
     def __init__(self, config: GovernorConfig, costs: ModelCosts, name: str) -> None:
         self._governor, self._name = Governor(config, costs), name
-        # A value that cannot be used changes nothing, as in the node.
+        # Invalid values are ignored, as in the node.
         self._inputs = GovernorInputs(self._governor, on_refused=lambda error: None)
         self._next_s: float | None = None
         self._grant: Budget | None = None
@@ -51,7 +51,7 @@ class GovernedBudget:
 
     @property
     def known(self) -> Sequence[Budget]:
-        """None; what it grants is in layers."""
+        """Empty: grants are in layers, which every model has costs for."""
         return ()
 
     def on_message(self, topic: str, message: Any, now_s: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to be evaluated, and the fingerprint by which results belong to a model and to recordings."""
+"""Plan of an evaluation, and the fingerprints that tie results to a model and to recordings."""
 
 from __future__ import annotations
 
@@ -90,17 +90,17 @@ class EvaluationPlan(Strict):
     @classmethod
     def _once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if len(set(values)) != len(values):
-            raise ValueError("names something twice")
+            raise ValueError("has an entry twice")
         return values
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything but where files lie, as JSON values."""
+        """All settings without paths of sources and model, as JSON values."""
         found: dict[str, Any] = self.model_dump(mode="json", exclude={"sources", "model"})
         return found
 
     def identity(self) -> dict[str, Any]:
-        """What results must share to be those of the same evaluation. Names of folders, not their places, are in it.
+        """Return the identity of the evaluation as JSON values. It has the names of folders, not their paths.
 
         Raises:
             InputError: a source or the model cannot be read.
@@ -116,7 +116,7 @@ class EvaluationPlan(Strict):
 
 
 def model_fingerprint(folder: Path) -> str:
-    """Hash of all that decides what a model gives.
+    """Return a hash of all files that determine the output of a model.
 
     Raises:
         InputError: the folder cannot be read.

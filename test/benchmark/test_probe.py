@@ -20,9 +20,9 @@ from admn_ros.benchmark.probe.probe import (
     STRONGEST,
     TESTS,
     CorruptedResult,
-    Effort,
     Errors,
     ProbeResult,
+    ProbeSettings,
     draw_probe,
     probe,
     probe_all,
@@ -36,7 +36,7 @@ from admn_ros.simulation.sound.room_acoustics import array_shape
 
 RATE_HZ, SAMPLES = 16000, 3072
 STATIONS = {"node1": [0.0, -2.0, 0.8], "node2": [2.0, 0.5, 0.7]}
-QUICK = Effort(epochs=12, retrain=False)
+QUICK = ProbeSettings(epochs=12, retrain=False)
 POSES = {n: dict(zip(("x_m", "y_m", "z_m"), place, strict=True)) for n, place in STATIONS.items()}
 
 
@@ -103,7 +103,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", list(Modality))
 def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: Path, modality: Modality):
-    found = probe(dataset, modality, [Wiped(modality)], effort=QUICK)
+    found = probe(dataset, modality, [Wiped(modality)], settings=QUICK)
     for split in TESTS:
         constant = found.constant[split].median_cm
         assert 60 < constant < 140  # of a square of 2.6 m
@@ -115,7 +115,7 @@ def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: P
 
 @pytest.mark.slow
 def test_a_probe_trained_on_nothing_knows_the_mean_alone(dataset: Path):
-    found = probe(dataset, Modality.RADAR, [Wiped(Modality.RADAR)], effort=Effort(epochs=4))
+    found = probe(dataset, Modality.RADAR, [Wiped(Modality.RADAR)], settings=ProbeSettings(epochs=4))
     assert found.corrupted[0].kind == "wiped"
     assert found.corrupted[0].parameters == {"left": 0.0}
     again = found.corrupted[0].corrupted_trained
@@ -126,7 +126,7 @@ def test_a_probe_trained_on_nothing_knows_the_mean_alone(dataset: Path):
 
 def test_the_constant_is_the_mean_of_training(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 6, "test_view": 6}, without_car=2)
-    found = probe(folder, Modality.DEPTH, effort=Effort(epochs=1))
+    found = probe(folder, Modality.DEPTH, settings=ProbeSettings(epochs=1))
     assert found.samples == {"train": 6, "test_time": 4, "test_view": 4}
     truth = {split: np.load(folder / split / "shard-00000" / "position.npy")[2:, :2] for split in ("train", *TESTS)}
     for split in TESTS:
@@ -139,7 +139,7 @@ def test_same_seed_same_figures(tmp_path: Path):
 
     def figures(seed: int) -> tuple[object, ...]:
         noise = GaussianNoise(Modality.RGB, 0.5)
-        found = probe(folder, Modality.RGB, [noise], seed=seed, effort=Effort(epochs=2, retrain=False))
+        found = probe(folder, Modality.RGB, [noise], seed=seed, settings=ProbeSettings(epochs=2, retrain=False))
         return found.clean, found.corrupted
 
     assert figures(3) == figures(3)
@@ -151,14 +151,14 @@ def test_torch_is_left_as_it_was(tmp_path: Path):
     torch.manual_seed(5)
     expected, threads = torch.rand(1), torch.get_num_threads()
     torch.manual_seed(5)
-    probe(folder, Modality.RADAR, effort=Effort(epochs=1, threads=threads + 1))
+    probe(folder, Modality.RADAR, settings=ProbeSettings(epochs=1, threads=threads + 1))
     assert torch.rand(1) == expected
     assert torch.get_num_threads() == threads
 
 
 def test_no_epoch_begins_after_the_limit(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 4, "test_view": 4})
-    assert probe(folder, Modality.RADAR, effort=Effort(epochs=50, limit_s=1e-6)).epochs == 1
+    assert probe(folder, Modality.RADAR, settings=ProbeSettings(epochs=50, limit_s=1e-6)).epochs == 1
 
 
 def test_estimates_turn_with_the_nodes():
@@ -176,9 +176,10 @@ def test_estimates_turn_with_the_nodes():
 def test_results_are_written_with_where_they_come_from(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 12, "test_time": 4, "test_view": 4})
     steps: list[tuple[str, float]] = []
-    found = probe_all(folder, tmp_path / "new" / "probe.json", seed=2, effort=Effort(epochs=1), command="admn probe x",
+    found = probe_all(folder, tmp_path / "new" / "probe.json", seed=2, command="admn probe x",
+                      settings=ProbeSettings(epochs=1),
                       corruptions={m: [Wiped(m)] for m in (Modality.RGB, Modality.RADAR)},
-                      progress=lambda what, share: steps.append((what, share)))
+                      on_progress=lambda what, share: steps.append((what, share)))
     text = json.loads((tmp_path / "new" / "probe.json").read_text())
     assert text["command"] == "admn probe x"
     assert (text["seed"], text["effort"]["epochs"], text["torch"]) == (2, 1, torch.__version__)
@@ -223,7 +224,7 @@ def test_bad_arguments(tmp_path: Path, change: dict[str, object], field: str):
                                     {"limit_s": math.inf}])
 def test_bad_effort(change: dict[str, float]):
     with pytest.raises(InputError) as caught:
-        Effort(**change)
+        ProbeSettings(**change)
     assert caught.value.field == next(iter(change))
 
 
@@ -232,7 +233,7 @@ def test_a_dataset_without_what_is_needed(tmp_path: Path):
         probe(tmp_path / "nothing", Modality.RGB)
     no_test = write_dataset(tmp_path / "a", {"train": 4})
     with pytest.raises(InputError, match="test_time"):
-        probe(no_test, Modality.RGB, effort=Effort(epochs=1))
+        probe(no_test, Modality.RGB, settings=ProbeSettings(epochs=1))
     no_car = write_dataset(tmp_path / "b", {"train": 4}, without_car=4)
     with pytest.raises(InputError, match="car"):
         load_split(no_car, "train", Modality.RGB)
@@ -247,7 +248,7 @@ def test_results_that_cannot_be_written(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 4, "test_time": 2, "test_view": 2})
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file"):
-        probe_all(folder, tmp_path / "file" / "probe.json", effort=Effort(epochs=1),
+        probe_all(folder, tmp_path / "file" / "probe.json", settings=ProbeSettings(epochs=1),
                   corruptions={Modality.RADAR: ()})
     with pytest.raises(InputError, match="results"):
         draw_probe([], tmp_path / "x.png")

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well a small network localizes by each modality alone."""
+"""Probe: position error of a small network that is trained on one modality only."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One modality of a simulated dataset as tensors in memory, for the probes of `probe`."""
+"""Inputs of a probe: one modality of a simulated dataset as tensors in memory."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from admn_ros.sensing.preprocess.preprocessor import input_tensor
 from admn_ros.simulation.sound.room_acoustics import array_shape
 
 Floats = npt.NDArray[np.float32]
-Progress = Callable[[str, float], None]
-"""Called with what is being done and how much of it, 0 to 1."""
+OnProgress = Callable[[str, float], None]
+"""Called with a description of the work and the fraction done, 0 to 1."""
 
 BANDS, DIRECTIONS = 32, 48
-"""Sound: mel bands and azimuths."""
+"""Audio: number of mel bands, and of azimuths."""
 _FFT, _HOP = 512, 256
 _IMAGES: dict[Modality, InputConfig] = {
     Modality.RGB: RgbInput(height=64, width=96),
@@ -39,11 +39,12 @@ _IMAGES: dict[Modality, InputConfig] = {
 
 @dataclass(frozen=True)
 class ProbeData:
-    """The samples of a split that have a car.
+    """Samples of a split that have a car.
 
-    images: float16 (samples, nodes, C, H, W).
-    stations: float32 (samples, nodes, 3), places of the sensor nodes in `map`, metres.
-    position: float32 (samples, 2), the car in `map`, metres.
+    Attributes:
+        images: inputs (samples, nodes, C, H, W), float16.
+        stations: positions of the sensor nodes in `map` (samples, nodes, 3), float32, metres.
+        position: position of the car in `map` (samples, 2), float32, metres.
     """
 
     images: Tensor
@@ -55,16 +56,16 @@ class ProbeData:
 
 
 def load_split(folder: Path, split: str, modality: Modality, corruption: Corruption | None = None, seed: int = 0,
-               progress: Progress | None = None) -> ProbeData:
+               on_progress: OnProgress | None = None) -> ProbeData:
     """Read and preprocess one modality of a split; samples without a car are left out.
 
     Args:
-        folder: of `make_dataset`.
-        split: its name.
-        modality: which.
-        corruption: applied with severity 1 to every reading before preprocessing; None for clean.
-        seed: of the corruption's noise.
-        progress: called now and then.
+        folder: folder of the dataset.
+        split: name of the split.
+        modality: modality.
+        corruption: corruption of severity 1, applied to every reading before preprocessing; None for clean readings.
+        seed: seed of the corruption's noise.
+        on_progress: callback for the progress.
 
     Raises:
         InputError: the dataset cannot be read, the corruption is another modality's, or no sample has a car.
@@ -75,8 +76,8 @@ def load_split(folder: Path, split: str, modality: Modality, corruption: Corrupt
     stations = _stations(folder, split, source.nodes)
     images, places, positions = [], [], []
     for index in range(len(source)):
-        if progress is not None and index % 50 == 0:
-            progress(f"read {split}", index / len(source))
+        if on_progress is not None and index % 50 == 0:
+            on_progress(f"read {split}", index / len(source))
         sample = source[index]
         if not np.isfinite(sample.target.position_m[:2]).all():
             continue
@@ -95,21 +96,21 @@ def load_split(folder: Path, split: str, modality: Modality, corruption: Corrupt
 
 
 def _image(data: Array, modality: Modality, rate_hz: int) -> Tensor:
-    """float16 (C, H, W) of a reading; half the memory, and finer than any sensor."""
+    """Preprocess a reading to float16 (C, H, W), which is finer than any sensor and halves the memory."""
     config = _sound(rate_hz, len(data)) if modality is Modality.AUDIO else _IMAGES[modality]
     return input_tensor(data, config).half()
 
 
 @lru_cache(maxsize=2)
 def _sound(rate_hz: int, samples: int) -> AudioInput:
-    """The whole window of the simulated array."""
+    """Return the input description of the whole window of the simulated microphone array."""
     places = tuple((float(x), float(y)) for x, y, _ in array_shape())
     return AudioInput(sample_rate_hz=rate_hz, channels=len(places), fft=_FFT, hop=_HOP, mels=BANDS,
                       frames=1 + (samples - _FFT) // _HOP, microphones_m=places, azimuths=DIRECTIONS)
 
 
 def _stations(folder: Path, split: str, nodes: list[str]) -> Floats:
-    """Places of the sensor nodes for each sample of a split: float32 (samples, nodes, 3)."""
+    """Return the positions of the sensor nodes for each sample of a split, (samples, nodes, 3)."""
     rows = []
     for name in shards.read_index(folder)[0][split]:
         arrays, meta = shards.read(folder, split, name)

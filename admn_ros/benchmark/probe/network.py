@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The small network of a probe: one CNN for all nodes, whose estimates are fused where the nodes stand."""
+"""Network of a probe: one CNN for all sensor nodes, whose estimates are fused by the poses of the nodes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from admn_ros.benchmark.probe.inputs import ProbeData
 
 BATCH = 48
 _WIDTH, _POINTS, _EMBEDDING = 40, 32, 8
-_AHEAD_M = 2.0     # where a node first believes the car: about the middle of the track
-_PRIOR = 0.1       # weight of the mean position against nodes that know nothing
+_AHEAD_M = 2.0     # initial estimate, in front of a node: about the middle of the track
+_PRIOR = 0.1       # information of the prior position
 
 
 class ProbeNet(nn.Module):
-    """Images of every node to the car's position in `map`.
+    """Network from the images of all nodes to the position of the car in `map`.
 
-    Each node says where it believes the car in its own frame (x towards the middle of the track, y to the
-    left) and how sure it is in each direction (a 2 x 2 information matrix, so that a bearing alone counts
-    for what it is worth). Places and directions of the nodes bring that into `map`, where the estimates are
-    added up as a Kalman filter would, with the training's mean position as a weak prior.
+    Each node gives a position in its own frame (x towards the middle of the track, y to the left) and a 2 x 2
+    information matrix, so that a bearing without range can be expressed. The estimates are transformed to `map` and
+    summed as in an information filter, with the mean training position as a weak prior.
+
+    Args:
+        channels: channels of the images.
+        nodes: number of sensor nodes.
+        prior_m: prior position (2,), in metres.
     """
 
     def __init__(self, channels: int, nodes: int, prior_m: Tensor) -> None:
-        """For images of `channels`; `prior_m` (2,) is the answer when no node knows anything."""
         super().__init__()
         self.features = nn.Sequential(
             nn.BatchNorm2d(channels, affine=False), *_layer(channels, 16, 5, 2), *_layer(16, 32, 3, 2),
@@ -41,25 +44,25 @@ class ProbeNet(nn.Module):
         self.register_buffer("prior_m", prior_m)
 
     def forward(self, images: Tensor, stations: Tensor) -> Tensor:
-        """Images (B, N, C, H, W) and places (B, N, 3) in metres to positions (B, 2) in metres."""
+        """Estimate positions (B, 2) in metres from images (B, N, C, H, W) and node positions (B, N, 3) in metres."""
         batch, nodes = images.shape[:2]
         features = self.features(images.flatten(0, 1))
         where = torch.cat([_spots(self.points(features)), features.mean(dim=(2, 3))], dim=1)
         away = stations[..., :2].norm(dim=-1, keepdim=True)
         names = self.embedding(torch.arange(nodes)).expand(batch, -1, -1)
         pose = torch.cat([away - _AHEAD_M, stations[..., 2:]], dim=-1)
-        said = self.head(torch.cat([where.view(batch, nodes, -1), names, pose], dim=-1))
-        return self._fuse(said, stations[..., :2], away)
+        local = self.head(torch.cat([where.view(batch, nodes, -1), names, pose], dim=-1))
+        return self._fuse(local, stations[..., :2], away)
 
-    def _fuse(self, said: Tensor, places: Tensor, away: Tensor) -> Tensor:
+    def _fuse(self, local: Tensor, places: Tensor, away: Tensor) -> Tensor:
         forward = -places / away.clamp_min(1e-3)
         turn = torch.stack([forward, torch.stack([-forward[..., 1], forward[..., 0]], -1)], -1)
-        local = said[..., :2] + torch.cat([away, torch.zeros_like(away)], -1)
-        at = places + (turn @ local[..., None])[..., 0]
-        # A lower triangle with a positive diagonal: every information matrix is made of one.
-        low = torch.zeros(*said.shape[:-1], 2, 2)
-        low[..., 0, 0], low[..., 1, 1] = (said[..., 2:4].clamp(-6, 6) / 2).exp().unbind(-1)
-        low[..., 1, 0] = said[..., 4]
+        mean = local[..., :2] + torch.cat([away, torch.zeros_like(away)], -1)
+        at = places + (turn @ mean[..., None])[..., 0]
+        # Cholesky factor of the information matrix: lower triangular with a positive diagonal.
+        low = torch.zeros(*local.shape[:-1], 2, 2)
+        low[..., 0, 0], low[..., 1, 1] = (local[..., 2:4].clamp(-6, 6) / 2).exp().unbind(-1)
+        low[..., 1, 0] = local[..., 4]
         low = turn @ low
         information = low @ low.transpose(-1, -2)
         total = information.sum(1) + _PRIOR * torch.eye(2)
@@ -69,17 +72,21 @@ class ProbeNet(nn.Module):
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained probe, and the epochs that it got."""
+    """Trained probe.
+
+    Attributes:
+        net: network.
+        epochs: number of finished epochs.
+    """
 
     net: ProbeNet
     epochs: int
 
 
 def fit(data: ProbeData, epochs: int, limit_s: float, seed: int, progress: Callable[[float], None]) -> Fit:
-    """Train a probe: Huber loss, AdamW, one cosine over `epochs`.
+    """Train a probe: Huber loss, AdamW, one-cycle schedule over `epochs`.
 
-    The same data, seed and number of epochs give the same weights on one machine. No epoch begins after
-    limit_s.
+    Equal data, seed and epochs give equal weights on one machine. No epoch starts after `limit_s` seconds.
     """
     began = time.monotonic()
     with torch.random.fork_rng(devices=[]):
@@ -104,12 +111,10 @@ def fit(data: ProbeData, epochs: int, limit_s: float, seed: int, progress: Calla
 
 
 @torch.inference_mode()
-def errors_cm(net: ProbeNet, data: ProbeData) -> Tensor:
-    """Distance (samples,) between estimate and truth, centimetres."""
+def positions(net: ProbeNet, data: ProbeData) -> Tensor:
+    """Return the estimated positions (samples, 2), in metres."""
     batches = torch.split(torch.arange(len(data)), BATCH)
-    found = [net(data.images[rows].float(), data.stations[rows]) for rows in batches]
-    away_m: Tensor = torch.linalg.vector_norm(torch.cat(found) - data.position, dim=1)
-    return 100 * away_m
+    return torch.cat([net(data.images[rows].float(), data.stations[rows]) for rows in batches])
 
 
 def _layer(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]:
@@ -117,7 +122,7 @@ def _layer(inputs: int, outputs: int, size: int, stride: int) -> list[nn.Module]
 
 
 def _spots(maps: Tensor) -> Tensor:
-    """Where each map is bright, in [-1, 1] of height and width, and how clearly: (B, K, H, W) to (B, 3 K)."""
+    """Return the softmax centroid of each map in [-1, 1] and its concentration: (B, K, H, W) to (B, 3 K)."""
     height, width = maps.shape[2:]
     share = maps.flatten(2).softmax(-1).view_as(maps)
     down = (share.sum(3) * torch.linspace(-1, 1, height)).sum(2)
@@ -127,7 +132,7 @@ def _spots(maps: Tensor) -> Tensor:
 
 
 def _solved(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Solution (B, 2) of symmetric 2 x 2 systems; in closed form, as LAPACK on small batches is slow."""
+    """Solve symmetric 2 x 2 systems, (B, 2), in closed form: LAPACK is slow for small batches."""
     a, b, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 1]
     x, y = vector[:, 0, 0], vector[:, 1, 0]
     return torch.stack([d * x - b * y, a * y - b * x], dim=1) / (a * d - b * b)[:, None]

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a modality of the simulated room, alone, say where the car is, and does corruption take that away?
+"""Measures whether one modality of the simulated room is sufficient to localize the car, clean and corrupted.
 
-A probe is a small network trained on one modality. It shows what is in the data, not what the best
-network could do. Its error is compared with the constant answer: the mean position in training.
+A probe is a small network trained on one modality. It shows what information the data have, not the best possible
+error. Its error is compared with that of the constant predictor, the mean training position.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,14 +14,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from admn_ros.benchmark.probe.inputs import ProbeData, Progress, load_split
-from admn_ros.benchmark.probe.network import Fit, errors_cm, fit
+from admn_ros.benchmark.probe.inputs import OnProgress, ProbeData, load_split
+from admn_ros.benchmark.probe.network import Fit, fit, positions
 from admn_ros.errors import InputError
+from admn_ros.files import write_errors, write_json
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality
+from admn_ros.scoring.estimates import ErrorSummary
+from admn_ros.scoring.metrics import CM_PER_M, distances
 from admn_ros.sensing.corruption.audio import Fan, Wind
 from admn_ros.sensing.corruption.corruption import Chain, Corruption, GaussianNoise, kind_of
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
@@ -37,29 +40,33 @@ STRONGEST: Mapping[Modality, tuple[Corruption, ...]] = {
     Modality.RADAR: (Chain(Modality.RADAR, ((RadarInterference(), 1.0), (RadarNoise(), 1.0))),),
     Modality.AUDIO: (Wind(), Fan(), GaussianNoise(Modality.AUDIO)),
 }
-"""What `probe_all` does to each modality, with severity 1."""
+"""Corruptions of each modality in `probe_all`, with severity 1."""
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Distances between estimate and truth over a split, centimetres."""
+    """Position errors over a split, in centimetres."""
 
     median_cm: float
     mean_cm: float
 
     @classmethod
-    def of(cls, distances_cm: Tensor) -> Errors:
-        """Of distances (samples,), rounded to a tenth of a millimetre."""
-        return cls(round(float(distances_cm.median()), 2), round(float(distances_cm.mean()), 2))
+    def of(cls, estimate_m: Tensor, truth_m: Tensor) -> Errors:
+        """Summarize positions (samples, 2) or (2,) against the truth (samples, 2); rounded to 0.1 mm."""
+        estimate = np.broadcast_to(estimate_m.double().numpy(), truth_m.shape)
+        summary = ErrorSummary.of(CM_PER_M * distances(estimate, truth_m.double().numpy()))
+        return cls(round(summary.median_cm, 2), round(summary.mean_cm, 2))
 
 
 @dataclass(frozen=True)
 class CorruptedResult:
-    """What is left under one corruption of severity 1, per test split.
+    """Errors under one corruption of severity 1, per test split.
 
-    clean_trained: of the probe that was trained on clean data and meets the corruption unprepared.
-    corrupted_trained: of a new probe, trained as long on data so corrupted. It says what is left to be
-        learnt; the first can also be bad because the data merely look unfamiliar. None when not asked for.
+    Attributes:
+        kind, parameters: corruption.
+        clean_trained: errors of the probe that was trained on clean data.
+        corrupted_trained: errors of a probe that was trained on corrupted data. They show the information that is
+            left; the first errors may be large only because the data look unfamiliar. None without `retrain`.
     """
 
     kind: str
@@ -70,12 +77,15 @@ class CorruptedResult:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What one modality alone says of the car's position.
+    """Result of one modality.
 
-    clean, constant: per test split, the probe's errors and those of the training's mean position.
-    samples: with a car, per split.
-    epochs: of the probe's training; fewer than asked for when the time was up.
-    seconds: all in all, reading and the corrupted probes included.
+    Attributes:
+        modality: name of the modality.
+        clean, constant: errors of the probe and of the mean training position, per test split.
+        corrupted: errors under each corruption.
+        samples: number of samples with a car, per split.
+        epochs: epochs of the training; fewer than requested if the time limit was reached.
+        seconds: wall time, with reading and corrupted probes.
     """
 
     modality: str
@@ -88,11 +98,14 @@ class ProbeResult:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How long a probe is trained: `epochs`, none begun after limit_s; the results repeat if that is not met.
+class ProbeSettings:
+    """Training of a probe.
 
-    retrain: also train one on each corruption.
-    threads: of torch.
+    Attributes:
+        epochs: number of epochs.
+        limit_s: no epoch starts after this time in seconds. Results are reproducible if it is not reached.
+        retrain: train a further probe on each corruption.
+        threads: CPU threads of PyTorch.
     """
 
     epochs: int = 4
@@ -109,18 +122,18 @@ class Effort:
 
 
 def probe(folder: str | Path, modality: Modality, corruptions: Sequence[Corruption] = (), *, seed: int = 0,
-          effort: Effort | None = None, progress: Progress | None = None) -> ProbeResult:
-    """Train a probe on one modality of a dataset, and try it clean and corrupted.
+          settings: ProbeSettings | None = None, on_progress: OnProgress | None = None) -> ProbeResult:
+    """Train a probe on one modality of a dataset, and measure its errors on clean and corrupted data.
 
-    Samples without a car are left out. The same arguments give the same figures on one machine.
+    Samples without a car are left out. Equal arguments give equal results on one machine.
 
     Args:
-        folder: of `make_dataset`, with the splits train, test_time and test_view.
-        modality: which.
-        corruptions: each is tried with severity 1.
-        seed: of the weights, the order of the samples and the corruptions' noise.
-        effort: how long to train.
-        progress: called with what is being done and its share, 0 to 1.
+        folder: folder of the dataset, with the splits train, test_time and test_view.
+        modality: modality.
+        corruptions: corruptions, each with severity 1.
+        seed: seed of the weights, the order of the samples and the corruptions' noise.
+        settings: training of the probe.
+        on_progress: callback for the progress.
 
     Raises:
         InputError: an argument is out of range, the dataset cannot be used, or a corruption is another modality's.
@@ -131,53 +144,55 @@ def probe(folder: str | Path, modality: Modality, corruptions: Sequence[Corrupti
         if corruption.modality is not modality:
             raise InputError("corruption", f"{kind_of(corruption)} of {corruption.modality}", f"one of {modality}")
     began = time.monotonic()
-    run = _Run(Path(folder), modality, seed, effort or Effort(), progress or (lambda what, share: None))
-    with _threads(run.effort.threads):
+    run = _Run(Path(folder), modality, seed, settings or ProbeSettings(), on_progress or (lambda what, share: None))
+    with _threads(run.settings.threads):
         train, tests = run.load(TRAIN), {split: run.load(split) for split in TESTS}
         trained = run.fit(train, "clean")
         mean_m = train.position.mean(0)
-        constant = {s: Errors.of(100 * (d.position - mean_m).norm(dim=1)) for s, d in tests.items()}
+        constant = {s: Errors.of(mean_m, d.position) for s, d in tests.items()}
         clean = _errors(trained, tests)
         samples = {split: len(data) for split, data in ((TRAIN, train), *tests.items())}
-        del train, tests  # before the corrupted ones are read
+        del train, tests  # free the memory for the corrupted data
         corrupted = [run.corrupted(trained, corruption) for corruption in corruptions]
     return ProbeResult(str(modality), clean, constant, corrupted, samples, trained.epochs,
                        round(time.monotonic() - began, 1))
 
 
-def probe_all(folder: str | Path, out_json: str | Path, *, seed: int = 0, effort: Effort | None = None,
+def probe_all(folder: str | Path, out_json: str | Path, *, seed: int = 0, settings: ProbeSettings | None = None,
               command: str = "", corruptions: Mapping[Modality, Sequence[Corruption]] = STRONGEST,
-              progress: Progress | None = None) -> list[ProbeResult]:
-    """Probe every modality in `corruptions` and write the results as JSON with where they came from.
+              on_progress: OnProgress | None = None) -> list[ProbeResult]:
+    """Probe every modality in `corruptions`, and write the results with their provenance as JSON.
 
-    The file is written after each modality, so that a run that is broken off leaves what it has.
+    The file is written after each modality, so that an interrupted run keeps its results.
 
     Args:
-        folder, seed, effort, progress: as for `probe`.
-        out_json: the file.
-        command: what the user typed; put into the file.
-        corruptions: of each modality to probe.
+        folder, seed, settings, on_progress: as for `probe`.
+        out_json: JSON file.
+        command: command line, for the file.
+        corruptions: corruptions of each modality to probe.
 
     Raises:
         InputError: as `probe`, or the file cannot be written.
     """
-    began, effort, results = time.monotonic(), effort or Effort(), []
+    began, settings, results = time.monotonic(), settings or ProbeSettings(), []
     plan = shards.read_index(Path(folder))[1]
     for modality, tried in corruptions.items():
         def named(what: str, share: float, name: str = str(modality)) -> None:
-            if progress is not None:
-                progress(f"{name}: {what}", share)
+            if on_progress is not None:
+                on_progress(f"{name}: {what}", share)
 
-        results.append(probe(folder, modality, tried, seed=seed, effort=effort, progress=named))
-        _write(Path(out_json), {
-            "format": FORMAT, "command": command, "plan": plan, "seed": seed, "effort": asdict(effort),
+        results.append(probe(folder, modality, tried, seed=seed, settings=settings, on_progress=named))
+        with write_errors(Path(out_json)):
+            Path(out_json).parent.mkdir(parents=True, exist_ok=True)
+        write_json(Path(out_json), {
+            "format": FORMAT, "command": command, "plan": plan, "seed": seed, "effort": asdict(settings),
             "torch": torch.__version__, "seconds": round(time.monotonic() - began, 1),
             "results": [asdict(result) for result in results]})
     return results
 
 
 def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
-    """Draw median errors as bars into a PNG: constant, clean, and each corruption; one panel per test split.
+    """Draw median errors as bars: constant, clean, and each corruption; one panel per test split.
 
     Raises:
         InputError: no results.
@@ -214,35 +229,35 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
 
 @dataclass(frozen=True)
 class _Run:
-    """The arguments of one `probe`."""
+    """Arguments of one `probe`."""
 
     folder: Path
     modality: Modality
     seed: int
-    effort: Effort
-    progress: Progress
+    settings: ProbeSettings
+    on_progress: OnProgress
 
     def load(self, split: str, corruption: Corruption | None = None) -> ProbeData:
-        return load_split(self.folder, split, self.modality, corruption, self.seed, self.progress)
+        return load_split(self.folder, split, self.modality, corruption, self.seed, self.on_progress)
 
     def fit(self, train: ProbeData, what: str) -> Fit:
-        return fit(train, self.effort.epochs, self.effort.limit_s, self.seed,
-                   lambda share: self.progress(f"train {what}", share))
+        return fit(train, self.settings.epochs, self.settings.limit_s, self.seed,
+                   lambda share: self.on_progress(f"train {what}", share))
 
     def corrupted(self, clean: Fit, corruption: Corruption) -> CorruptedResult:
         kind = kind_of(corruption)
         tests = {split: self.load(split, corruption) for split in TESTS}
-        again = self.fit(self.load(TRAIN, corruption), kind) if self.effort.retrain else None
+        again = self.fit(self.load(TRAIN, corruption), kind) if self.settings.retrain else None
         return CorruptedResult(kind, corruption.parameters(1.0), _errors(clean, tests),
                                None if again is None else _errors(again, tests))
 
 
 def _errors(trained: Fit, tests: Mapping[str, ProbeData]) -> dict[str, Errors]:
-    return {split: Errors.of(errors_cm(trained.net, data)) for split, data in tests.items()}
+    return {split: Errors.of(positions(trained.net, data), data.position) for split, data in tests.items()}
 
 
 def _bars(result: ProbeResult, split: str) -> list[tuple[str, float, float]]:
-    """Label, median error and strength of colour (0: grey)."""
+    """Return label, median error and opacity (0: grey) of each bar."""
     bars = [("constant", result.constant[split].median_cm, 0.0), ("clean", result.clean[split].median_cm, 1.0)]
     for c in result.corrupted:
         bars.append((c.kind, c.clean_trained[split].median_cm, 0.55))
@@ -253,18 +268,10 @@ def _bars(result: ProbeResult, split: str) -> list[tuple[str, float, float]]:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Torch on so many threads: more than there are free cores wait for each other."""
+    """Limit the threads of PyTorch: more threads than free cores wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _write(path: Path, content: Mapping[str, object]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unwritable", "a file that can be written") from error

@@ -97,7 +97,7 @@ class Efforts(Strict):
     adamml: Effort
 
 
-class Block(Strict):
+class GridBlock(Strict):
     """Part of the grid: every method at every budget, for each corruption and seed. Budgets are in layers."""
 
     methods: Annotated[tuple[Method, ...], Field(min_length=1)]
@@ -114,7 +114,7 @@ class Block(Strict):
         return names
 
     @model_validator(mode="after")
-    def _budgets(self) -> Block:
+    def _budgets(self) -> GridBlock:
         if not self.budgets and not set(self.methods) <= WITHOUT_BUDGET:
             raise ValueError("budgets must have at least one number of layers")
         return self
@@ -142,7 +142,7 @@ class TablesConfig(Strict):
     train: SplitConfig
     validation: SplitConfig
     test: SplitConfig
-    grid: Annotated[tuple[Block, ...], Field(min_length=1)]
+    grid: Annotated[tuple[GridBlock, ...], Field(min_length=1)]
     universal: Annotated[tuple[Count, ...], Field(min_length=1)]
     efforts: Efforts
     seed: Seed = 0
@@ -242,7 +242,7 @@ def possible(method: Method, layers: int | None, model: ModelConfig) -> bool:
     return layers is None or not method.startswith("dynmm_fusion") or layers >= max(model.depths.values())
 
 
-def _cells(block: Block, model: ModelConfig) -> Iterator[Cell]:
+def _cells(block: GridBlock, model: ModelConfig) -> Iterator[Cell]:
     for corruption in block.corruptions:
         for seed in block.seeds:
             for method in block.methods:

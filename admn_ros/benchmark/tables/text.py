@@ -45,7 +45,7 @@ def render(config: TablesConfig, results: Results) -> str:
         f"split) in brackets where it was computed. {STUCK}: no better than the constant predictor. {IMPOSSIBLE}: the "
         "method cannot keep such a budget. DynMM as published bounds only the mean number of layers; its price on "
         "compute is chosen for each budget on the validation split. Learning rates are also chosen on the validation "
-        "split, in short runs.", "", *([config.notes, ""] if config.notes else [])]
+        "split, in short runs.", "", *_first_format(cells, results), *([config.notes, ""] if config.notes else [])]
     for number, title, methods in PAPER:
         lines += [f"## {number}: {title}", ""]
         for corruption in corruptions:
@@ -67,6 +67,15 @@ def seeds_of(results: Results, corruption: str, method: Method, layers: int | No
     """Return the results of all seeds of a method at a budget."""
     return [r for c, r in sorted(results.items(), key=lambda entry: entry[0].seed)
             if (c.corruption, c.method, c.layers) == (corruption, method, layers)]
+
+
+def _first_format(cells: Sequence[Cell], results: Results) -> list[str]:
+    """Return the note about cells of the first format, if there are any."""
+    old = sum(c in results and results[c].format == "admn-table-cell-1" for c in cells)
+    if not old:
+        return []
+    return [f"{old} cells were measured with batches of frames, before the tables used the harness of `admn evaluate`; "
+            "they have no intervals. To measure a cell again, delete its JSON file and run `admn tables`.", ""]
 
 
 def _with_intervals(cells: Sequence[Cell], results: Results) -> int:

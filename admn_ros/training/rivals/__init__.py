@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages that train the rivals: MNS, DynMM, AdaMML."""
+"""Training stages of the learned baselines: MNS, DynMM, AdaMML."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the AdaMML-style policy: network alone, policy and network together, network under the fixed policy."""
+"""Training of the AdaMML-style policy: network only, then policy and network, then network under the fixed policy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ from admn_ros.training.stage import Stage, Step
 class SwitchConfig(Strict):
     """Training of `AdaMML`.
 
-    price: loss of a frame that switches everything on; each modality has its share by cost.
-    warm_up_epochs: first epochs with random switches, in which only the network learns.
-    finetune_epochs: last epochs with the switches that inference takes and no price; the policy stays as it is.
-    tau, tau_decay: temperature of the switches in the first epoch between, and its factor per epoch.
+    Attributes:
+        optimizer, loss: settings of the training.
+        price: loss of a frame with all modalities on; each modality has its fraction by cost.
+        warm_up_epochs: first epochs, with random switches; only the network is trained.
+        finetune_epochs: last epochs, with the switches of inference and without price; the policy is fixed.
+        tau, tau_decay: temperature of the switches after the warm-up, and its factor per epoch.
     """
 
     optimizer: OptimizerConfig = FROM_SCRATCH
@@ -46,10 +48,10 @@ class SwitchConfig(Strict):
 
 
 class SwitchPolicy(Stage):
-    """Policy and network; the network begins from the weights it has, best those of stage 1 or of `Expert`.
+    """Training of policy and network. The network starts from its weights, best those of stage 1 or of `Expert`.
 
-    The price is paid per modality that is on. The original weighs it by whether the class was right; its other part,
-    a penalty where it was wrong, has no gradient there and is left out.
+    The price is paid for each modality that is on. The original weights it by whether the class is right, and adds a
+    penalty where it is wrong; the penalty has no gradient and is omitted.
     """
 
     name: ClassVar[str] = "switch_policy"
@@ -60,7 +62,7 @@ class SwitchPolicy(Stage):
         rival.requires_grad_(True)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Task loss, and while the policy learns `resource`, the price of what is on."""
+        """Return the task loss and, while the policy is trained, `resource`, the price of the active modalities."""
         if step.epoch >= step.epochs - self.config.finetune_epochs:
             return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
         if step.epoch < self.config.warm_up_epochs:
@@ -68,12 +70,12 @@ class SwitchPolicy(Stage):
             return task_losses(self.rival.forward_train(batch.samples, switches), batch, self.config.loss)
         tau = self.config.tau * self.config.tau_decay ** (step.epoch - self.config.warm_up_epochs)
         switches = self.rival.draw(batch.samples, tau, step.noise)
-        # One switch learns from the task in each batch, so that a batch takes two runs and not one per combination.
+        # One switch per batch gets a gradient, so that a batch takes two runs, not one per combination.
         learned = int(torch.randint(switches.shape[1], (), generator=step.draws))
         output = self.rival.forward_train(batch.samples, switches, learned)
         losses = task_losses(output, batch, self.config.loss)
         return losses | {"resource": self.config.price * self.rival.price(switches)}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Figures and costs with only the chosen modalities run."""
+        """Return scores and costs with only the chosen modalities run."""
         return baseline_scores(self.rival, batches)

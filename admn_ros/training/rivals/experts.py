@@ -21,15 +21,17 @@ from admn_ros.training.stages.dropout import draw_present
 
 FROM_SCRATCH = OptimizerConfig(learning_rate=1e-3, schedule="cosine", final=0.01, warm_up_epochs=1, clip_norm=5.0,
                                epochs=30)
-"""Without warm-up a network from scratch may stay at the mean position."""
+"""Optimizer for networks from scratch. Without warm-up they may never leave the mean position."""
 
 
 class ExpertConfig(Strict):
     """Training of one whole network.
 
-    modality_dropout: probability that a modality of a batch is absent; never all of them are.
-    solo: probability of each modality that a batch shows it alone, as in `FinetuneConfig`; of those that an expert
-        lacks it means nothing.
+    Attributes:
+        optimizer, loss: settings of the training.
+        modality_dropout: probability of a modality to be absent from a batch; at least one is present.
+        solo: probability of each modality to be the only one of a batch, as in `FinetuneConfig`; modalities that the
+            expert lacks are ignored.
     """
 
     optimizer: OptimizerConfig = FROM_SCRATCH
@@ -39,9 +41,9 @@ class ExpertConfig(Strict):
 
 
 class Expert(Stage):
-    """One network, all its layers, task loss. It begins from the weights it has: `initialize` them, or load some.
+    """Training of one network with all its layers on the task loss. It starts from the weights of the network.
 
-    The network is `ExpertSelection.expert(i)`, `WholeNetwork.network`, or any other; its controller is not touched.
+    The network is `ExpertSelection.expert(i)`, `WholeNetwork.network`, or another one; its controller is not trained.
     """
 
     name: ClassVar[str] = "expert"
@@ -53,16 +55,16 @@ class Expert(Stage):
                          network.classification])
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Task loss with the modalities drawn for this batch."""
+        """Return the task loss with the modalities drawn for this batch."""
         depths, loss = self.network.config.depths, self.config.loss
         solo = {m: x for m, x in self.config.solo.items() if m in depths} if len(depths) > 1 else {}
         kept = draw_present(solo, self.config.modality_dropout, depths, step.draws)
         return estimate_losses(self.network, batch.samples, {m: range(depths[m]) for m in kept}, batch, loss)
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Figures with all modalities."""
-        figures = SplitScores()
+        """Return scores with all modalities."""
+        scores = SplitScores()
         layers = {m: range(d) for m, d in self.network.config.depths.items()}
         for batch in batches:
-            figures.add(self.network.estimate(batch.samples, layers), batch)
-        return figures.result()
+            scores.add(self.network.estimate(batch.samples, layers), batch)
+        return scores.result()

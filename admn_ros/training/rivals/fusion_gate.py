@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of fusion-level DynMM: random exits first, then gate and network together, then hard choices."""
+"""Training of fusion-level DynMM: random exits, then gate and network together, then hard choices."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ from admn_ros.training.stage import Stage, Step
 class FusionGateConfig(Strict):
     """Training of `FusionDynMM`.
 
-    price: lambda, loss per unit of mean cost above the budget.
-    budget, unit: mean cost of a frame's backbones that is free, main modality included, all sensor nodes present.
-    random_epochs: first epochs in which each sample takes random exits and only the network learns.
-    hard_epochs: last epochs, with the exits that inference takes; the gate stays as it is.
-    tau, tau_final: temperature of the gate's softmax in the epochs between, falling exponentially.
+    Attributes:
+        optimizer, loss: settings of the training.
+        price: lambda, loss per unit of mean cost above the budget.
+        budget, unit: mean cost of a frame's backbones without loss, main modality included, all sensor nodes present.
+        random_epochs: first epochs, with random exits for each sample; only the network is trained.
+        hard_epochs: last epochs, with the exits of inference; the gate is fixed.
+        tau, tau_final: temperature of the gate's softmax in the epochs between; it falls exponentially.
     """
 
     optimizer: OptimizerConfig = FROM_SCRATCH
@@ -49,10 +51,10 @@ class FusionGateConfig(Strict):
 
 
 class FusionGate(Stage):
-    """Gate and network; the network begins from the weights it has, best those of stage 1 or of `Expert`.
+    """Training of gate and network. The network starts from its weights, best those of stage 1 or of `Expert`.
 
-    Between the random and the hard epochs the loss is the task's plus price * max(0, expected cost - budget), with
-    soft exits as in the released code: the gradient of a hard choice would not reach a modality that is left out.
+    Between the random and the hard epochs the loss is the task loss plus price * max(0, expected cost - budget), with
+    soft exits as in the released code: the gradient of a hard choice does not reach a modality that is left out.
     """
 
     name: ClassVar[str] = "fusion_gate"
@@ -64,7 +66,7 @@ class FusionGate(Stage):
         self.table = (layer_costs if config.unit == "layers" else flop_costs)(rival.config)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Task loss, and while the gate learns `resource`, the price of the mean cost above the budget."""
+        """Return the task loss and, while the gate is trained, `resource`, the price of cost above the budget."""
         gated = step.epochs - self.config.hard_epochs
         if step.epoch >= gated:
             return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
@@ -77,7 +79,7 @@ class FusionGate(Stage):
         return losses | {"resource": self.config.price * (cost - self.config.budget).clamp_min(0)}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Figures and costs with only the chosen exits run."""
+        """Return scores and costs with only the chosen exits run."""
         return baseline_scores(self.rival, batches)
 
     def _tau(self, epoch: int, gated: int) -> float:

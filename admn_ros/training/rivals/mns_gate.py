@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Second stage of MNS and of modality-level DynMM: the gate that chooses an expert, after the experts."""
+"""Training of the gate of MNS and of modality-level DynMM, after the experts."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from admn_ros.training.stage import Stage, Step, freeze
 
 
 class GateConfig(Strict):
-    """Training of a gate. DynMM's price on cost belongs to the rival itself."""
+    """Training of a gate. The price on cost is part of `DynMM` itself."""
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
     loss: LossConfig = LossConfig()
 
 
 class Gate(Stage):
-    """MNS: the gate alone, experts frozen, task loss. DynMM: gate and experts together, task and resource loss.
+    """Training of a gate. MNS: experts frozen, task loss. DynMM: gate and experts together, task and resource loss.
 
-    All experts run on every sample in training, as in the released code of both.
+    In training all experts run on every sample, as in the released code of both.
     """
 
     name: ClassVar[str] = "gate"
@@ -39,7 +39,7 @@ class Gate(Stage):
         freeze(rival, trained if isinstance(rival, Mns) else [*trained, *rival.experts])
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
-        """Task loss of the chosen experts, for DynMM with `resource`, the price of what they cost."""
+        """Return the task loss of the chosen experts and, for DynMM, `resource`, the price of their cost."""
         output, weights = self.rival.forward_train(batch.samples, step.noise)
         losses = task_losses(output, batch, self.config.loss)
         if isinstance(self.rival, DynMM):
@@ -47,5 +47,5 @@ class Gate(Stage):
         return losses
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
-        """Figures and costs with only the chosen expert run."""
+        """Return scores and costs with only the chosen expert run."""
         return baseline_scores(self.rival, batches)
