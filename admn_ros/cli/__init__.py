@@ -11,9 +11,8 @@ import sys
 
 from admn_ros.cli import (
     converting,
-    debugging,
+    drawing,
     evaluation,
-    governing,
     importing,
     models,
     probing,
@@ -28,7 +27,7 @@ from admn_ros.cli.command import Command, Parser, UsageError
 from admn_ros.errors import AdmnError
 
 GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
-          tracking, debugging, governing)
+          tracking, drawing)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that judge a model: evaluate."""
+"""Commands that evaluate a model: evaluate."""
 
 from __future__ import annotations
 
@@ -116,42 +116,43 @@ def _kind(sources: list[Path]) -> str:
 
 
 def _print(results: Mapping[str, Any]) -> None:
-    """The figures that are looked at first."""
+    """Print the main metrics."""
+    from admn_ros.evaluation.report.data import budget_text
+
     model = results["described_model"]
     if not model["trained"]:
-        CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates mean nothing")
-    table = Table("corruption", "policy", "budget", "frames", "none", "mean cm", "median", "p95", "in 90 %", "class",
-                  "layers", "over", title=f"{model['name']}, 95 % intervals by scene", title_justify="left")
-    several = len(results["settings"]["policies"]) > 1
-    if several:
-        table.add_column(f"more than {results['settings']['policies'][0]}")
+        CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates are random")
+    first, *others = results["settings"]["policies"]
+    table = Table("corruption", "policy", "budget", "frames", "no estimate", "mean error, cm", "median", "p95",
+                  "in 90 %", "accuracy", "layers", "over budget", *([f"error minus {first}, cm"] if others else []),
+                  title=f"{model['name']}, 95 % intervals over scenes", title_justify="left")
     for cell in results["cells"]:
-        table.add_row(*_row(cell), *([_more(cell["versus_first_policy"])] if several else []))
+        difference = [_more(cell["versus_first_policy"])] if others else []
+        table.add_row(*_row(cell, budget_text(cell["budget"], long=True)), *difference)
     Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
     known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
     if known:
-        print(f"knowing nothing but the mean position: {known[0]:.1f} cm")
+        print(f"mean error of the constant mean position: {known[0]:.1f} cm")
     for reason in dict.fromkeys(reason for cell in results["cells"] for reason in cell["why_null"].values()):
-        print(f"left out: {reason}")
+        print(f"omitted: {reason}")
 
 
 def _print_speed(timings: Mapping[str, Any]) -> None:
     times = timings["times_real_time"]
     if not timings["frames_done"]:
         return
-    CONSOLE.print(f"{timings['frames_done']} frames, each {timings['variants_per_frame']} times, in "
+    CONSOLE.print(f"{timings['frames_done']} frames with {timings['variants_per_frame']} inferences each in "
                   f"{timings['wall_s']:.0f} s: {timings['frames_per_s']:.1f} frames/s"
                   + (f", {times:.1f} times real time" if times else ""))
 
 
-def _row(cell: Mapping[str, Any]) -> list[str]:
+def _row(cell: Mapping[str, Any], budget: str) -> list[str]:
     error, classes, coverage = cell["error_cm"], cell["classes"], cell["coverage"]
-    frames, budget = cell["frames"], cell["budget"]
-    limit = budget.get("from") or ("all" if budget["limit"] is None else f"{budget['limit']:g} {budget['unit']}")
-    place = ["-"] * 4 if error is None else [
+    frames = cell["frames"]
+    position = ["-"] * 4 if error is None else [
         f"{error['mean']:.1f}{_within(error['mean_interval'])}", f"{error['median']:.1f}", f"{error['p95']:.1f}",
         f"{coverage['90%']['share']:.0%}"]
-    return [cell["corruption"], cell["policy"], limit, str(frames["n"]), str(frames["without_estimate"]), *place,
+    return [cell["corruption"], cell["policy"], budget, str(frames["n"]), str(frames["without_estimate"]), *position,
             "-" if classes is None else f"{classes['accuracy']:.1%}", f"{cell['layers']['mean']:.1f}",
             str(cell["violations"])]
 

@@ -48,7 +48,7 @@ def _new_model(options: argparse.Namespace) -> None:
         return
     create_random_model(preset(options.preset), options.folder, options.seed, force=options.force)
     print(f"{options.folder}: preset {options.preset}, seed {options.seed}. "
-          "UNTRAINED: the weights are random and the estimates mean nothing.")
+          "UNTRAINED: the weights and so the estimates are random.")
 
 
 def _inspect(options: argparse.Namespace) -> None:

@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
 
 def _simulate(options: argparse.Namespace) -> None:
     if options.dataset is None and options.bag is None and options.sheet is None:
-        raise ConfigError("output", "none of them", "--dataset DIR, --bag BAG, --sheet PNG, or several")
+        raise ConfigError.missing("output", "--dataset DIR, --bag BAG, --sheet PNG, or several")
     if options.frames < 1:
         raise ConfigError("--frames", options.frames, "1 or more")
     if options.dataset is not None:
@@ -61,7 +61,7 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.bag is not None:
         _simulate_bag(options, options.bag)
     elif options.sheet is not None:
-        options.no_events = True   # the picture is of one instant, and of all that works
+        options.no_events = True   # the picture shows one instant with all sensors
         with tempfile.TemporaryDirectory() as folder:
             _simulate_bag(options, Path(folder) / f"simulated_seed_{options.seed}")
 
@@ -91,8 +91,8 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
         result = record(bag, world, max(0.5, options.frames / 15), events=not options.no_events,
                         compact=options.compact, progress=progress)
     took_s = time.monotonic() - started_s
-    told = result.describe() if options.bag else result.describe().replace(str(bag), "a recording that is not kept")
-    print(f"{told}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")
+    summary = result.describe() if options.bag else result.describe().replace(str(bag), "temporary recording")
+    print(f"{summary}\n  {took_s:.0f} s, {options.frames / took_s:.1f} multimodal frames per second")
     if options.sheet is not None:
         draw_sheet(bag, options.sheet)
         print(options.sheet)

@@ -43,20 +43,17 @@ def _make(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from admn_ros.errors import InputError
     from admn_ros.evaluation.report.compare import compare, read_tolerances
     from admn_ros.evaluation.report.data import read_evaluation
-    from admn_ros.files import write_text
+    from admn_ros.files import write_errors, write_text
 
     tolerances = read_tolerances(options.tolerance)
     found = compare(read_evaluation(options.old), read_evaluation(options.new), tolerances)
     _print(found, found.changes if options.all else [
         change for change in found.changes if change.metric == "error.mean" or change.verdict != "same"])
     if options.out is not None:
-        try:
+        with write_errors(options.out):
             options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(str(options.out), error.strerror or "unwritable", "a writable folder") from error
         write_text(options.out / COMPARED, found.text())
         print(options.out / COMPARED)
     return 1 if found.worse else 0
@@ -64,7 +61,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _print(found: Comparison, changes: Sequence[Change]) -> None:
     table = Table("corruption", "policy", "budget", "metric", "old", "new", "difference", "95 % interval", "tolerance",
-                  "", title="old against new, intervals by scene", title_justify="left")
+                  "verdict", title="new against old, intervals over scenes", title_justify="left")
     for change in changes:
         metric = change.metric if change.metric == change.unit else f"{change.metric}, {change.unit}"
         table.add_row(change.corruption, change.policy, change.budget, metric,
@@ -76,8 +73,8 @@ def _print(found: Comparison, changes: Sequence[Change]) -> None:
         print(f"note: {note}")
     for which, cells in (("old", found.only_old), ("new", found.only_new)):
         for cell in cells:
-            print(f"only in the {which} one: {cell}")
-    print(f"{len(found.changes)} figures compared, {len(found.worse)} worse than tolerated")
+            print(f"only in the {which} evaluation: {cell}")
+    print(f"{len(found.changes)} metrics compared, {len(found.worse)} worse than tolerated")
 
 
 def _number(value: float | None, *, signed: bool = False) -> str:

@@ -59,11 +59,11 @@ def _tables(options: argparse.Namespace) -> None:
             if getattr(options, name) is None:
                 raise ConfigError.missing(f"--{name}", "a folder, because some cells have no result yet")
         use_threads(options.threads)
-        with _Watch.over(len(left)) as watch:
+        with _CellProgress.open(len(left)) as progress:
             run_cells(config, cells, Folders(options.data, options.work, options.out),
                       command=f"admn tables {options.config} --data DATASET --work DIR --out {options.out}",
-                      device=pick_device(options.device), on_step=watch.on_step,
-                      on_result=lambda result: watch.on_result(result, config, options.out))
+                      device=pick_device(options.device), on_step=progress.on_step,
+                      on_result=lambda result: progress.on_result(result, config, options.out))
     print(_render(config, options.out))
 
 
@@ -84,7 +84,7 @@ def _render(config: TablesConfig, out: Path) -> Path:
     return out / "tables.md"
 
 
-class _Watch:
+class _CellProgress:
     """Progress of the cells: a bar on a terminal, one line per cell elsewhere."""
 
     def __init__(self, total: int, bar: Progress | None) -> None:
@@ -94,7 +94,7 @@ class _Watch:
 
     @classmethod
     @contextmanager
-    def over(cls, total: int) -> Iterator[_Watch]:
+    def open(cls, total: int) -> Iterator[_CellProgress]:
         """Show the progress while the block runs."""
         if not CONSOLE.is_terminal:
             yield cls(total, None)

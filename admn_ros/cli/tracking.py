@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about tracks: tracking."""
+"""Commands that evaluate the tracker: tracking."""
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,37 +31,37 @@ def _add_options(new: Parser) -> None:
 
 def _tracking(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.track_evaluation import track_results
-    from admn_ros.files import write_text
+    from admn_ros.files import write_json
     from admn_ros.inference.tracking import TrackerConfig
 
     config = parse_options(TrackerConfig, given_values(options, TrackerConfig))
     cells = track_results(options.results, config)
-    table = Table("corruption", "policy", "budget", "frames", "", "mean cm", "median", "p95", "in 90 %", "speed cm/s",
-                  title="the same frames alone and tracked", title_justify="left")
+    table = Table("corruption", "policy", "budget", "frames", "estimates", "mean error, cm", "median", "p95", "in 90 %",
+                  "speed error, cm/s", title="the same frames without and with tracking", title_justify="left")
     for cell in cells:
         for row in _rows(cell):
             table.add_row(*row)
     Console(highlight=False, width=None if CONSOLE.is_terminal else 120).print(table)
     if options.out is not None:
-        figures = {"tracker": config.model_dump(mode="json"), "cells": cells}
-        write_text(options.out, json.dumps(figures, indent=1) + "\n")
+        write_json(options.out, {"tracker": config.model_dump(mode="json"), "cells": cells})
         print(options.out)
 
 
 def _rows(cell: Mapping[str, Any]) -> list[list[str]]:
-    """Alone and tracked; and the frames without an estimate that the track filled, if there are any."""
-    budget = cell["budget"]
-    limit = budget.get("from") or ("all" if budget["limit"] is None else f"{budget['limit']:g} {budget['unit']}")
+    """Return rows of the frames alone, tracked, and filled by the track, if there are any."""
+    from admn_ros.evaluation.report.data import budget_text
+
+    budget = budget_text(cell["budget"], long=True)
     speed = cell["speed_error_median_cm_s"]
-    rows = [[cell["corruption"], cell["policy"], limit, *_figures("alone", cell["alone"]), ""],
-            ["", "", "", *_figures("tracked", cell["tracked"]), "-" if speed is None else f"{speed:.1f}"]]
+    rows = [[cell["corruption"], cell["policy"], budget, *_scores("alone", cell["alone"]), ""],
+            ["", "", "", *_scores("tracked", cell["tracked"]), "-" if speed is None else f"{speed:.1f}"]]
     if cell["filled"] is not None:
-        rows.append(["", "", "", *_figures("no estimate, track alone", cell["filled"]), ""])
+        rows.append(["", "", "", *_scores("track without estimate", cell["filled"]), ""])
     return rows
 
 
-def _figures(name: str, figures: Mapping[str, Any] | None) -> list[str]:
-    if figures is None:
+def _scores(name: str, scores: Mapping[str, Any] | None) -> list[str]:
+    if scores is None:
         return ["0", name, "-", "-", "-", "-"]
-    return [str(figures["n"]), name, *(f"{figures[key]:.1f}" for key in ("mean_cm", "median_cm", "p95_cm")),
-            f"{figures['inside_90%']:.0%}"]
+    return [str(scores["n"]), name, *(f"{scores[key]:.1f}" for key in ("mean_cm", "median_cm", "p95_cm")),
+            f"{scores['inside_90%']:.0%}"]

@@ -60,7 +60,7 @@ class _ConsoleProgress:
 
     def __init__(self, bar: Progress | None, stage: str) -> None:
         self._bar = bar
-        self._task = bar.add_task(stage, total=None, figures="") if bar is not None else None
+        self._task = bar.add_task(stage, total=None, metrics="") if bar is not None else None
 
     @classmethod
     @contextmanager
@@ -70,20 +70,20 @@ class _ConsoleProgress:
             yield cls(None, stage)
             return
         with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                      TextColumn("{task.fields[figures]}"), console=CONSOLE) as bar:
+                      TextColumn("{task.fields[metrics]}"), console=CONSOLE) as bar:
             yield cls(bar, stage)
 
     def __call__(self, report: TrainingProgress) -> None:
         """Show one report of the training loop."""
         epoch = f"epoch {report.epoch + 1}/{report.epochs}"
         if report.metrics is not None:
-            line = f"{epoch}: {_figures(report.metrics)}"
+            line = f"{epoch}: {_values(report.metrics)}"
             # Flushed, so that it can be followed through a pipe.
             print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.console.print(line)
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=epoch, total=report.epochs * report.steps,
-                             completed=report.epoch * report.steps + report.step + 1, figures=_figures(report.losses))
+                             completed=report.epoch * report.steps + report.step + 1, metrics=_values(report.losses))
 
 
-def _figures(values: Mapping[str, float]) -> str:
+def _values(values: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items() if name != "epoch")

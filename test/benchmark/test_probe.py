@@ -27,6 +27,7 @@ from admn_ros.benchmark.probe.probe import (
     probe,
     probe_all,
 )
+from admn_ros.cli import main
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality
@@ -252,3 +253,13 @@ def test_results_that_cannot_be_written(tmp_path: Path):
                   corruptions={Modality.RADAR: ()})
     with pytest.raises(InputError, match="results"):
         draw_probe([], tmp_path / "x.png")
+
+
+@pytest.mark.slow
+def test_the_command_probes_as_asked(tmp_path: Path, capsys):
+    folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 4, "test_view": 4})
+    assert main(["probe", str(folder), "--out", str(tmp_path / "probe.json"), "--epochs", "1", "--retrain"]) == 0
+    assert (tmp_path / "probe.png").stat().st_size > 1000
+    text = json.loads((tmp_path / "probe.json").read_text())
+    assert text["effort"]["epochs"] == 1 and text["effort"]["retrain"] and "--retrain" in text["command"]
+    assert all(one["corrupted_trained"] for result in text["results"] for one in result["corrupted"])

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.recordings.bags import BagReader
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
@@ -175,3 +176,14 @@ def test_real_sequence(shared_data: Path, tmp_path: Path) -> None:
                 assert 0.5 < np.isfinite(metres).mean() < 1
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     assert 0 < steps.max() < 0.2
+
+
+@pytest.mark.parametrize(("storage", "suffix"), [("mcap", ".mcap"), ("sqlite3", ".db3")])
+def test_the_command_converts_as_asked(folder: Path, tmp_path: Path, capsys, storage: str, suffix: str) -> None:
+    bag = tmp_path / "bag"
+    options = ["--storage", storage, "--depth", "32FC1", "--limit", "2"]
+    assert main(["convert", "rgbd", str(folder), str(bag), *options]) == 0
+    assert "2 frames" in capsys.readouterr().out
+    assert [file.suffix for file in bag.iterdir() if file.name != "metadata.yaml"] == [suffix]
+    with BagReader(bag) as reader:
+        assert next(m for _, _, m in reader.messages(["/camera/depth/image_raw"])).encoding == "32FC1"

@@ -41,6 +41,9 @@ def test_the_same_is_no_worse(evaluated, capsys):
     assert main(["report", "compare", str(evaluated), str(evaluated)]) == 0
     said = capsys.readouterr().out
     assert "0 worse than tolerated" in said and "the model is the same" in said and "WORSE" not in said
+    assert "error.mean" in said and "violations" not in said
+    assert main(["report", "compare", str(evaluated), str(evaluated), "--all"]) == 0
+    assert "violations" in capsys.readouterr().out
 
 
 def test_worse_is_exit_code_1(evaluated, tmp_path, capsys):
@@ -77,8 +80,8 @@ def test_cells_of_one_alone_are_named(evaluated, make_plan, tmp_path, capsys):
     evaluate(make_plan(budgets=[2, 3], corruptions=["clean", "gdtm-gaussian"], limit=30), tmp_path / "other")
     assert main(["report", "compare", str(evaluated), str(tmp_path / "other")]) == 0
     said = capsys.readouterr().out
-    assert "only in the old one: room-all, naive, no limit" in said
-    assert "only in the new one: gdtm-gaussian, allocate, 3 layers" in said
+    assert "only in the old evaluation: room-all, naive, no limit" in said
+    assert "only in the new evaluation: gdtm-gaussian, allocate, 3 layers" in said
 
 
 def test_other_frames_have_no_interval_and_say_so(evaluated, make_plan, tmp_path):

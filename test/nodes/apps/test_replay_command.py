@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -35,26 +39,53 @@ def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
                           capture_output=True, text=True, timeout=110, check=False)
 
 
-def test_what_is_recorded_is_heard_and_what_is_excluded_is_not(bag: Path) -> None:
+@pytest.fixture
+def received() -> Iterator[tuple[rclpy.executors.Executor, dict[str, list[int]]]]:
+    """An executor, and the first pixels of the images received on each topic while it spins."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("listener", context=context)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    heard: dict[str, list[int]] = {"rgb": [], "other": []}
-    for name, found in heard.items():
-        node.create_subscription(Image, f"/replayed/{name}", lambda m, f=found: f.append(int(m.data[0])), qos.SENSOR_IN)
-    playing = subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "replay", str(bag), "--rate", "2",
-                                "--exclude", "/replayed/other", "--wait-s", "60"])
+    found: dict[str, list[int]] = {"rgb": [], "other": []}
+    for name, pixels in found.items():
+        node.create_subscription(Image, f"/replayed/{name}", lambda m, p=pixels: p.append(int(m.data[0])),
+                                 qos.SENSOR_IN)
+    yield executor, found
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def start(bag: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "replay", str(bag), *arguments, "--wait-s", "60"],
+                            start_new_session=True)
+
+
+def test_what_is_recorded_is_received_and_what_is_excluded_is_not(bag: Path, received) -> None:
+    executor, found = received
+    playing = start(bag, "--rate", "2", "--exclude", "/replayed/other")
     try:
         while playing.poll() is None:
             executor.spin_once(timeout_sec=0.1)
     finally:
         playing.kill()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
     assert playing.returncode == 0
-    assert heard["rgb"] and heard["rgb"] == sorted(set(heard["rgb"])) and not heard["other"]
+    assert found["rgb"] and found["rgb"] == sorted(set(found["rgb"])) and not found["other"]
+
+
+def test_a_loop_restarts_at_the_end(bag: Path, received) -> None:
+    executor, found = received
+    playing = start(bag, "--loop")
+    try:
+        while found["rgb"] == sorted(found["rgb"]) and playing.poll() is None:
+            executor.spin_once(timeout_sec=0.1)
+        assert playing.poll() is None, "it does not end"
+        os.killpg(playing.pid, signal.SIGINT)   # as Ctrl-C does
+        playing.wait(60)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(playing.pid, signal.SIGKILL)
+    assert found["rgb"] != sorted(found["rgb"])
 
 
 def test_what_cannot_be_replayed_is_said(bag: Path, tmp_path: Path) -> None:

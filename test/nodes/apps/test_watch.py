@@ -39,9 +39,9 @@ def test_the_dashboard_shows_what_the_node_says(rig):
 
 @pytest.mark.slow
 def test_the_command_ends_by_itself_and_leaves_a_picture(rig, tmp_path):
-    svg = tmp_path / "watch.svg"
-    watching = subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "watch", "--seconds", "6", "--svg", str(svg)],
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    svg, png = tmp_path / "watch.svg", tmp_path / "watch.png"
+    watching = subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "watch", "--seconds", "6", "--svg", str(svg),
+                                 "--picture", str(png)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while watching.poll() is None:
             rig.frame()
@@ -50,3 +50,4 @@ def test_the_command_ends_by_itself_and_leaves_a_picture(rig, tmp_path):
         watching.kill()
     assert watching.returncode == 0 and "Traceback" not in err, err
     assert "picture: " in out and "</svg>" in svg.read_text()
+    assert png.stat().st_size > 10_000

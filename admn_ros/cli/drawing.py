@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that show the internals of a model: debug-image."""
+"""Commands that draw: debug-image, governor-plot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from admn_ros.cli.command import Commands, add_command
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the command that draws one frame."""
+    """Add the commands that draw one frame, and a run of the governor."""
     new = add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
                       _debug_image)
     new.add_argument("bag", type=Path, help="rosbag2 recording")
@@ -24,6 +24,10 @@ def add_commands(commands: Commands) -> None:
                      help="unit of the budget (default: layers)")
     new.add_argument("--at", type=float, metavar="SECONDS",
                      help="time since the start of the recording (default: its middle)")
+
+    plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
+                       _governor_plot)
+    plot.add_argument("png", type=Path, help="PNG file to write")
 
 
 def _debug_image(options: argparse.Namespace) -> None:
@@ -40,3 +44,10 @@ def _debug_image(options: argparse.Namespace) -> None:
     spent = view.estimate.allocation
     print(f"{options.png}: stamp {view.frame.stamp_ns}, spent {spent.spent:g} {spent.granted_unit}, "
           f"{spent.layers} layers")
+
+
+def _governor_plot(options: argparse.Namespace) -> None:
+    from admn_ros.views.governor_figure import draw_governor, summary
+
+    trace = draw_governor(options.png)
+    print(f"{options.png}: {summary(trace)}")
