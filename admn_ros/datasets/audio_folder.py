@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of recordings such as AudioSet's: one folder for each class, or any other."""
+"""A tree of sound files such as AudioSet's: one folder per class, or any other layout."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from pathlib import Path
 
 from admn_ros.datasets.file_tree import FileTree
 from admn_ros.datasets.image_folder import NODE
+from admn_ros.datasets.sound_files import ENDINGS, read_sound
 from admn_ros.datasets.source import LabeledReadings
-from admn_ros.datasets.wav import read_wav
 from admn_ros.sample import Modality, SensorKey, Target
-
-ENDINGS = (".wav",)
 
 
 class AudioFolder:
-    """WAV files as samples with one audio reading each, at the file's rate and with all its channels.
+    """WAV, FLAC and OGG files as samples with one audio reading each, at the file's rate and with all its channels.
 
-    Other codings (FLAC, OGG, MP3) are not read; convert them, for example with ffmpeg. The label is the number of
-    the class folder; AudioSet's files have several labels, which are in none of its folders.
+    Other formats, such as MP3, must be converted first, for example with ffmpeg. The label is the number of the class
+    folder. AudioSet has several labels per file, which its folders do not show.
 
-    tree: the files; those that are broken are in `tree.broken`, and the next whole one is in their place.
+    Attributes:
+        tree: the files. Broken ones are listed in `tree.broken`; the next intact file takes the place of each.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """List the recordings.
+        """List the files.
 
         Raises:
-            InputError: no folder, or no WAV in it.
+            InputError: there is no such folder, or no sound file in it.
         """
         self.tree = FileTree(folder, ENDINGS, "recordings")
 
@@ -36,12 +35,12 @@ class AudioFolder:
         return len(self.tree)
 
     def __getitem__(self, index: int) -> LabeledReadings:
-        """Read one recording.
+        """Read one file.
 
         Raises:
             InputError: too many files are broken.
-            IndexError: no such recording.
+            IndexError: there is no such file.
         """
-        path, (sound, rate_hz) = self.tree.read(index, read_wav)
+        path, (sound, rate_hz) = self.tree.read(index, read_sound)
         target = Target((math.nan, math.nan, math.nan), self.tree.label(path))
         return LabeledReadings({SensorKey(NODE, Modality.AUDIO): sound}, target, audio_rate_hz=rate_hz)

@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from admn_ros.datasets.caches import load_cache
 from admn_ros.datasets.image_files import read_file, rgb_of
+from admn_ros.datasets.sound_files import read_sound
 from admn_ros.datasets.source import LabeledReadings, check_index
-from admn_ros.datasets.wav import read_wav
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
@@ -137,7 +137,7 @@ class AveFolder:
                 readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_file(path, "a frame"), str(path))
         rate_hz = None
         if self._sound(clip).is_file():
-            readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_wav(self._sound(clip))
+            readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_sound(self._sound(clip))
         return LabeledReadings(readings, Target(_NOWHERE, clip.label), audio_rate_hz=rate_hz, scene=_scene(clip.label))
 
 

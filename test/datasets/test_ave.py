@@ -15,7 +15,7 @@ import torch
 from admn_ros.config import AudioInput
 from admn_ros.datasets.ave import LABELS, OUTDOOR, AveCache, AveClip, AveFolder, read_annotations
 from admn_ros.datasets.corrupted import CorruptedSource
-from admn_ros.datasets.wav import read_wav
+from admn_ros.datasets.sound_files import read_sound
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES, preset
 from admn_ros.sample import Modality, SensorKey
@@ -121,7 +121,7 @@ def test_to_the_network(root: Path) -> None:
 def test_wav_widths(tmp_path: Path, width: int, channels: int) -> None:
     samples = np.linspace(-1, 0.99, 200 * channels).reshape(-1, channels)
     write_wav(tmp_path / "x.wav", samples, width, 22050)
-    sound, rate_hz = read_wav(tmp_path / "x.wav")
+    sound, rate_hz = read_sound(tmp_path / "x.wav")
     assert (sound.shape, sound.dtype, rate_hz) == (samples.shape, np.float32, 22050)
     assert np.abs(sound - samples).max() <= 0.51 / 2 ** (8 * width - 1) + 1e-7
 
@@ -136,9 +136,9 @@ def test_bad_wavs(tmp_path: Path) -> None:
     for content in (b"", whole[:30], whole[:-500], bytes(compressed), path.read_bytes(), b"fLaC" * 50):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"x\.wav"):
-            read_wav(path)
+            read_sound(path)
     with pytest.raises(InputError, match="absent"):
-        read_wav(tmp_path / "absent.wav")
+        read_sound(tmp_path / "absent.wav")
 
 
 def test_bad_folders(root: Path) -> None:

@@ -168,7 +168,7 @@ def test_truth_in_another_frame_goes_through_tf(tmp_path, write_bag, place):
         with pytest.raises(InputError, match=r"TF: found no way from car to moon; allowed: .*map, mocap"):
             find_track(bag, "tf:car", "moon")
     with BagReader(write_bag(tmp_path / "lost", truth="elsewhere", ticks=2)) as bag, \
-            pytest.raises(InputError, match="no way from elsewhere to map"):
+            pytest.raises(InputError, match="no connection from elsewhere to map"):
         find_track(bag, None, "map")
 
 

@@ -35,7 +35,7 @@ def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float
         InputError: another encoding (RVL too), not a PNG of 16 bits, too large, cut off, or broken.
     """
     data = bytes_of(msg.data)
-    if read_image_header(data[:64].tobytes()) is not None:
+    if read_image_header(data.data) is not None:
         return depth_of_millimetres(_pixels(data))
     encoding = msg.format.partition(";")[0].strip()
     if encoding not in ("16UC1", "mono16", "32FC1") or msg.format.rstrip().endswith("rvl"):
@@ -56,7 +56,7 @@ def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float
 
 def _pixels(png: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
     """Pixels uint16 (H, W) of a PNG file; its size is looked at before it is decompressed."""
-    header = read_image_header(png[:64].tobytes())
+    header = read_image_header(png.data)
     if header is None or header.kind != "png" or header.bits != 16:
         found = "no PNG" if header is None else f"{header.kind} with {header.bits} bits"
         raise InputError("data", found, "a PNG file with 16 bits per pixel")

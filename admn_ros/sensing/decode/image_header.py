@@ -1,20 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Size of a JPEG or PNG file from its header, so that nothing large is decompressed unawares."""
+"""Size of a JPEG or PNG file from its header, read before anything is decompressed."""
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_NO_LENGTH = {0x01, *range(0xD0, 0xD9)}            # markers that stand alone
-_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15 without tables
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+
+from admn_ros.errors import InputError
+
+_HEAD_BYTES = 1 << 20
+"""Length of the part of a file in which its header is looked for."""
+_PNG_DEPTH_AT = 24
+"""Offset of the bit depth in a PNG file (RFC 2083). Pillow converts 16-bit colours and does not report it."""
 
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of itself. Sizes in pixels, `bits` per channel."""
+    """Header of an image file.
+
+    Attributes:
+        kind: file format.
+        width: width in pixels.
+        height: height in pixels.
+        bits: bits per channel.
+    """
 
     kind: Literal["jpeg", "png"]
     width: int
@@ -22,39 +36,26 @@ class ImageHeader:
     bits: int
 
 
-def read_image_header(data: bytes) -> ImageHeader | None:
-    """Read the header at the start of a file (ITU-T T.81 for JPEG, RFC 2083 for PNG).
+def read_image_header(data: memoryview | bytes) -> ImageHeader | None:
+    """Read the header of a JPEG or PNG file.
+
+    Pillow's readers are lazy: they decode no pixels. `Image.open` is not used, as its limit on the size is a global
+    setting, and larger than ours.
 
     Returns:
-        The header, or None when it is neither a JPEG nor a PNG, or ends before its size.
+        The header, or None if the data do not begin like a JPEG or PNG file.
+
+    Raises:
+        InputError: the header is broken, cut off, or that of a JPEG with more than 8 bits.
     """
-    if data.startswith(_PNG):
-        return _read_png(data)
-    if data.startswith(_JPEG):
-        return _read_jpeg(data)
-    return None
-
-
-def _read_png(data: bytes) -> ImageHeader | None:
-    if len(data) < 26 or data[12:16] != b"IHDR":
+    head = bytes(data[:_HEAD_BYTES])
+    png = head.startswith(b"\x89PNG\r\n\x1a\n")
+    if not png and not head.startswith(b"\xff\xd8\xff"):
         return None
-    return ImageHeader("png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"), data[24])
-
-
-def _read_jpeg(data: bytes) -> ImageHeader | None:
-    """Walk the segments up to the frame header."""
-    at = 2
-    while at + 9 <= len(data):
-        if data[at] != 0xFF:
-            return None
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in _FRAME:
-            return ImageHeader("jpeg", int.from_bytes(data[at + 7:at + 9], "big"),
-                               int.from_bytes(data[at + 5:at + 7], "big"), data[at + 4])
-        elif marker in _NO_LENGTH:
-            at += 2
-        else:
-            at += 2 + max(2, int.from_bytes(data[at + 2:at + 4], "big"))
-    return None
+    kind: Literal["jpeg", "png"] = "png" if png else "jpeg"
+    try:
+        with (PngImageFile if png else JpegImageFile)(BytesIO(head)) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error) as error:
+        raise InputError("data", f"a broken {kind} file", "a complete file") from error
+    return ImageHeader(kind, width, height, head[_PNG_DEPTH_AT] if png else 8)

@@ -212,7 +212,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
             cut off, or broken.
     """
     data = bytes_of(msg.data)
-    header = read_image_header(data[:1 << 20].tobytes())
+    header = read_image_header(data.data)
     if header is None:
         raise InputError("data", f"format {msg.format!r} with unknown first bytes", "a JPEG or PNG file")
     if header.bits > 8:

@@ -64,7 +64,7 @@ def test_inverse_depth_that_means_nothing_is_invalid() -> None:
     ({"format": ""}, "format", "''"),
     ({"data": bytes(12)}, "data", "12 bytes"),
     ({"data": bytes(40)}, "data", "no PNG"),
-    ({"data": bytes(12) + cv2.imencode(".jpg", np.ones((8, 8), np.uint8))[1].tobytes()}, "data", "no PNG"),
+    ({"data": bytes(12) + cv2.imencode(".jpg", np.ones((8, 8), np.uint8))[1].tobytes()}, "data", "jpeg with 8 bits"),
     ({"data": bytes(12) + cv2.imencode(".png", np.ones((8, 8), np.uint8))[1].tobytes()}, "data", "png with 8 bits"),
     ({"data": bytes(12) + cv2.imencode(".png", np.ones((8, 8, 3), np.uint16))[1].tobytes()}, "data", "with colours"),
     ({"data": message(MILLIMETRES, "").data[:-30]}, "data", "broken png"),

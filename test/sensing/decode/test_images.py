@@ -264,8 +264,9 @@ def test_grey_jpeg_and_padding_after_its_end() -> None:
 
 
 def png_claiming(width: int, height: int, bits: int) -> bytes:
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0), b"IDAT" + zlib.compress(b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
 
 
 def jpeg_claiming(width: int, height: int) -> bytes:
@@ -282,11 +283,11 @@ def jpeg_claiming(width: int, height: int) -> bytes:
     (cv2.imencode(".png", np.ones((4, 4), np.uint16))[1].tobytes(), "data", "16 bits"),
     (png_claiming(100_000, 100_000, 8), "width", "100000x100000"),
     (png_claiming(4, 4, 8), "data", "broken png"),
-    (png_claiming(0, 4, 8), "width", "0"),
+    (png_claiming(0, 4, 8), "data", "broken png"),
     (jpeg_claiming(65535, 65535), "width", "65535x65535"),
     (cv2.imencode(".jpg", COLOURS)[1].tobytes()[:-40], "data", "without its end"),
-    (b"\xff\xd8\xff\xe0\x00\x10", "data", "unknown first bytes"),
-    (b"\xff\xd8\xff" + b"\xff" * 90, "data", "unknown first bytes"),
+    (b"\xff\xd8\xff\xe0\x00\x10", "data", "broken jpeg"),
+    (b"\xff\xd8\xff" + b"\xff" * 90, "data", "broken jpeg"),
 ])
 def test_compressed_refusals(data: bytes, field: str, found: str) -> None:
     with pytest.raises(InputError) as caught:
