@@ -18,7 +18,7 @@ from admn_ros.sensing.decode.audio import AudioWindow
 from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
 from admn_ros.sensing.decode.images import stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
-from admn_ros.sensing.preprocess.node_poses import Placement
+from admn_ros.sensing.preprocess.node_poses import NodePoses
 from admn_ros.sensing.preprocess.preprocessor import check_inputs
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
@@ -90,7 +90,7 @@ class FrameStream:
         Call it after a pause: readings from before it belong to no later frame.
         """
         self.cameras = calibrations(self.inputs, self._config)
-        self.node_poses = Placement(self._config, self._tf_frames) if self._tf_frames else None
+        self.node_poses = NodePoses(self._config, self._tf_frames) if self._tf_frames else None
         self.synchronizer = self._make_synchronizer(self.sync, list(self.inputs))
         self.newest: dict[SensorKey, Array] = {}
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)

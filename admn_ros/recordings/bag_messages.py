@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.typesys.stores import ros2_jazzy as ros
+from scipy.spatial.transform import Rotation
 
 from admn_ros.config import BUDGET_UNITS, BudgetUnit
 from admn_ros.errors import InputError
@@ -189,16 +190,9 @@ def static_transforms(transforms: Sequence[Transform], stamp_ns: int) -> Message
 def quaternion_of(rotation: Floats) -> tuple[float, float, float, float]:
     """Quaternion (x, y, z, w), w not negative, of a 3x3 rotation matrix.
 
-    It is the eigenvector of the largest eigenvalue of Bar-Itzhack's symmetric matrix (2000): stable for
-    every rotation, and the nearest rotation where the matrix is only nearly orthonormal.
+    If the matrix is only nearly orthonormal, the nearest rotation counts.
     """
-    m = np.asarray(rotation, dtype=np.float64)
-    symmetric = np.zeros((4, 4))
-    symmetric[:3, :3] = m + m.T - np.trace(m) * np.eye(3)
-    symmetric[:3, 3] = symmetric[3, :3] = (m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1])
-    symmetric[3, 3] = np.trace(m)
-    q = np.linalg.eigh(symmetric)[1][:, -1]
-    x, y, z, w = (q if q[3] >= 0 else -q).tolist()
+    x, y, z, w = Rotation.from_matrix(np.asarray(rotation, dtype=np.float64)).as_quat(canonical=True).tolist()
     return x, y, z, w
 
 

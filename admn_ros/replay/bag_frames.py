@@ -12,9 +12,9 @@ from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream, InputHealth
 from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.tf_tree import TOPICS as TF_TOPICS
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
-from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS
 
 NODE = "/admn"
 """Name of the perception node, for private topics (`~/...`)."""
@@ -78,7 +78,7 @@ def bag_frames(bag: BagReader, stream: FrameStream, run_out_s: float, others: It
     inputs, _ = bag_inputs(bag, stream)
     stream.restart()
     stream.health.update({key: InputHealth() for key in stream.inputs})
-    transforms = [t for t in TRANSFORM_TOPICS if t in bag.topics] if stream.node_poses is not None else []
+    transforms = [t for t in TF_TOPICS if t in bag.topics] if stream.node_poses is not None else []
     calibrations = _calibration_topics(bag, stream)
     for now_s, topic, raw in _timeline(bag, [*inputs, *others, *transforms, *calibrations], run_out_s):
         frames: list[SensorFrame] = []

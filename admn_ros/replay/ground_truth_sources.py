@@ -14,8 +14,8 @@ import numpy as np
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import TF
 from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.tf_tree import STATIC, TransformTree
 from admn_ros.replay.ground_truth import NS, Track
-from admn_ros.replay.tf_tree import Transforms
 from admn_ros.scoring.metrics import Floats, Whole
 
 DEFAULT_TOPIC = "/ground_truth/pose"
@@ -61,16 +61,16 @@ def find_track(bag: BagReader, wanted: str | None, frame_id: str) -> tuple[Track
                                       "or a CSV or TUM file")
 
 
-def read_transforms(bag: BagReader) -> Transforms:
+def read_transforms(bag: BagReader) -> TransformTree:
     """All of a recording's TF.
 
     Raises:
         InputError: the recording is broken.
     """
-    tree, topics = Transforms(), [t for t, i in bag.topics.items() if i.type == TF]
+    tree, topics = TransformTree(history=True), [t for t, i in bag.topics.items() if i.type == TF]
     if topics:
         for topic, _, message in bag.messages(topics):
-            tree.add(topic, message)
+            tree.add(message, static=topic.endswith(STATIC))
     return tree
 
 
@@ -150,7 +150,7 @@ def _from_topic(bag: BagReader, topic: str, frame_id: str) -> Track:
     stamps_ns, position_m = np.array(stamps, np.int64), np.array(positions, np.float64)
     (frame,) = frames
     if frame not in ("", frame_id):
-        position_m = read_transforms(bag).at(frame, frame_id, stamps_ns).move(position_m)
+        position_m = read_transforms(bag).at(frame, frame_id, stamps_ns).transform(position_m)
     return Track.of(stamps_ns, position_m, topic)
 
 

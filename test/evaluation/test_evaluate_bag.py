@@ -165,7 +165,7 @@ def test_truth_in_another_frame_goes_through_tf(tmp_path, write_bag, place):
         assert track.position_m[0] == pytest.approx([place(0)[0] + 1, place(0)[1], 0.1])
         fixed, _ = find_track(bag, "tf:mocap", "map")
         assert fixed.fixed and fixed.at(np.array([0, 5]), "linear", 0.1).tolist() == [[1, 0, 0]] * 2
-        with pytest.raises(InputError, match=r"TF: found no way from car to moon; allowed: .*map, mocap"):
+        with pytest.raises(InputError, match=r"TF: found no connection from car to moon; allowed: .*map, mocap"):
             find_track(bag, "tf:car", "moon")
     with BagReader(write_bag(tmp_path / "lost", truth="elsewhere", ticks=2)) as bag, \
             pytest.raises(InputError, match="no connection from elsewhere to map"):

@@ -17,8 +17,8 @@ from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.camera_inputs import CameraInputs
+from admn_ros.recordings import tf_tree
 from admn_ros.sample import SensorFrame, SensorKey
-from admn_ros.sensing.preprocess.node_poses import TRANSFORM_TOPICS, TRANSFORMS
 
 
 def message_class(key: SensorKey, entry: InputTopic) -> type:
@@ -37,7 +37,7 @@ def message_class(key: SensorKey, entry: InputTopic) -> type:
 
 def transform_class() -> type | None:
     """Import tf2_msgs/TFMessage; None where the package is not installed."""
-    package, _, name = TRANSFORMS.split("/")
+    package, _, name = tf_tree.TYPE.split("/")
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except ImportError:
@@ -109,7 +109,7 @@ class SensorSubscriptions:
                 "frames: the package tf2_msgs is not installed; the poses of the sensor nodes in the model file are "
                 "used", once=True)
             return
-        for topic, profile in zip(TRANSFORM_TOPICS, (qos.STATIC_TRANSFORMS_IN, qos.TRANSFORMS_IN), strict=True):
+        for topic, profile in zip(tf_tree.TOPICS, (qos.STATIC_TRANSFORMS_IN, qos.TRANSFORMS_IN), strict=True):
             self._subscribe(kind, topic, self._receive_transforms, profile)
 
     def _receive_transforms(self, message: object) -> None:

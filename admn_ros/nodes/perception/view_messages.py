@@ -8,6 +8,7 @@ import numpy.typing as npt
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Quaternion, Vector3
 from nav_msgs.msg import Odometry
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
@@ -112,21 +113,11 @@ def sensor_node_markers(config: ModelConfig, stamp_ns: int) -> MarkerArray:
 
 def _attitude(pose: NodePose) -> npt.NDArray[np.float64]:
     """Return the rotation by yaw about z, then by tilt about the rotated y axis."""
-    (cy, sy), (ct, st) = ((np.cos(a), np.sin(a)) for a in (pose.yaw_rad, pose.tilt_rad))
-    return np.array([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]]) @ np.array([[ct, 0, st], [0, 1, 0], [-st, 0, ct]])
+    matrix: npt.NDArray[np.float64] = Rotation.from_euler("ZY", [pose.yaw_rad, pose.tilt_rad]).as_matrix()
+    return matrix
 
 
 def quaternion(turn: npt.NDArray[np.float64]) -> Quaternion:
-    """Of a rotation matrix (3, 3).
-
-    The row of Shepperd's symmetric matrix with the largest diagonal entry (Shepperd 1978), so that nothing is
-    divided by a number near zero.
-    """
-    t = np.trace(turn)
-    off = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
-    whole = np.empty((4, 4))  # w, x, y, z: four times the products of the quaternion's parts
-    whole[0, 0], whole[0, 1:], whole[1:, 0] = 1 + t, off, off
-    whole[1:, 1:] = turn + turn.T + (1 - t) * np.eye(3)
-    row = whole[int(np.argmax(np.diag(whole)))]
-    w, x, y, z = (row / np.linalg.norm(row)).tolist()
+    """Return the quaternion of a rotation matrix (3, 3)."""
+    x, y, z, w = Rotation.from_matrix(turn).as_quat().tolist()
     return Quaternion(w=w, x=x, y=y, z=z)

@@ -15,7 +15,8 @@ from admn_ros.deployment import NodeFrames
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
-from admn_ros.sensing.preprocess.node_poses import Placement, TransformTree
+from admn_ros.recordings.tf_tree import TransformTree
+from admn_ros.sensing.preprocess.node_poses import NodePoses
 from admn_ros.simulation.dataset import pose_of
 from admn_ros.simulation.scene.scene import Scene
 
@@ -45,29 +46,29 @@ def room() -> list[make.Transform]:
 
 
 def test_simulated_nodes_stand_where_they_are_and_others_where_the_model_says(model: ModelConfig) -> None:
-    placement = Placement(model, FRAMES)
-    assert placement.poses == model.node_poses
-    assert placement.add(message(*room())) == ["node1", "node3"]
+    nodes = NodePoses(model, FRAMES)
+    assert nodes.poses == model.node_poses
+    assert nodes.add(message(*room())) == ["node1", "node3"]
     for node in NODES:
         expected = pose_of(node) if node.name in FRAMES else model.node_poses[node.name]
-        np.testing.assert_allclose(placement.poses[node.name].numbers, expected.numbers, atol=1e-6)
-    np.testing.assert_allclose(placement.tensor.numpy(), [p.numbers for p in placement.poses.values()], rtol=1e-6)
-    assert placement.tensor.shape == (3, 5)
-    assert placement.add(message(*room())) == [], "nothing moved"
-    assert placement.add(message(make.Transform("map", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
-    assert placement.add(message(make.Transform("node3_base", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
-    assert placement.add(message(make.Transform("map", "node3_base", (1.0, 2.0, 3.0), NOT_TURNED))) == ["node3"]
-    assert placement.poses["node3"].x_m == 1.0
+        np.testing.assert_allclose(nodes.poses[node.name].numbers, expected.numbers, atol=1e-6)
+    np.testing.assert_allclose(nodes.tensor.numpy(), [p.numbers for p in nodes.poses.values()], rtol=1e-6)
+    assert nodes.tensor.shape == (3, 5)
+    assert nodes.add(message(*room())) == [], "nothing moved"
+    assert nodes.add(message(make.Transform("map", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
+    assert nodes.add(message(make.Transform("node3_base", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
+    assert nodes.add(message(make.Transform("map", "node3_base", (1.0, 2.0, 3.0), NOT_TURNED))) == ["node3"]
+    assert nodes.poses["node3"].x_m == 1.0
 
 
 def test_transforms_may_come_one_by_one_and_the_map_may_hang_below(model: ModelConfig) -> None:
     # world above map, a slash in front as ROS 1 wrote it, the camera's transform last.
-    placement = Placement(model, FRAMES)
-    assert placement.add(message(make.Transform("/world", "/map", (1.0, 2.0, 0.0), NOT_TURNED))) == []
-    assert placement.add(message(make.Transform("world", "node1_base", (4.0, 4.0, 0.5), NOT_TURNED))) == []
+    nodes = NodePoses(model, FRAMES)
+    assert nodes.add(message(make.Transform("/world", "/map", (1.0, 2.0, 0.0), NOT_TURNED))) == []
+    assert nodes.add(message(make.Transform("world", "node1_base", (4.0, 4.0, 0.5), NOT_TURNED))) == []
     optical = make.quaternion_of(np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0]], np.float64))
-    assert placement.add(message(make.Transform("node1_base", "node1_rgb_optical", (0, 0, 0), optical))) == ["node1"]
-    np.testing.assert_allclose(placement.poses["node1"].numbers, [3.0, 2.0, 0.5, 0.0, 0.0], atol=1e-9)
+    assert nodes.add(message(make.Transform("node1_base", "node1_rgb_optical", (0, 0, 0), optical))) == ["node1"]
+    np.testing.assert_allclose(nodes.poses["node1"].numbers, [3.0, 2.0, 0.5, 0.0, 0.0], atol=1e-9)
 
 
 @settings(deadline=None)
@@ -76,13 +77,13 @@ def test_yaw_and_tilt_of_a_frame_come_back(yaw: float, tilt: float, x: float) ->
     # About z by the yaw, then about y by the tilt: x looks down.
     quaternion = (-math.sin(yaw / 2) * math.sin(tilt / 2), math.cos(yaw / 2) * math.sin(tilt / 2),
                   math.sin(yaw / 2) * math.cos(tilt / 2), math.cos(yaw / 2) * math.cos(tilt / 2))
-    placement = Placement(preset("gdtm-room"), {"node2": NodeFrames(base="stand")})
-    placement.add(message(make.Transform("map", "stand", (x, 1.0, 2.0), quaternion)))
-    np.testing.assert_allclose(placement.poses["node2"].numbers, [x, 1.0, 2.0, yaw, tilt], atol=1e-6)
+    nodes = NodePoses(preset("gdtm-room"), {"node2": NodeFrames(base="stand")})
+    nodes.add(message(make.Transform("map", "stand", (x, 1.0, 2.0), quaternion)))
+    np.testing.assert_allclose(nodes.poses["node2"].numbers, [x, 1.0, 2.0, yaw, tilt], atol=1e-6)
 
 
 def test_nonsense_moves_nothing(model: ModelConfig) -> None:
-    placement = Placement(model, FRAMES)
+    nodes = NodePoses(model, FRAMES)
     good = message(*room())
     for each, value in zip(good.transforms[:4], (math.nan, math.inf, math.nan, math.inf), strict=True):
         each.transform.translation.x = value
@@ -90,17 +91,16 @@ def test_nonsense_moves_nothing(model: ModelConfig) -> None:
     zero.transforms[0].transform.rotation.w = 0.0
     loop = message(make.Transform("a", "b", (0.0,) * 3, NOT_TURNED), make.Transform("b", "a", (0.0,) * 3, NOT_TURNED),
                    make.Transform("a", "a", (0.0,) * 3, NOT_TURNED))
-    assert placement.add(zero) == [] and placement.add(loop) == []
-    assert placement.add(good) == ["node3"], "of node1 the base is not finite"
+    assert nodes.add(zero) == [] and nodes.add(loop) == []
+    assert nodes.add(good) == ["node3"], "of node1 the base is not finite"
     tree = TransformTree()
-    for each in loop.transforms:
-        tree.put(each)
-    assert tree.find("a", "map") is None and tree.find("b", "a") is not None
+    tree.add(loop)
+    assert tree.newest("a", "map") is None and tree.newest("b", "a") is not None
 
 
 def test_frames_that_cannot_be_used_are_refused(model: ModelConfig) -> None:
     with pytest.raises(ConfigError, match=r"frames: found attic; allowed: .*node1, node2, node3"):
-        Placement(model, {"attic": NodeFrames(base="attic")})
+        NodePoses(model, {"attic": NodeFrames(base="attic")})
     with pytest.raises(ConfigError, match="does not use poses"):
-        Placement(preset("gdtm-tiny"), FRAMES)
+        NodePoses(preset("gdtm-tiny"), FRAMES)
     assert NodePose(x_m=0, y_m=0).numbers == (0, 0, 0, 0, 0)
