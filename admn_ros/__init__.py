@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from admn_ros.inference.engine import Estimate
     from admn_ros.inference.model import Model, load_model
     from admn_ros.inference.pipeline import Pipeline
-    from admn_ros.recordings.bags import BagReader
+    from admn_ros.recordings.bag_reader import BagReader
     from admn_ros.sample import Modality, SensorFrame, SensorKey
 
 _HOMES = {
-    "AdmnError": "errors", "BagReader": "recordings.bags", "Budget": "budget.budget", "ConfigError": "errors",
+    "AdmnError": "errors", "BagReader": "recordings.bag_reader", "Budget": "budget.budget", "ConfigError": "errors",
     "Estimate": "inference.engine", "InputError": "errors", "Modality": "sample", "Model": "inference.model",
     "ModelError": "errors", "Pipeline": "inference.pipeline", "SensorFrame": "sample", "SensorKey": "sample",
     "load_model": "inference.model"}

@@ -81,6 +81,22 @@ def json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
+def read_bytes(path: Path, allowed: str) -> bytes:
+    """Read a file.
+
+    Args:
+        path: file to read.
+        allowed: what the error message asks for.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), error.strerror or "unreadable", allowed) from error
+
+
 def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
     """Read a JSON object.
 

@@ -105,7 +105,7 @@ def _print_metrics(folder: Path) -> None:
 
 
 def _inspect_bag(path: Path) -> None:
-    from admn_ros.recordings.bags import BagReader
+    from admn_ros.recordings.bag_reader import BagReader
 
     with BagReader(path) as bag:
         print(f"{path}: {bag.message_count} messages in {(bag.end_ns - bag.start_ns) * 1e-9:.2f} s")

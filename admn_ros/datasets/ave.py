@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.datasets.caches import load_cache
-from admn_ros.datasets.image_files import read_file, rgb_of
+from admn_ros.datasets.image_files import rgb_of
 from admn_ros.datasets.sound_files import read_sound
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
 
@@ -62,7 +63,7 @@ def read_annotations(path: str | Path) -> list[AveClip]:
     """
     path = Path(path)
     try:
-        lines = read_file(path, "annotations").decode("utf-8").splitlines()
+        lines = read_bytes(path, "annotations").decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise InputError(str(path), "bytes that are not UTF-8", "text") from error
     body = [(number, line) for number, line in enumerate(lines, start=1)
@@ -134,7 +135,7 @@ class AveFolder:
         for i in range(1, FRAMES + 1):
             path = self._data / clip.video / f"{i}.png"
             if path.is_file():
-                readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_file(path, "a frame"), str(path))
+                readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_bytes(path, "a frame"), str(path))
         rate_hz = None
         if self._sound(clip).is_file():
             readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_sound(self._sound(clip))

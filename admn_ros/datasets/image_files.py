@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,18 +20,6 @@ Bytes = npt.NDArray[np.uint8]
 class _Encoded:
     data: Bytes
     format: str = "a picture"
-
-
-def read_file(path: Path, allowed: str) -> bytes:
-    """All bytes of a file.
-
-    Raises:
-        InputError: it cannot be read; `allowed` says what it should be.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unreadable", allowed) from error
 
 
 def rgb_of(data: bytes | Bytes, place: str) -> Bytes:

@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 
 from admn_ros.datasets.file_tree import FileTree
-from admn_ros.datasets.image_files import Bytes, read_file, rgb_of
+from admn_ros.datasets.image_files import Bytes, rgb_of
 from admn_ros.datasets.source import LabeledReadings
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 from admn_ros.sample import Modality, SensorKey, Target
 
 NODE = "node1"
@@ -48,6 +49,6 @@ class ImageFolder:
 
 def _picture(path: Path) -> Bytes:
     try:
-        return rgb_of(read_file(path, "a picture"), str(path))
+        return rgb_of(read_bytes(path, "a picture"), str(path))
     except InputError as error:
         raise InputError(str(path), error.found, error.allowed) from error

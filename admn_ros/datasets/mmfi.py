@@ -23,9 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.datasets.caches import load_cache
-from admn_ros.datasets.image_files import depth_png_of, read_file, rgb_of
+from admn_ros.datasets.image_files import depth_png_of, rgb_of
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 from admn_ros.sample import Array, Modality, SensorKey, Target
 from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
 
@@ -172,7 +173,7 @@ class MmfiFolder(_Clips):
         for modality in self._modalities:
             files = self._files(clip, modality)
             for node, number in self._window(start):
-                data = read_file(files[number], "a frame") if number in files else b""
+                data = read_bytes(files[number], "a frame") if number in files else b""
                 if data:
                     readings[SensorKey(node, modality)] = _decode(modality, data, str(files[number]))
         if not readings:

@@ -22,7 +22,7 @@ from admn_ros.evaluation.records import Columns
 from admn_ros.evaluation.source import Json, Readings, SourceFrame, Unit
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import TimedFrame, absolute, bag_frames
 from admn_ros.replay.bag_info import (
     ENOUGH_BAGS,

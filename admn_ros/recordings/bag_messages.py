@@ -30,7 +30,6 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POSE = "geometry_msgs/msg/PoseStamped"
-POSE_WITH_COVARIANCE = "geometry_msgs/msg/PoseWithCovarianceStamped"
 TEMPERATURE = "sensor_msgs/msg/Temperature"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 TF = "tf2_msgs/msg/TFMessage"
@@ -136,16 +135,6 @@ def camera_info(intrinsics: Floats, width: int, height: int, stamp_ns: int, fram
 def pose_stamped(position_m: Sequence[float], quaternion: Sequence[float], stamp_ns: int, frame_id: str) -> Message:
     """geometry_msgs/PoseStamped."""
     return ros.geometry_msgs__msg__PoseStamped(header(stamp_ns, frame_id), _pose(position_m, quaternion))
-
-
-def pose_with_covariance_stamped(position_m: Sequence[float], quaternion: Sequence[float], covariance: Floats,
-                                 stamp_ns: int, frame_id: str) -> Message:
-    """geometry_msgs/PoseWithCovarianceStamped; covariance (6, 6) over x, y, z, roll, pitch, yaw (m, rad)."""
-    matrix = np.asarray(covariance, dtype=np.float64)
-    if matrix.shape != (6, 6):
-        raise InputError("covariance", f"shape {matrix.shape}", "(6, 6)")
-    pose = ros.geometry_msgs__msg__PoseWithCovariance(_pose(position_m, quaternion), matrix.reshape(-1))
-    return ros.geometry_msgs__msg__PoseWithCovarianceStamped(header(stamp_ns, frame_id), pose)
 
 
 def compute_budget(limit: float, unit: BudgetUnit, stamp_ns: int, *, source: str = "", priority: int = 0,

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 
 INTRINSICS = "camera-intrinsics.txt"
 INVALID_MM = (0, 65535)
@@ -146,10 +147,7 @@ def _load(root: Path, number: int) -> _Frame:
 
 
 def _image(path: Path, flags: int) -> npt.NDArray[Any]:
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unreadable", "an image file") from error
+    data = np.frombuffer(read_bytes(path, "an image file"), np.uint8)
     image: npt.NDArray[Any] | None = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         raise InputError(str(path), f"{data.size} bytes that are no image", "an intact image file")
@@ -157,11 +155,9 @@ def _image(path: Path, flags: int) -> npt.NDArray[Any]:
 
 
 def _matrix(path: Path, size: int) -> Matrix:
+    text = read_bytes(path, f"{size}x{size} numbers")
     try:
-        rows = [[float(word) for word in line.split()] for line in path.read_text(encoding="ascii").splitlines()
-                if line.strip()]
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unreadable", f"{size}x{size} numbers") from error
+        rows = [[float(word) for word in line.split()] for line in text.decode("ascii").splitlines() if line.strip()]
     except ValueError as error:  # words that are no numbers, or bytes that are no text
         raise InputError(str(path), str(error), f"{size}x{size} numbers") from error
     if [len(row) for row in rows] != [size] * size:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shards: folders of memory-mappable arrays, written whole or not at all.
+"""Dataset shards: folders of memory-mappable arrays, each written whole or not at all.
 
     dataset/
-      plan.json            what was asked; a run that continues must ask the same
+      plan.json            arguments of the dataset; a run that continues must have the same
       train/shard-00000/   rgb.npy, depth.npy, ..., meta.json
-      dataset.json         written last: the list of shards per split. Without it the dataset is not complete
+      dataset.json         list of shards per split, written last; a dataset without it is incomplete
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.files import read_json, write_errors, write_text
 
 FORMAT = "admn-dataset-1"
 PLAN, INDEX, META = "plan.json", "dataset.json", "meta.json"
@@ -27,12 +28,12 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def begin(folder: Path, plan: Mapping[str, object]) -> None:
-    """Start a dataset, or continue one with the same plan; leftovers of a broken run are removed.
+    """Begin a dataset, or continue one with the same plan. Remains of an interrupted run are removed.
 
     Raises:
         InputError: the folder cannot be written, holds something else, or was begun with another plan.
     """
-    text = json.dumps({"format": FORMAT, **plan}, indent=2, sort_keys=True) + "\n"
+    text = _text({"format": FORMAT, **plan})
     there = folder / PLAN
     if there.is_file():
         if there.read_text(encoding="utf-8") != text:
@@ -42,68 +43,70 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(str(folder), "something that is not a dataset", "a new or empty folder")
-    try:
+    with write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        there.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(str(folder), error.strerror or "unwritable", "a writable folder") from error
+    write_text(there, text)
 
 
 def is_written(folder: Path, split: str, name: str) -> bool:
-    """Whether a shard is there, whole."""
+    """Return whether a shard exists."""
     return (folder / split / name / META).is_file()
 
 
 def write(folder: Path, split: str, name: str, arrays: Arrays, meta: Mapping[str, object]) -> None:
-    """Write one shard: to a hidden folder first, then renamed, so that what is there is whole.
+    """Write a shard to a hidden folder, then rename it.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
     partial, final = folder / split / f".partial-{name}", folder / split / name
+    shutil.rmtree(partial, ignore_errors=True)
     try:
+        with write_errors(final):
+            partial.mkdir(parents=True)
+            for key, array in arrays.items():
+                np.save(partial / f"{key}.npy", array, allow_pickle=False)
+            (partial / META).write_text(_text(meta), encoding="utf-8")
+            partial.replace(final)
+    except InputError:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for key, array in arrays.items():
-            np.save(partial / f"{key}.npy", array, allow_pickle=False)
-        (partial / META).write_text(json.dumps(meta, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(final)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(str(final), error.strerror or "unwritable", "a writable folder with space") from error
+        raise
 
 
 def finish(folder: Path, splits: Mapping[str, list[str]]) -> None:
-    """Write the list of shards; from now on the dataset is complete."""
-    index = {"format": FORMAT, "splits": splits}
-    (folder / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    """Write the list of shards, which completes the dataset.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_text(folder / INDEX, _text({"format": FORMAT, "splits": splits}))
 
 
 def read_index(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
-    """Shards per split, and the plan.
+    """Return the shards of each split, and the plan.
 
     Raises:
-        InputError: not a dataset, an incomplete one, or one of another format.
+        InputError: the folder is not a dataset, or an incomplete one, or one of another format.
     """
     if not (folder / PLAN).is_file():
         raise InputError(str(folder), "no dataset" if folder.is_dir() else "nothing",
                          "a dataset of `admn simulate` or `admn convert bag`")
     if not (folder / INDEX).is_file():
         raise InputError(str(folder), "an incomplete dataset", "a complete one; the same command continues it")
-    index, plan = (_load(folder / name) for name in (INDEX, PLAN))
+    index, plan = (read_json(folder / name) for name in (INDEX, PLAN))
     if index.get("format") != FORMAT or not isinstance(index.get("splits"), dict):
         raise InputError(str(folder / INDEX), f"format {index.get('format')!r}", FORMAT)
     return index["splits"], plan
 
 
 def read(folder: Path, split: str, name: str) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """Arrays of a shard, memory-mapped, and its meta data.
+    """Return the arrays of a shard, memory-mapped, and its metadata.
 
     Raises:
         InputError: the shard or one of its files is missing or broken.
     """
     place = folder / split / name
-    meta = _load(place / META)
+    meta = read_json(place / META)
     arrays = {}
     for file in sorted(place.glob("*.npy")):
         try:
@@ -113,11 +116,5 @@ def read(folder: Path, split: str, name: str) -> tuple[dict[str, npt.NDArray[Any
     return arrays, meta
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(str(path), f"nothing that can be read ({error})", "JSON") from error
-    if not isinstance(found, dict):
-        raise InputError(str(path), type(found).__name__, "a JSON object")
-    return found
+def _text(value: Mapping[str, object]) -> str:
+    return json.dumps(value, indent=2, sort_keys=True) + "\n"

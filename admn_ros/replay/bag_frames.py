@@ -11,7 +11,7 @@ from typing import Any
 from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream, InputHealth
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.tf_tree import TOPICS as TF_TOPICS
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration

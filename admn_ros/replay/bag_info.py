@@ -12,7 +12,7 @@ from admn_ros.config import ModelConfig
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import bag_inputs
 from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.replay.ground_truth import NS, Track

@@ -21,7 +21,7 @@ from admn_ros.errors import InputError
 from admn_ros.files import read_json, write_json
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.replay.bag_info import BagInfo, input_stats, inspect_bags, longest_wait_s, no_frames, scene_name
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan

@@ -13,7 +13,7 @@ import numpy as np
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import TF
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.tf_tree import STATIC, TransformTree
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.scoring.metrics import Floats, Whole

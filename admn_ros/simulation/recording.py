@@ -12,7 +12,7 @@ import numpy as np
 
 from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.simulation.events import Event, demo_events
 from admn_ros.simulation.streams import START_NS, BudgetStream, play, world_streams
 from admn_ros.simulation.world import World

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from admn_ros.errors import InputError
 from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
 from admn_ros.sensing.decode.images import decode_audio, decode_compressed_rgb, decode_depth, decode_radar, decode_rgb
 from admn_ros.simulation.radar.fmcw import FmcwConfig

@@ -14,7 +14,7 @@ from admn_ros.errors import InputError
 from admn_ros.files import write_errors
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
 

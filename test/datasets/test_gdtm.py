@@ -237,7 +237,7 @@ def replace(path: Path, name: str, value: object) -> None:
 
 @pytest.mark.parametrize(("file", "key", "value", "words"), [
     ("node_1/zed", "node_1/zed_camera_left", np.zeros(100, np.uint8), "unknown first bytes"),
-    ("node_1/zed", "node_1/zed_camera_left", jpeg(rgb(0))[:500], "without its end"),
+    ("node_1/zed", "node_1/zed_camera_left", jpeg(rgb(0))[:500], "broken jpeg"),
     ("node_1/zed", "node_1/zed_camera_left", np.zeros((4, 4), np.float32), "bytes of a JPEG"),
     ("node_1/realsense", "node_1/realsense_camera_depth", np.zeros(9, np.uint8), "unknown first bytes"),
     ("node_1/mmwave", "node_1/azimuth_static", np.zeros(9, np.float32), "rows, columns"),

@@ -23,7 +23,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from admn_ros.cli import main
 from admn_ros.config import dump_config
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_writer import BagWriter
 
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 STORAGES = ("mcap", "sqlite3")

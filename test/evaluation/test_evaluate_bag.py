@@ -23,7 +23,8 @@ from admn_ros.inference.pipeline import Pipeline
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.replay.ground_truth import NS, Track, search_offset
 from admn_ros.replay.ground_truth_sources import find_track, read_track

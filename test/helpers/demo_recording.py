@@ -3,7 +3,8 @@
 
 from pathlib import Path
 
-from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_writer import BagWriter
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 DEMO_BAG, DEMO_SENSORS = CONFIG / "demo", CONFIG / "demo.yaml"

@@ -15,7 +15,7 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 from helpers import datasets, models
 from helpers.datasets import POSES
 

@@ -12,7 +12,7 @@ import pytest
 
 from admn_ros.cli import main
 from admn_ros.errors import InputError
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 
 NUMBERS = (0, 4, 8)

@@ -18,7 +18,8 @@ from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
 from admn_ros.replay.bag_info import input_stats
 from admn_ros.sample import Modality, SensorKey

@@ -27,7 +27,8 @@ from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagReader, BagWriter
+from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.recordings.shard_format import decode, encode
 from admn_ros.replay.export import export

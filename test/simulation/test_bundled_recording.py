@@ -12,7 +12,7 @@ import pytest
 
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Modality
 from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
 from admn_ros.simulation.events import demo_events

@@ -15,7 +15,7 @@ from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.recordings import shards
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.simulation.dataset import PAUSE_S, SHARES, SPACING_S, Plan, make_dataset
 from admn_ros.simulation.world import World

@@ -27,7 +27,7 @@ from admn_ros.evaluation.source import EvaluationSource, Readings
 from admn_ros.evaluation.workers import open_source
 from admn_ros.files import read_json, write_errors, write_json
 from admn_ros.recordings.bag_messages import TEMPERATURE
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Array, Modality
 from admn_ros.views.colorize import colorize
 

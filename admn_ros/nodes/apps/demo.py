@@ -26,7 +26,7 @@ from admn_ros.inference.model import load_model_config
 from admn_ros.nodes.apps.watch import Display, WatchNode
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.run_node import prepare_process
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sensing.preprocess.preprocessor import check_inputs
 from admn_ros.share import find_shipped, share_directory
 from admn_ros.views.timeline import FrameRecord, draw_timeline

@@ -10,7 +10,7 @@ from pathlib import Path
 from admn_ros.errors import InputError
 from admn_ros.nodes.apps.player import Item, Player
 from admn_ros.nodes.run_node import run_node
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 
 
 class ReplayNode(Player):

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 
 from admn_ros.nodes import qos
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 
 START_NS = 1_700_000_000_000_000_000
 

@@ -18,7 +18,7 @@ from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
 from admn_ros.nodes.apps.replay import ReplayNode
 from admn_ros.recordings import bag_messages as make
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 
 pytestmark = pytest.mark.slow
 

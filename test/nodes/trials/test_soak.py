@@ -25,7 +25,7 @@ from admn_ros.nodes.trials.soak_report import Span, slope_mib_per_hour
 from admn_ros.nodes.trials.synthetic_messages import Sizes
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_types import typestore
-from admn_ros.recordings.bags import BagWriter
+from admn_ros.recordings.bag_writer import BagWriter
 
 pytestmark = pytest.mark.slow
 

@@ -162,7 +162,7 @@ def test_the_grid_is_that_of_the_simulated_radar() -> None:
     assert (GRID.rows, GRID.columns) == (radar.samples, radar.azimuth_bins)
     assert GRID.range_step_m == pytest.approx(radar.range_step_m, rel=1e-3)
     for row, column in ((20, 5), (90, 40), (200, 63)):
-        reach, sine = radar.range_of_row()[row], radar.sine_of_column()[column]
+        reach, sine = radar.range_step_m * row, radar.sine_of_column()[column]
         point = np.array([[reach * np.sqrt(1 - sine**2), reach * sine, 0.0, 20.0]], np.float32)
         assert np.argwhere(heatmap_of_points(point, GRID)).tolist() == [[row, column]]
         assert heatmap_of_points(point, GRID).max() == pytest.approx(10.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing rosbag2 recordings (sqlite3 and mcap) without ROS."""
+"""Reading rosbag2 recordings (sqlite3 and mcap) without ROS."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ from rosbags.typesys.store import Typestore
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bag_types import typestore
-from admn_ros.recordings.bag_writer import STORAGES, BagWriter
-
-__all__ = ["STORAGES", "BagReader", "BagWriter", "TopicInfo", "typestore"]
 
 _READABLE = "a rosbag2 folder with its metadata.yaml, or one .mcap or .db3 file"
 
