@@ -32,7 +32,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.run_node import run_node
 <<<<<<< HEAD
 from admn_ros.nodes.trials import synthetic_messages as synthetic
-from admn_ros.recordings.bags import BagReader
+from admn_ros.recordings.bag_reader import BagReader
 =======
 from admn_ros.nodes.trials import synthetic_messages as readings
 from admn_ros.recordings.bag_reader import BagReader
