@@ -30,13 +30,8 @@ from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
 from admn_ros.nodes.run_node import run_node
-<<<<<<< HEAD
 from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bag_reader import BagReader
-=======
-from admn_ros.nodes.trials import synthetic_messages as readings
-from admn_ros.recordings.bag_reader import BagReader
->>>>>>> b94f3bc (Recordings: readers and writers are imported from their own modules; files written and read by the shared functions; a message without a user is gone)
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.share import find_shipped
 
