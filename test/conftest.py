@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytest_plugins = ["helpers.recorded_bags"]
+pytest_plugins = ["helpers.fixtures"]
 torch.set_num_threads(1)  # these networks are so small that threads only wait for each other
 
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of several rooms share."""
+"""Models, datasets, recordings and networks shared by tests of several rooms."""

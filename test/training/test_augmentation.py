@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Augmentation stays inside what was recorded, and is the same for the same seed."""
+"""Augmentation stays within the recorded data, and depends on the seed only."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_crops_lie_inside(height: int, width: int, aspect: float, smallest: floa
     assert 1 <= columns <= width - left
 
 
-def test_crops_have_the_shares_and_aspects_they_should() -> None:
+def test_crops_have_the_configured_areas_and_aspects() -> None:
     rng = np.random.default_rng(0)
     boxes = np.array([crop_box(2000, 3000, 1.5, 0.2, rng) for _ in range(500)])
     shares = boxes[:, 2] * boxes[:, 3] / 6e6
@@ -56,7 +56,7 @@ def recording(rows: int = 24) -> LabeledReadings:
                             SensorKey("node9", Modality.RGB): rgb}, NOWHERE, audio_rate_hz=16000)
 
 
-def test_each_modality_in_its_own_way(tiny: ModelConfig) -> None:
+def test_augmentation_of_each_modality(tiny: ModelConfig) -> None:
     sample, rng = recording(), np.random.default_rng(1)
     length = 512 + 63 * 256
     mirrored = 0
@@ -79,7 +79,7 @@ def test_each_modality_in_its_own_way(tiny: ModelConfig) -> None:
     assert max(starts) <= 60000 - length
 
 
-def test_nothing_at_all(tiny: ModelConfig) -> None:
+def test_disabled_augmentation_changes_nothing(tiny: ModelConfig) -> None:
     sample = recording()
     out = augmented(sample, tiny, AugmentConfig(smallest_crop=1, flip=False, gain_db=0), np.random.default_rng(0))
     assert np.array_equal(out.readings[RGB], sample.readings[RGB])

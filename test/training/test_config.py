@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training files: strict, and the shipped ones say what the paper's Table 13 says."""
+"""Training files: strict schema, and shipped files with the values of the paper's Table 13."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_column_of_table_13_is_shipped() -> None:
 
 
 @pytest.mark.parametrize("path", PRETRAINING, ids=lambda p: p.stem)
-def test_shipped_pre_training(path: Path) -> None:
+def test_shipped_pretraining_files(path: Path) -> None:
     config = load_config(TrainConfig, path)
     assert config.pretrain is not None
     assert config.pretrain.layerdrop == 0.2  # Section 3.3.2
@@ -76,13 +76,13 @@ def test_shipped_pre_training(path: Path) -> None:
     ({"data": {"corruption": "fog"}}, "data.corruption"),
     ({"finetune": None}, "t.yaml"),
 ])
-def test_mistakes_are_named(change: dict[str, object], named: str) -> None:
+def test_errors_name_the_field(change: dict[str, object], named: str) -> None:
     raw = {"data": {"folder": "d"}, "finetune": {}} | change
     with pytest.raises(ConfigError, match=named):
         parse_config(TrainConfig, raw, "t.yaml")
 
 
-def test_a_stage_that_is_not_there() -> None:
+def test_missing_stage() -> None:
     config = parse_config(TrainConfig, {"data": {}, "finetune": {}}, "t.yaml")
     with pytest.raises(ConfigError, match="controller"):
         config.stage("controller")

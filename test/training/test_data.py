@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches: metres, masks, and corruption that depends on seed and epoch alone."""
+"""Batches: metres, masks, and corruption that depends on seed and epoch only."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def test_an_epoch_is_a_function_of_seed_and_epoch(dataset: Path, model: ModelCon
     assert sorted(labels[0]) == sorted(labels[1])
 
 
-def test_worker_processes_give_the_same(dataset: Path, model: ModelConfig) -> None:
+def test_worker_processes_give_equal_batches(dataset: Path, model: ModelConfig) -> None:
     here = samples(dataset, model).batches(2, 4, shuffle=True)
     there = samples(dataset, model, workers=2).batches(2, 4, shuffle=True)
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
-def test_cache_changes_nothing_and_keeps_to_its_size(dataset: Path, model: ModelConfig) -> None:
+def test_cache_has_no_effect_and_is_bounded(dataset: Path, model: ModelConfig) -> None:
     cached, fresh = samples(dataset, model, draws=2, cache_mb=64), samples(dataset, model, draws=2)
     for epoch in (0, 1, 2, 3):
         for a, b in zip(cached.batches(epoch, 5, shuffle=True), fresh.batches(epoch, 5, shuffle=True), strict=True):
@@ -72,7 +72,7 @@ def test_cache_changes_nothing_and_keeps_to_its_size(dataset: Path, model: Model
 
 
 @pytest.mark.parametrize(("cache_mb", "reads"), [(64, 1), (0, 3)])
-def test_what_is_kept_is_not_read_again(dataset: Path, model: ModelConfig, cache_mb: int, reads: int) -> None:
+def test_cached_samples_are_not_read_again(dataset: Path, model: ModelConfig, cache_mb: int, reads: int) -> None:
     class Counted(ShardDataset):
         reads = 0
 
@@ -98,14 +98,14 @@ def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
     assert not torch.equal(bad[0], bad[1])  # each repeat has a draw of its own
 
 
-def test_a_part_of_a_split_is_spread_over_it(dataset: Path) -> None:
+def test_limited_splits_are_evenly_spaced(dataset: Path) -> None:
     source = ShardDataset(dataset, "train")
     part = Spread(source, 4)
     assert [part[i].stamp_ns for i in range(4)] == [source[i].stamp_ns for i in (0, 4, 7, 11)]
     assert len(Spread(source, 100)) == 12
 
 
-def test_validation_is_the_same_every_time_and_not_training(dataset: Path, model: ModelConfig) -> None:
+def test_validation_is_equal_in_every_epoch_and_differs_from_training(dataset: Path, model: ModelConfig) -> None:
     config = DataConfig(folder=str(dataset), corruption="room-all", validation="train")
     train, validation = open_samples(config, model, 0)
     first, second = (next(validation.batches(e, 12, shuffle=False)) for e in (0, 1))
@@ -113,7 +113,7 @@ def test_validation_is_the_same_every_time_and_not_training(dataset: Path, model
     assert not same(first, next(train.batches(0, 12, shuffle=False)))
 
 
-def test_bad_places(dataset: Path, model: ModelConfig) -> None:
+def test_missing_folders(dataset: Path, model: ModelConfig) -> None:
     with pytest.raises(ConfigError, match=r"data\.folder"):
         open_samples(DataConfig(), model, 0)
     with pytest.raises(InputError, match="split"):
@@ -126,7 +126,7 @@ def test_a_dataset_with_other_classes_is_refused(dataset: Path, model: ModelConf
         open_samples(DataConfig(folder=str(dataset)), other, 0)
 
 
-def test_epochs_without_corruption_know_where_the_sensor_nodes_stood(dataset: Path, model: ModelConfig) -> None:
+def test_clean_epochs_have_node_poses(dataset: Path, model: ModelConfig) -> None:
     clean, corrupted = (next(samples(dataset, model, clean_epochs=1).batches(e, 3, shuffle=False)) for e in (0, 1))
     assert clean.samples.poses is not None and corrupted.samples.poses is not None
     assert torch.equal(clean.samples.poses, corrupted.samples.poses)

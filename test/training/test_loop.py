@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: interrupted and resumed is bit for bit the same; what goes wrong is said early."""
+"""The training loop: bit-identical resumption, and early errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1
 
 
 class InterruptError(Exception):
-    """As if the machine went down."""
+    """Stands in for a power failure."""
 
 
 def samples(dataset: Path, model: ModelConfig) -> Samples:
@@ -42,7 +42,7 @@ def samples(dataset: Path, model: ModelConfig) -> Samples:
 def run(dataset: Path, model: ModelConfig, folder: Path, config: OptimizerConfig = CONFIG, *, resume: bool = False,
         stop: tuple[int, int] | None = None, weights: int = 0,
         seen: list[TrainingProgress] | None = None) -> dict[str, Tensor]:
-    """Finetune the micro model; `stop`: the epoch and step after which it goes down."""
+    """Finetune the micro model; `stop`: epoch and step after which the run is interrupted."""
     network = AdmnNetwork(model)
     initialize(network, weights)
 
@@ -62,7 +62,7 @@ def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("stop", [(0, 1), (3, 2)])
-def test_interrupted_and_resumed_is_the_same(dataset: Path, model: ModelConfig, tmp_path: Path,
+def test_resumed_run_is_bit_identical(dataset: Path, model: ModelConfig, tmp_path: Path,
                                              stop: tuple[int, int]) -> None:
     whole = run(dataset, model, tmp_path / "whole")
     with pytest.raises(InterruptError):
@@ -76,7 +76,7 @@ def test_interrupted_and_resumed_is_the_same(dataset: Path, model: ModelConfig, 
 
 
 @pytest.mark.slow
-def test_the_seed_decides(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_results_depend_on_the_seed_only(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     torch.manual_seed(1)
     first = run(dataset, model, tmp_path / "a")
     torch.manual_seed(2)
@@ -84,7 +84,7 @@ def test_the_seed_decides(dataset: Path, model: ModelConfig, tmp_path: Path) -> 
     assert not equal(first, run(dataset, model, tmp_path / "c", CONFIG.model_copy(update={"seed": 8})))
 
 
-def test_figures(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_metrics_files(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
     run(dataset, model, tmp_path, seen=seen)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -109,7 +109,7 @@ def test_dry_run(dataset: Path, model: ModelConfig, network: AdmnNetwork, tmp_pa
     assert len(rows) == 1
 
 
-def test_another_configuration_is_refused(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_resuming_with_another_configuration_is_an_error(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     run(dataset, model, tmp_path)
     with pytest.raises(InputError, match="resume"):
         run(dataset, model, tmp_path)
@@ -119,7 +119,7 @@ def test_another_configuration_is_refused(dataset: Path, model: ModelConfig, tmp
         run(dataset, model, tmp_path, weights=1, resume=True)
 
 
-def test_a_broken_checkpoint_is_named(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_error_names_a_broken_checkpoint(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     run(dataset, model, tmp_path)
     for name in ("weights.safetensors", "optimizer.pt", "run.json"):
         file = tmp_path / "checkpoint-00004" / name
@@ -131,7 +131,7 @@ def test_a_broken_checkpoint_is_named(dataset: Path, model: ModelConfig, tmp_pat
     run(dataset, model, tmp_path, resume=True)
 
 
-class Going(Stage):
+class Diverging(Stage):
     """A parabola whose loss or gradient turns NaN in the second epoch's first step."""
 
     name: ClassVar[str] = "finetune"
@@ -153,26 +153,26 @@ class Going(Stage):
         return {}
 
 
-@pytest.mark.parametrize(("how", "said"), [("loss", "epoch 2, step 1: the loss 'bad' is nan"),
+@pytest.mark.parametrize(("how", "error"), [("loss", "epoch 2, step 1: the loss 'bad' is nan"),
                                            ("gradient", "epoch 2, step 1: the gradient of good \\+ bad")])
-def test_nan_stops_at_once(dataset: Path, model: ModelConfig, tmp_path: Path, how: str, said: str) -> None:
-    stage = Going(how)
-    with pytest.raises(AdmnError, match=said):
+def test_nan_stops_training(dataset: Path, model: ModelConfig, tmp_path: Path, how: str, error: str) -> None:
+    stage = Diverging(how)
+    with pytest.raises(AdmnError, match=error):
         fit(stage, samples(dataset, model), None, CONFIG, tmp_path)
     assert stage.calls == 4  # three steps of the first epoch, one of the second
     assert all(p.isfinite().all() for p in stage.module.parameters())
     assert (tmp_path / "checkpoint-00001" / "run.json").is_file()
 
 
-def test_a_folder_that_cannot_be_written(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_unwritable_folder(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    stage = Going("loss")
+    stage = Diverging("loss")
     with pytest.raises(InputError, match="writable folder"):
         fit(stage, samples(dataset, model), None, CONFIG, tmp_path / "file" / "run")
     assert not stage.calls  # before any work
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_the_last_checkpoint(dataset: Path, model: ModelConfig,
+def test_full_disk_is_an_input_error_and_keeps_the_last_checkpoint(dataset: Path, model: ModelConfig,
                                                                        tmp_path: Path) -> None:
     def progress(report: TrainingProgress) -> None:
         if report.epoch == 1:

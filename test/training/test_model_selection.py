@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The best epoch, patience, and the figures that TensorBoard reads."""
+"""The best epoch, patience, and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ BEST = OptimizerConfig(batch=12, epochs=6, keep="best", best_of="val/error_m", l
 
 
 class InterruptError(Exception):
-    """As if the machine went down."""
+    """Stands in for a power failure."""
 
 
 class Scripted(Stage):
-    """One weight that falls by the learning rate in every epoch, and figures as written."""
+    """One weight that decreases by the learning rate in every epoch, and given metrics."""
 
     name: ClassVar[str] = "finetune"
 
@@ -62,7 +62,7 @@ def samples(dataset: Path, model: ModelConfig) -> Samples:
 
 def run(samples: Samples, folder: Path, errors: list[float], config: OptimizerConfig = BEST, *,
         resume: bool = False, stop: int | None = None) -> tuple[float, int]:
-    """The weight at the end, in units of what an epoch takes off, and the epochs."""
+    """Return the final weight in units of the decrease per epoch, and the epochs."""
     def progress(report: TrainingProgress) -> None:
         if stop is not None and report.epoch == stop and report.metrics is None:
             raise InterruptError
@@ -72,7 +72,7 @@ def run(samples: Samples, folder: Path, errors: list[float], config: OptimizerCo
     return -stage.weight.item() / 0.1, len(rows)
 
 
-def test_the_best_weights_are_kept_also_when_interrupted(samples: Samples, tmp_path: Path) -> None:
+def test_best_weights_are_kept_in_a_resumed_run(samples: Samples, tmp_path: Path) -> None:
     errors = [5.0, 3.0, 4.0, 3.0, 6.0, 7.0]
     assert run(samples, tmp_path / "a", errors) == (pytest.approx(2), 6)
     assert run(samples, tmp_path / "a", errors, resume=True) == (pytest.approx(2), 6)
@@ -92,7 +92,7 @@ def test_patience(samples: Samples, tmp_path: Path) -> None:
     assert run(samples, tmp_path / "a", errors, patient, resume=True) == (pytest.approx(2), 4)
 
 
-def test_a_figure_that_is_not_there_is_said_before_training(samples: Samples, tmp_path: Path) -> None:
+def test_unknown_metric_is_reported_before_training(samples: Samples, tmp_path: Path) -> None:
     wrong = OptimizerConfig.model_validate({**BEST.model_dump(), "best_of": "val/error_cm"})
     with pytest.raises(ConfigError, match=r"best_of: found val/error_cm; allowed: val/error_m, val/accuracy"):
         run(samples, tmp_path, [1.0] * 6, wrong)
@@ -100,7 +100,7 @@ def test_a_figure_that_is_not_there_is_said_before_training(samples: Samples, tm
 
 
 @given(st.lists(st.floats(), min_size=1, max_size=12), st.integers(1, 5))
-def test_the_best_epoch_is_the_first_lowest_and_patience_counts_from_it(values: list[float], patience: int) -> None:
+def test_best_epoch_is_the_first_lowest_and_starts_the_patience(values: list[float], patience: int) -> None:
     config = OptimizerConfig.model_validate({**BEST.model_dump(), "patience": patience})
     rows = [{"val/error_m": v} for v in values]
     best = kept_epoch(config, rows)
@@ -113,7 +113,7 @@ def test_the_best_epoch_is_the_first_lowest_and_patience_counts_from_it(values: 
     assert out_of_patience(config, rows) == (len(rows) - best >= patience)
 
 
-def test_tensorboard_reads_the_figures(samples: Samples, tmp_path: Path) -> None:
+def test_tensorboard_events_have_the_metrics(samples: Samples, tmp_path: Path) -> None:
     errors = [5.0, 3.0, 4.0, 3.0, 6.0, 7.0]
     with pytest.raises(InterruptError):
         run(samples, tmp_path, errors, stop=4)
@@ -129,7 +129,7 @@ def test_tensorboard_reads_the_figures(samples: Samples, tmp_path: Path) -> None
 
 
 def events(path: Path) -> Iterator[Event]:
-    """Records of an event file, their checksums checked: length, its sum, data, its sum."""
+    """Yield the records of an event file, with checked checksums: length, checksum, data, checksum."""
     def masked(data: bytes) -> int:
         crc = crc32c(data)
         return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

@@ -26,7 +26,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 
 def torchrun(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Two processes on this machine, one thread each, with the modules that the tests see."""
+    """Run two processes on this machine, one thread each, with the import path of the tests."""
     return subprocess.run(
         [sys.executable, *TORCHRUN, *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1",
@@ -40,7 +40,7 @@ def start(model: ModelConfig, tmp_path: Path) -> Path:
     return tmp_path / "start"
 
 
-def test_two_processes_are_as_good_as_one(dataset: Path, start: Path, tmp_path: Path) -> None:
+def test_two_processes_train_like_one(dataset: Path, start: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     script = HERE / "two_processes.py"
@@ -59,10 +59,10 @@ def test_two_processes_are_as_good_as_one(dataset: Path, start: Path, tmp_path: 
     assert (first["validated"], second["validated"]) == (alone["validated"], 0)
     for ours, theirs in zip(first["rows"], alone["rows"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
-    assert first["said"] == second["said"] == alone["said"] == "disk: found full; allowed: room"
+    assert first["error"] == second["error"] == alone["error"] == "disk: found full; allowed: room"
 
 
-def test_the_command_under_torchrun(dataset: Path, start: Path, tmp_path: Path) -> None:
+def test_train_command_under_torchrun(dataset: Path, start: Path, tmp_path: Path) -> None:
     file = tmp_path / "t.yaml"
     file.write_text(yaml.safe_dump({
         "data": {"folder": str(dataset)}, "finetune": {"optimizer": {"batch": 4, "epochs": 2, "seed": 4}}}))

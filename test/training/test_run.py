@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a training file to a model folder that the engine runs, stage after stage."""
+"""All stages in sequence, from a training file to a model folder that the engine runs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def file(dataset: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_all_stages_in_turn(file: Path, start: Path, dataset: Path, tmp_path: Path) -> None:
+def test_all_stages_in_sequence(file: Path, start: Path, dataset: Path, tmp_path: Path) -> None:
     tuned = train(file, "finetune", tmp_path / "a", model=start, device="cpu")
     seeing = train(file, "autoencoder", tmp_path / "b", model=tuned, device="cpu")
     done = train(file, "controller", tmp_path / "c", model=seeing, device="cpu", budget=5)
@@ -55,7 +55,7 @@ def test_all_stages_in_turn(file: Path, start: Path, dataset: Path, tmp_path: Pa
         assert {"metrics.csv", "metrics.jsonl"} <= {p.name for p in (tmp_path / folder).iterdir()}
 
 
-def test_dry_run_leaves_no_run_and_no_trained_model(file: Path, start: Path, tmp_path: Path) -> None:
+def test_dry_run_leaves_no_checkpoint_and_no_trained_model(file: Path, start: Path, tmp_path: Path) -> None:
     made = train(file, "finetune", tmp_path / "a", model=start, device="cpu", dry_run=True)
     assert made == tmp_path / "a" / "dry-run" / "model"
     assert not load_model(made).config.trained
@@ -63,7 +63,7 @@ def test_dry_run_leaves_no_run_and_no_trained_model(file: Path, start: Path, tmp
     train(file, "finetune", tmp_path / "a", model=start, device="cpu")  # no run is in the way
 
 
-def test_the_seed_makes_the_model(file: Path, start: Path, tmp_path: Path) -> None:
+def test_model_depends_on_the_seed_only(file: Path, start: Path, tmp_path: Path) -> None:
     first, second, third = (
         load_model(train(file, "finetune", tmp_path / name, model=start, device="cpu", seed=seed)).state_dict()
         for name, seed in (("a", 1), ("b", 1), ("c", 2)))
@@ -71,7 +71,7 @@ def test_the_seed_makes_the_model(file: Path, start: Path, tmp_path: Path) -> No
     assert not all(torch.equal(first[k], third[k]) for k in first)
 
 
-def test_mistakes_are_said_before_training(file: Path, start: Path, tmp_path: Path) -> None:
+def test_errors_are_reported_before_training(file: Path, start: Path, tmp_path: Path) -> None:
     cases = [
         (ConfigError, "model", {"stage": "finetune"}),
         (ConfigError, "an earlier stage", {"stage": "controller"}),
@@ -81,13 +81,13 @@ def test_mistakes_are_said_before_training(file: Path, start: Path, tmp_path: Pa
         (ConfigError, "budget", {"stage": "finetune", "model": start, "budget": 4}),
         (ConfigError, "budgets", {"stage": "controller", "model": start, "budget": 99}),
     ]
-    for kind, said, arguments in cases:
-        with pytest.raises(kind, match=said):
+    for kind, message, arguments in cases:
+        with pytest.raises(kind, match=message):
             train(file, output=tmp_path / "run", device="cpu", **arguments)  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
-def test_another_file_cannot_go_on(file: Path, start: Path, tmp_path: Path) -> None:
+def test_resuming_with_another_file_is_an_error(file: Path, start: Path, tmp_path: Path) -> None:
     train(file, "finetune", tmp_path / "a", model=start, device="cpu")
     with pytest.raises(ConfigError, match=r"finetune\.optimizer\.seed: found 9"):
         train(file, "finetune", tmp_path / "a", model=start, device="cpu", seed=9, resume=True)

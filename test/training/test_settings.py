@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values in place of the file's, and the command that takes them."""
+"""Values that override those of a file, and `admn train`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def file(dataset: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_values_are_put_in_place(file: Path) -> None:
+def test_overrides(file: Path) -> None:
     config = read_settings(file, "controller", [
         "controller.optimizer.learning_rate=1e-4", "controller.mode=universal", "controller.budgets=[3, 6]",
         "controller.corruption_weight.rgb=2", "data.corruption=room-all", "data.limit=null", "finetune=null",
@@ -52,12 +52,12 @@ def test_values_are_put_in_place(file: Path) -> None:
     ("finetune.layerdrop=[", "a value in YAML"),
     ("finetune.optimizer.keep=best", "best_of"),
 ])
-def test_what_does_not_fit_is_named(file: Path, setting: str, named: str) -> None:
+def test_errors_name_the_override(file: Path, setting: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_settings(file, "finetune", [setting])
 
 
-def test_the_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     create_random_model(model, tmp_path / "start", seed=0)
     train = ["train", "finetune", "--config", str(file), "--out", str(tmp_path / "a"), "--model",
              str(tmp_path / "start"), "--device", "cpu", "--seed", "3", "--precision", "bfloat16", "--set",
@@ -66,9 +66,9 @@ def test_the_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pyt
     assert not (tmp_path / "a" / "model").exists()
     capsys.readouterr()
     assert main(train) == 0
-    said = capsys.readouterr()
-    assert said.out.strip() == str(tmp_path / "a" / "model")
-    lines = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out.strip() == str(tmp_path / "a" / "model")
+    lines = printed.err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
     assert all("train/loss" in line and "val/full/error_m" in line for line in lines)
     card = (tmp_path / "a" / "model" / "README.md").read_text()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each process of `test_processes.py` runs: finetuning, and what it saw of it.
+"""Program that each process of `test_processes.py` runs: finetuning, and a record of it.
 
 Arguments: dataset, model folder, output folder.
 """
@@ -25,7 +25,7 @@ OPTIMIZER = OptimizerConfig(learning_rate=1e-3, batch=5, epochs=2, seed=3, keep=
 
 
 class Recorded(Samples):
-    """Writes down which samples were asked for."""
+    """Records the indices of the requested samples."""
 
     def __init__(self, *arguments: object, **more: object) -> None:
         super().__init__(*arguments, **more)  # type: ignore[arg-type]
@@ -47,11 +47,11 @@ def train(dataset: Path, model: Path, output: Path) -> None:
         rows = fit(Finetune(network, config), samples, validation, OPTIMIZER,
                    output / "run", processes=processes)
         torch.save({"weights": network.state_dict(), "seen": samples.seen, "validated": len(validation.seen),
-                    "rows": rows, "said": said(processes)}, output / f"process{processes.rank}.pt")
+                    "rows": rows, "error": received_error(processes)}, output / f"process{processes.rank}.pt")
 
 
-def said(processes: Processes) -> str:
-    """What a process hears of an error in the first one."""
+def received_error(processes: Processes) -> str:
+    """Return the error that a process gets if the first one fails."""
     def full() -> None:
         raise InputError("disk", "full", "room")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 2 and the autoencoder: what learns, what stays frozen, and that budgets hold."""
+"""Stage 2 and the autoencoder: trained and frozen weights, budgets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def step(epoch: int = 3, number: int = 0) -> Step:
 
 def descend(stage: Controller, optimizer: torch.optim.Optimizer, batch: LabeledBatch, steps: int,
             epoch: int) -> list[float]:
-    """Losses of so many steps on one batch."""
+    """Return the losses of training steps on one batch."""
     losses = []
     for number in range(steps):
         loss = torch.stack(list(stage.losses(batch, step(epoch, number)).values())).sum()
@@ -64,7 +64,7 @@ def batch(train: Samples) -> LabeledBatch:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_frozen_means_frozen(mode: str, network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+def test_frozen_weights_do_not_change(mode: str, network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
     budgets = (4, 6) if mode == "universal" else (5,)
     config = ControllerConfig.model_validate({"mode": mode, "budgets": budgets, "optimizer": FAST})
     stage = Controller(network, config)
@@ -84,7 +84,7 @@ def test_frozen_means_frozen(mode: str, network: AdmnNetwork, train: Samples, tm
     assert "train/nll" in rows[1]
 
 
-def test_task_gradient_reaches_the_eyes(network: AdmnNetwork, batch: LabeledBatch) -> None:
+def test_task_gradient_reaches_the_convolutions(network: AdmnNetwork, batch: LabeledBatch) -> None:
     stage = Controller(network, ControllerConfig(mode="task", budgets=(5,)))
     losses = stage.losses(batch, step())
     assert set(losses) == {"nll", "distance", "class"}
@@ -98,7 +98,7 @@ def test_task_gradient_reaches_the_eyes(network: AdmnNetwork, batch: LabeledBatc
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 5, 9])
-def test_budgets_hold_in_training_and_validation(network: AdmnNetwork, batch: LabeledBatch, budget: int) -> None:
+def test_budgets_are_kept_in_training_and_validation(network: AdmnNetwork, batch: LabeledBatch, budget: int) -> None:
     stage = Controller(network, ControllerConfig(budgets=(budget,)))
     output = network.controller(batch.samples)
     held = sum(3 * available for available in batch.available().values())
@@ -110,7 +110,7 @@ def test_budgets_hold_in_training_and_validation(network: AdmnNetwork, batch: La
     assert torch.equal(torch.cat(list(masks.values()), dim=1).sum(dim=1), wanted.float())
 
 
-def test_validation_allocates_as_the_engine(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+def test_validation_allocates_like_the_engine(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
     save_model(network, tmp_path)
     engine = Engine(tmp_path, "cpu")
     samples = [train.sample(0, i) for i in range(12)]
@@ -129,7 +129,7 @@ def test_it_learns_the_corruption(network: AdmnNetwork, batch: LabeledBatch) -> 
 
 
 def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
-    """Layers of depth above the first are made to hurt: the controller gives them to the others."""
+    """Layers of depth above the first are made harmful; the controller learns to avoid them."""
     batch = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
     with torch.no_grad():
         network.localization.mean.weight.mul_(3)
@@ -153,7 +153,7 @@ def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, n
     assert sum(losses[-10:]) < 0.8 * sum(losses[:10])
 
 
-def test_labels_are_needed_where_they_are_used(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
+def test_corruption_loss_requires_labels(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
     clean = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 4, shuffle=False))
     with pytest.raises(ConfigError, match="corruption labels"):
         Controller(network, ControllerConfig(budgets=(5,))).losses(clean, step())
@@ -168,7 +168,7 @@ def test_a_dry_run_has_every_part_of_the_loss(network: AdmnNetwork, train: Sampl
     assert {"train/nll", "train/distance", "train/class", "train/corruption_rgb", "val/budget_5/error_m"} <= set(row)
 
 
-def test_fresh_weights_are_of_the_seed_and_leave_the_rest(network: AdmnNetwork) -> None:
+def test_fresh_weights_depend_on_the_seed_and_are_the_controllers_only(network: AdmnNetwork) -> None:
     before = {name: x.clone() for name, x in network.state_dict().items()}
 
     def fresh(seed: int) -> dict[str, torch.Tensor]:
@@ -184,33 +184,33 @@ def test_fresh_weights_are_of_the_seed_and_leave_the_rest(network: AdmnNetwork) 
 
 
 def test_universal_trains_with_every_budget(network: AdmnNetwork, batch: LabeledBatch) -> None:
-    """The same noise and another draw of the budget: as many different losses as there are budgets."""
+    """With equal noise and other draws of the budget, there are as many losses as budgets."""
     stage = Controller(network, ControllerConfig(mode="universal", budgets=(3, 5, 8)))
     losses = {stage.losses(batch, Step(3, 10, generator(0, 1, number), generator(0, 2)))["nll"].item()
               for number in range(20)}
     assert len(losses) == 3
 
 
-def test_a_budget_token_hears_the_budget_of_each_batch(model: ModelConfig, batch: LabeledBatch) -> None:
-    told = AdmnNetwork(model.model_copy(update={"qoi": model.qoi.model_copy(update={"budget_token": True})}))
-    initialize(told, 0)
-    heard: list[torch.Tensor] = []
-    assert told.qoi.budget is not None
-    told.qoi.budget.register_forward_pre_hook(lambda _, args: heard.append(args[0]))
+def test_budget_token_gets_the_budget_of_each_batch(model: ModelConfig, batch: LabeledBatch) -> None:
+    network = AdmnNetwork(model.model_copy(update={"qoi": model.qoi.model_copy(update={"budget_token": True})}))
+    initialize(network, 0)
+    shares_seen: list[torch.Tensor] = []
+    assert network.qoi.budget is not None
+    network.qoi.budget.register_forward_pre_hook(lambda _, args: shares_seen.append(args[0]))
     config = ControllerConfig(mode="universal", budgets=(3, 5, 8), selection="neuralsort")
-    stage = Controller(told, config)
+    stage = Controller(network, config)
     losses = [stage.losses(batch, Step(3, 10, generator(0, 1, number), generator(0, 2))) for number in range(20)]
     wanted = {budget: shares(batch, model, budget) for budget in (3, 5, 8)}
     held = sum(3 * available for available in batch.available().values())
     assert torch.equal(wanted[5], (5 / torch.as_tensor(held)).clamp(max=1))
-    assert {budget for share in heard for budget, value in wanted.items() if torch.equal(share, value)} == {3, 5, 8}
+    assert {b for share in shares_seen for b, value in wanted.items() if torch.equal(share, value)} == {3, 5, 8}
     losses[0]["nll"].backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in told.qoi.budget.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.qoi.budget.parameters())
     with torch.no_grad():
         assert "budget_3/error_m" in stage.validate([batch])
 
 
-def test_autoencoder_learns_and_trains_the_eyes_alone(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
+def test_autoencoder_trains_the_perceptual_part_only(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
     optimizer = OptimizerConfig(learning_rate=5e-3, schedule="cosine", batch=12, epochs=25, clip_norm=1.0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     rows = fit(Autoencoder(network, AutoencoderConfig(optimizer=optimizer, channels=16)), train, train, optimizer,
@@ -224,7 +224,7 @@ def test_autoencoder_learns_and_trains_the_eyes_alone(network: AdmnNetwork, trai
 
 
 def test_autoencoder_restores_its_decoders(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
-    """Decoders are made by the seed, and belong to the checkpoint."""
+    """Decoders depend on the seed, and are part of the checkpoint."""
     torch.manual_seed(1)
     first = Autoencoder(network, AutoencoderConfig(optimizer=FAST))
     torch.manual_seed(2)
@@ -283,7 +283,7 @@ def test_it_learns_categories_and_qoi_follows_them(network: AdmnNetwork, batch: 
         assert torch.equal(output.qoi[m], again.qoi[m])
 
 
-def test_a_model_with_categories_can_go_back(network: AdmnNetwork, batch: LabeledBatch) -> None:
+def test_categories_can_be_replaced_by_regression(network: AdmnNetwork, batch: LabeledBatch) -> None:
     Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
     head = network.qoi.mlp_corruption
     Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
@@ -302,19 +302,19 @@ def test_a_model_with_categories_can_go_back(network: AdmnNetwork, batch: Labele
     ({"corruption": "categories", "corruption_levels": {"rgb": [0]}}, "rgb"),
     ({"corruption": "categories", "corruption_levels": {"rgb": [0, 1]}, "mode": "task"}, "no corruption loss"),
 ])
-def test_categories_that_cannot_be(change: dict[str, object], named: str) -> None:
+def test_invalid_categories(change: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         parse_config(ControllerConfig, {"budgets": [5], **change}, "t.yaml")
 
 
-def test_every_modality_has_its_classes(network: AdmnNetwork) -> None:
+def test_every_modality_needs_levels(network: AdmnNetwork) -> None:
     with pytest.raises(ConfigError, match="all of rgb, depth, audio"):
         Controller(network, ControllerConfig(budgets=(5,), corruption="categories",
                                              corruption_levels={Modality.RGB: (0.0, 1.0)}))
 
 
 @pytest.mark.parametrize(("trained", "qoi_trained"), [(True, False), (True, True), (False, False)])
-def test_qoi_is_given_and_used_where_it_was_learned(model: ModelConfig, train: Samples, tmp_path: Path, trained: bool,
+def test_qoi_is_used_only_where_it_was_trained(model: ModelConfig, train: Samples, tmp_path: Path, trained: bool,
                                                     qoi_trained: bool) -> None:
     network = AdmnNetwork(model.model_copy(update={"trained": trained, "qoi_trained": qoi_trained}))
     initialize(network, 0)
@@ -336,7 +336,7 @@ def test_qoi_is_given_and_used_where_it_was_learned(model: ModelConfig, train: S
 @pytest.mark.parametrize(("mode", "before", "judges"), [
     ("supervised", False, True), ("universal", False, True), ("task", True, False), ("autoencoder", True, True),
     ("autoencoder", False, False)])
-def test_training_ranks_by_qoi_where_it_learns_it(mode: str, before: bool, judges: bool, model: ModelConfig) -> None:
+def test_modalities_are_ranked_by_trained_qoi(mode: str, before: bool, judges: bool, model: ModelConfig) -> None:
     network = AdmnNetwork(model.model_copy(update={"trained": True, "qoi_trained": before}))
     Controller(network, ControllerConfig.model_validate({"mode": mode, "budgets": (2,)}))
     assert network.qoi.judged is judges

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1 with what each input alone says, and with single sensors that die."""
+"""Stage 1 with the evidence loss, and with sensor dropout."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_input_learns_from_every_sample(network: AdmnNetwork) -> None:
         assert network.backbone(modality).blocks[0].mlp.fc1.weight.grad.abs().sum() > 0
 
 
-def test_a_sample_without_position_says_nothing(network: AdmnNetwork) -> None:
+def test_sample_without_position_has_no_gradient(network: AdmnNetwork) -> None:
     stage, batch = Finetune(network, EVERY), batch_of(network)
     before = stage.losses(batch, step())["evidence"]
     batch.position_m[0] = 1e6
@@ -74,7 +74,7 @@ def test_it_learns_a_tiny_batch(network: AdmnNetwork) -> None:
     assert last < first - 2.0
 
 
-def test_sensors_die_one_by_one_at_the_rate() -> None:
+def test_sensor_dropout_rate() -> None:
     present = {m: torch.ones(2000, 3, dtype=torch.bool) for m in ("a", "b")}
     present["b"][:, 1] = False
     samples = SampleBatch({m: torch.zeros(1) for m in present}, present)  # type: ignore[dict-item]

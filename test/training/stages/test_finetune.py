@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1: which layers are dropped how often, what is trained, and that it learns."""
+"""Stage 1: LayerDrop statistics, trained weights, and convergence."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ALL = [Modality.RGB, Modality.DEPTH]
 
 
 def share(hits: int, of: int, wanted: float) -> bool:
-    """Within five standard deviations of a binomial."""
+    """Return whether a count is within five standard deviations of a binomial."""
     return abs(hits / of - wanted) < 5 * math.sqrt(wanted * (1 - wanted) / of) + 1e-12
 
 
@@ -57,7 +57,7 @@ def test_layerdrop_statistics(keep_first: bool) -> None:
                  single[Modality.RGB] * single[Modality.DEPTH])
 
 
-def test_modalities_shown_alone() -> None:
+def test_solo_modalities() -> None:
     config = FinetuneConfig(layerdrop=0.3, modality_dropout=0.2, solo={Modality.RGB: 0.5, Modality.DEPTH: 0.2})
     draws, n = torch.Generator().manual_seed(0), 4000
     plans = [draw_layers(config, DEPTHS, 0, draws) for _ in range(n)]
@@ -68,13 +68,13 @@ def test_modalities_shown_alone() -> None:
         FinetuneConfig(solo={Modality.RGB: 0.6, Modality.DEPTH: 0.5})
 
 
-def test_ramp() -> None:
+def test_layerdrop_ramp() -> None:
     config = FinetuneConfig(layerdrop=0.4, ramp_epochs=4)
     assert [layerdrop_rate(config, e) for e in range(6)] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4])
     assert layerdrop_rate(FinetuneConfig(layerdrop=0.4), 0) == 0.4
 
 
-def test_nll_is_the_gaussian() -> None:
+def test_nll_is_that_of_the_gaussian() -> None:
     generator = torch.Generator().manual_seed(1)
     mean, target = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
     std = torch.rand(5, 3, generator=generator) + 0.1
@@ -83,7 +83,7 @@ def test_nll_is_the_gaussian() -> None:
     assert torch.allclose(gaussian_nll(mean, tril, target), wanted, rtol=1e-4)
 
 
-def test_samples_without_a_car_count_for_their_class_alone(dataset: Path, model: ModelConfig) -> None:
+def test_samples_without_a_car_count_for_the_class_only(dataset: Path, model: ModelConfig) -> None:
     batch = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 3, shuffle=False))
     mean = torch.tensor([[0.5, 0.5], [0.5, 0.5], [9.0, 9.0]], requires_grad=True)
     logits = torch.zeros(3, 3, requires_grad=True)
@@ -131,7 +131,7 @@ def test_frozen_blocks_stay(dataset: Path, model: ModelConfig, network: AdmnNetw
     assert all(any(name.startswith(part) for name in changed) for part in allowed)
 
 
-def test_choices_that_do_not_fit_the_model(network: AdmnNetwork) -> None:
+def test_configuration_that_does_not_fit_the_model(network: AdmnNetwork) -> None:
     with pytest.raises(ConfigError, match=r"trainable_blocks\.rgb"):
         Finetune(network, FinetuneConfig(trainable_blocks={Modality.RGB: 5, Modality.DEPTH: 1, Modality.AUDIO: 1}))
     with pytest.raises(ConfigError, match="trainable_blocks"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Choosing layers in training: exactly the budget, with a gradient, and best where the scores are."""
+"""Layer selection in training: exact budgets, gradients, and higher scores first."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def scores(batch: int = 40, seed: int = 0) -> dict[Modality, Tensor]:
 
 
 def presence(batch: int = 40) -> dict[Modality, Tensor]:
-    """All eight combinations in turn."""
+    """Return all eight combinations cyclically."""
     number = torch.arange(batch)
     return {m: (number >> i & 1).bool() for i, m in enumerate((RGB, DEPTH, AUDIO))}
 
@@ -49,7 +49,7 @@ def test_exactly_the_budget(kind: Selection, layers: int) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY)
-def test_gradients_reach_the_free_layers_alone(kind: Selection) -> None:
+def test_gradients_reach_the_free_layers_only(kind: Selection) -> None:
     logits, available = scores(), presence()
     masks = select(kind, logits, available, 5, noise=torch.Generator().manual_seed(1))
     weights = torch.Generator().manual_seed(2)
@@ -103,7 +103,7 @@ def test_whole_modalities_go_below_their_number() -> None:
     assert affordable(output, available, 3) == available
 
 
-def test_what_cannot_be() -> None:
+def test_invalid_arguments() -> None:
     logits, available = scores(), presence()
     with pytest.raises(InputError, match="layers"):
         select("straight_through", logits, available, 2)
@@ -116,7 +116,7 @@ ROWS = st.lists(st.tuples(st.floats(-5, 5, width=32), st.booleans()), min_size=1
 
 
 @given(ROWS, st.integers(0, 9), st.floats(0.02, 5))
-def test_neuralsort_rows_sum_to_what_is_wanted(row: list[tuple[float, bool]], wanted: int, tau: float) -> None:
+def test_neuralsort_rows_sum_to_the_count(row: list[tuple[float, bool]], wanted: int, tau: float) -> None:
     values = torch.tensor([[v for v, _ in row]], requires_grad=True)
     free = torch.tensor([[f for _, f in row]])
     count = torch.clamp(free.sum(dim=1), max=wanted)
@@ -131,7 +131,7 @@ def test_neuralsort_rows_sum_to_what_is_wanted(row: list[tuple[float, bool]], wa
 
 
 def test_neuralsort_is_the_published_operator() -> None:
-    """Against the matrix form P = softmax(((n + 1 - 2i) s - A 1) / tau), and hard as tau falls."""
+    """Compare with the matrix form P = softmax(((n + 1 - 2i) s - A 1) / tau), and with a hard sort for small tau."""
     s, tau = torch.tensor([0.3, -1.2, 2.0, 0.9]), 0.7
     distances = (s[:, None] - s[None]).abs() @ torch.ones(4)
     rows = torch.stack([torch.softmax(((4 + 1 - 2 * i) * s - distances) / tau, 0) for i in (1, 2)])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 0: backbones learn from hidden patches, with layers dropped, and later stages begin from them."""
+"""Stage 0: masked pretraining with LayerDrop, and later stages that start from it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def start(model: ModelConfig, tmp_path: Path) -> Path:
     return tmp_path / "start"
 
 
-def test_layers_drop_at_their_rate_and_never_all() -> None:
+def test_layerdrop_rate_and_never_all() -> None:
     generator = torch.Generator().manual_seed(3)
     kept = torch.zeros(4000, 12)
     for row in kept:
@@ -97,7 +97,7 @@ def test_a_dropped_layer_is_not_run(dataset: Path, model: ModelConfig, network: 
         stage.losses(batch, now)
         wanted = {m: draw_encoder_layers(0.5, 3, drawn) for m in model.modalities}
         assert tuple(ran) == wanted[DEPTH]
-    # Validation looks at the whole backbone and at half of it.
+    # Validation runs the whole backbone and half of it.
     ran.clear()
     stage.validate([batch])
     assert ran == [0, 1, 2, 0]
@@ -135,11 +135,11 @@ def test_a_tiny_batch_is_learned(network: AdmnNetwork, model: ModelConfig) -> No
         after = stage.validate([batch])
     assert after["rgb/share"] < 0.5
     assert after["audio/share"] < 0.5
-    assert after["rgb/error"] < 0.7 * after["rgb/place"]  # it looks
+    assert after["rgb/error"] < 0.7 * after["rgb/place"]  # better than any constant prediction
     assert stage.validate([batch]) == after  # the same masks every time
 
 
-def test_what_can_be_guessed_without_looking(network: AdmnNetwork) -> None:
+def test_errors_of_constant_predictions(network: AdmnNetwork) -> None:
     stage = Pretrain(network, CONFIG.model_copy(update={"modalities": (AUDIO,)}))
     same = torch.randn(1, 1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     batches = [batch_of({AUDIO: same.expand(3, 2, -1, -1, -1)}) for _ in range(2)]
@@ -149,7 +149,7 @@ def test_what_can_be_guessed_without_looking(network: AdmnNetwork) -> None:
     assert opposite["audio/place"] == pytest.approx(opposite["audio/mean"], rel=1e-5)
 
 
-def test_what_is_absent_costs_nothing_and_changes_nothing(dataset: Path, model: ModelConfig,
+def test_absent_inputs_have_no_effect(dataset: Path, model: ModelConfig,
                                                           network: AdmnNetwork) -> None:
     stage, batch = Pretrain(network, CONFIG), real_batch(dataset, model)
     absent = LabeledBatch(SampleBatch(batch.samples.inputs, {**batch.samples.present, RGB: torch.zeros(4, 2).bool()}),
@@ -161,7 +161,7 @@ def test_what_is_absent_costs_nothing_and_changes_nothing(dataset: Path, model: 
     assert {name.split("/")[0] for name in figures} == {"depth", "audio"}
 
 
-def test_from_pre_training_to_finetuning(file: Path, start: Path, model: ModelConfig, tmp_path: Path) -> None:
+def test_from_pretraining_to_finetuning(file: Path, start: Path, model: ModelConfig, tmp_path: Path) -> None:
     made = train(file, "pretrain", tmp_path / "a", model=start, device="cpu")
     first, after = load_model(start), load_model(made)
     assert not after.config.trained
@@ -221,10 +221,10 @@ def test_a_convolutional_stem(file: Path, model: ModelConfig, tmp_path: Path) ->
 
 
 class InterruptError(Exception):
-    """As if the machine went down."""
+    """Stands in for a power failure."""
 
 
-def test_interrupted_and_resumed_is_the_same_and_the_seed_decides(file: Path, start: Path, tmp_path: Path) -> None:
+def test_resumed_run_is_bit_identical_and_depends_on_the_seed(file: Path, start: Path, tmp_path: Path) -> None:
     def run(folder: str, **arguments: object) -> dict[str, Tensor]:
         made = train(file, "pretrain", tmp_path / folder, model=start, device="cpu", **arguments)  # type: ignore[arg-type]
         return load_model(made).state_dict()
@@ -244,7 +244,7 @@ def test_interrupted_and_resumed_is_the_same_and_the_seed_decides(file: Path, st
     assert not all(torch.equal(other[n], v) for n, v in whole.items())
 
 
-def test_a_folder_of_pictures_and_one_of_sounds(file: Path, start: Path, tmp_path: Path) -> None:
+def test_image_and_audio_folders(file: Path, start: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split, count in (("train", 5), ("val", 2)):
         folder = tmp_path / "pictures" / split / "cat"
@@ -261,7 +261,7 @@ def test_a_folder_of_pictures_and_one_of_sounds(file: Path, start: Path, tmp_pat
              settings=["data.source=image_folder"])
 
 
-@pytest.mark.parametrize(("settings", "said"), [
+@pytest.mark.parametrize(("settings", "error"), [
     (["pretrain.modalities=[radar]"], r"pretrain\.modalities"),
     (["pretrain.copies={depth: rgb}"], r"pretrain\.copies\.depth"),
     (["data.corruption=room-all"], r"data\.corruption"),
@@ -269,15 +269,15 @@ def test_a_folder_of_pictures_and_one_of_sounds(file: Path, start: Path, tmp_pat
     (["pretrain.decoder.dim=30"], r"pretrain\.decoder\.dim"),
     (["pretrain.decoder.heads=3"], r"pretrain\.decoder"),
 ])
-def test_mistakes_are_said_before_training(file: Path, start: Path, tmp_path: Path, settings: list[str],
-                                           said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_errors_are_reported_before_training(file: Path, start: Path, tmp_path: Path, settings: list[str],
+                                           error: str) -> None:
+    with pytest.raises(ConfigError, match=error):
         train(file, "pretrain", tmp_path / "run", model=start, device="cpu", settings=settings)
     assert not (tmp_path / "run").exists()
 
 
-class Still(Stage):
-    """A layer whose loss never changes."""
+class Constant(Stage):
+    """A layer with a constant loss."""
 
     name = "pretrain"
 
@@ -292,6 +292,6 @@ def test_weight_decay_is_of_matrices(dataset: Path, model: ModelConfig, tmp_path
     layer = torch.nn.Linear(3, 2)
     before = {n: p.detach().clone() for n, p in layer.named_parameters()}
     config = OptimizerConfig(learning_rate=0.1, weight_decay=0.5, batch=12, epochs=1)
-    fit(Still(layer), Samples(ShardDataset(dataset, "train"), model), None, config, tmp_path)
+    fit(Constant(layer), Samples(ShardDataset(dataset, "train"), model), None, config, tmp_path)
     torch.testing.assert_close(layer.weight, before["weight"] * (1 - 0.1 * 0.5))
     assert torch.equal(layer.bias, before["bias"])

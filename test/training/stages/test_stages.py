@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every stage must do: the seed decides, resuming changes nothing, a loss that is not finite stops it."""
+"""Requirements of every stage: seeds, resumption, and an error for a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ STAGES: dict[str, tuple[Make, str]] = {
 
 
 class InterruptError(Exception):
-    """As if the machine went down."""
+    """Stands in for a power failure."""
 
 
 class Overflowing(Samples):
-    """As if one sensor's driver had divided by zero."""
+    """The first sample has infinite inputs."""
 
     def sample(self, epoch: int, index: int) -> MultimodalSample:
         good = super().sample(epoch, index)
@@ -64,7 +64,7 @@ class Runs:
                                cache_mb=64)
 
     def run(self, folder: Path, *, seed: int = 5, stop: int | None = None, resume: bool = False) -> dict[str, Tensor]:
-        """Weights at the end; `stop`: the epoch in whose second step the machine goes down."""
+        """Return the final weights; `stop`: epoch that is interrupted in its second step."""
         def progress(report: TrainingProgress) -> None:
             if (report.epoch, report.step, report.metrics) == (stop, 1, None):
                 raise InterruptError
@@ -95,7 +95,7 @@ def test_seed_and_resume(runs: Runs, tmp_path: Path) -> None:
     assert not all(torch.equal(whole[name], other[name]) for name in whole)
 
 
-def test_a_loss_that_is_not_finite_stops_it(runs: Runs, dataset: Path, tmp_path: Path) -> None:
+def test_loss_that_is_not_finite_stops_the_run(runs: Runs, dataset: Path, tmp_path: Path) -> None:
     runs.samples = Overflowing(Spread(ShardDataset(dataset, "train"), 6), runs.model, runs.preset)
     with pytest.raises(AdmnError, match=r"epoch 1, step [12]: the (loss|gradient)"):
         runs.run(tmp_path)
