@@ -4,17 +4,29 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from admn_ros.evaluation.report.allocation import allocation, controller_embedding
-from admn_ros.evaluation.report.context import read_context
+from admn_ros.evaluation.report.context import Context, read_context
 from admn_ros.evaluation.report.curves import error_against_budget, error_distribution, latency_and_operations
-from admn_ros.evaluation.report.data import read_evaluation
-from admn_ros.evaluation.report.drawing import draw, write_files
+from admn_ros.evaluation.report.data import Evaluation, read_evaluation
+from admn_ros.evaluation.report.drawing import ReportFigure, draw, write_files
 from admn_ros.evaluation.report.page import Plot, page
-from admn_ros.evaluation.report.timeline import timelines
+from admn_ros.evaluation.report.timeline import ShownStretches, shown_stretches, timelines
 from admn_ros.evaluation.results_folder import FIGURES, REPORT
 from admn_ros.files import write_errors, write_text
+
+FigureMaker = Callable[[Evaluation, Context, ShownStretches], ReportFigure]
+FIGURE_MAKERS: tuple[FigureMaker, ...] = (
+    lambda evaluation, context, shown: error_against_budget(evaluation),
+    lambda evaluation, context, shown: error_distribution(evaluation),
+    lambda evaluation, context, shown: allocation(evaluation),
+    timelines,
+    lambda evaluation, context, shown: controller_embedding(evaluation),
+    lambda evaluation, context, shown: latency_and_operations(evaluation, context),
+)
+"""Figures of a report, in the order of the page. A new figure is one more entry."""
 
 
 def make_report(folder: Path) -> Path:
@@ -31,9 +43,8 @@ def make_report(folder: Path) -> Path:
     """
     evaluation = read_evaluation(folder)
     context = read_context(folder, evaluation)
-    timeline, shown = timelines(evaluation, context)
-    figures = [error_against_budget(evaluation), error_distribution(evaluation), allocation(evaluation), timeline,
-               controller_embedding(evaluation), latency_and_operations(evaluation, context)]
+    shown = shown_stretches(evaluation)
+    figures = [make(evaluation, context, shown) for make in FIGURE_MAKERS]
     target = folder / FIGURES
     with write_errors(folder):
         (folder / REPORT).unlink(missing_ok=True)

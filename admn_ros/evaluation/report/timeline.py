@@ -25,6 +25,8 @@ MOST_BINS = 600
 """Longer stretches are drawn in bins: the mean of layers, budget and quality, and the maximum of errors."""
 WIDTH = 1000
 
+ShownStretches = list[tuple[Stretch, list[Moment]]]
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -51,9 +53,13 @@ class Timeline:
     temperatures: dict[str, list[list[float]]]
 
 
-def timelines(evaluation: Evaluation, context: Context) -> tuple[ReportFigure, list[tuple[Stretch, list[Moment]]]]:
-    """Return the figure with one timeline per corruption, and the stretches with their numbered moments."""
-    shown = [(stretch, moments(evaluation, stretch)) for stretch in stretches(evaluation)]
+def shown_stretches(evaluation: Evaluation) -> ShownStretches:
+    """Return the stretch of each corruption that a timeline shows, with its numbered moments."""
+    return [(stretch, moments(evaluation, stretch)) for stretch in stretches(evaluation)]
+
+
+def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -> ReportFigure:
+    """Return the figure with one timeline per corruption."""
     panels, numbers = [], []
     for stretch, special in shown:
         series = _series(evaluation, stretch, context)
@@ -78,7 +84,7 @@ def timelines(evaluation: Evaluation, context: Context) -> tuple[ReportFigure, l
           "mark the moments below."
         + (f" Stretches of more than {MOST_BINS} frames are binned: maximum of errors, mean of all other series."
            if binned else ""),
-        panels, numbers, keys), shown
+        panels, numbers, keys)
 
 
 # --- numbers --------------------------------------------------------------------------------------
