@@ -23,7 +23,8 @@ class BudgetInput:
     def __init__(self, endpoints: Endpoints, topic: str, on_message: Callable[[ComputeBudget], None]) -> None:
         self._on_message = on_message
         self._last: dict[str, int] = {}
-        endpoints.subscribe(ComputeBudget, topic, self._receive, qos.COMMAND_IN, latched=qos.LATCHED_COMMAND_IN)
+        endpoints.create_subscription(ComputeBudget, topic, self._receive, qos.COMMAND_IN,
+                                      latched=qos.LATCHED_COMMAND_IN)
 
     def _receive(self, message: ComputeBudget, info: dict[str, int]) -> None:
         # A transient local publisher reaches two subscriptions: of each source, accept newer messages only.

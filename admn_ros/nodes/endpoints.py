@@ -61,8 +61,8 @@ class Endpoints:
     def __len__(self) -> int:
         return len(self._endpoints)
 
-    def subscribe(self, kind: type, topic: str, callback: Callable[..., None], profile: QoSProfile,
-                  latched: QoSProfile | None = None) -> Subscription:
+    def create_subscription(self, kind: type, topic: str, callback: Callable[..., None], profile: QoSProfile,
+                            latched: QoSProfile | None = None) -> Subscription:
         """Create a subscription.
 
         Args:
@@ -86,7 +86,7 @@ class Endpoints:
         self._endpoints.append(made)
         return made.handle
 
-    def publish(self, kind: type, topic: str, profile: QoSProfile, managed: bool = True) -> Publisher:
+    def create_publisher(self, kind: type, topic: str, profile: QoSProfile, managed: bool = True) -> Publisher:
         """Create a publisher.
 
         Args:

@@ -155,7 +155,8 @@ class ManagedNode(LifecycleNode):
         self.check(self.values())
         try:
             self.configure()
-            self._diagnostics = self.endpoints.publish(DiagnosticArray, "/diagnostics", qos.RESULT_OUT, managed=False)
+            self._diagnostics = self.endpoints.create_publisher(DiagnosticArray, "/diagnostics", qos.RESULT_OUT,
+                                                                managed=False)
             self.start_timer(DIAGNOSTICS, self._publish_diagnostics)
         except Exception:
             self._release()

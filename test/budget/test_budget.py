@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import threading
 from fractions import Fraction
 
 import pytest
@@ -133,3 +134,21 @@ def test_expired_sources_make_room():
 def test_a_time_that_is_no_time_is_refused():
     with pytest.raises(InputError, match="now_s"):
         BudgetBook(DEFAULT).current(math.nan)
+
+
+def test_one_thread_submits_while_others_read():
+    book, limits, stop = BudgetBook(Budget(7, "layers")), set(), threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            limits.add(book.current(0.5).limit)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for k in range(3000):
+        book.submit(Budget(k % 5, "layers", f"source {k % 40}"), k, 1.0, 0.0)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert limits <= {0.0, 1.0, 2.0, 3.0, 4.0, 7.0}

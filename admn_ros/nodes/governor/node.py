@@ -56,14 +56,14 @@ class GovernorNode(ManagedNode):
         self._governor = Governor(config, self._costs())
         self._refused, self._last_refusal, self._logged = 0, "", SeenCauses()
         self._inputs = GovernorInputs(self._governor, self._refuse)
-        self._budget = self.endpoints.publish(ComputeBudget, "admn/budget", qos.RESULT_OUT)
-        self._status = self.endpoints.publish(DiagnosticStatus, "~/status", qos.STATE)
+        self._budget = self.endpoints.create_publisher(ComputeBudget, "admn/budget", qos.RESULT_OUT)
+        self._status = self.endpoints.create_publisher(DiagnosticStatus, "~/status", qos.STATE)
         BudgetInput(self.endpoints, "~/budget_request", self._receive)
         for kind, topic, profile in ((Temperature, "temperature", qos.SENSOR_IN),
                                      (BatteryState, "battery_state", qos.SENSOR_IN),
                                      (Float32, "watts", qos.SENSOR_IN),
                                      (DiagnosticArray, "/diagnostics", qos.COMMAND_IN)):
-            self.endpoints.subscribe(kind, topic, self._receive, profile)
+            self.endpoints.create_subscription(kind, topic, self._receive, profile)
         self.get_logger().info(f"configured: {self._governor.max_layers} layers, target {config.target_c:g} C")
 
     def activate(self) -> None:

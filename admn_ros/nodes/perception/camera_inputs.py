@@ -62,7 +62,8 @@ class CameraInputs:
             for camera in cameras:
                 camera.hear(message)
 
-        made = self._endpoints.subscribe(CameraInfo, topic, receive, qos.SENSOR_IN, latched=qos.LATCHED_STATE_IN)
+        made = self._endpoints.create_subscription(CameraInfo, topic, receive, qos.SENSOR_IN,
+                                                   latched=qos.LATCHED_STATE_IN)
         self._subscriptions.append(made)
         for camera in cameras:
             camera.topic = made.topic_name

@@ -43,11 +43,11 @@ class Results:
 
     def __init__(self, node: ManagedNode, config: ModelConfig) -> None:
         self._node, self._config = node, config
-        publish = node.endpoints.publish
-        self._pose = publish(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
-        self._classification = publish(Classification, "~/classification", qos.RESULT_OUT)
-        self._allocation = publish(LayerAllocation, "~/allocation", qos.RESULT_OUT)
-        self._latency = publish(Float32, "~/latency", qos.RESULT_OUT)
+        create = node.endpoints.create_publisher
+        self._pose = create(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
+        self._classification = create(Classification, "~/classification", qos.RESULT_OUT)
+        self._allocation = create(LayerAllocation, "~/allocation", qos.RESULT_OUT)
+        self._latency = create(Float32, "~/latency", qos.RESULT_OUT)
 
     def publish(self, frame: SensorFrame, estimate: Estimate, timing: Timing) -> None:
         """Publish the results of a frame. Without an estimate only the allocation is published."""

@@ -100,7 +100,7 @@ class SensorSubscriptions:
         self._pass_on(self._frames.poll(self._node.receive_clock.now_s()))
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None], profile: qos.QoSProfile) -> None:
-        self._subscriptions.append(self._node.endpoints.subscribe(kind, topic, callback, profile))
+        self._subscriptions.append(self._node.endpoints.create_subscription(kind, topic, callback, profile))
 
     def _subscribe_to_transforms(self) -> None:
         kind = transform_class()

@@ -46,11 +46,11 @@ class Visualization:
         self._drawer: LatestOnlyQueue[DebugView] | None = None
         self._last_drawn_s = 0.0
         self._tracker = self._make_tracker() if node.value("tracking") else None
-        publish = node.endpoints.publish
-        self._odometry = publish(Odometry, "~/odometry", qos.RESULT_OUT) if self._tracker else None
-        self._image = publish(Image, "~/debug_image", qos.VIEW_OUT)
-        self._markers = publish(MarkerArray, "~/markers", qos.VIEW_OUT)
-        self._sensor_nodes = publish(MarkerArray, "~/sensor_nodes", qos.STATE, managed=False)
+        create = node.endpoints.create_publisher
+        self._odometry = create(Odometry, "~/odometry", qos.RESULT_OUT) if self._tracker else None
+        self._image = create(Image, "~/debug_image", qos.VIEW_OUT)
+        self._markers = create(MarkerArray, "~/markers", qos.VIEW_OUT)
+        self._sensor_nodes = create(MarkerArray, "~/sensor_nodes", qos.STATE, managed=False)
         self._shown_poses: dict[str, NodePose] | None = None
         self.show_nodes(config.node_poses)
 

@@ -179,6 +179,7 @@ def test_a_default_budget_in_a_unit_without_costs_is_refused(make_rig, model_fol
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file), budget_unit="joules", budget_limit=5.0)
     assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
     assert "found joules" in capfd.readouterr().err
+    assert not len(rig.node.endpoints) and rig.node.pipeline is None and not rig.node.has_parameter("sync.silent_s")
     rig.node.set_parameters([Parameter("budget_unit", value="layers")])
     assert rig.transition(CONFIGURE)
     refused = rig.node.set_parameters([Parameter("budget_unit", value="watts")])[0]
