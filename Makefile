@@ -7,7 +7,7 @@ MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.x
   build_support/ros_build.py $(wildcard cmake/*)
 # These run on all cores. Tests of nodes measure time, and run alone.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
-WITHOUT_ROS := --ignore test/nodes --ignore test/build test
+WITHOUT_ROS := --ignore test/nodes --ignore test/build/test_colcon.py test
 
 # A sourced ROS 2 finds the type support of our messages by bare library name.
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -35,7 +35,7 @@ test: lint
 	@build_support/browser.sh
 ifeq ($(ARGS),)
 	@$(RUN) -m pytest $(PARALLEL) $(WITHOUT_ROS)
-	@$(RUN) -m pytest test/nodes test/build
+	@$(RUN) -m pytest test/nodes test/build/test_colcon.py
 else
 	@$(RUN) -m pytest $(ARGS)
 endif
@@ -53,7 +53,7 @@ lint: setup
 
 setup: $(VENV)/.package
 
-$(VENV)/.deps: build_support/setup.sh build_support/python.txt build_support/constraints.txt build_support/ros-jazzy.txt
+$(VENV)/.deps: $(addprefix build_support/,setup.sh requirements.txt python.txt constraints.txt ros-jazzy.txt)
 	@build_support/setup.sh deps $(VENV)
 	@touch $@
 

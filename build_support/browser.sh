@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Called by `make test`: the tests of the report want a Chromium. Where there is none it is installed by apt, if
-# that can be done: as root, on Debian. Else those tests are skipped. This script never fails.
+# Installs Chromium for the tests of the report, which are skipped without it. Needs root and apt. Never fails.
 set -uo pipefail
 for name in chromium chromium-browser google-chrome google-chrome-stable chrome; do
   command -v "$name" >/dev/null 2>&1 && exit 0
 done
-skipped="the tests of the report in a browser are skipped (Debian: apt install chromium)"
+skipped="browser tests of the report are skipped (Debian: apt install chromium)"
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
   echo "admn_ros: no Chromium; $skipped"
   exit 0
@@ -14,5 +13,5 @@ fi
 echo "admn_ros: installing Chromium for the tests of the report"
 export DEBIAN_FRONTEND=noninteractive
 timeout 300 sh -c 'apt-get update && apt-get install -y --no-install-recommends chromium' >/dev/null 2>&1 \
-  || echo "admn_ros: it could not be installed; $skipped"
+  || echo "admn_ros: the installation failed; $skipped"
 exit 0

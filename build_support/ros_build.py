@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PEP 517 backend: setuptools, plus the ROS 2 build wheels where no ROS 2 is there to build against."""
+"""PEP 517 backend: setuptools, plus the ROS 2 build wheels if there is no ROS 2 to build against."""
 
 import os
 import shutil
@@ -13,21 +13,21 @@ HERE = Path(__file__).parent
 
 
 def ros_prefix() -> str | None:
-    """Prefix of a ROS 2 that can generate messages: sourced, or in this Python environment."""
-    places = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
-    places += [str(Path(p).parents[2]) for p in sys.path if p.endswith("site-packages")]
-    for place in filter(None, places):
-        if (Path(place) / "share/rosidl_default_generators").is_dir():
-            return place
+    """Return the prefix of a ROS 2 that can generate messages: sourced, or in this Python environment."""
+    prefixes = [*os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep), sys.prefix]
+    prefixes += [str(Path(p).parents[2]) for p in sys.path if p.endswith("site-packages")]
+    for prefix in filter(None, prefixes):
+        if (Path(prefix) / "share/rosidl_default_generators").is_dir():
+            return prefix
     return None
 
 
 def _extra_requirements() -> list[str]:
-    need = []
+    required = []
     if ros_prefix() is None:
         lines = (HERE / "ros-jazzy.txt").read_text().splitlines()
-        need += [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
-    return need + [tool for tool in ("cmake", "ninja") if shutil.which(tool) is None]
+        required += [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]
+    return required + [tool for tool in ("cmake", "ninja") if shutil.which(tool) is None]
 
 
 def get_requires_for_build_wheel(config_settings=None):

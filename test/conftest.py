@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures for every room's tests."""
+"""Set-up of all tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 pytest_plugins = ["helpers.fixtures"]
-torch.set_num_threads(1)  # these networks are so small that threads only wait for each other
+torch.set_num_threads(1)  # more threads slow small networks down
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,9 +26,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Folder of real recordings that nobody here made: $ADMN_SHARED_DATA, or ../shared/data."""
+    """Return the folder of third-party recordings: $ADMN_SHARED_DATA, or ../shared/data."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("ADMN_SHARED_DATA", default))
     if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: its terms keep it out of the repository")
+        pytest.skip(f"{folder} is missing; its license keeps it out of the repository")
     return folder
