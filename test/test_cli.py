@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `admn` command: each subcommand, and what it says to bad input."""
+"""The `admn` command: subcommands that need no data of their own, and invalid input."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ def test_a_model_is_made_inspected_and_profiled(tmp_path: Path, capsys):
     assert main(["new-model", str(folder), "--preset", "rgbd", "--seed", "3"]) == 0
     assert "UNTRAINED" in capsys.readouterr().out
     assert main(["inspect", str(folder)]) == 0
-    said = capsys.readouterr().out
-    assert "UNTRAINED" in said and "24 layers" in said and "milliseconds (measured at first use)" in said
+    output = capsys.readouterr().out
+    assert "UNTRAINED" in output and "24 layers" in output and "milliseconds (measured at first use)" in output
     assert main(["profile", str(folder), "--repeats", "2", "--device", "cpu"]) == 0
     assert (folder / "costs.yaml").is_file()
     capsys.readouterr()
     assert main(["inspect", str(folder)]) == 0
-    said = capsys.readouterr().out
-    assert f"milliseconds; measured {date.today().isoformat()} on CPU" in said
+    output = capsys.readouterr().out
+    assert f"milliseconds; measured {date.today().isoformat()} on CPU" in output
 
 
 def test_a_recording_is_inspected_and_drawn(tmp_path: Path, capsys):
     bag, sheet = DEMO_BAG, tmp_path / "sheet.png"
     assert main(["inspect", str(bag)]) == 0
-    said = capsys.readouterr().out
-    assert "/node1/rgb/image_raw/compressed" in said and "admn_ros/msg/AudioFrame" in said
-    assert "/ground_truth/pose" in said
+    output = capsys.readouterr().out
+    assert "/node1/rgb/image_raw/compressed" in output and "admn_ros/msg/AudioFrame" in output
+    assert "/ground_truth/pose" in output
     assert main(["sheet", str(bag), str(sheet)]) == 0
     assert sheet.stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["new-model", "{tmp}/m", "--preset", "gpt"], "gpt"),
     (["inspect", "{tmp}/nothing"], "nothing"),
     (["profile", "{tmp}/nothing"], "nothing"),
     (["convert", "rgbd", "{tmp}/nothing", "{tmp}/bag"], "nothing"),
     (["sheet", "{tmp}/nothing", "{tmp}/a.png"], "nothing"),
 ])
-def test_bad_input_is_one_clear_line(tmp_path: Path, capsys, arguments, says):
+def test_bad_input_is_one_clear_line(tmp_path: Path, capsys, arguments, expected):
     assert main([a.format(tmp=tmp_path) for a in arguments]) == 2
-    said = capsys.readouterr().err
-    lines = [line for line in said.splitlines() if line.strip()]
-    assert len(lines) == 1 and says in lines[0]
+    output = capsys.readouterr().err
+    lines = [line for line in output.splitlines() if line.strip()]
+    assert len(lines) == 1 and expected in lines[0]
     assert "allowed: " in lines[0] or "required: " in lines[0]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, progress_bar
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell, with_deployment
@@ -123,9 +123,10 @@ def _print(results: Mapping[str, Any]) -> None:
     if not model["trained"]:
         CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates are random")
     first, *others = results["settings"]["policies"]
-    table = Table("corruption", "policy", "budget", "frames", "no estimate", "mean error, cm", "median", "p95",
-                  "in 90 %", "accuracy", "layers", "over budget", *([f"error minus {first}, cm"] if others else []),
-                  title=f"{model['name']}, 95 % intervals over scenes", title_justify="left")
+    table = Table("corruption", Column("policy", overflow="fold"), "budget", "frames", "no estimate", "mean, cm",
+                  "median", "p95", "in 90 %", "accuracy", "layers", "over budget",
+                  *([f"mean minus {first}, cm"] if others else []),
+                  title=f"{model['name']}: position error and 95 % interval over scenes", title_justify="left")
     for cell in results["cells"]:
         difference = [_more(cell["versus_first_policy"])] if others else []
         table.add_row(*_row(cell, budget_text(cell["budget"], long=True)), *difference)

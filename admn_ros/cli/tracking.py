@@ -36,7 +36,7 @@ def _tracking(options: argparse.Namespace) -> None:
 
     config = parse_options(TrackerConfig, given_values(options, TrackerConfig))
     cells = track_results(options.results, config)
-    table = Table("corruption", "policy", "budget", "frames", "estimates", "mean error, cm", "median", "p95", "in 90 %",
+    table = Table("corruption", "policy", "budget", "frames", "estimates", "mean, cm", "median", "p95", "in 90 %",
                   "speed error, cm/s", title="the same frames without and with tracking", title_justify="left")
     for cell in cells:
         for row in _rows(cell):

@@ -27,7 +27,7 @@ SHORT_UNITS = {"layers": "", "gflops": " GFLOP", "milliseconds": " ms", "joules"
 QUIET_S = 2.0
 """Time without a frame after which the node is shown as silent."""
 HISTORY = 40
-MOST_PROBLEMS = 8
+MAX_PROBLEMS = 8
 _STEPS = "▁▂▃▄▅▆▇█"
 _BAR = 48
 
@@ -172,9 +172,9 @@ class Dashboard:
         worst = sorted(self.problems, key=lambda p: (-p.level if p.level < 3 else -1.5, p.name))
         rows = [_line("health" if k == 0 else "", Text.assemble(
             (f"{LEVELS.get(p.level, LEVELS[2])[0]:5} ", LEVELS.get(p.level, LEVELS[2])[1]), (f"{p.name}: ", "bold"),
-            p.text)) for k, p in enumerate(worst[:MOST_PROBLEMS])]
-        if len(worst) > MOST_PROBLEMS:
-            rows.append(_line("", Text(f"and {len(worst) - MOST_PROBLEMS} more", SOFT)))
+            p.text)) for k, p in enumerate(worst[:MAX_PROBLEMS])]
+        if len(worst) > MAX_PROBLEMS:
+            rows.append(_line("", Text(f"and {len(worst) - MAX_PROBLEMS} more", SOFT)))
         return Group(*rows)
 
 

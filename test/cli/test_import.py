@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`admn import` of backbones: what is loaded where, what is said, and what is refused."""
+"""`admn import` of backbones: what is loaded where, what is reported, and what is refused."""
 
 from typing import get_args
 
@@ -41,14 +41,14 @@ def import_(*arguments):
     return main(["import", *map(str, arguments)])
 
 
-def test_backbones_go_into_a_new_folder_and_what_was_not_loaded_is_said(tmp_path, small, mae, capsys):
+def test_backbones_go_into_a_new_folder_and_unloaded_parts_are_reported(tmp_path, small, mae, capsys):
     file, state = mae
     out = tmp_path / "m"
     assert import_(file, out, "--preset", "small", "--seed", "4") == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for text in ("rgb", "depth", "loaded, interpolated", "pos_embed", "decoder_pred", "mask_token", "not used",
                  "14 x 14 patches to 6 x 6", "the last 1 of its layers are not used", "read as mae"):
-        assert text in " ".join(said.split()), text
+        assert text in " ".join(output.split()), text
     network = load_model(out)
     assert (network.config.trained, network.config.seed) == (False, 4)
     for modality in (Modality.RGB, Modality.DEPTH):
@@ -93,7 +93,7 @@ def test_a_trained_model_keeps_its_backbones_unless_forced(tmp_path, small, mae,
     assert not load_config(Config, out / "config.yaml").trained
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["{mae}", "{tmp}/new"], "preset"),
     (["{mae}", "{tmp}/new", "--preset", "gpt"], "gpt"),
     (["{mae}", "{tmp}/new", "--preset", "rgbd", "--modality", "radar"], "radar"),
@@ -108,7 +108,7 @@ def test_a_trained_model_keeps_its_backbones_unless_forced(tmp_path, small, mae,
     (["{tmp}/hub.pt", "{tmp}/new", "--preset", "small"], "patch_embed"),
     (["{mae}", "{tmp}/text.pt", "--preset", "small"], "text.pt"),
 ])
-def test_what_cannot_be_imported_is_one_clear_line_and_leaves_no_folder(tmp_path, small, mae, capsys, arguments, says):
+def test_an_invalid_import_is_one_line_and_leaves_no_folder(tmp_path, small, mae, capsys, arguments, expected):
     file, state = mae
     (tmp_path / "text.pt").write_text("this is no checkpoint\n")
     torch.save(state | {"blocks.1.norm1.bias": torch.full((96,), torch.nan)}, tmp_path / "nan.pt")
@@ -118,7 +118,7 @@ def test_what_cannot_be_imported_is_one_clear_line_and_leaves_no_folder(tmp_path
     assert import_(*(a.format(mae=file, tmp=tmp_path) for a in arguments)) == 2
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
     assert len(lines) == 1, lines
-    assert lines[0].startswith("admn import: ") and says in lines[0] and "allowed" in lines[0]
+    assert lines[0].startswith("admn import: ") and expected in lines[0] and "allowed" in lines[0]
     assert not (tmp_path / "new").exists()
 
 

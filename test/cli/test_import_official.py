@@ -96,7 +96,7 @@ def test_operations_with_an_absent_input_are_never_more_than_counted(case, node)
     assert counted == spent or layout == "mmfi"
 
 
-def test_the_look_at_a_spectrogram_has_its_own_size(case):
+def test_the_controller_has_its_own_spectrogram_size(case):
     layout, _, engine = case
     if layout != "ave":
         return
@@ -107,9 +107,9 @@ def test_the_look_at_a_spectrogram_has_its_own_size(case):
 def test_it_is_inspected_and_profiled_like_any_model(case, capsys):
     layout, _, engine = case
     assert main(["inspect", str(engine.folder)]) == 0
-    said = capsys.readouterr().out
-    assert f"admn-{layout}: trained" in said
-    assert f"heads and controller of layout {layout}" in said
+    output = capsys.readouterr().out
+    assert f"admn-{layout}: trained" in output
+    assert f"heads and controller of layout {layout}" in output
     assert main(["profile", str(engine.folder), "--repeats", "1", "--device", "cpu", "--threads", "1"]) == 0
     assert "milliseconds" in Engine(engine.folder, "cpu", 1).costs.units
 

@@ -54,7 +54,7 @@ def test_every_option_has_help(name):
     assert all(described)
 
 
-def test_the_help_of_admn_imports_no_slow_room():
+def test_the_help_of_admn_imports_no_slow_package():
     code = """
 import sys
 from admn_ros.cli import parser
@@ -120,7 +120,7 @@ def test_limits_are_numbers_or_infinite():
             budgets(wrong)
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["evaluate", "{ds}", "--out", "o"], "--model: missing; required: model folder"),
     (["evaluate", "{ds}", "--out", "o", "--model", "m", "--seed", "-1"], "--seed: found -1"),
     (["evaluate", "{ds}", "--out", "o", "--model", "m", "--corruption", "fog"], "--corruption: found"),
@@ -131,13 +131,13 @@ def test_limits_are_numbers_or_infinite():
     (["evaluate", "{ds}/none", "--out", "o", "--model", "m"], "none: found nothing there"),
     (["convert", "bag", "{ds}", "o", "--model", "untrained:rgbd"], "--sensors: missing; required: "),
     (["tracking", "{ds}", "--gate", "1.5"], "--gate: found 1.5")])
-def test_an_error_names_the_option(arguments, says, tmp_path, capsys):
+def test_an_error_names_the_option(arguments, expected, tmp_path, capsys):
     assert main([word.format(ds=tmp_path) for word in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"admn {arguments[0]}: ") and says in line
+    assert line.startswith(f"admn {arguments[0]}: ") and expected in line
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["evaluate", "x", "--out", "o", "--seed", "one"], "admn evaluate: --seed: found 'one'; allowed: an integer"),
     (["evaluate", "x", "--out", "o", "--budgets", "a"], "admn evaluate: --budgets: found 'a'; allowed: a number"),
     (["evaluate", "x", "--out", "o", "--unit", "apples"], "admn evaluate: --unit: found 'apples'; allowed: 'layers'"),
@@ -145,10 +145,10 @@ def test_an_error_names_the_option(arguments, says, tmp_path, capsys):
     (["evaluate", "x", "--out", "o", "--lyrics"], "admn: unrecognized arguments: --lyrics"),
     (["convert", "pdf"], "admn convert: COMMAND: found 'pdf'; allowed: 'rgbd', 'bag'"),
     (["sing"], "admn: COMMAND: found 'sing'; allowed: 'new-model', ")])
-def test_a_malformed_command_line_is_one_line(arguments, says, capsys):
+def test_a_malformed_command_line_is_one_line(arguments, expected, capsys):
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(says)
+    assert line.startswith(expected)
 
 
 # --- plans from files ---------------------------------------------------------------------------------
@@ -165,14 +165,14 @@ def test_a_plan_is_read_from_a_file_and_changed_by_options(dataset, model, tmp_p
     assert a == b
 
 
-@pytest.mark.parametrize(("text", "says"), [
+@pytest.mark.parametrize(("text", "expected"), [
     ("seed: two", "plan.yaml: seed: found 'two'"), ("sede: 2", "plan.yaml: sede: found an unknown key"),
     ("[1, 2]", "plan.yaml: found no mapping"), ("bag: 3", "plan.yaml: found no mapping"),
     ("bag: {hold_s: 1}", "--sensors: missing; required: deployment file")])
-def test_an_error_in_a_plan_names_the_file(text, says, tmp_path, capsys):
+def test_an_error_in_a_plan_names_the_file(text, expected, tmp_path, capsys):
     (tmp_path / "plan.yaml").write_text(text)
     (tmp_path / "data").mkdir()
     assert main(["evaluate", str(tmp_path / "data"), "--model", "m", "--out", str(tmp_path / "o"), "--plan",
                  str(tmp_path / "plan.yaml")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert says in line
+    assert expected in line

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard says what is so, in words that can be read back from the terminal."""
+"""Text of the dashboard, as read back from a terminal."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def shown(**changes: object) -> Dashboard:
     return Dashboard(**{**whole, **changes})
 
 
-def test_everything_is_said():
+def test_the_dashboard_shows_all_state():
     text = printed(shown())
     assert "/admn" in text and "live" in text and "10.0 Hz" in text
     assert "spent 3 of 8 layers, from battery" in text and "3 layers ran." in text
@@ -58,7 +58,7 @@ def test_everything_is_said():
     assert "all 14 statuses OK" in text
 
 
-def test_the_budget_bar_stands_before_its_line():
+def test_the_budget_bar_ends_before_its_limit():
     bar = line(printed(shown(records=[record(layers=6, granted=12.0)])), "budget")
     spent, limit = bar.count("█"), bar.index("┃") - bar.index("█")
     assert spent == 12 and limit == 24, "48 characters are 24 layers"
@@ -72,7 +72,7 @@ def test_problems_come_worst_first_and_are_bounded():
     assert "and 92 more" in printed(shown(problems=[Problem(2, f"p{k}", "x") for k in range(100)]))
 
 
-@pytest.mark.parametrize(("changes", "says"), [
+@pytest.mark.parametrize(("changes", "expected"), [
     ({"records": [], "quiet_s": math.inf, "statuses": 0}, ["waiting for /admn/allocation", "no /diagnostics yet"]),
     ({"quiet_s": 7.4}, ["silent for 7 s"]),
     ({"records": [record(position_m=(math.nan, math.nan), layers=0, granted=0.0)]}, ["no estimate", "spent 0 of 0"]),
@@ -80,9 +80,9 @@ def test_problems_come_worst_first_and_are_bounded():
     ({"governor": "9 of 48 layers (temperature)"}, ["governor", "9 of 48 layers"]),
     ({"records": [record(granted=1.5, unit="gflops", spent=1.25)]}, ["spent 1.25 of 1.5 GFLOP"]),
     ({"speed_mps": math.nan, "label": ""}, ["class -"])])
-def test_what_is_not_there_is_said_too(changes, says):
+def test_missing_state_is_shown(changes, expected):
     text = printed(shown(**changes))
-    for words in says:
+    for words in expected:
         assert words in text
 
 

@@ -19,10 +19,10 @@ def test_an_instant_of_a_bag_is_drawn(bag, model, deployment, tmp_path, capsys):
     assert cv2.imread(str(tmp_path / "d.png")).shape == (HEIGHT, WIDTH, 3)
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
+@pytest.mark.parametrize(("arguments", "expected"), [
     (["d.png", "--at", "99"], "--at: found 99"), (["d.jpeg", "--at", "0.5"], ".png")])
-def test_what_cannot_be_drawn_is_refused_in_one_line(bag, model, deployment, tmp_path, capsys, arguments, says):
+def test_invalid_requests_are_refused_in_one_line(bag, model, deployment, tmp_path, capsys, arguments, expected):
     dump_config(deployment, tmp_path / "sensors.yaml")
     assert main(["debug-image", str(bag), str(tmp_path / arguments[0]), *arguments[1:], "--model", str(model),
                  "--sensors", str(tmp_path / "sensors.yaml")]) == 2
-    assert says in capsys.readouterr().err
+    assert expected in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pixels of the debug picture that mean something: cells, bars, marks, the map."""
+"""Pixels of the debug image: layers, bars, marks, map."""
 
 from __future__ import annotations
 
@@ -152,11 +152,11 @@ def test_the_map_shows_the_estimate_where_it_is():
     assert np.array_equal(before, canvas.pixels), "nothing is drawn beside the map"
 
 
-def test_a_frame_without_an_estimate_is_drawn_too():
+def test_a_frame_without_an_estimate_is_drawn():
     nothing = view({}, frozenset(KEYS), mean_m=None, covariance_m2=None, scores=None,
                    qoi=dict.fromkeys(MODALITIES, math.nan))
     picture, pixels = draw(nothing)
-    assert has(pixels, Box(864, 48, 400, 400), WARN), "it says so"
+    assert has(pixels, Box(864, 48, 400, 400), WARN)
     assert all(has(pixels, picture.thumbnail(key), ALERT) for key in KEYS)
 
 
@@ -171,7 +171,7 @@ def test_one_sensor_node_with_two_modalities_fills_the_same_place():
     assert picture.thumbnail(keys[0]).width > 400 and picture.thumbnail(keys[1]).right <= 848
 
 
-def test_the_history_is_bounded_and_starts_afresh_in_another_unit():
+def test_the_history_is_bounded_and_restarts_in_another_unit():
     history = History()
     layers = view({Modality.RGB: (0,)}).estimate
     for _ in range(HISTORY + 20):
@@ -183,6 +183,6 @@ def test_the_history_is_bounded_and_starts_afresh_in_another_unit():
 
 @given(st.text(max_size=30), st.integers(-50, 450), st.integers(-50, 450), st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=30, deadline=None)
-def test_text_may_reach_over_the_edge(text, x, y, align):
+def test_text_is_clipped_at_the_edge(text, x, y, align):
     canvas = Canvas(400, 400)
     canvas.text(text, x, y, INK, 12, align=align)

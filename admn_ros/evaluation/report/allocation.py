@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BAD = 0.5
+DEGRADED = 0.5
 """Severity from which on a modality counts as degraded."""
-FEWEST_FRAMES = 5
+MIN_FRAMES = 5
 """Smallest number of frames of a row."""
-MOST_BUDGETS = 3
-MOST_POINTS = 2500
+MAX_BUDGETS = 3
+MAX_POINTS = 2500
 ROW, GAP = 19, 1.0
 STEPS = ("clean", "to 0.25", "to 0.5", "to 0.75", "to 1")
 
@@ -35,16 +35,16 @@ Mask = npt.NDArray[np.bool_]
 def allocation(evaluation: Evaluation) -> ReportFigure:
     """Return the figure of how often each layer ran, by degraded modality; one panel per finite budget."""
     finite = [k for k in evaluation.constant_budgets if evaluation.budgets[k]["limit"] is not None]
-    budgets = finite[:MOST_BUDGETS] or evaluation.constant_budgets[-1:]
+    budgets = finite[:MAX_BUDGETS] or evaluation.constant_budgets[-1:]
     numbers = [{"budget": budget_text(evaluation.budgets[k], long=True), "policy": evaluation.policies[0],
                 "rows": _rows(evaluation, evaluation.variant(0, k))} for k in budgets]
     return ReportFigure(
         "allocation", "Allocation of layers",
         "Each square is a layer; its opacity is the share of frames in which the layer ran. The number beside a block "
         "is the mean number of layers of the modality; the number of frames is in parentheses. A modality is degraded "
-        f"if it is missing or corrupted with severity {BAD:g} or more: its block should then be emptier than in the "
-        "first row.",
-        [Panel(f"{n['budget']}", _say_rows(n), lambda figure, n=n: _draw_rows(figure, n), 720,  # type: ignore[misc]
+        f"if it is missing or corrupted with severity {DEGRADED:g} or more: its block should then be emptier than in "
+        "the first row.",
+        [Panel(f"{n['budget']}", _describe_rows(n), lambda figure, n=n: _draw_rows(figure, n), 720,  # type: ignore[misc]
                64 + ROW * len(n["rows"])) for n in numbers], numbers,
         [LegendEntry(modality_colour(m), m) for m in evaluation.modalities])
 
@@ -55,10 +55,10 @@ def _rows(evaluation: Evaluation, variant: int) -> list[dict[str, Any]]:
         columns = evaluation.records[corruption]
         every = np.ones(len(columns["index"]), dtype=bool)
         groups = [(f"{corruption}: all", every)]
-        degraded = (columns["severity"] >= BAD) | (columns["nodes"] == 0)
+        degraded = (columns["severity"] >= DEGRADED) | (columns["nodes"] == 0)
         groups += [(f"{corruption}: {m} degraded", degraded[:, k]) for k, m in enumerate(evaluation.modalities)]
         for text, rows in groups:
-            if rows.sum() >= FEWEST_FRAMES or rows is every:
+            if rows.sum() >= MIN_FRAMES or rows is every:
                 found.append(_row(evaluation, columns["active"][rows, variant], text))
     return found
 
@@ -71,7 +71,7 @@ def _row(evaluation: Evaluation, active: Mask, text: str) -> dict[str, Any]:
             "layers": {m: round(float(share.sum()), 3) for m, share in by_modality.items()}}
 
 
-def _say_rows(numbers: dict[str, Any]) -> str:
+def _describe_rows(numbers: dict[str, Any]) -> str:
     means = [f"{row['frames']}: " + ", ".join(f"{m} {n:.1f}" for m, n in row["layers"].items())
             for row in numbers["rows"]]
     return f"Mean layers with a budget of {numbers['budget']}. " + "; ".join(means)
@@ -127,7 +127,7 @@ def controller_embedding(evaluation: Evaluation) -> ReportFigure:
     severity, nodes = severity[known], nodes[known]
     # A missing modality has severity 1.
     severity = np.where(nodes == 0, 1.0, np.nan_to_num(severity))
-    step = -(-len(plane) // MOST_POINTS)
+    step = -(-len(plane) // MAX_POINTS)
     plane, severity = plane[::step], severity[::step]
     numbers = {"method": "principal components", "explained": [round(float(x), 4) for x in explained],
                "points": plane.round(4).tolist(),

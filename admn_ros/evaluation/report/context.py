@@ -32,9 +32,9 @@ from admn_ros.sample import Array, Modality
 from admn_ros.views.colorize import colorize
 
 FORMAT = "admn-report-context-1"
-MOST_NODES = 4
+MAX_NODES = 4
 """Largest number of sensor nodes with thumbnails."""
-MOST_POINTS = 2000
+MAX_POINTS = 2000
 """Largest number of points of a temperature."""
 WIDTH, HEIGHT, QUALITY = 120, 80, 72
 """Size of a thumbnail in pixels, and its JPEG quality."""
@@ -102,7 +102,7 @@ def _pictures(evaluation: Evaluation, source: EvaluationSource, stretch: Stretch
 
 
 def _files(readings: Readings, name: str, folder: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
-    nodes = list(dict.fromkeys(key.node for key in readings))[:MOST_NODES]
+    nodes = list(dict.fromkeys(key.node for key in readings))[:MAX_NODES]
     for number, node in enumerate(nodes):
         files: dict[str, str | None] = {}
         for key, data in readings.items():
@@ -160,4 +160,4 @@ def _bag(path: Path) -> dict[str, Any]:
                 name = message.header.frame_id or topic
                 read.setdefault(name, []).append([round(seconds, 3), round(float(message.temperature), 2)])
         return {"start_ns": bag.start_ns,
-                "temperatures": {name: points[::-(-len(points) // MOST_POINTS)] for name, points in read.items()}}
+                "temperatures": {name: points[::-(-len(points) // MAX_POINTS)] for name, points in read.items()}}

@@ -39,7 +39,7 @@ def error_against_budget(evaluation: Evaluation) -> ReportFigure:
         "Mean position error in cm for each budget; lower is better."
         + (" The band is the 95 % confidence interval, bootstrapped over scenes." if banded else "")
         + (f" {ours} is the evaluated policy; the others are baselines." if several else ""),
-        [Panel(n["corruption"], _say(n), lambda figure, n=n: _draw_curves(figure, n, top),  # type: ignore[misc]
+        [Panel(n["corruption"], _describe(n), lambda figure, n=n: _draw_curves(figure, n, top),  # type: ignore[misc]
                _width(known))
          for n in known],
         numbers, [LegendEntry(_policy(k), name, "line" if k == 0 else "dashed")
@@ -64,7 +64,7 @@ def _curves(evaluation: Evaluation, corruption: str) -> dict[str, Any]:
             "mean_position_cm": None if constant is None else constant["mean"]}
 
 
-def _say(numbers: dict[str, Any]) -> str:
+def _describe(numbers: dict[str, Any]) -> str:
     points = ", ".join(f"{p['mean_cm']:.1f} cm with {p['budget']}" for p in numbers["policies"][0]["points"]
                        if p["mean_cm"] is not None)
     return f"{numbers['corruption']}: mean error of {numbers['policies'][0]['policy']}: {points}"
@@ -148,7 +148,7 @@ def error_distribution(evaluation: Evaluation) -> ReportFigure:
     return ReportFigure(
         "error_cdf", "Distribution of errors",
         "Share of the frames whose position error is at most the value on the horizontal axis; further left is better.",
-        [Panel(n["corruption"], _say_share(n), lambda figure, n=n: _draw_shares(figure, n, end),  # type: ignore[misc]
+        [Panel(n["corruption"], _describe_distribution(n), lambda figure, n=n: _draw_shares(figure, n, end),  # type: ignore[misc]
                _width(known))
          for n in known],
         numbers, [LegendEntry(colour, f"{budget_text(evaluation.budgets[b], long=True)}", "line")
@@ -161,7 +161,7 @@ def _ramp(count: int) -> list[str]:
     return [BUDGETS[k] for k in places]
 
 
-def _say_share(numbers: dict[str, Any]) -> str:
+def _describe_distribution(numbers: dict[str, Any]) -> str:
     medians = ", ".join(f"with {line['budget']}: {line['error_cm'][50]:.1f} cm" for line in numbers["lines"])
     return f"{numbers['corruption']}: median error {medians}"
 
@@ -189,9 +189,10 @@ def latency_and_operations(evaluation: Evaluation, context: Context) -> ReportFi
     """Return the figure of network latency and GFLOPs by number of layers that ran."""
     times, operations = _times_by_layers(evaluation), context.get("gflops", [])
     machine = evaluation.timings["machine"]
-    panels = [Panel("latency", _say_times(times), lambda figure: _draw_spread(figure, times, "low", "high", "ms"), 430)]
+    panels = [Panel("latency", _describe_times(times),
+                    lambda figure: _draw_spread(figure, times, "low", "high", "ms"), 430)]
     if operations:
-        panels.append(Panel("GFLOPs", _say_operations(operations), lambda figure: _draw_spread(
+        panels.append(Panel("GFLOPs", _describe_operations(operations), lambda figure: _draw_spread(
             figure, operations, "min", "max", "GFLOPs"), 430))
     return ReportFigure(
         "latency", "Latency and GFLOPs by layers",
@@ -216,11 +217,11 @@ def _times_by_layers(evaluation: Evaluation) -> list[dict[str, float]]:
     return found
 
 
-def _say_times(times: list[dict[str, float]]) -> str:
+def _describe_times(times: list[dict[str, float]]) -> str:
     return "median latency in ms: " + ", ".join(f"{t['median']:.1f} with {t['layers']} layers" for t in times[:12])
 
 
-def _say_operations(operations: list[dict[str, float]]) -> str:
+def _describe_operations(operations: list[dict[str, float]]) -> str:
     return "median GFLOPs: " + ", ".join(f"{o['median']:.2f} with {o['layers']} layers" for o in operations[:12])
 
 

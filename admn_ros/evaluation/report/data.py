@@ -128,7 +128,8 @@ def budget_text(label: Mapping[str, Any], *, long: bool = False) -> str:
         return str(label["from"])
     if label["limit"] is None:
         return "no limit" if long else "all"
-    return f"{label['limit']:g}" + (f" {label['unit']}" if long else "")
+    unit = "layer" if (label["unit"], label["limit"]) == ("layers", 1) else label["unit"]
+    return f"{label['limit']:g}" + (f" {unit}" if long else "")
 
 
 def read_evaluation(folder: Path) -> Evaluation:

@@ -17,14 +17,14 @@ class Tile:
         value: number as shown.
         unit: unit as shown; "" for none.
         note: conditions and uncertainty.
-        mood: CSS class: good, alert, or "".
+        style: CSS class: good, alert, or "".
     """
 
     label: str
     value: str
     unit: str
     note: str
-    mood: str = ""
+    style: str = ""
 
 
 def title(evaluation: Evaluation) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MOST_BINS = 600
+MAX_BINS = 600
 """Longer stretches are drawn in bins: the mean of layers, budget and quality, and the maximum of errors."""
 WIDTH = 1000
 
@@ -63,10 +63,10 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
     panels, numbers = [], []
     for stretch, special in shown:
         series = _series(evaluation, stretch, context)
-        places = [_place(evaluation, stretch, moment.row, context) for moment in special]
+        places = [_position(evaluation, stretch, moment.row, context) for moment in special]
         budget = budget_text(evaluation.budgets[stretch.budget], long=True)
         panels.append(Panel(
-            f"{stretch.corruption}, {stretch.name}, {budget}", _say(series, special),
+            f"{stretch.corruption}, {stretch.name}, {budget}", _describe(series, special),
             lambda figure, s=series, p=places: _draw(figure, s, p),  # type: ignore[misc]
             WIDTH, 330 + 34 * len(series.qoi) + (90 if series.temperatures else 0)))
         numbers.append({"corruption": stretch.corruption, "recording": stretch.name, "budget": budget,
@@ -74,7 +74,7 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
                         "moments": [{"number": k, "at": round(x, 3), "kind": m.kind, "what": m.text}
                                     for k, (m, x) in enumerate(zip(special, places, strict=True), start=1)]})
     keys = [*(LegendEntry(modality_colour(m), m) for m in evaluation.modalities), LegendEntry(INK, "budget", "line")]
-    binned = max(len(stretch.rows) for stretch, _ in shown) > MOST_BINS
+    binned = max(len(stretch.rows) for stretch, _ in shown) > MAX_BINS
     return ReportFigure(
         "timeline", "Timeline",
         "From top to bottom: the layers that ran, stacked by modality, and the budget as a line"
@@ -82,7 +82,7 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
         + "; for each modality the QoI estimated by the model (area) and the injected quality, which is 1 minus the "
           "severity (line), both from 0 to 1 and absent while the modality is missing; the position error. Numbers "
           "mark the moments below."
-        + (f" Stretches of more than {MOST_BINS} frames are binned: maximum of errors, mean of all other series."
+        + (f" Stretches of more than {MAX_BINS} frames are binned: maximum of errors, mean of all other series."
            if binned else ""),
         panels, numbers, keys)
 
@@ -101,7 +101,7 @@ def _series(evaluation: Evaluation, stretch: Stretch, context: Context) -> Timel
     there = columns["nodes"][rows] > 0
     injected = np.where(there, 1.0 - np.nan_to_num(columns["severity"][rows]), np.nan)
     qoi = np.where(there, columns["qoi"][rows, v], np.nan)
-    x = np.asarray([_place(evaluation, stretch, int(row), context) for row in rows])
+    x = np.asarray([_position(evaluation, stretch, int(row), context) for row in rows])
     bins = _bins(len(rows))
     bag = context.get("bags", {}).get(str(stretch.source), {}) if evaluation.is_of_bags else {}
     return Timeline(
@@ -112,7 +112,7 @@ def _series(evaluation: Evaluation, stretch: Stretch, context: Context) -> Timel
         _by_bin(np.nanmax, evaluation.errors_cm(stretch.corruption, v)[rows], bins), bag.get("temperatures", {}))
 
 
-def _place(evaluation: Evaluation, stretch: Stretch, row: int, context: Context) -> float:
+def _position(evaluation: Evaluation, stretch: Stretch, row: int, context: Context) -> float:
     """Return the position of a frame on the x axis."""
     columns = evaluation.records[stretch.corruption]
     if not evaluation.is_of_bags:
@@ -124,7 +124,7 @@ def _place(evaluation: Evaluation, stretch: Stretch, row: int, context: Context)
 
 def _bins(frames: int) -> list[int]:
     """Return the bounds of equal bins of frames."""
-    size = -(-frames // MOST_BINS)
+    size = -(-frames // MAX_BINS)
     return [*range(0, frames, size), frames]
 
 
@@ -145,7 +145,7 @@ def _numbers(series: Timeline) -> dict[str, Any]:
             "temperatures_c": series.temperatures}
 
 
-def _say(series: Timeline, special: Sequence[Moment]) -> str:
+def _describe(series: Timeline, special: Sequence[Moment]) -> str:
     layers = np.sum(list(series.layers.values()), axis=0)
     known = series.error_cm[np.isfinite(series.error_cm)]
     error = f" Errors from {known.min():.0f} to {known.max():.0f} cm." if len(known) else ""

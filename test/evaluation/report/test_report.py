@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: what the page says, what is drawn, and what is refused."""
+"""Reports: content of the page, figures, excerpts of recordings, and refused input."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
     @property
-    def said(self) -> str:
+    def body(self) -> str:
         return " ".join(" ".join(self.words).split())
 
 
@@ -74,7 +74,7 @@ class Page(HTMLParser):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])
-def test_the_page_needs_nothing_and_says_all(which, request):
+def test_the_page_is_self_contained(which, request):
     folder: Path = request.getfixturevalue(which)
     page = Page(folder / "report.html")
     assert page.text.startswith("<!DOCTYPE html>") and page.all("html") == [{"lang": "en"}]
@@ -95,7 +95,7 @@ def test_the_page_needs_nothing_and_says_all(which, request):
 
 
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])
-def test_who_does_not_see_it_is_told(which, request):
+def test_figures_have_text_alternatives(which, request):
     page = Page(request.getfixturevalue(which) / "report.html")
     assert len(page.all("figure")) == len(page.all("figcaption")) == len(FIGURES)
     assert sorted(figure["id"] for figure in page.all("figure")) == list(FIGURES)
@@ -108,7 +108,7 @@ def test_who_does_not_see_it_is_told(which, request):
     assert len(page.all("h1")) == 1
 
 
-def test_figures_follow_the_scheme_of_the_page(evaluated):
+def test_figures_follow_the_theme_of_the_page(evaluated):
     text = (evaluated / "report.html").read_text(encoding="utf-8")
     head, body = text.split("</style>", 1)
     assert "prefers-color-scheme: dark" in head
@@ -118,19 +118,19 @@ def test_figures_follow_the_scheme_of_the_page(evaluated):
     assert len({light for light, _ in THEME.values()}) == len(THEME)
 
 
-def test_the_top_says_how_good_it_was(evaluated):
-    said = Page(evaluated / "report.html").said
+def test_the_head_reports_the_accuracy(evaluated):
+    output = Page(evaluated / "report.html").body
     results = json.loads((evaluated / "results.json").read_text())
-    assert "This model is untrained" in said
+    assert "This model is untrained" in output
     clean, bad = (next(c for c in results["cells"] if c["corruption"] == name and c["budget"]["limit"] == 2.0
                        and c["policy"] == "allocate")["error_cm"]["mean"] for name in ("clean", "room-all"))
-    assert f"{clean:.1f} cm" in said and f"{bad:.1f} cm" in said and "No frame exceeded its budget" in said
-    assert "0 of 360" in said.replace("\u202f", "")
+    assert f"{clean:.1f} cm" in output and f"{bad:.1f} cm" in output and "No frame exceeded its budget" in output
+    assert "0 of 360" in output.replace("\u202f", "")
 
 
 def test_names_of_recordings_are_text(evaluated_bag):
     page = Page(evaluated_bag / "report.html")
-    assert "trace trace <b>.csv" in page.said
+    assert "trace trace <b>.csv" in page.body
     assert len(page.all("b")) == len(re.findall(r"<h3><b>\d</b>", page.text))   # those are the moments' numbers
 
 
@@ -145,26 +145,26 @@ def test_each_figure_is_a_picture_and_numbers(which, request):
     for name in FIGURES:
         picture = cv2.imread(str(folder / "figures" / f"{name}.png"))
         assert picture is not None and min(picture.shape[:2]) > 200 and picture.std() > 3, name
-        told = json.loads((folder / "figures" / f"{name}.json").read_text())
-        assert told["numbers"] and told["caption"] and told["absent"] is None
+        written = json.loads((folder / "figures" / f"{name}.json").read_text())
+        assert written["numbers"] and written["caption"] and written["absent"] is None
 
 
 def test_numbers_of_the_figures_are_those_of_the_results(evaluated):
-    def told(name: str) -> list[dict]:
+    def numbers_of(name: str) -> list[dict]:
         return json.loads((evaluated / "figures" / f"{name}.json").read_text())["numbers"]
 
     results = json.loads((evaluated / "results.json").read_text())
     cells = {(c["corruption"], c["policy"], c["budget"]["limit"]): c for c in results["cells"]}
-    for panel in told("error_budget"):
+    for panel in numbers_of("error_budget"):
         for curve in panel["policies"]:
             for limit, point in zip((2.0, 5.0, None), curve["points"], strict=True):
                 error = cells[panel["corruption"], curve["policy"], limit]["error_cm"]
                 assert [point["mean_cm"], point["low"], point["high"]] == [error["mean"], *error["mean_interval"]]
-    for panel in told("error_cdf"):
+    for panel in numbers_of("error_cdf"):
         for limit, line in zip((2.0, 5.0, None), panel["lines"], strict=True):
             assert line["error_cm"][50] == pytest.approx(
                 cells[panel["corruption"], "allocate", limit]["error_cm"]["median"], abs=1e-3)
-    whole = next(row for row in told("allocation")[0]["rows"] if row["frames"] == "clean: all")
+    whole = next(row for row in numbers_of("allocation")[0]["rows"] if row["frames"] == "clean: all")
     assert whole["layers"] == pytest.approx(cells["clean", "allocate", 2.0]["layers"]["per_modality"], abs=1e-3)
 
 
@@ -179,15 +179,15 @@ def test_the_same_results_give_the_same_page(evaluated, tmp_path):
 
 
 @pytest.mark.slow
-def test_without_its_context_a_report_says_what_it_lacks(evaluated, tmp_path):
+def test_a_report_without_context_has_no_images(evaluated, tmp_path):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     (folder / "context.json").unlink()
     page = Page(make_report(folder))
-    assert not page.all("img") and "No images:" in page.said
+    assert not page.all("img") and "No images:" in page.body
     assert [p["alt"] for p in page.all("img")] == [] and "GFLOPs" not in [w.strip() for w in page.words]
 
 
-def test_a_context_of_other_results_does_not_count(evaluated, tmp_path):
+def test_the_context_of_other_results_is_ignored(evaluated, tmp_path):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     text = (folder / "context.json").read_text()
     (folder / "context.json").write_text(re.sub(r'"results": "\w+"', '"results": "other"', text))
@@ -222,7 +222,7 @@ def test_records_of_other_results_are_refused(evaluated, evaluated_bag, tmp_path
         make_report(folder)
 
 
-def test_another_evaluation_takes_the_old_report_away(evaluated, dataset, model, tmp_path, capsys):
+def test_a_new_evaluation_removes_the_old_report(evaluated, dataset, model, tmp_path, capsys):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     arguments = ["evaluate", str(dataset), "--model", str(model), "--out", str(folder), "--limit", "6", "--no-report"]
     assert main([*arguments, "--force"]) == 0
@@ -241,12 +241,12 @@ def test_another_evaluation_takes_the_old_report_away(evaluated, dataset, model,
     {"limit": 6, "policies": ["naive"], "budgets": [0, 3]},
     {"limit": 6, "policies": ["static:rgb=2,depth=2"], "budgets": [2], "corruptions": ["room-all"]},
     {"limit": 6, "unit": "gflops", "budgets": [0.02, None]}])
-def test_little_is_enough(make_plan, tmp_path, changes):
+def test_a_small_evaluation_has_a_report(make_plan, tmp_path, changes):
     plan = make_plan(**changes)
     evaluate(plan, tmp_path / "out")
     gather_context(plan, tmp_path / "out")
     page = Page(make_report(tmp_path / "out"))
-    assert "nan" not in page.said.lower().split() and len(page.all("h2")) >= 7
+    assert "nan" not in page.body.lower().split() and len(page.all("h2")) >= 7
 
 
 def test_a_bag_without_truth_has_a_report(make_bag_plan, write_bag, tmp_path):
@@ -254,14 +254,14 @@ def test_a_bag_without_truth_has_a_report(make_bag_plan, write_bag, tmp_path):
     evaluate(plan, tmp_path / "out")
     gather_context(plan, tmp_path / "out")
     page = Page(make_report(tmp_path / "out"))
-    assert "Errors are omitted: there is no ground truth" in page.said
-    assert "no frame has both an estimate and a true position" in page.said
+    assert "Errors are omitted: there is no ground truth" in page.body
+    assert "no frame has both an estimate and a true position" in page.body
 
 
 # --- moments and context ------------------------------------------------------------------------------
 
 
-def test_moments_are_what_they_say(evaluated_bag):
+def test_moments_match_the_records(evaluated_bag):
     evaluation = read_evaluation(evaluated_bag)
     stretch = next(s for s in stretches(evaluation) if s.corruption == "room-all")
     columns = evaluation.records["room-all"]
@@ -272,13 +272,13 @@ def test_moments_are_what_they_say(evaluated_bag):
     assert (granted[found["drop"].row - 1], granted[found["drop"].row]) == (9, 3)
     lost = found["missing"].row
     assert ((columns["nodes"][lost] == 0) & (columns["nodes"][lost - 1] > 0)).any()
-    told = json.loads((evaluated_bag / "figures" / "timeline.json").read_text())["numbers"][1]
-    assert [m["number"] for m in told["moments"]] == [1, 2, 3, 4]
-    assert max(told["x"]) < 3 and told["temperatures_c"] == {"soc": [
+    written = json.loads((evaluated_bag / "figures" / "timeline.json").read_text())["numbers"][1]
+    assert [m["number"] for m in written["moments"]] == [1, 2, 3, 4]
+    assert max(written["x"]) < 3 and written["temperatures_c"] == {"soc": [
         [pytest.approx(k / 15, abs=0.01), 60.0 + k] for k in range(0, 24, 6)]}
 
 
-def test_pictures_show_what_was_missing(evaluated_bag):
+def test_thumbnails_show_missing_inputs(evaluated_bag):
     evaluation = read_evaluation(evaluated_bag)
     pictures = json.loads((evaluated_bag / "context.json").read_text())["pictures"]
     for corruption, rows in pictures.items():
@@ -290,7 +290,7 @@ def test_pictures_show_what_was_missing(evaluated_bag):
                     assert cv2.imread(str(evaluated_bag / "moments" / file)) is not None
 
 
-def test_a_pass_for_the_pictures_is_not_made_twice(evaluated_bag, make_bag_plan, tmp_path):
+def test_the_context_is_gathered_once(evaluated_bag, make_bag_plan, tmp_path):
     folder = shutil.copytree(evaluated_bag, tmp_path / "copy")
     gather_context(make_bag_plan(tmp_path / "not there any more"), folder)
     assert (folder / "context.json").read_bytes() == (evaluated_bag / "context.json").read_bytes()
@@ -309,7 +309,7 @@ def test_the_plane_is_that_of_the_largest_variance(seed):
     assert turned[::-1] == pytest.approx(plane, abs=1e-6)
 
 
-def test_colours_of_modalities_differ_for_every_eye():
+def test_modality_colours_are_distinguishable_with_colour_blindness():
     """As the three common kinds of colour blindness see them (Machado, Oliveira and Fernandes 2009, severity 1)."""
     eyes = [np.eye(3), *(np.array(rows).reshape(3, 3) for rows in (
         (0.367322, 0.860646, -0.227968, 0.280085, 0.672501, 0.047413, -0.011820, 0.042940, 0.968881),

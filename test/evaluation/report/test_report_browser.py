@@ -119,7 +119,7 @@ FIGURES = """[...document.querySelectorAll("figure svg")].map(svg => {
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])
-def test_the_report_is_shown_without_a_complaint(browser, which, dark, width, request, tmp_path):
+def test_the_browser_shows_the_report_without_errors(browser, which, dark, width, request, tmp_path):
     folder: Path = request.getfixturevalue(which)
     browser.open(folder / "report.html", dark=dark, width=width)
     browser.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
@@ -145,7 +145,7 @@ def test_the_report_is_shown_without_a_complaint(browser, which, dark, width, re
     assert (tmp_path / "page.png").stat().st_size > 20_000
 
 
-def test_what_a_page_may_not_do_is_noticed(browser, tmp_path):
+def test_the_browser_reports_violations(browser, tmp_path):
     """That nothing was heard means something only if it would have been."""
     page = tmp_path / "page.html"
     page.write_text("<!DOCTYPE html><title>bad</title><img src='http://127.0.0.1:9/x.png' alt=''>"

@@ -39,9 +39,9 @@ def changed(folder: Path, to: Path, **figures: float | None) -> Path:
 
 def test_the_same_is_no_worse(evaluated, capsys):
     assert main(["report", "compare", str(evaluated), str(evaluated)]) == 0
-    said = capsys.readouterr().out
-    assert "0 worse than tolerated" in said and "the model is the same" in said and "WORSE" not in said
-    assert "error.mean" in said and "violations" not in said
+    output = capsys.readouterr().out
+    assert "0 worse than tolerated" in output and "the model is the same" in output and "WORSE" not in output
+    assert "error.mean" in output and "violations" not in output
     assert main(["report", "compare", str(evaluated), str(evaluated), "--all"]) == 0
     assert "violations" in capsys.readouterr().out
 
@@ -52,9 +52,9 @@ def test_worse_is_exit_code_1(evaluated, tmp_path, capsys):
     arguments = ["report", "compare", str(evaluated), str(worse)]
     assert main([*arguments, "--out", str(tmp_path / "new" / "out")]) == 1
     assert "WORSE" in capsys.readouterr().out
-    told = json.loads((tmp_path / "new" / "out" / "compare.json").read_text())
-    bad = [change for change in told["changes"] if change["verdict"] == "WORSE"]
-    assert told["regressed"] and len(bad) == 1
+    written = json.loads((tmp_path / "new" / "out" / "compare.json").read_text())
+    bad = [change for change in written["changes"] if change["verdict"] == "WORSE"]
+    assert written["regressed"] and len(bad) == 1
     assert (bad[0]["metric"], bad[0]["difference"], bad[0]["tolerance"]) == ("error.mean", pytest.approx(1.5), "1")
     assert main([*arguments, "--tolerance", "error.mean=1.6"]) == 0
     assert main([*arguments, "--tolerance", "error.mean=50%", "nll=3"]) == 0
@@ -63,7 +63,7 @@ def test_worse_is_exit_code_1(evaluated, tmp_path, capsys):
     assert "better" in capsys.readouterr().out
 
 
-def test_what_is_lost_is_worse_and_what_is_new_is_not(evaluated, tmp_path, capsys):
+def test_a_lost_metric_is_worse_and_a_new_one_is_not(evaluated, tmp_path, capsys):
     gone = changed(evaluated, tmp_path / "gone", classes=None)
     assert main(["report", "compare", str(evaluated), str(gone)]) == 1
     assert "LOST" in capsys.readouterr().out
@@ -76,15 +76,15 @@ def test_one_frame_over_budget_is_too_many(evaluated, tmp_path):
     assert main(["report", "compare", str(evaluated), str(over)]) == 1
 
 
-def test_cells_of_one_alone_are_named(evaluated, make_plan, tmp_path, capsys):
+def test_unshared_cells_are_listed(evaluated, make_plan, tmp_path, capsys):
     evaluate(make_plan(budgets=[2, 3], corruptions=["clean", "gdtm-gaussian"], limit=30), tmp_path / "other")
     assert main(["report", "compare", str(evaluated), str(tmp_path / "other")]) == 0
-    said = capsys.readouterr().out
-    assert "only in the old evaluation: room-all, naive, no limit" in said
-    assert "only in the new evaluation: gdtm-gaussian, allocate, 3 layers" in said
+    output = capsys.readouterr().out
+    assert "only in the old evaluation: room-all, naive, no limit" in output
+    assert "only in the new evaluation: gdtm-gaussian, allocate, 3 layers" in output
 
 
-def test_other_frames_have_no_interval_and_say_so(evaluated, make_plan, tmp_path):
+def test_different_frames_have_no_interval(evaluated, make_plan, tmp_path):
     evaluate(make_plan(budgets=[2], corruptions=["clean"], limit=12), tmp_path / "other")
     found = compare(read_evaluation(evaluated), read_evaluation(tmp_path / "other"), read_tolerances([]))
     assert "the frames differ" in found.notes and "limit: 30 and 12" in found.notes
@@ -114,7 +114,7 @@ def test_intervals_are_of_the_difference_frame_by_frame(evaluated):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([0.5, 0.95]))
-def test_a_quantile_that_moves_as_a_whole_moves_for_sure(seed, share):
+def test_a_shift_of_all_values_has_an_exact_interval(seed, share):
     rng = np.random.default_rng(seed)
     values, scene = rng.normal(size=60), np.repeat(np.arange(6), 10)
     bootstrap = SceneBootstrap(6, 1, 100)
@@ -122,11 +122,11 @@ def test_a_quantile_that_moves_as_a_whole_moves_for_sure(seed, share):
     assert bootstrap.of_quantile_change(values[:20], scene[:20], values[:20], scene[:20], share) is None
 
 
-@pytest.mark.parametrize(("texts", "says"), [
+@pytest.mark.parametrize(("texts", "expected"), [
     (["speed=1"], "error.mean, error.median"), (["nll"], "a number"), (["nll=much"], "a number"),
     (["nll=-1"], "at least 0"), (["nll=inf"], "at least 0")])
-def test_tolerances_that_are_none(texts, says):
-    with pytest.raises(InputError, match=says):
+def test_invalid_tolerances_are_refused(texts, expected):
+    with pytest.raises(InputError, match=expected):
         read_tolerances(texts)
 
 
@@ -144,8 +144,8 @@ def test_wrong_input_is_exit_code_2(evaluated, make_plan, tmp_path, capsys):
     assert main(["report", "compare", str(evaluated), str(tmp_path)]) == 2
     evaluate(make_plan(budgets=[3], corruptions=["clean"], limit=2), tmp_path / "other")
     assert main(["report", "compare", str(evaluated), str(tmp_path / "other")]) == 2
-    said = capsys.readouterr().err
-    assert "in common" in said and len(said.splitlines()) == 2
+    output = capsys.readouterr().err
+    assert "in common" in output and len(output.splitlines()) == 2
     broken = shutil.copytree(evaluated, tmp_path / "broken")
     (broken / "records" / "clean.npz").write_bytes(b"PK")
     assert main(["report", "compare", str(evaluated), str(broken)]) == 2
