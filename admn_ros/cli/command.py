@@ -81,6 +81,12 @@ def add_family(commands: Commands, name: str, text: str) -> Commands:
     return found  # type: ignore[no-any-return]
 
 
+def add_device(options: argparse.ArgumentParser) -> None:
+    """Add the option --device."""
+    options.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
+                         help="device; auto takes a GPU if there is one (default: auto)")
+
+
 @contextmanager
 def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """Show a progress bar on a terminal, and nothing elsewhere.

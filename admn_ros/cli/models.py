@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, Commands, add_command, add_device
 from admn_ros.errors import ModelError
 
 if TYPE_CHECKING:
@@ -35,8 +35,7 @@ def add_commands(commands: Commands) -> None:
                          help="power drawn while computing, in watts; adds budgets in joules")
     profile.add_argument("--threads", type=int, default=0, metavar="N",
                          help="CPU threads; 0 for the default of torch (default: 0)")
-    profile.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
-                         help="device; auto takes a GPU if there is one (default: auto)")
+    add_device(profile)
 
 
 def _new_model(options: argparse.Namespace) -> None:

@@ -28,7 +28,8 @@ SPELLINGS: Final = {"corruptions": "--corruption", "policies": "--policy", "depl
 
 
 def add_plan_options(options: argparse._ActionsContainer, plan: type[Strict],
-                     details: Mapping[str, Mapping[str, Any]] | None = None, skip: tuple[str, ...] = ()) -> None:
+                     details: Mapping[str, Mapping[str, Any]] | None = None, skip: tuple[str, ...] = (),
+                     only: tuple[str, ...] | None = None) -> None:
     """Add an option for each field of a plan.
 
     Args:
@@ -36,13 +37,14 @@ def add_plan_options(options: argparse._ActionsContainer, plan: type[Strict],
         plan: configuration model.
         details: further arguments of `add_argument` by field, such as a metavar.
         skip: fields without an option.
+        only: fields with an option; None for all.
     """
     for name, field in plan.model_fields.items():
-        if name not in skip:
+        if name not in skip and (only is None or name in only):
             option = spell(name)
             named = {"dest": name} if option.startswith("-") else {"metavar": option}
             options.add_argument(option if option.startswith("-") else name, default=argparse.SUPPRESS,
-                                 help=_help(field), **{**named, **_argument(field), **(details or {}).get(name, {})})
+                                 **{"help": _help(field), **named, **_argument(field), **(details or {}).get(name, {})})
 
 
 def given_values(options: argparse.Namespace, plan: type[Strict]) -> dict[str, Any]:

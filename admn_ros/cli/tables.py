@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, Commands, add_command, add_device
 
 if TYPE_CHECKING:
     from admn_ros.benchmark.tables.config import Cell, TablesConfig
@@ -34,8 +34,7 @@ def add_commands(commands: Commands) -> None:
                         help="run only cells whose name contains this, such as gaussian-admn-L06; may be repeated")
     tables.add_argument("--list", action="store_true", help="print the cells and their state, and exit")
     tables.add_argument("--render", action="store_true", help="write the tables from existing results; run nothing")
-    tables.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
-                        help="device; auto takes a GPU if there is one (default: auto)")
+    add_device(tables)
     tables.add_argument("--threads", type=int, default=0, metavar="N",
                         help="CPU threads; 0 for one per core (default: 0)")
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, add_device
+from admn_ros.cli.plan_options import add_plan_options, given_values
 
 if TYPE_CHECKING:
     from admn_ros.training.loop import TrainingProgress
@@ -21,36 +22,41 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Commands) -> None:
     """Add the command that trains a stage."""
-    train = add_command(commands, "train", "train one stage of a network, also on several GPUs with torchrun", _train)
-    train.add_argument("stage", choices=("pretrain", "finetune", "autoencoder", "controller"),
-                       help="training stage")
-    train.add_argument("--config", type=Path, required=True, metavar="FILE",
-                       help="training configuration, such as config/train/room_tiny.yaml")
-    train.add_argument("--out", type=Path, required=True, metavar="DIR",
-                       help="run folder: checkpoints, metrics and the model")
-    train.add_argument("--model", type=Path, metavar="DIR", help="model folder of the preceding stage")
-    train.add_argument("--data", type=Path, metavar="DIR", help="dataset folder; overrides the file")
-    train.add_argument("--budget", type=int, metavar="LAYERS",
-                       help="layer budget to train a controller for; overrides the file")
-    train.add_argument("--seed", type=int, metavar="N", help="random seed; overrides the file")
-    train.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
-                       help="device; auto takes a GPU if there is one (default: auto)")
-    train.add_argument("--precision", choices=("float32", "bfloat16"),
-                       help="floating-point precision; overrides the file")
-    train.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="settings",
-                       help="override any value of the file, such as finetune.optimizer.epochs=5; may be repeated")
-    train.add_argument("--resume", action="store_true", help="continue an interrupted run, or start a new one")
-    train.add_argument("--dry-run", action="store_true", help="run two batches only, to check the configuration")
+    add_command(commands, "train", "train one stage of a network, also on several GPUs with torchrun", _train,
+                derive=_add_options)
+
+
+def _add_options(new: Parser) -> None:
+    from admn_ros.training.config import OptimizerConfig
+    from admn_ros.training.settings import STAGES
+
+    new.add_argument("stage", choices=STAGES, help="training stage")
+    new.add_argument("--config", type=Path, required=True, metavar="FILE",
+                     help="training file, such as config/train/room_tiny.yaml")
+    new.add_argument("--out", type=Path, required=True, metavar="DIR",
+                     help="run folder to write: checkpoints, metrics and the model")
+    new.add_argument("--model", type=Path, metavar="DIR", help="model folder of the preceding stage")
+    new.add_argument("--data", type=Path, metavar="DIR", help="dataset folder; overrides the file")
+    new.add_argument("--budget", type=int, metavar="LAYERS",
+                     help="layer budget to train a controller for; overrides the file")
+    add_plan_options(new, OptimizerConfig, {
+        "seed": {"help": "random seed; overrides the file"},
+        "precision": {"help": "floating-point precision; overrides the file"}}, only=("seed", "precision"))
+    new.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", dest="settings",
+                     help="override any value of the file, such as finetune.optimizer.epochs=5; may be repeated")
+    add_device(new)
+    new.add_argument("--resume", action="store_true", help="continue an interrupted run, or start a new one")
+    new.add_argument("--dry-run", action="store_true", help="run two batches only, to check the configuration")
 
 
 def _train(options: argparse.Namespace) -> None:
+    from admn_ros.training.config import OptimizerConfig
     from admn_ros.training.run import train
 
     with _ConsoleProgress.open(options.stage) as progress:
         folder = train(options.config, options.stage, options.out, model=options.model, data=options.data,
-                       budget=options.budget, seed=options.seed, precision=options.precision, settings=options.settings,
-                       device=options.device, resume=options.resume, dry_run=options.dry_run,
-                       on_progress=progress)
+                       budget=options.budget, settings=options.settings, device=options.device, resume=options.resume,
+                       dry_run=options.dry_run, on_progress=progress, **given_values(options, OptimizerConfig))
     if os.environ.get("RANK", "0") == "0":
         print(folder)
 

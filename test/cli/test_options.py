@@ -21,6 +21,8 @@ from admn_ros.errors import ConfigError
 from admn_ros.evaluation.plan import BagPlan, EvaluationPlan
 from admn_ros.inference.tracking import TrackerConfig
 from admn_ros.replay.export_plan import ExportPlan
+from admn_ros.training.config import OptimizerConfig
+from admn_ros.training.settings import STAGES
 
 GDTM = str(Path(__file__).resolve().parents[2] / "config" / "gdtm.yaml")
 
@@ -108,6 +110,12 @@ def test_an_option_sets_the_field_of_its_plan(command, plan, name):
     changed = parse_options(plan, {**needed, **read})
     different = {n for n in plan.model_fields if getattr(default, n) != getattr(changed, n)}
     assert different == {name}
+
+
+def test_stages_and_precisions_are_those_of_training():
+    actions = {action.dest: action for action in COMMANDS["admn train"]._actions}
+    assert actions["stage"].choices == STAGES
+    assert actions["precision"].choices == get_args(OptimizerConfig.model_fields["precision"].annotation)
 
 
 def test_limits_are_numbers_or_infinite():
