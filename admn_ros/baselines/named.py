@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, PrefixScores, RandomAllocation, UpperBound
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import StaticAllocation
@@ -12,54 +14,71 @@ from admn_ros.model.allocation import allocate
 from admn_ros.sample import Modality
 
 ALLOCATE = "allocate"
-POLICIES = (f"{ALLOCATE}, naive, upper, prefix, random or random:SEED, only:MODALITY, "
-            "static:MODALITY=LAYERS,MODALITY=LAYERS,...")
+PolicyMaker = Callable[[str, ModelConfig], AllocationPolicy]
+"""Makes a policy from the text after the colon of its name, for a model."""
 
 
 def policy_of(name: str, config: ModelConfig) -> AllocationPolicy:
-    """Return the policy of a name.
-
-    name                     layers
-    allocate                 those of the controller, as in the node
-    naive                    the same number for each modality
-    upper                    all layers; none where they do not fit
-    prefix                   as many as the controller chooses, but the first ones
-    random, random:SEED      random within the budget
-    only:MODALITY            one modality
-    static:MODALITY=LAYERS,...   these numbers; none where they do not fit
+    """Return the policy of a name, `KIND` or `KIND:DETAILS`, with a kind of `POLICIES`.
 
     Raises:
-        InputError: unknown policy, or a modality or depth that the model lacks.
+        InputError: unknown policy, or details that do not fit the policy or the model.
     """
     kind, _, details = name.partition(":")
-    plain: dict[str, AllocationPolicy] = {ALLOCATE: allocate, "naive": NaiveAllocation(), "upper": UpperBound(),
-                                          "prefix": PrefixScores(), "random": RandomAllocation(0)}
-    if name in plain:
-        return plain[name]
-    if kind == "random" and details.isdecimal():
-        return RandomAllocation(int(details))
-    if kind == "only":
-        return OnlyModality(_modality(name, details, config))
-    if kind == "static":
-        return _static(name, details, config)
-    raise InputError("policy", name, POLICIES)
+    if kind not in POLICIES:
+        raise InputError("policy", name, ", ".join(POLICIES))
+    try:
+        return POLICIES[kind](details, config)
+    except InputError as error:
+        raise error.within(f"policy {name}") from error
 
 
-def _static(name: str, details: str, config: ModelConfig) -> StaticAllocation:
+def _plain(policy: AllocationPolicy) -> PolicyMaker:
+    def make(details: str, config: ModelConfig) -> AllocationPolicy:
+        if details:
+            raise InputError("details", details, "none")
+        return policy
+
+    return make
+
+
+def _random(details: str, config: ModelConfig) -> RandomAllocation:
+    if details and not details.isdecimal():
+        raise InputError("seed", details, "a whole number, not negative")
+    return RandomAllocation(int(details or 0))
+
+
+def _only(details: str, config: ModelConfig) -> OnlyModality:
+    return OnlyModality(_modality(details, config))
+
+
+def _static(details: str, config: ModelConfig) -> StaticAllocation:
     counts = dict.fromkeys(config.modalities, 0)
     for part in details.split(","):
         modality, _, number = part.partition("=")
-        found = _modality(name, modality, config)
+        found = _modality(modality, config)
         if not number.isdecimal() or int(number) > config.depths[found]:
-            raise InputError(f"policy {name}", part, f"{modality}=0 to {modality}={config.depths[found]}")
+            raise InputError("layers", part, f"{modality}=0 to {modality}={config.depths[found]}")
         counts[found] = int(number)
     if not any(counts.values()):
-        raise InputError("policy", name, "at least one layer")
+        raise InputError("layers", details, "at least one layer")
     return StaticAllocation(tuple(counts), {tuple(counts.values()): 0.0})
 
 
-def _modality(name: str, modality: str, config: ModelConfig) -> Modality:
+def _modality(name: str, config: ModelConfig) -> Modality:
     for known in config.modalities:
-        if known.value == modality:
+        if known.value == name:
             return known
-    raise InputError(f"policy {name}", modality or "no modality", ", ".join(map(str, config.modalities)))
+    raise InputError("modality", name or "none", ", ".join(map(str, config.modalities)))
+
+
+POLICIES: dict[str, PolicyMaker] = {
+    ALLOCATE: _plain(allocate),            # the controller's allocation, as in the node
+    "naive": _plain(NaiveAllocation()),    # the same number of layers for each modality
+    "upper": _plain(UpperBound()),         # all layers; none where they do not fit
+    "prefix": _plain(PrefixScores()),      # as many layers as the controller chooses, but the first ones
+    "random": _random,                     # random within the budget; random:SEED
+    "only": _only,                         # one modality; only:MODALITY
+    "static": _static,                     # fixed numbers, none where they do not fit; static:MODALITY=LAYERS,...
+}
+"""Policies by kind, for evaluation plans and error messages. A new policy is one more entry."""

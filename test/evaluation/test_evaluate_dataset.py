@@ -184,7 +184,9 @@ def test_prices_are_exact(model):
 
 @pytest.mark.parametrize(("name", "says"), [
     ("greedy", "allocate, naive"), ("only:radar", "rgb, depth, audio"), ("static:rgb=9", "rgb=0 to rgb=3"),
-    ("static:rgb=x", "rgb=0 to rgb=3"), ("static:rgb=0", "at least one layer"), ("only:", "no modality")])
+    ("static:rgb=x", "rgb=0 to rgb=3"), ("static:rgb=0", "at least one layer"), ("only:", "found none"),
+    ("naive:3", "details: found 3; allowed: none"),
+    ("random:x", "seed: found x")])
 def test_policies_that_are_none(config, name, says):
     with pytest.raises(InputError, match=says):
         policy_of(name, config)
