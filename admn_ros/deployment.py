@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The deployment file (`config/*.yaml`): which topics, which clock, which budget."""
+"""Deployment file (`config/*.yaml`): topics, synchronization, default budget, TF frames."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ INPUT_TYPES: Final[dict[Modality, tuple[InputType, ...]]] = {
     Modality.RADAR: ("image", "point_cloud", "radar_scan"),
     Modality.AUDIO: ("audio_frame", "audio_data"),
 }
-"""What an input can be; the first where the file does not say."""
+"""Message types of each modality; the first one is the default."""
 
 
 class RadarGrid(Strict):
-    """The range-azimuth heatmap into which the points of a radar are drawn. It must be what the model was trained on.
+    """Range-azimuth heatmap into which the points of a radar are drawn, as in the training data of the model.
 
-    rows: of range; row k is at k * `range_step_m`.
-    columns: of azimuth, in equal steps of its sine from +1 (left) to -1, as an angle FFT gives them.
-    strength: field of a point cloud that says how strong a point is; null takes the first of intensity, snr,
-        power, amplitude, rcs.
-    decibels: strength is 20 log10 of a magnitude; otherwise it is the magnitude.
+    Attributes:
+        rows: number of range bins; row k is at k * `range_step_m`.
+        range_step_m: width of a range bin in metres.
+        columns: number of azimuth bins, in equal steps of the sine from +1 (left) to -1, as an angle FFT gives them.
+        strength: field of a point cloud with the strength of a point; null takes the first of intensity, snr, power,
+            amplitude, rcs.
+        decibels: whether the strength is 20 log10 of a magnitude; otherwise it is the magnitude.
     """
 
     rows: Annotated[int, Field(ge=1, le=4096)] = 256
@@ -47,7 +49,13 @@ class RadarGrid(Strict):
 
 
 class SoundFormat(Strict):
-    """Of messages that do not say it themselves (`audio_data`)."""
+    """Format of audio messages that do not carry it (`audio_data`).
+
+    Attributes:
+        sample_rate_hz: samples per second and channel.
+        channels: number of interleaved channels.
+        encoding: signed 16 bit or 32 bit float, little-endian.
+    """
 
     sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
     channels: Annotated[int, Field(ge=1, le=64)] = 1
@@ -61,15 +69,17 @@ _NO_TOPIC = "none"
 
 
 class InputTopic(Strict):
-    """One sensor topic.
+    """Topic of one input.
 
-    type: of its messages; null is the first of `INPUT_TYPES` for the modality.
-    grid: with point_cloud and radar_scan; null is the default one.
-    sound: with audio_data; null is the default one.
-    camera_info: of rgb and depth, topic of the camera's calibration; null is the one beside the image, as
-        image_transport has it; none: images are taken as they are.
-    rectified: of rgb and depth, whether the images are rectified already, whatever their calibration says; null:
-        if the last part of the topic says `rect`, as image_proc names them.
+    Attributes:
+        topic: name of the topic.
+        type: message type; null for the first of `INPUT_TYPES` for the modality.
+        grid: heatmap of point_cloud and radar_scan; null for the default one.
+        sound: format of audio_data; null for the default one.
+        camera_info: topic of an rgb or depth camera's calibration; null for `camera_info` beside the image, as in
+            image_transport; `none` to use the images as they are.
+        rectified: whether images of rgb or depth are already rectified; null if the last part of the topic starts
+            with `rect`, as in image_proc.
     """
 
     topic: TopicName
@@ -81,35 +91,38 @@ class InputTopic(Strict):
 
     @property
     def compressed(self) -> bool:
-        """Whether it is a compressed image."""
+        """Whether the messages are compressed images."""
         return self.type == "compressed_image"
 
     def kind_of(self, modality: Modality) -> InputType:
-        """The type, or the modality's first."""
+        """Return the message type, or the default of the modality."""
         return self.type or INPUT_TYPES[modality][0]
 
     def resolved(self, modality: Modality) -> InputTopic:
-        """The same with its type said.
+        """Return a copy with the type filled in.
 
         Raises:
-            ValueError: a type that the modality does not have, or settings of another type.
+            ValueError: the modality does not have the type, or a setting belongs to another type.
         """
         kind = self.kind_of(modality)
         if kind not in INPUT_TYPES[modality]:
-            raise ValueError(f"type {kind} is not of {modality}; it has {', '.join(INPUT_TYPES[modality])}")
+            raise ValueError(f"type {kind} does not exist for {modality}; use {', '.join(INPUT_TYPES[modality])}")
         for field, kinds in (("grid", ("point_cloud", "radar_scan")), ("sound", ("audio_data",))):
             if getattr(self, field) is not None and kind not in kinds:
-                raise ValueError(f"{field} is of type {' and '.join(kinds)}, not {kind}")
+                raise ValueError(f"{field} applies to type {' and '.join(kinds)}, not to {kind}")
         for field in ("camera_info", "rectified"):
             if getattr(self, field) is not None and modality not in CAMERAS:
-                raise ValueError(f"{field} is of {' and '.join(CAMERAS)}, not {modality}")
+                raise ValueError(f"{field} applies to {' and '.join(CAMERAS)}, not to {modality}")
         return self.model_copy(update={"type": kind})
 
     def info_topic(self, modality: Modality, image_topic: str | None = None) -> str | None:
-        """Where the calibration of a camera is published; None where none is asked for.
+        """Return the topic of a camera's calibration; None if the input has none.
 
-        image_topic: full name of the image topic; null takes the one of the file. The calibration is beside the raw
-        image: `/cam/image_raw` and `/cam/image_raw/compressed` have `/cam/camera_info`.
+        The default is beside the raw image: `/cam/camera_info` for `/cam/image_raw` and `/cam/image_raw/compressed`.
+
+        Args:
+            modality: modality of the input.
+            image_topic: full name of the image topic; None takes the one of the file.
         """
         if modality not in CAMERAS or self.camera_info == _NO_TOPIC:
             return None
@@ -120,25 +133,26 @@ class InputTopic(Strict):
 
     @property
     def is_rectified(self) -> bool:
-        """Whether the images come rectified, by the file or by the name of their topic."""
+        """Whether the images are already rectified, by the file or by the name of their topic."""
         if self.rectified is not None:
             return self.rectified
         return any(word.startswith("rect") for word in self._image_parts(self.topic)[-1].split("_"))
 
     def _image_parts(self, topic: str) -> list[str]:
-        """Parts of the topic of the raw image, of which a compressed one is the last but one."""
+        """Return the parts of the raw image's topic; a compressed image's topic has one part more."""
         parts = topic.split("/")
         return parts[:-1] if self.compressed and len([p for p in parts if p not in ("", "~")]) > 1 else parts
 
 
 class SyncModality(Strict):
-    """How the inputs of one modality are matched to a frame.
+    """Matching of the inputs of one modality to a frame.
 
-    tolerance_s: a reading this close to the frame stamp is fresh.
-    hold_s: an older reading is held up to this age; after that it is missing.
-    wait_s: how long a frame waits for a live input to become fresh (0: never). Give 0 to inputs slower
-        than the reference, or most frames wait in vain; radar has 0 unless the file says otherwise.
-    offset_s: known latency of the stamps; subtracted from them.
+    Attributes:
+        tolerance_s: largest distance of a fresh reading from the frame stamp, in seconds.
+        hold_s: largest age of a held reading in seconds; older readings are missing.
+        wait_s: longest time in seconds that a frame waits for a live input to become fresh; 0 to never wait. Use 0 for
+            inputs that are slower than the reference, because most frames would wait in vain. Radar has 0 by default.
+        offset_s: known latency of the stamps in seconds, subtracted from them.
     """
 
     tolerance_s: NotNegative = 0.04
@@ -148,14 +162,22 @@ class SyncModality(Strict):
 
 
 class SyncConfig(Strict):
-    """The synchronizer. The reference input's clock makes the frames; if it falls silent for
-    `silent_s`, the next live input in order takes over, and a silent input is not waited for.
-    A reference must agree with at least half of the live inputs to within `jump_back_s`, so that one
-    wrong clock cannot lead. A stamp that jumps back by more than `jump_back_s` (a bag that loops) resets everything.
+    """Synchronizer of the inputs.
 
-    policy: hold: all of that. approximate_time: ROS's message_filters in its place, where it is installed; frames then
-        are complete sets within `slop_s` of each other, of the last `queue` readings of each input, and what else is
-        said here does not count but `reference`, `jump_back_s` and the offsets.
+    Each message of the reference input opens a frame. The reference is the first live input of `reference`; it must
+    agree with at least half of the live inputs to within `jump_back_s`, so that one wrong clock cannot lead.
+
+    Attributes:
+        policy: `hold`, or `approximate_time` for ROS's message_filters. Frames of approximate_time are complete sets
+            within `slop_s`; of the other fields, only `queue`, `reference`, `jump_back_s` and the offsets apply.
+        slop_s: largest spread of a set's stamps in seconds, for approximate_time.
+        queue: readings of each input that are kept, for approximate_time.
+        reference: modalities that may open frames, in order of preference.
+        silent_s: seconds without a message after which an input is silent: it cannot be the reference, and frames do
+            not wait for it.
+        jump_back_s: largest step back of a stamp in seconds; a larger one (a bag that loops) resets the synchronizer.
+        buffer: readings of each input that are kept.
+        modalities: settings of each modality.
     """
 
     policy: Literal["hold", "approximate_time"] = "hold"
@@ -169,23 +191,29 @@ class SyncConfig(Strict):
     modalities: dict[Modality, SyncModality] = Field(default={})
 
     def of(self, modality: Modality) -> SyncModality:
-        """Settings of a modality, or the defaults."""
+        """Return the settings of a modality, or the defaults."""
         slow = SyncModality(wait_s=0.0) if modality is Modality.RADAR else SyncModality()
         return self.modalities.get(modality, slow)
 
 
 class BudgetConfig(Strict):
-    """The budget in force while no power manager publishes one. Null means everything."""
+    """Budget in force while no power manager publishes one.
+
+    Attributes:
+        limit: limit per frame; null for no limit.
+        unit: unit of the limit.
+    """
 
     limit: Annotated[float, Field(ge=0)] | None = None
     unit: BudgetUnit = "layers"
 
 
 class NodeFrames(Strict):
-    """TF frames of a sensor node, from which its pose is taken instead of from the model's file.
+    """TF frames that give the pose of a sensor node in place of the model's configuration.
 
-    base: x ahead, y left, z up (REP-103).
-    camera: an optical frame (z ahead, REP-103): the tilt is its. Null: the tilt is that of base.
+    Attributes:
+        base: frame with x ahead, y left, z up (REP-103).
+        camera: optical frame (z ahead, REP-103) that gives the tilt; null takes the tilt of `base`.
     """
 
     base: str = Field(min_length=1)
@@ -193,7 +221,14 @@ class NodeFrames(Strict):
 
 
 class DeploymentConfig(Strict):
-    """A deployment file (`config/*.yaml`): sensor nodes and topics, synchronization, default budget, TF frames."""
+    """Deployment file (`config/*.yaml`).
+
+    Attributes:
+        sensors: topic of each modality of each sensor node.
+        sync: synchronizer.
+        budget: default budget.
+        frames: TF frames of the sensor nodes.
+    """
 
     sensors: dict[Name, dict[Modality, InputTopic]] = Field(min_length=1)
     sync: SyncConfig = SyncConfig()
@@ -220,6 +255,6 @@ class DeploymentConfig(Strict):
 
     @property
     def inputs(self) -> dict[SensorKey, InputTopic]:
-        """Topic of each input, with its type said."""
+        """Topic of each input, with its type filled in."""
         return {SensorKey(node, modality): entry.resolved(modality)
                 for node, inputs in self.sensors.items() for modality, entry in inputs.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words that every room speaks: modality, sensor key, sensor frame, multimodal sample."""
+"""Data types shared by all packages: modality, sensor key, sensor frame, multimodal sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.generic]
 
 
 class Modality(str, Enum):
-    """A kind of sensing. The value is the name used in YAML files and messages."""
+    """Sensing modality. The value is the name in YAML files and messages."""
 
     RGB = "rgb"
     DEPTH = "depth"
@@ -30,11 +30,11 @@ class Modality(str, Enum):
 
 
 class Availability(str, Enum):
-    """How an input stands in one frame.
+    """State of an input in one frame.
 
-    FRESH: a reading within the modality's tolerance of the frame stamp.
-    HELD: the last reading, older than the tolerance but not older than the hold limit.
-    MISSING: nothing usable. It costs no layers.
+    FRESH: the reading is within the modality's tolerance of the frame stamp.
+    HELD: the last reading is older than the tolerance, but within the hold limit.
+    MISSING: there is no usable reading. The input costs no layers.
     """
 
     FRESH = "fresh"
@@ -47,7 +47,7 @@ class Availability(str, Enum):
 
 @dataclass(frozen=True, order=True)
 class SensorKey:
-    """One input: a modality at a sensor node. Prints as `node1/rgb`."""
+    """Input of a model: a modality at a sensor node, printed as `node1/rgb`."""
 
     node: str
     modality: Modality
@@ -70,15 +70,16 @@ class SensorKey:
 
 @dataclass(frozen=True)
 class Reading:
-    """What one input contributes to a frame.
+    """Reading of one input in a frame.
 
-    data: the decoded reading, or None when missing. By modality:
-        rgb    uint8 (H, W, 3), RGB order
-        depth  float32 (H, W), metres along the optical axis, NaN where invalid
-        radar  float32 (rows, columns), linear magnitude, not negative (range-azimuth or range-Doppler)
-        audio  float32 (samples, channels), full scale is 1.0, at the model's sample rate,
-               last sample at `stamp_ns`
-    stamp_ns: the sensor's own stamp after the configured offset; None when missing.
+    Attributes:
+        availability: state of the input.
+        data: decoded reading; None if missing. By modality:
+            rgb    uint8 (H, W, 3), RGB order
+            depth  float32 (H, W), metres along the optical axis, NaN where invalid
+            radar  float32 (rows, columns), linear magnitude, not negative (range-azimuth or range-Doppler)
+            audio  float32 (samples, channels), full scale 1.0, at the model's sample rate, last sample at `stamp_ns`
+        stamp_ns: stamp of the sensor in nanoseconds, after the configured offset; None if missing.
     """
 
     availability: Availability
@@ -97,13 +98,13 @@ MISSING = Reading(Availability.MISSING)
 
 @dataclass(frozen=True)
 class SensorFrame:
-    """All inputs at one instant, as the synchronizer gathered them.
+    """Synchronized readings of all inputs.
 
-    stamp_ns: stamp of the reference reading (nanoseconds, the sensors' clock). Every output of the
-        frame carries it.
-    reference: the input whose clock made this frame.
-    readings: one entry for each configured input.
-    waited_s: how long it was held open for inputs that had not come, by the clock of arrival.
+    Attributes:
+        stamp_ns: stamp of the reference reading in nanoseconds of the sensors' clock, carried by every output.
+        reference: input whose message opened the frame.
+        readings: one entry for each configured input.
+        waited_s: seconds of the receive clock for which the frame waited for late inputs.
     """
 
     stamp_ns: int
@@ -124,11 +125,11 @@ class SensorFrame:
         """
         fresh = {SensorKey.parse(name): Reading(Availability.FRESH, data, stamp_ns) for name, data in readings.items()}
         if not fresh:
-            raise InputError("readings", "none", "at least one")
+            raise InputError.missing("readings", "at least one reading")
         return cls(stamp_ns, next(iter(fresh)), fresh)
 
     def availability(self, modality: Modality) -> Availability:
-        """Best state among the sensor nodes that have this modality."""
+        """Return the best state among the sensor nodes that have this modality."""
         states = [r.availability for k, r in self.readings.items() if k.modality is modality]
         for state in (Availability.FRESH, Availability.HELD):
             if state in states:
@@ -136,18 +137,19 @@ class SensorFrame:
         return Availability.MISSING
 
     def nodes(self, modality: Modality, *states: Availability) -> list[str]:
-        """Sensor nodes whose input of this modality is in one of the given states, in order."""
+        """Return the sensor nodes whose input of this modality is in one of the given states, in order."""
         return [k.node for k, r in self.readings.items()
                 if k.modality is modality and r.availability in states]
 
 
 @dataclass(frozen=True)
 class Target:
-    """Ground truth of a sample, for training and evaluation.
+    """Ground truth of a sample.
 
-    position_m: (x, y, z) in the model's frame, metres; NaN when there is no target.
-    label: class index, or -1 when unknown.
-    corruption: severity per modality, 0 is clean; absent when unknown.
+    Attributes:
+        position_m: (x, y, z) in the model's frame, in metres; NaN if there is no target.
+        label: class index; -1 if unknown.
+        corruption: severity per modality, 0 if clean; None if unknown.
     """
 
     position_m: tuple[float, float, float]
@@ -157,13 +159,16 @@ class Target:
 
 @dataclass(frozen=True)
 class MultimodalSample:
-    """One frame as the network sees it.
+    """Preprocessed frame: the input of the network.
 
-    inputs: per modality float32 (N, C, H, W); N runs over the model's sensor nodes in order. Rows
-        of absent sensor nodes are zero.
-    present: per modality bool (N,): which rows hold a reading.
-    poses: float32 (N, 5), x, y, z, yaw, tilt of each sensor node as in `admn_ros.config.NodePose`; None: those of
-        the model's configuration.
+    Attributes:
+        inputs: float32 (N, C, H, W) per modality, with N over the model's sensor nodes in order; rows of absent sensor
+            nodes are zero.
+        present: bool (N,) per modality: rows that hold a reading.
+        stamp_ns: stamp of the frame in nanoseconds.
+        target: ground truth, if known.
+        poses: float32 (N, 5), x, y, z, yaw, tilt of each sensor node as in `admn_ros.config.NodePose`; None for those
+            of the model's configuration.
     """
 
     inputs: Mapping[Modality, Tensor]
@@ -188,7 +193,7 @@ class MultimodalSample:
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """Samples stacked: inputs (B, N, C, H, W), present (B, N), poses (B, N, 5) or None."""
+    """Batch of samples: inputs (B, N, C, H, W), present (B, N), poses (B, N, 5) or None."""
 
     inputs: Mapping[Modality, Tensor]
     present: Mapping[Modality, Tensor]
@@ -202,13 +207,13 @@ class SampleBatch:
         modalities = samples[0].inputs.keys()
         poses = [s.poses for s in samples if s.poses is not None]
         if poses and len(poses) != len(samples):
-            raise InputError("poses", f"those of {len(poses)} of {len(samples)} samples", "those of all or none")
+            raise InputError("poses", f"{len(poses)} in {len(samples)} samples", "poses in all samples or in none")
         return cls({m: torch.stack([s.inputs[m] for s in samples]) for m in modalities},
                    {m: torch.stack([s.present[m] for s in samples]) for m in modalities},
                    torch.stack(poses) if poses else None)
 
     def part(self, modalities: Sequence[Modality], rows: Tensor | None = None) -> SampleBatch:
-        """Some of the modalities, of some samples (R,) or all."""
+        """Select modalities, and samples by their indices (R,); None selects all samples."""
         def pick(x: Tensor) -> Tensor:
             return x if rows is None else x[rows]
 
@@ -217,7 +222,7 @@ class SampleBatch:
                            None if self.poses is None else pick(self.poses))
 
     def to(self, device: torch.device | str) -> SampleBatch:
-        """Copy to a device."""
+        """Copy the batch to a device."""
         return SampleBatch({m: x.to(device) for m, x in self.inputs.items()},
                            {m: x.to(device) for m, x in self.present.items()},
                            None if self.poses is None else self.poses.to(device))

@@ -66,10 +66,10 @@ def test_presets_survive_writing_and_reading(name, tmp_path):
     ({"sensors": {"node1": {"rgb": {"topic": "a b"}}}}, "sensors.node1.rgb.topic", "pattern"),
     ({"sensors": {"node1": {"rgb": {"topic": 7}}}}, "sensors.node1.rgb.topic", "string"),
     ({"sensors": {"a": {"rgb": {"topic": "/x"}}, "b": {"rgb": {"topic": "/x"}}}}, "sensors", "used by both"),
-    ({"sensors": {"a": {"rgb": {"topic": "/x", "type": "point_cloud"}}}}, "sensors", "it has image, compressed_image"),
+    ({"sensors": {"a": {"rgb": {"topic": "/x", "type": "point_cloud"}}}}, "sensors", "use image, compressed_image"),
     ({"sensors": {"a": {"rgb": {"topic": "/x", "type": "jpeg"}}}}, "sensors.a.rgb.type", "'compressed_image'"),
-    ({"sensors": {"a": {"rgb": {"topic": "/x", "grid": {}}}}}, "sensors", "point_cloud and radar_scan, not image"),
-    ({"sensors": {"a": {"audio": {"topic": "/x", "sound": {}}}}}, "sensors", "audio_data, not audio_frame"),
+    ({"sensors": {"a": {"rgb": {"topic": "/x", "grid": {}}}}}, "sensors", "point_cloud and radar_scan, not to image"),
+    ({"sensors": {"a": {"audio": {"topic": "/x", "sound": {}}}}}, "sensors", "audio_data, not to audio_frame"),
     ({"sensors": {"a": {"rgb": {"topic": "/x", "compressed": True}}}}, "sensors.a.rgb.compressed", "topic, type"),
     ({"budget": {"limit": -3}}, "budget.limit", "greater than or equal to 0"),
     ({"budget": {"unit": "furlongs"}}, "budget.unit", "'layers'"),
@@ -112,7 +112,7 @@ def test_files_that_are_missing_or_no_yaml_are_refused(tmp_path):
 def test_a_key_that_stands_twice_is_refused(tmp_path):
     path = tmp_path / "d.yaml"
     path.write_text("sensors: {a: {rgb: {topic: /x, topic: /y}}}\n")
-    with pytest.raises(ConfigError, match="the key topic stands twice"):
+    with pytest.raises(ConfigError, match="duplicate key topic"):
         load_config(DeploymentConfig, path)
 
 

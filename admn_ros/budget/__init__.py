@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Budgets, their exact arithmetic, and the cost of a layer."""
+"""Compute budgets, cost tables, and their exact arithmetic."""

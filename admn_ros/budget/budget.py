@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compute budget for one frame, and the book that decides which of several budgets holds."""
+"""Compute budget of a frame, and the choice between budgets of several sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from admn_ros.deployment import BudgetConfig
 from admn_ros.errors import InputError
 
 CostUnit = Literal["layers", "gflops", "milliseconds", "joules"]
-"""Units in which the cost of a frame can be counted. Watts become joules per frame first."""
+"""Units of cost tables. Watts are converted to joules per frame."""
 
 MICRO: Final[dict[CostUnit, int]] = {
     "layers": 1,
@@ -21,25 +21,28 @@ MICRO: Final[dict[CostUnit, int]] = {
     "milliseconds": 10**6,
     "joules": 10**6,
 }
-"""Micro-units in one unit: whole layers, single operations, nanoseconds, microjoules."""
+"""Micro-units per unit: layers, operations, nanoseconds, microjoules."""
 
 MAX_SOURCES: Final = 64
+"""Sources that can have a valid budget at the same time."""
 
 
 def exact(value: float) -> Fraction:
-    """The decimal number that a finite float prints as, so that 0.29 means 29/100.
+    """Return the decimal number that a finite float prints as: 29/100 for 0.29.
 
-    Rounding is monotonic: what is not above it as a fraction is not above it as a float either.
+    The conversion is monotonic: a fraction that is not above the result is not above `value` as a float either.
     """
     return Fraction(repr(float(value)))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much one frame may spend (watts: how much power the frames of a second may draw).
+    """Limit of what one frame may spend, or in watts, of the mean power of all frames.
 
-    limit: range [0, inf]; inf means everything the model has.
-    source: who asks, for people and logs.
+    Attributes:
+        limit: limit in [0, inf]; inf allows everything the model has.
+        unit: unit of the limit.
+        source: name of the requester, for logs.
 
     Raises:
         InputError: the limit is NaN or negative, or the unit is unknown.
@@ -50,7 +53,7 @@ class Budget:
     source: str = ""
 
     def __post_init__(self) -> None:
-        # Messages take only a float where a caller may write 5.
+        # Callers may pass an int, which message fields refuse.
         object.__setattr__(self, "limit", float(self.limit))
         if self.unit not in BUDGET_UNITS:
             raise InputError("unit", self.unit, ", ".join(BUDGET_UNITS))
@@ -59,24 +62,22 @@ class Budget:
 
     @classmethod
     def of(cls, config: BudgetConfig, source: str = "default") -> Budget:
-        """The default budget of a deployment; a null limit means everything."""
+        """Return the default budget of a deployment."""
         return cls(math.inf if config.limit is None else config.limit, config.unit, source)
 
     def per_frame(self, frame_rate_hz: float | None = None) -> Budget:
-        """The same budget in a unit that a frame can spend: watts become joules per frame.
-
-        The joules are rounded down to a whole microjoule. Other units return as they are.
+        """Convert watts to joules per frame, rounded down to a microjoule; return other budgets unchanged.
 
         Args:
-            frame_rate_hz: frames per second, above 0; only read for watts.
+            frame_rate_hz: frame rate in Hz, used for budgets in watts.
 
         Raises:
-            InputError: the unit is watts and the rate is absent or not a positive number.
+            InputError: the unit is watts, and the rate is missing or not a positive number.
         """
         if self.unit != "watts":
             return self
         if frame_rate_hz is None or not math.isfinite(frame_rate_hz) or frame_rate_hz <= 0:
-            raise InputError("frame_rate_hz", frame_rate_hz, "frames per second above 0, for a budget in watts")
+            raise InputError("frame_rate_hz", frame_rate_hz, "frame rate in Hz above 0, for a budget in watts")
         if math.isinf(self.limit):
             return Budget(math.inf, "joules", self.source)
         micro = math.floor(exact(self.limit) / exact(frame_rate_hz) * MICRO["joules"])
@@ -92,13 +93,14 @@ class _Entry:
 
 
 class BudgetBook:
-    """One budget per source; the highest priority that is still valid is in force.
+    """Budgets of several sources, one per source.
 
-    Of equal priorities the newest wins. Without any, the default holds. One thread may submit while others read.
+    The valid budget with the highest priority is in force, the newest among equals. Without a valid budget, the
+    default is in force. One thread may submit while others read.
 
     Args:
-        default: the budget in force while no source has one.
-        max_sources: how many sources can hold a budget at the same time.
+        default: budget in force while no source has one.
+        max_sources: largest number of sources with a valid budget.
     """
 
     def __init__(self, default: Budget, max_sources: int = MAX_SOURCES) -> None:
@@ -108,22 +110,22 @@ class BudgetBook:
         self._arrivals = 0
 
     def submit(self, budget: Budget, priority: int, valid_for_s: float, now_s: float) -> None:
-        """Put the budget of a source in force, in place of its last one.
+        """Store the budget of a source, in place of its last one.
 
         Args:
-            budget: what is asked; `budget.source` is who asks.
-            priority: higher wins.
-            valid_for_s: seconds it holds from `now_s` on; 0 means until the source replaces it.
-            now_s: time of a clock that does not jump, seconds.
+            budget: budget, with its source.
+            priority: rank among the sources; the highest wins.
+            valid_for_s: validity in seconds from `now_s`; 0 until the source replaces the budget.
+            now_s: time of a monotonic clock in seconds.
 
         Raises:
-            InputError: the validity is negative or NaN, the time is not finite, or too many sources
-                hold a budget. The budgets in force stay.
+            InputError: the validity is negative or NaN, the time is not finite, or too many sources have a valid
+                budget. All budgets stay as they are.
         """
         if math.isnan(valid_for_s) or valid_for_s < 0:
             raise InputError("valid_for_s", valid_for_s, "seconds in [0, inf]")
         _check_time(now_s)
-        # Expired budgets make room, so that sources which come and go cannot fill the book.
+        # Expired budgets are dropped, so that short-lived sources cannot use up `max_sources`.
         live = {source: e for source, e in self._entries.items() if now_s < e.expires_s}
         if budget.source not in live and len(live) >= self._max_sources:
             raise InputError("source", f"{budget.source!r} as source {len(live) + 1}",
@@ -134,11 +136,11 @@ class BudgetBook:
         self._entries = live  # in one assignment, and never changed afterwards: readers need no lock
 
     def current(self, now_s: float) -> Budget:
-        """The budget in force at a time (seconds, the clock of `submit`)."""
+        """Return the budget in force at a time in seconds of the clock of `submit`."""
         return next(iter(self.valid(now_s)), self.default)
 
     def valid(self, now_s: float) -> list[Budget]:
-        """All budgets that are valid at a time, the one in force first."""
+        """Return all budgets that are valid at a time, the one in force first."""
         _check_time(now_s)
         live = (e for e in self._entries.values() if now_s < e.expires_s)
         return [e.budget for e in sorted(live, key=lambda e: (e.priority, e.arrival), reverse=True)]

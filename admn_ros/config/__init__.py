@@ -15,23 +15,25 @@ from admn_ros.config.base import (
     parse_config,
     read_yaml,
 )
-from admn_ros.config.model import (
+from admn_ros.config.inputs import (
     AUDIO_PARTS,
     AUDIO_RATE_HZ,
-    FINE_STRIDE,
     AudioInput,
-    BackboneConfig,
     DepthInput,
-    FusionConfig,
     InputConfig,
+    RadarInput,
+    RgbInput,
+)
+from admn_ros.config.model import (
+    FINE_STRIDE,
+    BackboneConfig,
+    FusionConfig,
     Levels,
     LocalizationConfig,
     ModalityConfig,
     ModelConfig,
     NodePose,
     QoiConfig,
-    RadarInput,
-    RgbInput,
 )
 
 __all__ = [

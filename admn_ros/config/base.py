@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Strict configuration from YAML.
 
-An unknown key, a wrong type or a value out of range is one `ConfigError` that names the field, what was found and what
-is allowed.
+Unknown keys, wrong types and values out of range raise a `ConfigError` that names the field, the value that was found
+and the values that are allowed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BUDGET_UNITS: Final[tuple[BudgetUnit, ...]] = get_args(BudgetUnit)
 
 
 class Strict(BaseModel):
-    """Base of every configuration: immutable, no unknown keys, no silent conversion of types."""
+    """Base class of all configurations: immutable, without unknown keys, without silent type conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -39,13 +39,13 @@ Spell = Callable[[tuple[int | str, ...]], str]
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error: else the last one would win without a word."""
+    """YAML loader that refuses duplicate keys, of which PyYAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice}", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -53,7 +53,7 @@ def load_config(kind: type[C], path: str | Path) -> C:
     """Read a YAML file into a configuration.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, has a key twice, or does not fit.
+        ConfigError: the file is missing, is not YAML, has a duplicate key, or does not fit.
     """
     return parse_config(kind, read_yaml(path), str(path))
 
@@ -62,7 +62,7 @@ def read_yaml(path: str | Path) -> object:
     """Read a YAML file.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or has a key twice.
+        ConfigError: the file is missing, is not YAML, or has a duplicate key.
     """
     path = Path(path)
     try:
@@ -92,14 +92,14 @@ def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = N
     if not isinstance(raw, dict):
         raise ConfigError(place, type(raw).__name__, f"a mapping with {', '.join(kind.model_fields)}")
     try:
-        # JSON is the mode in which strict checking still takes lists for tuples and names for modalities.
+        # In JSON mode, strict validation accepts lists as tuples and names as modalities.
         return kind.model_validate_json(json.dumps(raw, default=str))
     except ValidationError as error:
         raise _config_error(error, place, kind, spell) from error
 
 
 def dump_config(config: Strict, path: str | Path) -> None:
-    """Write a configuration as YAML that `load_config` reads back.
+    """Write a configuration as a YAML file that `load_config` can read.
 
     Raises:
         InputError: the file cannot be written.
@@ -126,7 +126,7 @@ def _config_error(error: ValidationError, place: str, kind: type[Strict], spell:
 
 
 def _siblings(kind: type[Strict], loc: tuple[int | str, ...]) -> list[str]:
-    """Keys that are allowed beside an unknown one, found by walking the schema along `loc`."""
+    """Return the keys that are allowed in place of an unknown one, by walking the schema along `loc`."""
     schema: dict[str, Any] = kind.model_json_schema()
     node = schema
     for part in loc[:-1]:

@@ -16,8 +16,8 @@ from admn_ros.files import cache_folder, write_errors
 from admn_ros.inference.hardware import device_name
 from admn_ros.model.network import AdmnNetwork
 
-_NO_INFLUENCE = {"name", "trained", "qoi_trained", "seed", "frame_id", "node_poses", "localization"}
-"""Fields of a configuration that change no shape, or too little to matter."""
+_NO_INFLUENCE = {"name", "trained", "qoi_trained", "seed", "frame_id", "node_poses"}
+"""Fields of a configuration that change no shape."""
 
 
 def cached_costs_file(network: AdmnNetwork) -> Path:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a model folder on one frame after another, each within the budget it is given."""
+"""Engine: runs a model on one frame after another, each within its budget."""
 
 from __future__ import annotations
 
@@ -33,21 +33,26 @@ FIRST_USE_REPEATS, FIRST_USE_S = 10, 5.0
 """Runs of each part, and seconds for all of them, where costs are measured for the first budget in milliseconds."""
 Float64 = npt.NDArray[np.float64]
 Decide = Callable[..., Allocation]
-"""`allocate`, or another policy with its arguments and its contract (`admn_ros.baselines.policy`)."""
+"""`allocate`, or another policy with the same arguments and the same contract (`admn_ros.baselines.policy`)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one frame gave, and where its compute went.
+    """Output of one frame.
 
-    stamp_ns, frame_id: of the frame; the position is in `frame_id`.
-    mean_m: (3,) position in metres; None when nothing ran.
-    covariance_m2: (3, 3); None when nothing ran. A model of the plane has z at the configured
-        height with the variance of the smallest standard deviation.
-    labels: classes of the model. scores: (K,) their probabilities, sum 1; None when nothing ran.
-    qoi: quality of each modality of the model, range (0, 1]; NaN when it is not available, the
-        controller did not run, or it did not learn to judge quality.
-    controller_ms, network_ms: time spent in the controller, and in backbones, fusion and heads.
+    Attributes:
+        stamp_ns: stamp of the frame in nanoseconds.
+        frame_id: TF frame of the position.
+        mean_m: position (3,) in metres; None if nothing ran.
+        covariance_m2: covariance (3, 3) of the position; None if nothing ran. For a model of the plane, z is the
+            configured height, with the smallest standard deviation.
+        labels: classes of the model.
+        scores: probabilities (K,) of the classes; None if nothing ran.
+        allocation: layers that ran, and their cost.
+        qoi: quality of each modality in (0, 1]; NaN if the modality is missing, the controller did not run, or it was
+            not trained on corruption.
+        controller_ms: time in the controller in milliseconds.
+        network_ms: time in backbones, fusion and heads in milliseconds.
     """
 
     stamp_ns: int
@@ -63,16 +68,17 @@ class Estimate:
 
     @property
     def duration_ms(self) -> float:
-        """Time in the network altogether."""
+        """Time in controller and network in milliseconds."""
         return self.controller_ms + self.network_ms
 
 
 class Engine:
-    """A model that is ready to run.
+    """Model that is ready to run.
 
     Args:
-        folder: the model folder.
-        device: "auto" takes a GPU if there is one.
+        folder: model folder.
+        device: `auto` (a GPU if there is one), `cpu` or `cuda`.
+        threads: CPU threads of the network; see `admn_ros.inference.hardware.use_threads`.
 
     Raises:
         ModelError: the folder cannot be used.
@@ -98,27 +104,27 @@ class Engine:
 
     @property
     def config(self) -> ModelConfig:
-        """The model's own description."""
+        """Description of the model."""
         return self.network.config
 
     @property
     def costs_warning(self) -> str:
-        """Why budgets in milliseconds or joules may not mean much here; empty when they do."""
+        """Reason why the measured costs may be wrong on this machine; empty if there is none."""
         return mismatch(self.costs.measured, self.device)
 
     def close(self) -> None:
-        """Free the network's memory. The engine is of no use afterwards."""
+        """Free the memory of the network. The engine cannot be used afterwards."""
         del self.network
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     @property
     def trained(self) -> bool:
-        """Whether the estimates mean anything."""
+        """Whether the weights are trained; random weights give meaningless estimates."""
         return self.config.trained
 
     def warm_up(self, runs: int = 2) -> None:
-        """Run empty frames at full depth, so that the first real frame is not slow."""
+        """Run empty frames at full depth, because the first runs of a network are slow."""
         for _ in range(runs):
             self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
 
@@ -156,19 +162,19 @@ class Engine:
     @torch.inference_mode()
     def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None,
               decide: Decide = allocate) -> Estimate:
-        """Estimate one frame within a budget: judge, allocate, run only the allocated layers.
+        """Process one frame within a budget: run the controller, allocate layers, run only these.
 
-        When the budget does not hold one layer of one modality, nothing runs, not even the controller.
+        If the budget is below the cost of one layer of one modality, nothing runs, not even the controller.
 
         Args:
-            sample: the frame.
-            budget: what it may spend.
-            frame_rate_hz: frames per second; needed for a budget in watts.
-            decide: what chooses the layers, for comparisons.
+            sample: preprocessed frame.
+            budget: budget of the frame.
+            frame_rate_hz: frame rate in Hz, used for budgets in watts.
+            decide: allocation policy.
 
         Raises:
-            InputError: the sample does not fit the model, or the model has no costs in the budget's unit.
-            AdmnError: the network's output is not finite.
+            InputError: the sample does not fit the model, or the model has no costs in the unit of the budget.
+            AdmnError: the output of the network is not finite.
         """
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
@@ -180,7 +186,7 @@ class Engine:
         batch = SampleBatch.stack([sample]).to(self.device)
         allocation, qoi = self._decide(batch, present, table, granted, budget, decide)
         decided = time.perf_counter()
-        if not allocation.layers:  # other policies may run nothing where `allocate` would
+        if not allocation.layers:  # other policies may run nothing although one layer fits
             return self._estimate(sample, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
@@ -203,7 +209,7 @@ class Engine:
 
     def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
                 requested: Budget, decide: Decide) -> tuple[Allocation, dict[Modality, float]]:
-        """Ask the controller and allocate."""
+        """Run the controller and allocate layers."""
         share = torch.tensor([budget_share(table, granted, present)], device=self.device)
         output = self.network.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
@@ -252,7 +258,7 @@ def _in_space(config: ModelConfig, output: NetworkOutput) -> tuple[Float64, Floa
 
 
 def blank_sample(config: ModelConfig) -> MultimodalSample:
-    """A sample of zeros with every input present, for warming up and measuring."""
+    """Return a sample of zeros with every input present, for warm-up and measurement."""
     nodes = len(config.sensor_nodes)
     return MultimodalSample({m: torch.zeros(nodes, *c.input.shape) for m, c in config.modalities.items()},
                             {m: torch.ones(nodes, dtype=torch.bool) for m in config.modalities})

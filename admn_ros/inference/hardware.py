@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a network runs on: device, threads, and whether measured costs were measured there."""
+"""Device and threads of a network."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from admn_ros.errors import InputError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `auto`, `cpu` or `cuda`.
+    """Return the device for `auto` (a GPU if there is one), `cpu` or `cuda`.
 
     Raises:
-        InputError: another name, or `cuda` where there is none.
+        InputError: the name is another one, or there is no GPU for `cuda`.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise InputError("device", repr(name), "auto, cpu, cuda")
@@ -30,10 +30,13 @@ def pick_device(name: str) -> torch.device:
 
 
 def use_threads(threads: int) -> int:
-    """Set this process's CPU threads for networks; 0 takes half the cores, at most four. Returns the number.
+    """Set the number of CPU threads for networks in this process, and return it.
 
-    On a machine that does other work too, more threads wait for one another, and
-    frames are dropped meanwhile. NumPy's products, of which preprocessing has small ones, get one thread.
+    On a machine with other load, more threads wait for each other, and frames are dropped. Matrix products of NumPy,
+    which are small in preprocessing, use one thread.
+
+    Args:
+        threads: number of threads; 0 for half of the cores, at most 4.
     """
     chosen = threads or max(1, min(4, (os.cpu_count() or 1) // 2))
     torch.set_num_threads(chosen)
@@ -43,7 +46,7 @@ def use_threads(threads: int) -> int:
 
 
 def _openblas() -> list[Callable[[int], None]]:
-    """What sets the threads of each OpenBLAS in this process, such as the one in NumPy's wheels."""
+    """Return the functions that set the threads of each OpenBLAS in this process, such as that of NumPy's wheels."""
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
@@ -52,7 +55,7 @@ def _openblas() -> list[Callable[[int], None]]:
     for path in {line.split(maxsplit=5)[-1] for line in maps if "openblas" in line}:
         try:
             library = ctypes.CDLL(path)
-        except OSError:  # deleted meanwhile, by an update
+        except OSError:  # deleted since, by an update
             continue
         names = (f"{start}openblas_set_num_threads{end}" for start in ("scipy_", "") for end in ("64_", ""))
         found += [getattr(library, name) for name in names if hasattr(library, name)]
@@ -60,7 +63,7 @@ def _openblas() -> list[Callable[[int], None]]:
 
 
 def mismatch(measured: MeasuredCosts | None, device: torch.device) -> str:
-    """How the place where costs were measured differs from here, in one sentence; empty if it does not."""
+    """Describe how the machine of measured costs differs from this one; empty if it does not."""
     if measured is None:
         return ""
     differences = []
@@ -72,7 +75,7 @@ def mismatch(measured: MeasuredCosts | None, device: torch.device) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Name of the processor, as costs.yaml records it."""
+    """Return the name of the processor as in costs.yaml."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return f"CPU {_cpu_model() or platform.machine()}"

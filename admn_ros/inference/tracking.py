@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A track over the estimates: Kalman filter with constant velocity, gating, and a way out when it is wrong.
+"""Tracking of one target: Kalman filter with constant velocity, gating, and restart.
 
-The acceleration is white noise of a given density, as in Bar-Shalom, Li and Kirubarajan, Estimation with
-Applications to Tracking and Navigation (2001), section 6.2.2. The update is in Joseph's form, which keeps the
-covariance positive semidefinite in floating-point numbers.
+The acceleration is white noise of a given spectral density, as in Bar-Shalom, Li and Kirubarajan, Estimation with
+Applications to Tracking and Navigation (2001), section 6.2.2. The update has Joseph's form, which keeps the
+covariance positive semidefinite in floating-point arithmetic.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from admn_ros.inference.ellipse import Float64, ellipse_limit
 
 NS = 1_000_000_000
 NO_TARGET = "none"
-"""The class of an empty scene. Models localize nothing there, whatever their Gaussian says."""
+"""Class of an empty scene, in which the position estimate is meaningless."""
 
 
 class TrackerConfig(Strict):
@@ -50,14 +50,14 @@ class TrackerConfig(Strict):
 
 
 class Outcome(str, Enum):
-    """What became of a frame."""
+    """Effect of a frame on the track."""
 
-    STARTED = "started"      # a new track begins at its estimate
-    UPDATED = "updated"
-    GATED = "gated"          # too far from the prediction to be used
-    PREDICTED = "predicted"  # it brought no estimate
-    REFUSED = "refused"      # its stamp is not newer than the track's, or its estimate is no Gaussian
-    NOTHING = "nothing"      # there is no track, and it starts none
+    STARTED = "started"      # the estimate starts a new track
+    UPDATED = "updated"      # the estimate updates the track
+    GATED = "gated"          # the estimate is outside the validation gate and not used
+    PREDICTED = "predicted"  # the frame has no estimate
+    REFUSED = "refused"      # the stamp is not newer than the track's, or the covariance is not positive definite
+    NOTHING = "nothing"      # there is no track, and the frame starts none
 
     def __str__(self) -> str:
         return self.value
@@ -65,11 +65,14 @@ class Outcome(str, Enum):
 
 @dataclass(frozen=True)
 class TrackState:
-    """Where the target is and how it moves, at one stamp.
+    """State of the track at one stamp.
 
-    position_m, velocity_mps: (D,), in the frame of the estimates.
-    covariance: (2D, 2D) of position, then velocity; symmetric, positive semidefinite.
-    outcome: of the frame with this stamp.
+    Attributes:
+        stamp_ns: stamp in nanoseconds.
+        position_m: (D,) in metres, in the frame of the estimates.
+        velocity_mps: (D,) in m/s.
+        covariance: (2D, 2D) of position and velocity; symmetric, positive semidefinite.
+        outcome: effect of the frame with this stamp.
     """
 
     stamp_ns: int
@@ -80,29 +83,29 @@ class TrackState:
 
     @property
     def axes(self) -> int:
-        """D."""
+        """Number of axes D."""
         return len(self.position_m)
 
     @property
     def position_covariance_m2(self) -> Float64:
-        """(D, D)."""
+        """Covariance (D, D) of the position in m^2."""
         return self.covariance[:self.axes, :self.axes]
 
     @property
     def velocity_covariance(self) -> Float64:
-        """(D, D), in m^2/s^2."""
+        """Covariance (D, D) of the velocity in m^2/s^2."""
         return self.covariance[self.axes:, self.axes:]
 
 
 class Tracker:
-    """One target, frame after frame in the order of their stamps.
+    """Kalman filter for one target, updated with frames in the order of their stamps.
 
     Args:
-        config: numbers of the filter.
-        axes: 2 for the plane, 3 for space.
+        config: parameters of the filter.
+        axes: number of axes, 2 or 3.
 
     Raises:
-        InputError: another number of axes.
+        InputError: the number of axes is not 2 or 3.
     """
 
     def __init__(self, config: TrackerConfig, axes: int) -> None:
@@ -115,11 +118,11 @@ class Tracker:
 
     @property
     def config(self) -> TrackerConfig:
-        """Numbers of the filter."""
+        """Parameters of the filter."""
         return self._config
 
     def reset(self) -> None:
-        """Forget the track."""
+        """End the track."""
         self._mean = np.zeros(2 * self._axes)
         self._covariance = np.zeros((2 * self._axes, 2 * self._axes))
         self._stamp_ns: int | None = None
@@ -129,15 +132,15 @@ class Tracker:
 
     def step(self, stamp_ns: int, mean_m: Float64 | None = None,
              covariance_m2: Float64 | None = None) -> tuple[Outcome, TrackState | None]:
-        """Go on to a frame, with its estimate if it has one.
+        """Advance to a frame, and update with its estimate if it has one.
 
         Args:
-            stamp_ns: of the frame.
-            mean_m: (D,) or longer, of which the first D count; None where nothing ran or there is no target.
-            covariance_m2: (D, D) or larger.
+            stamp_ns: stamp of the frame in nanoseconds.
+            mean_m: position (D,) or longer, of which the first D axes are used; None without an estimate or a target.
+            covariance_m2: covariance (D, D) or larger.
 
         Returns:
-            What became of it, and the track at its stamp; None when there is no track, or the frame was refused.
+            Effect of the frame, and the track at its stamp; None if there is no track or the frame was refused.
         """
         outcome = self._step(stamp_ns, mean_m, covariance_m2)
         self.counts[outcome] += 1
@@ -169,7 +172,7 @@ class Tracker:
         return self._measure(stamp_ns, *estimate)
 
     def _gaussian(self, mean_m: Float64, covariance_m2: Float64) -> tuple[Float64, Float64] | None:
-        """The estimate in the filter's axes; None where it is no Gaussian with a density."""
+        """Return the estimate in the filter's axes; None if it is not finite or not positive definite."""
         mean = np.asarray(mean_m, np.float64)[:self._axes]
         covariance = np.asarray(covariance_m2, np.float64)[:self._axes, :self._axes] * self._config.spread**2
         if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
@@ -214,12 +217,12 @@ class Tracker:
 
 
 def shows_target(classes: Sequence[str], scores: Float64 | None, none_above: float) -> bool:
-    """Whether a frame's estimate is of a target: the model ran, and does not say that there is none.
+    """Whether a frame shows a target: the model ran, and class `none` is below its threshold.
 
     Args:
-        classes: of the model; without one called `none` every estimate counts.
-        scores: (K,) their probabilities; None where nothing ran.
-        none_above: see `TrackerConfig`.
+        classes: classes of the model; without class `none`, every frame shows a target.
+        scores: probabilities (K,) of the classes; None if nothing ran.
+        none_above: threshold of class `none`; see `TrackerConfig`.
     """
     if scores is None:
         return False
@@ -227,5 +230,5 @@ def shows_target(classes: Sequence[str], scores: Float64 | None, none_above: flo
 
 
 def _symmetric(matrix: Float64) -> Float64:
-    """Without what rounding left between the two halves."""
+    """Return the symmetric part of a matrix, without rounding errors."""
     return np.asarray((matrix + matrix.T) / 2, np.float64)

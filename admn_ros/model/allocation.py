@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The allocator: the one place where scores meet the budget. It never overspends.
+"""The allocator: layer scores and a budget to the layers that run, never above the budget.
 
-`allocate` decides at inference, in integers. `gumbel_top_l` decides in training, with gradients.
+`allocate` works at inference, in integers; `gumbel_top_l` in training, with gradients.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from admn_ros.sample import Modality
 
 
 class Reason(str, Enum):
-    """Why an allocation looks as it does; `LayerAllocation.msg` has the same names.
+    """Outcome of an allocation, with the names of `LayerAllocation.msg`.
 
-    ALLOCATED: every available modality got its first layer, the rest went by score.
-    DEGRADED: the budget did not hold every first layer; whole modalities were dropped.
-    BELOW_FLOOR: the budget does not hold one layer of one modality; nothing runs.
+    ALLOCATED: every available modality has its first layer; the rest of the budget went to layers by score.
+    DEGRADED: the budget is below the cost of all first layers; whole modalities were dropped.
+    BELOW_FLOOR: the budget is below the cost of one layer of one modality; nothing runs.
     NO_INPUT: no modality is available; nothing runs.
     """
 
@@ -40,15 +40,17 @@ class Reason(str, Enum):
 
 @dataclass(frozen=True)
 class Allocation:
-    """Which layers a frame runs and what that costs.
+    """Layers that a frame runs, and their cost.
 
-    active: executed layers of every modality of the model, ascending; empty when not used.
-    cost: what each modality spends, in the granted unit. An available modality that was dropped
-        still spends the controller's look at it.
-    spent: what the whole frame spends, range [0, granted_limit]; 0 when nothing runs.
-    requested: the budget as it was asked.
-    granted_limit, granted_unit: the budget the allocator worked with.
-    reason_text: the reason in one sentence.
+    Attributes:
+        active: executed layers of every modality of the model, ascending; empty if the modality is not used.
+        cost: cost of each modality in the granted unit; a dropped modality still has the cost of the controller.
+        spent: cost of the whole frame in [0, granted_limit]; 0 if nothing runs.
+        requested: budget before unit conversion.
+        granted_limit: limit that the allocator used.
+        granted_unit: unit of the limit and of all costs.
+        reason: outcome of the allocation.
+        reason_text: the outcome in one sentence.
     """
 
     active: Mapping[Modality, tuple[int, ...]]
@@ -62,7 +64,7 @@ class Allocation:
 
     @property
     def layers(self) -> int:
-        """Executed layers of all modalities together."""
+        """Number of executed layers of all modalities together."""
         return sum(map(len, self.active.values()))
 
 
@@ -71,24 +73,24 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
              requested: Budget | None = None) -> Allocation:
     """Choose the layers of one frame within a budget. Pure and deterministic.
 
-    1. A modality without present sensor nodes gets nothing and costs nothing.
-    2. A modality whose first layer alone does not fit cannot run. If none can: BELOW_FLOOR.
-    3. Each of the others gets its first layer (paper Section A.7). If these do not fit together,
-       whole modalities are dropped, worst QoI first, of equals the later one in the model's order.
-    4. The rest of the budget goes to layers by descending score, each taken if it still fits; of
-       equals the earlier modality, then the lower index. With equal costs this is the paper's top-L.
+    1. A modality without present sensor nodes gets no layers and costs nothing.
+    2. A modality whose first layer alone does not fit cannot run. If none can run, the outcome is BELOW_FLOOR.
+    3. Each of the others gets its first layer (paper Section A.7). If these do not fit together, whole modalities are
+       dropped: the one with the lowest QoI first, among equals the last in the model's order.
+    4. The rest of the budget goes to layers by descending score; each layer is taken if it still fits. Among equals,
+       the earlier modality comes first, then the lower index. With equal costs this is the paper's top-L.
 
     Args:
-        scores: one score for each layer of every modality that can run. Not finite counts as worst.
-        qoi: quality of every modality that can run, higher is better. Not finite counts as worst.
-        present_nodes: number of present sensor nodes; a modality that is not named has none.
-        table: what things cost.
-        budget: in the unit of the table.
-        requested: the budget as it was asked, when it was converted.
+        scores: a score for each layer of every modality that can run; values that are not finite count as lowest.
+        qoi: quality of every modality that can run, higher is better; values that are not finite count as lowest.
+        present_nodes: number of present sensor nodes per modality; modalities that are not named have none.
+        table: cost table.
+        budget: budget in the unit of the table.
+        requested: budget before unit conversion; None if it was not converted.
 
     Raises:
-        InputError: the units differ, a modality is not in the table, a count is out of range, or
-            scores or QoI are absent.
+        InputError: the units differ, a modality is not in the table, a number of sensor nodes is out of range, or
+            scores or QoI are missing.
     """
     ledger = CostLedger.open(present_nodes, table, budget)
     candidates = ledger.runnable
@@ -142,25 +144,24 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,
                  tau: float = 1.0, generator: torch.Generator | None = None) -> dict[Modality, Tensor]:
-    """Choose L layers per sample with gradients to the logits (Sections 3.4.3 and A.2).
+    """Choose L layers per sample with gradients to the logits (paper Sections 3.4.3 and A.2).
 
-    Gumbel-softmax with standard Gumbel noise over all layers that are free to choose, then the top L,
-    with the straight-through gradient of the softmax. The first layer of each available modality is
-    always on and takes no part in the softmax. A modality that is to be dropped is one that is not
-    available.
+    Gumbel-softmax with standard Gumbel noise over all layers but the first ones, then the top L, with the
+    straight-through gradient of the softmax. The first layer of each available modality is always active and takes no
+    part in the softmax. To drop a modality, mark it as not available.
 
     Args:
         logits: (B, depth) per modality.
         available: (B,) bool per modality.
-        k: layers per sample, first layers included; one number or (B,).
-        tau: temperature above 0; the paper's is 1.
-        generator: source of the noise, on the device of the logits.
+        k: number of layers per sample, first layers included; one number or (B,).
+        tau: temperature above 0; 1 in the paper.
+        generator: random generator on the device of the logits.
 
     Returns:
-        Masks (B, depth) per modality, exactly 0 or 1, that sum to min(k, layers available) per sample.
+        Masks (B, depth) per modality, exactly 0 or 1, with a sum of min(k, available layers) per sample.
 
     Raises:
-        InputError: tau is not above 0, or k does not hold the first layers.
+        InputError: tau is not above 0, or k is below the number of first layers.
     """
     if not tau > 0:
         raise InputError("tau", tau, "a number above 0")
@@ -174,15 +175,15 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     if bool((spare < 0).any()):
         raise InputError("k", k, "at least one layer for each available modality of every sample")
 
-    # Minus the log of an exponential variable is standard Gumbel; the clamp guards log(0).
+    # Minus the logarithm of an exponential variable is standard Gumbel noise; the clamp avoids log(0).
     exponential = torch.empty_like(flat).exponential_(generator=generator).clamp_min(torch.finfo(flat.dtype).tiny)
-    # Not -inf: a sample without free layers would make the softmax and its gradient NaN.
+    # Not -inf: the softmax of a sample without free layers, and its gradient, would be NaN.
     lowest = torch.finfo(flat.dtype).min / 2
     noisy = ((flat - exponential.log()) / tau).masked_fill(~free, lowest)
     soft = torch.where(free, noisy.softmax(dim=1), torch.zeros_like(flat))
     rank = noisy.detach().argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     hard = (always | (free & (rank < spare[:, None]))).to(flat.dtype)
-    # In this order the difference is exactly zero, so the masks stay exactly 0 and 1.
+    # In this order of operations the difference is exactly zero, and the masks are exactly 0 and 1.
     masks = torch.split(hard + (soft - soft.detach()), depths, dim=1)
     return dict(zip(logits, masks, strict=True))
 
@@ -195,8 +196,8 @@ def _qualities(qoi: Mapping[Modality, float], candidates: Sequence[Modality]) ->
 
 
 def _keep_best(floors: Mapping[Modality, int], quality: Mapping[Modality, float], room: int) -> list[Modality]:
-    """Drop modalities, worst first, until the first layers of the others fit."""
-    kept = sorted(floors, key=lambda m: -quality[m])  # stable: of equals the later one is dropped first
+    """Drop modalities, lowest quality first, until the first layers of the others fit."""
+    kept = sorted(floors, key=lambda m: -quality[m])  # stable: among equals, the last one is dropped first
     while sum(floors[m] for m in kept) > room:
         kept.pop()
     return kept
@@ -204,14 +205,14 @@ def _keep_best(floors: Mapping[Modality, int], quality: Mapping[Modality, float]
 
 def _by_score(scores: Mapping[Modality, Sequence[float]], kept: Sequence[Modality],
               table: LayerCosts) -> list[tuple[Modality, int]]:
-    """Layers above the first of the kept modalities, best score first."""
+    """Return the layers of the kept modalities except the first ones, highest score first."""
     ranked: list[tuple[float, Modality, int]] = []
     for modality, costs in table.modalities.items():
         if modality not in kept:
             continue
         values = scores.get(modality, ())
         if len(values) != costs.depth:
-            raise InputError(f"scores of {modality}", f"{len(values)} numbers", f"{costs.depth}, one for each layer")
+            raise InputError(f"scores of {modality}", f"{len(values)} values", f"{costs.depth}, one for each layer")
         ranked += [(_or_worst(values[i]), modality, i) for i in range(1, costs.depth)]
     ranked.sort(key=lambda entry: -entry[0])  # stable: ties stay in the model's order
     return [(modality, i) for _, modality, i in ranked]

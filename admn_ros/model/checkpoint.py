@@ -30,6 +30,9 @@ from admn_ros.model.vit import AdaptiveViT, ConvStem, Points
 
 CONFIG, WEIGHTS, CARD = "config.yaml", "weights.safetensors", "README.md"
 METRICS, COSTS, LEGACY = "metrics.json", "costs.yaml", "legacy.yaml"
+RENAMED = {"qoi.look.": "qoi.stems.", "localization.said.": "localization.output.",
+           ".points.held.": ".points.keys_values."}
+"""Parts of weight names in older files, and their names now."""
 NAMED_KEYS = 3
 """Wrong weight names that an error lists; the others are counted."""
 
@@ -172,6 +175,8 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(str(path), f"a broken file ({reason})", "a complete safetensors file") from error
+    for old, new in RENAMED.items():
+        weights = {name.replace(old, new): value for name, value in weights.items()}
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
     if missing or unexpected:

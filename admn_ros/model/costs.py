@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cost tables of a model: layers, operations, and what was measured."""
+"""Cost tables of a model: layers, operations, measured times and energies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from admn_ros.sample import Modality
 
 
 class ModelCosts:
-    """The cost tables of one model.
+    """Cost tables of one model.
 
     Args:
         config: description of the model.
@@ -90,15 +90,15 @@ class ModelCosts:
 
 
 def layer_costs(config: ModelConfig) -> LayerCosts:
-    """The paper's unit (Section 3.1): each layer costs 1 however many sensor nodes it serves; the rest is free."""
+    """Return the table in layers (paper Section 3.1): a layer costs 1 for any number of sensor nodes, the rest 0."""
     none, one = (0,) * len(config.sensor_nodes), (1,) * len(config.sensor_nodes)
     return LayerCosts("layers", 0, {m: ModalityCosts(depth, none, none, one) for m, depth in config.depths.items()})
 
 
 def flop_costs(config: ModelConfig) -> LayerCosts:
-    """Floating-point operations of each part, counted from the shapes. See `admn_ros.model.flops`."""
+    """Return the table of floating-point operations. See `admn_ros.model.flops`."""
     flops = frame_flops(config)
-    # Patch embedding, adapter and layers run the sensor nodes as a batch: each adds the same.
+    # Sensor nodes run as a batch: each of them adds the same.
     nodes = range(1, len(config.sensor_nodes) + 1)
     return LayerCosts("gflops", flops.fixed, {
         m: ModalityCosts(config.depths[m], *(tuple(n * part for n in nodes)
@@ -115,7 +115,7 @@ def _measured(config: ModelConfig, unit: CostUnit, table: MeasuredTable) -> Laye
         entry = table.modalities[modality]
         for part, values in (("controller", entry.controller), ("embedding", entry.embedding), ("layer", entry.layer)):
             if len(values) != nodes:
-                raise InputError(f"{unit}.modalities.{modality}.{part}", f"{len(values)} numbers",
+                raise InputError(f"{unit}.modalities.{modality}.{part}", f"{len(values)} values",
                                  f"{nodes}, one for each number of present sensor nodes")
         modalities[modality] = ModalityCosts(
             depth, _micro(unit, entry.controller), _micro(unit, entry.embedding), _micro(unit, entry.layer))

@@ -23,7 +23,7 @@ from admn_ros.sample import Modality
 
 @dataclass(frozen=True)
 class ModalityFlops:
-    """Operations of one modality for one present sensor node. See `ModalityCosts`."""
+    """Operations of one modality with one present sensor node. See `ModalityCosts`."""
 
     controller: int
     embedding: int
@@ -32,14 +32,14 @@ class ModalityFlops:
 
 @dataclass(frozen=True)
 class FrameFlops:
-    """Operations of a frame: those of every frame that runs, and those of each modality."""
+    """Operations of a frame: of its fixed part, and of each modality."""
 
     fixed: int
     modalities: Mapping[Modality, ModalityFlops]
 
 
 def frame_flops(config: ModelConfig) -> FrameFlops:
-    """Count a model. Exact: the network computes token slots of absent inputs in the fusion too."""
+    """Compute the operations of a model. Fusion and controller also process the token slots of absent inputs."""
     return FrameFlops(_controller(config) + task_flops(config),
                       {m: _modality(config, m) for m in config.modalities})
 
@@ -80,11 +80,11 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
         embed += _linear(patches, b.dim, 3 * b.points + values) + _linear(1, 3 * b.points + values, b.dim)
     adapter = _linear(1, b.dim, m.adapter_hidden) + _linear(1, m.adapter_hidden, config.fusion.dim)
     layer = _block(patches + 1, b.dim, hidden_width(b.dim, b.mlp_ratio))
-    return ModalityFlops(_look(config.qoi, channels), embed + adapter, layer)
+    return ModalityFlops(_convolutions(config.qoi, channels), embed + adapter, layer)
 
 
 def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
-    """Stem and points."""
+    """Return the operations of a fine stem and its points."""
     flops, cells = 0, pixels
     for width_in, width_out, kernel in zip((channels, *FINE_WIDTHS), FINE_WIDTHS, FINE_KERNELS, strict=False):
         cells //= 4
@@ -95,7 +95,7 @@ def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
     return flops + tokens + asked + found + _linear(1, (3 + b.point_values) * b.points, b.dim)
 
 
-def _look(qoi: QoiConfig, channels: int) -> int:
+def _convolutions(qoi: QoiConfig, channels: int) -> int:
     flops, width = 0, channels
     for kernel, size, out in zip(qoi_kernels(qoi.size), qoi_sizes(qoi.size), QOI_CHANNELS, strict=True):
         flops += _linear(size * size, width * kernel * kernel, out)
@@ -111,14 +111,14 @@ def _controller(config: ModelConfig) -> int:
 
 
 def judge_flops(config: ModelConfig) -> int:
-    """Operations from the controller's looks to e_corr: its transformer and its budget token."""
+    """Return the operations of the controller's transformer and budget token: from its convolutions to e_corr."""
     q = config.qoi
     budget = _linear(1, BUDGET_FEATURES, q.dim) + _linear(1, q.dim, q.dim) if q.budget_token else 0
     return _encoder(_slots(config) + 1 + q.budget_token, q) + budget
 
 
 def task_flops(config: ModelConfig) -> int:
-    """Operations of fusion and heads."""
+    """Return the operations of fusion and heads."""
     return _fusion(config) + _heads(config)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts that the cost of a frame is made of, as pieces of work that can be counted or timed."""
+"""Parts of a frame's cost as callables, for counting operations and measuring time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Work = Callable[[], object]
 
 
 class FrameParts:
-    """The parts of a network's frame, on inputs of zeros. See `admn_ros.budget.costs.LayerCosts`.
+    """Parts of a frame on inputs of zeros, named as in `admn_ros.budget.costs.LayerCosts`.
 
     Args:
         network: network in evaluation mode, on any device.
@@ -30,9 +30,9 @@ class FrameParts:
 
     def controller(self, modality: Modality, nodes: int) -> Work:
         """Return the controller's convolutions on a number of present sensor nodes."""
-        look, observed = self._network.qoi.look[str(modality)], min(nodes, self._network.qoi.observed)
+        convolutions, observed = self._network.qoi.stems[str(modality)], min(nodes, self._network.qoi.observed)
         x = self._zeros(observed, *self._network.backbone(modality).shape)
-        return lambda: look(x)
+        return lambda: convolutions(x)
 
     def embedding(self, modality: Modality, nodes: int) -> Work:
         """Return patch embedding, final norm and adapter on a number of present sensor nodes."""
@@ -41,26 +41,26 @@ class FrameParts:
         return lambda: adapter(vit.readout(*vit.embed(x)))
 
     def layer(self, modality: Modality, nodes: int) -> Work:
-        """Return one backbone layer on a number of present sensor nodes; each call runs the next layer.
+        """Return one backbone layer on a number of present sensor nodes.
 
-        As in a frame: a single layer that runs again and again would stay in the processor's cache.
+        Each call runs the next layer, as in a frame: the weights of a single layer would stay in the processor's cache.
         """
         vit = self._network.backbone(modality)
         tokens, blocks = self._zeros(nodes, *vit.pos_embed.shape[1:]), itertools.cycle(vit.blocks)
         return lambda: next(blocks)(tokens)
 
     def fixed(self) -> Work:
-        """Return what every frame runs: controller transformer and its heads, fusion, heads, covariance."""
+        """Return the fixed part: controller transformer and its heads, fusion, heads, covariance."""
         network, qoi = self._network, self._network.qoi
         slots, seen = (len(code) for code in (network.fusion.encoder.code, qoi.encoder.code))
-        tokens, looked = self._zeros(1, slots, network.config.fusion.dim), self._zeros(1, seen, qoi.dim)
+        tokens, qualities = self._zeros(1, slots, network.config.fusion.dim), self._zeros(1, seen, qoi.dim)
         present = self._zeros(1, slots).bool().logical_not()
         keep, share = self._zeros(1, seen).bool().logical_not(), self._zeros(1)
 
         def work() -> None:
             if qoi.budget is not None:
                 qoi.budget(share)
-            e_corr = qoi.encoder(looked, keep)[:, 0]
+            e_corr = qoi.encoder(qualities, keep)[:, 0]
             qoi.mlp_layers(e_corr)
             qoi.mlp_corruption(e_corr)
             output, _ = network.fuse(tokens, present)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embedding-level fusion: one token per modality and sensor node, a transformer, their mean."""
+"""Embedding-level fusion: a transformer over one token per modality and sensor node."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from admn_ros.model.transformer import Encoder
 
 
 class Adapter(nn.Sequential):
-    """Backbone embedding (..., dim) to fusion token (..., fusion dim); shared over sensor nodes."""
+    """Backbone embedding (..., dim) to fusion token (..., fusion dim), shared by all sensor nodes."""
 
     def __init__(self, dim: int, hidden: int, fusion_dim: int) -> None:
         super().__init__(nn.Linear(dim, hidden), nn.LeakyReLU(), nn.Linear(hidden, fusion_dim))
 
 
 class Fusion(nn.Module):
-    """Fusion transformer (Sections 3.1 and A.6). An absent token has no influence at all.
+    """Fusion transformer (paper Sections 3.1 and A.6). Absent tokens have no influence.
 
     Args:
-        slots: modalities times sensor nodes; a fixed sinusoidal code tells them apart.
+        slots: number of modalities times number of sensor nodes; a fixed sinusoidal code distinguishes the slots.
         config: width, depth and heads.
     """
 
@@ -30,21 +30,21 @@ class Fusion(nn.Module):
         self.encoder = Encoder(slots, config.dim, config.depth, config.heads, config.mlp_ratio)
 
     def forward(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Fuse tokens (B, slots, dim), of which present (B, slots) bool count: `pool` of `encode`."""
+        """Fuse tokens (B, slots, dim) with present (B, slots) bool to (B, dim): `pool` of `encode`."""
         return self.pool(self.encode(tokens, present), present)
 
     def encode(self, tokens: Tensor, present: Tensor) -> Tensor:
-        """Let the present tokens look at each other: (B, slots, dim); rows of absent ones mean nothing."""
-        # Zeroed, because a weight of zero does not silence a NaN.
+        """Apply the transformer to the present tokens; rows (B, slots, dim) of absent ones are undefined."""
+        # Zeroed, because an attention weight of zero does not remove a NaN.
         tokens = torch.where(present[..., None], tokens, torch.zeros_like(tokens))
-        # Attention over nothing is NaN: a sample without tokens attends to its zeros instead.
+        # Attention over no tokens is NaN: a sample without present tokens attends to its zeros.
         keep = present | ~present.any(dim=1, keepdim=True)
         encoded: Tensor = self.encoder(tokens, keep)
         return encoded
 
     @staticmethod
     def pool(encoded: Tensor, present: Tensor) -> Tensor:
-        """Mean over the present tokens (B, dim); zeros for a sample without any."""
+        """Return the mean (B, dim) of the present tokens; zeros for a sample without present tokens."""
         weight = present[..., None].to(encoded.dtype)
         fused: Tensor = (encoded * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
         return fused

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is read from the fused embedding: where the target is, how sure that is, and what it is."""
+"""Heads on the fused embedding: position with covariance, and class."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class LocalizationHead(nn.Module):
         self.factor = nn.Linear(dim, self.axes * (self.axes + 1) // 2)
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """Fused embedding (B, dim) to mean and covariance factor.
+        """Convert the fused embedding (B, dim) to a Gaussian.
 
         Returns:
-            mean_m (B, D), inside [min_m, max_m], and scale_tril_m (B, D, D): lower triangular, with
-            a diagonal of at least std_floor_m. The covariance is scale_tril @ scale_tril.T.
+            mean_m (B, D) inside [min_m, max_m], and scale_tril_m (B, D, D), lower triangular, with a diagonal of at
+            least std_floor_m. The covariance is scale_tril_m @ scale_tril_m.T.
         """
         hidden = self.hidden(fused)
         mean_m = self.centre_m + self.half_range_m * torch.tanh(self.mean(hidden))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masked autoencoding of a backbone (He et al. 2022; for spectrograms Huang et al. 2022; paper Section 3.3.2).
 
-A share of the patches is hidden, the backbone sees the others, and a light decoder guesses what is hidden.
+A share of the patches is masked, the backbone encodes the visible ones, and a light decoder reconstructs the masked
+ones.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ Grid = tuple[int, int]
 
 
 class Mask(NamedTuple):
-    """Which patches of each input are seen.
+    """Visible and hidden patches of each input.
 
-    visible: (B, V) numbers of the patches that are seen, ascending. hidden: (B, T) bool, all the others.
+    Attributes:
+        visible: (B, V) indices of the visible patches, ascending.
+        hidden: (B, T) bool, true for all other patches.
     """
 
     visible: Tensor
@@ -31,15 +34,16 @@ class Mask(NamedTuple):
 
 
 def draw_mask(inputs: int, patches: int, share: float, generator: torch.Generator) -> Mask:
-    """Hide patches of each input at random, every choice equally likely; on the generator's device.
+    """Mask random patches of each input, on the generator's device.
 
     Args:
-        inputs: B. patches: T of each.
-        share: hidden of each input, rounded to whole patches; at least one is hidden and one is seen.
-        generator: of the draw.
+        inputs: number of inputs B.
+        patches: number of patches T of each input.
+        share: share of hidden patches, rounded to whole patches; at least one is hidden and one is visible.
+        generator: random generator.
 
     Raises:
-        InputError: fewer than 2 patches, or a share outside (0, 1).
+        InputError: there are fewer than 2 patches, or the share is outside (0, 1).
     """
     if patches < 2 or not 0 < share < 1:
         raise InputError("mask", f"{share} of {patches} patches", "a share between 0 and 1 of 2 or more patches")
@@ -51,7 +55,7 @@ def draw_mask(inputs: int, patches: int, share: float, generator: torch.Generato
 
 
 def patchify(x: Tensor, patch: Grid) -> Tensor:
-    """(B, C, H, W) to (B, T, rows * columns * C): the pixels of each patch, patches row by row."""
+    """Map (B, C, H, W) to the pixels of each patch (B, T, rows * columns * C), patches row by row."""
     batch, channels, height, width = x.shape
     rows, columns = patch
     cells = x.reshape(batch, channels, height // rows, rows, width // columns, columns)
@@ -59,9 +63,11 @@ def patchify(x: Tensor, patch: Grid) -> Tensor:
 
 
 def normalize_patches(patches: Tensor, variance_floor: float = 1e-6) -> Tensor:
-    """Each patch (..., values) to mean 0 and variance 1: the target that gives the better features.
+    """Normalize each patch (..., values) to mean 0 and variance 1: a target that gives better features (He et al.).
 
-    `variance_floor` is added to the variance, so that a patch with less than that becomes nearly zeros, not noise.
+    Args:
+        patches: pixels of the patches.
+        variance_floor: constant added to the variance, so that uniform patches become zeros and not noise.
     """
     mean = patches.mean(dim=-1, keepdim=True)
     variance = patches.var(dim=-1, keepdim=True, correction=0)
@@ -69,27 +75,27 @@ def normalize_patches(patches: Tensor, variance_floor: float = 1e-6) -> Tensor:
 
 
 def hide_pixels(x: Tensor, hidden: Tensor, patch: Grid) -> Tensor:
-    """(B, C, H, W) with zeros, which is near the mean of a normalized input, in the hidden (B, T) patches."""
+    """Set the hidden (B, T) patches of (B, C, H, W) to zero, about the mean of a normalized input."""
     rows, columns = patch
     cells = hidden.view(len(x), 1, x.shape[2] // rows, x.shape[3] // columns)
     return x.masked_fill(cells.repeat_interleave(rows, dim=2).repeat_interleave(columns, dim=3), 0.0)
 
 
 def encode_visible(vit: AdaptiveViT, x: Tensor, mask: Mask, layers: Sequence[int], patch: Grid) -> Tensor:
-    """Run a backbone on the patches that are seen, and on nothing else.
+    """Run a backbone on the visible patches only.
 
-    Patches that the stem embeds one by one are picked after it. Convolutions look beyond a patch, so their
-    input gets zeros where it is hidden: picking their tokens alone would let hidden pixels through.
+    A linear stem embeds each patch alone, so the visible tokens are selected after it. Convolutions extend beyond a
+    patch, so that their input is zeroed where it is hidden: otherwise, hidden pixels would reach visible tokens.
 
     Args:
-        vit: the backbone.
+        vit: backbone.
         x: (B, C, H, W).
-        mask: of its patches.
-        layers: that run, ascending.
-        patch: size of a patch.
+        mask: mask of the patches.
+        layers: indices of the layers to run, ascending.
+        patch: rows and columns of a patch.
 
     Returns:
-        (B, 1 + V, dim), normalized, the class token first.
+        Normalized tokens (B, 1 + V, dim), class token first.
     """
     if not isinstance(vit.patch_embed, PatchEmbed):
         x = hide_pixels(x, mask.hidden, patch)
@@ -104,13 +110,15 @@ def encode_visible(vit: AdaptiveViT, x: Tensor, mask: Mask, layers: Sequence[int
 
 
 class MaskedDecoder(nn.Module):
-    """Light transformer from the tokens that were seen to the pixels of all patches; thrown away afterwards.
+    """Light transformer from the visible tokens to the pixels of all patches, used in pretraining only.
 
     Args:
-        grid: rows and columns of the patches.
+        grid: rows and columns of patches.
         encoded: width of the backbone.
-        values: numbers in a patch.
-        dim, depth, heads: of the decoder.
+        values: number of values in a patch.
+        dim: width of the decoder.
+        depth: number of layers of the decoder.
+        heads: number of attention heads of the decoder.
     """
 
     code: Tensor
@@ -142,16 +150,18 @@ class MaskedDecoder(nn.Module):
 
 
 def hidden_error(guess: Tensor, target: Tensor, mask: Mask) -> Tensor:
-    """Mean squared error of guess and target (B, T, values) over the hidden patches; those seen do not count."""
+    """Return the mean squared error of guess and target (B, T, values) over the hidden patches."""
     return (guess.float() - target.float()).square().mean(dim=-1)[mask.hidden].mean()
 
 
 def grid_code(grid: Grid, dim: int) -> Tensor:
-    """Fixed positions (1, 1 + rows * columns, dim) as in public MAE files: zeros for the class token, then for
-    each patch sines and cosines of its column in the first half and of its row in the second.
+    """Return the fixed position code (1, 1 + rows * columns, dim) of the public MAE files.
+
+    The class token has zeros. Each patch has sines and cosines of its column in the first half, and of its row in the
+    second.
 
     Raises:
-        ConfigError: a width that is no multiple of 4.
+        ConfigError: the width is not a multiple of 4.
     """
     if dim % 4:
         raise ConfigError("dim", dim, "a multiple of 4, for positions in two axes of sines and cosines")

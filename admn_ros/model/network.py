@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole network: adaptive backbones, fusion, heads and controller (paper Figure 2)."""
+"""Network: adaptive backbones, fusion, heads and controller (paper Figure 2)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from admn_ros.sample import Modality, SampleBatch
 class NetworkOutput(NamedTuple):
     """Estimates of a batch.
 
-    mean_m: (B, D) position in metres. scale_tril_m: (B, D, D) Cholesky factor of its covariance.
-    class_logits: (B, K).
+    Attributes:
+        mean_m: (B, D) position in metres.
+        scale_tril_m: (B, D, D) Cholesky factor of its covariance.
+        class_logits: (B, K) logits of the classes.
     """
 
     mean_m: Tensor
@@ -35,11 +37,11 @@ class NetworkOutput(NamedTuple):
 
 
 Run = Callable[[AdaptiveViT, Tensor, Tensor], Tensor]
-"""Runs a backbone on rows (R, C, H, W) with their index (R,) in (B * N); gives (R, dim)."""
+"""Runs a backbone on rows (R, C, H, W) with their indices (R,) in (B * N), to (R, dim)."""
 
 
 class AdmnNetwork(nn.Module):
-    """Adaptive multimodal network. All sensor nodes of a modality share its weights."""
+    """Adaptive multimodal network. All sensor nodes of a modality share weights."""
 
     poses: Tensor
 
@@ -60,20 +62,20 @@ class AdmnNetwork(nn.Module):
         self.qoi = QoiEncoder(config)
 
     def backbone(self, modality: Modality) -> AdaptiveViT:
-        """Backbone of a modality."""
+        """Return the backbone of a modality."""
         return cast(AdaptiveViT, self.backbones[str(modality)])
 
     def flop_costs(self) -> LayerCosts:
-        """Floating-point operations of each part."""
+        """Return the floating-point operations of each part."""
         return flop_costs(self.config)
 
     def controller(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
-        """Judge the quality of the inputs and score the layers (Section 3.4.1).
+        """Estimate the quality of the inputs and score the layers (paper Section 3.4.1).
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            budget: share of the full cost (B,), `admn_ros.model.qoi.budget_share`; None for everything. Only a
-                controller with a budget token reads it.
+            budget: budgets (B,) as shares of the full cost (`admn_ros.model.qoi.budget_share`), used by controllers
+                with a budget token; None for the full cost.
         """
         output: ControllerOutput = self.qoi(batch, budget)
         return output
@@ -92,25 +94,25 @@ class AdmnNetwork(nn.Module):
     def estimate(self, batch: SampleBatch, active: Mapping[Modality, Sequence[int]]) -> NetworkOutput:
         """Run exactly the listed layers, the same for every sample of the batch.
 
-        The present sensor nodes of a modality run as one batch; absent ones are not computed. A
-        modality without layers is not run at all and has no token in the fusion.
+        The present sensor nodes of a modality run as one batch; absent ones are not computed. A modality without
+        layers does not run, and has no token in the fusion.
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            active: layer indices per modality; a modality that is not named has none.
+            active: layer indices per modality; modalities that are not named have none.
         """
         return self.fuse(*self._embed(batch, self._whole(active), {}), batch.poses)[0]
 
     def forward_train(self, batch: SampleBatch, masks: Mapping[Modality, Tensor]) -> NetworkOutput:
-        """Run with each sample's own choice of layers, differentiable in the masks (Section 3.4.3).
+        """Run a different choice of layers for each sample, differentiable in the masks (paper Section 3.4.3).
 
-        Gives what `estimate` gives for each sample alone, but computes every layer that any sample
-        uses or that needs a gradient.
+        The output is that of `estimate` for each sample alone, but every layer that any sample uses, or that needs a
+        gradient, is computed for all samples.
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            masks: (B, depth) per modality, 1 for active and 0 for dropped; a modality that is not
-                named is not run. A sample without layers of a modality has no token of it.
+            masks: (B, depth) per modality, 1 for active and 0 for dropped layers; modalities that are not named do not
+                run. A sample without layers of a modality has no token of it.
         """
         used = {m: mask.detach().any(dim=1, keepdim=True) for m, mask in masks.items()}
 
@@ -145,7 +147,7 @@ class AdmnNetwork(nn.Module):
 
     @staticmethod
     def _whole(active: Mapping[Modality, Sequence[int]]) -> Callable[[Modality], Run | None]:
-        """The same layers for every row."""
+        """Return runners that use the same layers for every row."""
         def run(modality: Modality) -> Run | None:
             layers = active.get(modality, ())
             return (lambda vit, rows, index: vit(rows, layers)) if layers else None

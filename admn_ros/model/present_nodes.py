@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a batch of samples with sensor nodes to the rows that exist, and back."""
+"""Conversion between (B, N) sensor nodes and the rows of present ones."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 def present_rows(x: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Pick the inputs of present sensor nodes, so that absent ones are not computed.
+    """Select the inputs of present sensor nodes, so that absent ones are not computed.
 
     Args:
         x: (B, N, ...).
         present: (B, N) bool.
 
     Returns:
-        rows (R, ...), and their index (R,) in the flattened (B * N).
+        Rows (R, ...) and their indices (R,) in the flattened (B * N).
     """
     index = present.flatten().nonzero().squeeze(1)
     flat = x.flatten(0, 1)
-    # All present is the usual case and needs no copy.
+    # The usual case of all sensor nodes present needs no copy.
     return (flat if len(index) == len(flat) else flat[index]), index
 
 
 def to_slots(rows: Tensor, index: Tensor, batch: int, nodes: int) -> Tensor:
-    """Put rows (R, dim) back to (batch, nodes, dim); absent sensor nodes are zero."""
+    """Scatter rows (R, dim) to (batch, nodes, dim); absent sensor nodes are zero."""
     slots = torch.zeros(batch * nodes, rows.shape[-1], dtype=rows.dtype, device=rows.device)
     return slots.index_copy(0, index, rows).view(batch, nodes, -1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named model configurations: the paper's (Table 13) and small ones for tests and demonstrations."""
+"""Named model configurations: those of the paper (Table 13), and small ones."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ ROOM_POSES = {
     "node2": NodePose(x_m=1.790, y_m=1.349, z_m=0.72, yaw_rad=-2.618, tilt_rad=0.236),
     "node3": NodePose(x_m=-1.787, y_m=0.722, z_m=0.80, yaw_rad=-0.279, tilt_rad=0.290),
 }
-"""The default viewpoints of the simulated room."""
+"""Default poses of the sensor nodes in the simulated room."""
 ROOM_MICROPHONES_M = ((0.0228, 0.0228), (-0.0228, 0.0228), (-0.0228, -0.0228), (0.0228, -0.0228))
-"""Its arrays: a square, as on GDTM's nodes."""
+"""Microphone positions in the simulated room: a square, as on GDTM's nodes."""
 AVE_CLASSES = (
     "church_bell", "male_speech", "bark", "airplane", "race_car", "female_speech", "helicopter", "violin",
     "flute", "ukulele", "frying_food", "truck", "shofar", "motorcycle", "acoustic_guitar", "train_horn",
@@ -45,10 +45,10 @@ TINY_QOI = QoiConfig(size=48, dim=64, depth=2, heads=4, layer_hidden=64, corrupt
 
 
 def preset(name: str) -> ModelConfig:
-    """A configuration by name.
+    """Return a configuration by its name.
 
     Raises:
-        InputError: no such name.
+        InputError: there is no preset of this name.
     """
     if name not in PRESETS:
         raise InputError("preset", name, ", ".join(PRESETS))
@@ -56,7 +56,7 @@ def preset(name: str) -> ModelConfig:
 
 
 def _gdtm_tiny() -> ModelConfig:
-    """Four modalities at three sensor nodes in a network that a small computer runs."""
+    """Return four modalities at three sensor nodes, for small computers."""
     return ModelConfig(
         name="gdtm-tiny", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
         modalities={
@@ -72,10 +72,7 @@ def _gdtm_tiny() -> ModelConfig:
 
 
 def _gdtm_room() -> ModelConfig:
-    """Four modalities at three sensor nodes, with what helps a small network to learn from a small dataset.
-
-    The poses are those of the simulated room's fixed viewpoints.
-    """
+    """Return four modalities at three sensor nodes of the simulated room, for training on a small dataset."""
     def part(input_config: InputConfig, **stem: object) -> ModalityConfig:
         return ModalityConfig(
             input=input_config, adapter_hidden=192,
@@ -97,10 +94,10 @@ def _gdtm_room() -> ModelConfig:
 
 
 def _table() -> ModelConfig:
-    """RGB and radar at one node of the simulated room, small enough to train every rival on two cores.
+    """Return RGB and radar at one node of the simulated room, small enough to train every baseline on two cores.
 
-    Radar's tokens are linear in large patches: with a conv stem or small ones a single layer does as well as twelve.
-    A car in a picture is too small for that.
+    Radar has large patches and no convolutions: with a conv stem or small patches, one layer is as accurate as twelve.
+    RGB has smaller patches, because a car in an image is small.
     """
     radar = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(32, 32), points=4)
     rgb = radar.model_copy(update={"patch": (16, 16), "points": 8, "point_values": 6})
@@ -117,7 +114,7 @@ def _table() -> ModelConfig:
 
 
 def _table_rgbd() -> ModelConfig:
-    """As `table`, with depth in the place of radar, as in the paper's tables: for long training, on a GPU."""
+    """Return `table` with depth in place of radar, as in the paper's tables, for long training on a GPU."""
     model = _table()
     rgb = model.modalities[Modality.RGB]
     depth = rgb.model_copy(update={"input": DepthInput(height=64, width=96, relief=True)})
@@ -125,7 +122,7 @@ def _table_rgbd() -> ModelConfig:
 
 
 def _rgbd() -> ModelConfig:
-    """One RGB-D camera, tiny."""
+    """Return a tiny network for one RGB-D camera."""
     return ModelConfig(
         name="rgbd", trained=False, sensor_nodes=("camera",), classes=CAR_CLASSES,
         modalities={
@@ -138,7 +135,7 @@ def _rgbd() -> ModelConfig:
 
 
 def _gdtm() -> ModelConfig:
-    """The paper's GDTM network: RGB and depth with ViT-B at three sensor nodes."""
+    """Return the paper's GDTM network: RGB and depth with ViT-B at three sensor nodes."""
     return ModelConfig(
         name="gdtm", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
         modalities={Modality.RGB: ModalityConfig(input=RgbInput()),
@@ -146,7 +143,7 @@ def _gdtm() -> ModelConfig:
 
 
 def _gdtm_4() -> ModelConfig:
-    """The GDTM network with radar (range-Doppler 256 x 16) and audio too."""
+    """Return the GDTM network with radar (range-Doppler 256 x 16) and audio in addition."""
     return ModelConfig(
         name="gdtm-4", trained=False, sensor_nodes=GDTM_NODES, classes=CAR_CLASSES,
         modalities={
@@ -159,7 +156,7 @@ def _gdtm_4() -> ModelConfig:
 
 
 def _mmfi() -> ModelConfig:
-    """MM-Fi: 27 activities from 15 RGB and 15 depth frames, each frame in the place of a sensor node."""
+    """Return the paper's MM-Fi network: 27 activities from 15 RGB and 15 depth frames, one per sensor node."""
     return ModelConfig(
         name="mmfi", trained=False, sensor_nodes=tuple(f"frame{i:02d}" for i in range(1, 16)),
         modalities={Modality.RGB: ModalityConfig(input=RgbInput(), adapter_hidden=400),
@@ -168,7 +165,7 @@ def _mmfi() -> ModelConfig:
 
 
 def _ave() -> ModelConfig:
-    """AVE: 28 events from 8 RGB frames and one 10 s spectrogram, which sits at the first frame."""
+    """Return the paper's AVE network: 28 events from 8 RGB frames, and a spectrogram of 10 s at the first frame."""
     audio = AudioInput(channels=1, window_s=10.24, fft=512, hop=160, mels=128, frames=1024)
     return ModelConfig(
         name="ave", trained=False, sensor_nodes=tuple(f"frame{i}" for i in range(1, 9)),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller: judges the quality of information (QoI) and scores layers (Section 3.4.1, Figure 3)."""
+"""Controller: estimates the quality of information (QoI) and scores layers (paper Section 3.4.1, Figure 3)."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ def qoi_sizes(size: int) -> tuple[int, int, int]:
 
 @dataclass(frozen=True)
 class ControllerOutput:
-    """What the controller says about a batch.
+    """Output of the controller for a batch.
 
-    logits: per modality (B, depth), a score for each backbone layer (the paper's pi).
-    corruption: per modality (B,), not negative; 0 is clean (the paper's sigma).
-    e_corr: (B, dim), the embedding both are read from.
-    judged: whether corruption was learned; without that there is no QoI.
+    Attributes:
+        logits: (B, depth) per modality: score of each backbone layer (pi in the paper).
+        corruption: (B,) per modality, at least 0; 0 is clean (sigma in the paper).
+        e_corr: (B, dim) embedding from which both are computed.
+        judged: whether the controller was trained on corruption; otherwise there is no QoI.
     """
 
     logits: Mapping[Modality, Tensor]
@@ -55,14 +56,14 @@ class ControllerOutput:
 
     @property
     def qoi(self) -> dict[Modality, Tensor]:
-        """Quality of information exp(-corruption) per modality, (B,), range (0, 1]; 1 is clean. NaN if not judged."""
+        """Quality of information exp(-corruption) (B,) per modality in (0, 1]; 1 is clean. NaN if not judged."""
         if not self.judged:
             return {m: torch.full_like(s, torch.nan) for m, s in self.corruption.items()}
         return {m: torch.exp(-s).clamp_min(torch.finfo(s.dtype).tiny) for m, s in self.corruption.items()}
 
 
 class QualityNet(nn.Module):
-    """Small convolutions of one modality, shared over its sensor nodes."""
+    """Small convolutions of one modality, shared by its sensor nodes."""
 
     def __init__(self, channels: int, size: int, dim: int) -> None:
         super().__init__()
@@ -78,21 +79,21 @@ class QualityNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, H, W) to (R, dim)."""
+        """Map (R, C, H, W) to (R, dim)."""
         small = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
         out: Tensor = self.layers(small)
         return out
 
 
 def budget_share(table: LayerCosts, budget: Budget, present: Mapping[Modality, int]) -> float:
-    """What a budget is worth to a frame: the share of its layers and entries that it holds, range [0, 1].
+    """Return a budget as a share of the cost of all layers and embeddings of a frame, in [0, 1].
 
-    The same number in every unit as far as the tables agree; 1 for an infinite budget. What every frame pays
-    (controller, fusion, heads) is not counted: it buys nothing that the controller decides about.
+    The fixed part (controller, fusion, heads) is excluded, because the controller has no choice about it. An infinite
+    budget has a share of 1. Shares in different units agree as far as the cost tables do.
 
     Args:
         table: costs in the budget's unit.
-        budget: what one frame may spend.
+        budget: budget of the frame.
         present: number of present sensor nodes per modality.
 
     Raises:
@@ -104,11 +105,11 @@ def budget_share(table: LayerCosts, budget: Budget, present: Mapping[Modality, i
 
 
 class BudgetToken(nn.Module):
-    """The budget as a token of the controller (Section A.1).
+    """Budget as a token of the controller (paper Section A.1).
 
-    The paper learns one token for each of four budgets. Here two layers embed the budget's share of the full cost
-    (`budget_share`) with its sine and cosine at doubling frequencies, so that there is a token for every budget. The
-    highest has half a period from nothing to everything: faster ones would swing between the budgets that were trained.
+    The paper learns one token for each of four budgets. Here, two layers embed the budget's share of the full cost
+    (`budget_share`) with its sine and cosine at doubling frequencies, which gives a token for every budget. The highest
+    frequency has half a period over the range of shares; higher ones would oscillate between the training budgets.
     """
 
     def __init__(self, dim: int) -> None:
@@ -116,7 +117,7 @@ class BudgetToken(nn.Module):
         self.layers = nn.Sequential(nn.Linear(BUDGET_FEATURES, dim), nn.ReLU(), nn.Linear(dim, dim))
 
     def forward(self, share: Tensor) -> Tensor:
-        """Shares (B,) to tokens (B, 1, dim)."""
+        """Map shares (B,) to tokens (B, 1, dim)."""
         turns = [2**k * math.pi / 4 * share for k in range((BUDGET_FEATURES - 1) // 2)]
         waves = [wave(turn) for turn in turns for wave in (torch.sin, torch.cos)]
         out: Tensor = self.layers(torch.stack([share, *waves], dim=1))
@@ -124,10 +125,7 @@ class BudgetToken(nn.Module):
 
 
 class QoiEncoder(nn.Module):
-    """Low-resolution inputs to layer scores and corruption values.
-
-    The Gumbel noise of training is not here but in `admn_ros.model.allocation`.
-    """
+    """Layer scores and corruption from low-resolution inputs. `admn_ros.model.allocation` adds the Gumbel noise."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -135,7 +133,7 @@ class QoiEncoder(nn.Module):
         self.judged = config.judges_quality
         self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
         self.observed = self.nodes  # sensor nodes whose inputs the controller reads
-        self.look = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
+        self.stems = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
                                    for m, c in config.modalities.items()})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))
         self.budget = BudgetToken(q.dim) if q.budget_token else None
@@ -146,18 +144,18 @@ class QoiEncoder(nn.Module):
         self.grade_as(config)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
-        """Embed the quality of all inputs of a batch: e_corr (B, dim). Absent inputs do not count.
+        """Embed the quality of all present inputs of a batch: e_corr (B, dim).
 
         Args:
             batch: inputs (B, N, C, H, W) per modality.
-            budget: share of the full cost (B,); None for everything. Without a budget token it is not read.
+            budget: budgets (B,) as shares of the full cost, used if there is a budget token; None for the full cost.
         """
         size = len(next(iter(batch.present.values())))
-        # The class token is always there, so attention is defined even with nothing to look at.
+        # The class token is always present, so that attention is defined for a sample without inputs.
         tokens = [self.cls_token.expand(size, -1, -1)]
         keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device)]
         for modality in self.depths:
-            token, present = self._look(modality, batch, size)
+            token, present = self._tokens(modality, batch, size)
             tokens.append(token)
             keep.append(present)
         if self.budget is not None:
@@ -168,34 +166,34 @@ class QoiEncoder(nn.Module):
         return encoded[:, 0]
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
-        """Score the layers of every modality and judge its corruption. Arguments as `perceive`."""
+        """Score the layers of every modality and estimate its corruption. Arguments as `perceive`."""
         e_corr = self.perceive(batch, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged)
 
     def grade_as(self, config: ModelConfig) -> None:
-        """Make a new corruption output, with the categories of a configuration or without."""
+        """Replace the corruption head by a new one, with the categories of a configuration if it has any."""
         q, self.levels, self.grades = config.qoi, config.qoi.levels, config.grades
         self.mlp_corruption = nn.Sequential(
             nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, sum(self.grades.values())))
 
     def grade(self, e_corr: Tensor) -> dict[Modality, Tensor]:
-        """Corruption outputs (B, K) per modality, of the embedding (B, dim); K is 1 without categories."""
+        """Return the raw corruption outputs (B, K) per modality of an embedding (B, dim); K is 1 without categories."""
         outputs = torch.split(self.mlp_corruption(e_corr), list(self.grades.values()), dim=1)
         return dict(zip(self.grades, outputs, strict=True))
 
     def judge(self, e_corr: Tensor) -> dict[Modality, Tensor]:
-        """Corruption (B,) per modality: as the output says, or the expected severity of its category."""
+        """Return the corruption (B,) per modality: the output itself, or the expected severity of its categories."""
         return {m: x.float().softmax(dim=1) @ x.new_tensor(self.levels[m], dtype=torch.float32)
                 if m in self.levels else F.softplus(x[:, 0]) for m, x in self.grade(e_corr).items()}
 
-    def _look(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
-        """Tokens (B, N, dim) of a modality, and which of them are present (B, N)."""
+    def _tokens(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
+        """Return the tokens (B, N, dim) of a modality, and which of them are present (B, N)."""
         token = self.cls_token
         if modality in batch.inputs:
             present = batch.present[modality]
             rows, index = present_rows(batch.inputs[modality], present)
             if len(index):
-                return to_slots(self.look[str(modality)](rows), index, size, self.nodes), present
+                return to_slots(self.stems[str(modality)](rows), index, size, self.nodes), present
         absent = torch.zeros(size, self.nodes, dtype=torch.bool, device=token.device)
         return torch.zeros(size, self.nodes, self.dim, dtype=token.dtype, device=token.device), absent

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The transformer block that backbones, fusion and controller share, and the fixed position code."""
+"""Transformer block of backbones, fusion and controller, and the fixed position code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers with GELU between (fc1, fc2)."""
+    """Two linear layers (fc1, fc2) with GELU between them."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., dim) to (..., dim)."""
+        """Map (..., dim) to (..., dim)."""
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
         return out
 
@@ -61,7 +61,7 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, hidden_width(dim, mlp_ratio))
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """(B, T, dim) to (B, T, dim); tokens where keep (B, T) is false are not attended to."""
+        """Map (B, T, dim) to (B, T, dim); tokens where keep (B, T) is false are not attended to."""
         x = x + self.attn(self.norm1(x), keep)
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """(B, slots, dim) to the same shape; each row of keep (B, slots) has at least one true."""
+        """Map (B, slots, dim) to the same shape; each row of keep (B, slots) has at least one true value."""
         x = tokens + self.code.to(tokens.dtype)
         for block in self.blocks:
             x = block(x, keep)
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
 
 
 def position_code(slots: int, dim: int) -> Tensor:
-    """Sinusoidal code (slots, dim) of Vaswani et al. 2017, Section 3.5; odd widths are cut."""
+    """Return the sinusoidal code (slots, dim) of Vaswani et al. 2017, Section 3.5."""
     position = torch.arange(slots, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, dim, 2, dtype=torch.float32) * (-math.log(10000.0) / dim))
     return torch.stack([torch.sin(position * rate), torch.cos(position * rate)], dim=-1).flatten(1)[:, :dim]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vision transformer whose depth is chosen for every frame (paper Section 3.2)."""
+"""Vision transformer of adaptive depth (paper Section 3.2)."""
 
 from __future__ import annotations
 
@@ -25,39 +25,39 @@ def stem_widths(patch: int, dim: int) -> tuple[int, ...]:
 
 
 class PatchEmbed(nn.Module):
-    """Non-overlapping patches to tokens (proj)."""
+    """Linear embedding (proj) of non-overlapping patches."""
 
     def __init__(self, channels: int, patch: tuple[int, int], dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, patches, dim), row by row."""
+        """Map (B, C, H, W) to (B, patches, dim), patches row by row."""
         out: Tensor = self.proj(x)
         return out.flatten(2).transpose(1, 2)
 
 
 class ConvStem(nn.Module):
-    """Convolutions of stride 2 down to the tokens of patches (Xiao et al. 2021, Section 4)."""
+    """Convolutions of stride 2 down to one token per patch (Xiao et al. 2021, Section 4)."""
 
     def __init__(self, channels: int, patch: int, dim: int) -> None:
         super().__init__()
         widths = stem_widths(patch, dim)
         steps: list[nn.Module] = []
         for width_in, width in zip((channels, *widths), widths, strict=False):
-            # A group norm, as the statistics of a batch change with what is corrupted in it.
+            # Group norm, because corruption changes the statistics of a batch.
             steps += [nn.Conv2d(width_in, width, 3, stride=2, padding=1), nn.GroupNorm(1, width), nn.ReLU()]
         self.layers = nn.Sequential(*steps)
         self.proj = nn.Conv2d(widths[-1], dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, patches, dim), row by row."""
+        """Map (B, C, H, W) to (B, patches, dim), patches row by row."""
         out: Tensor = self.proj(self.layers(x))
         return out.flatten(2).transpose(1, 2)
 
 
 class FineStem(nn.Module):
-    """Two convolutions of stride 2, and patches of their maps as tokens."""
+    """Two convolutions of stride 2, and a linear embedding of patches of their feature maps."""
 
     def __init__(self, channels: int, patch: tuple[int, int], dim: int) -> None:
         super().__init__()
@@ -70,31 +70,31 @@ class FineStem(nn.Module):
         self.proj = nn.Conv2d(FINE_WIDTHS[-1], dim, kernel_size=small, stride=small)
 
     def maps(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, width, H / 4, W / 4)."""
+        """Map (B, C, H, W) to feature maps (B, width, H / 4, W / 4)."""
         out: Tensor = self.layers(x)
         return out
 
     def tokens(self, maps: Tensor) -> Tensor:
-        """Maps to (B, patches, dim), row by row."""
+        """Map feature maps to (B, patches, dim), patches row by row."""
         out: Tensor = self.proj(maps)
         return out.flatten(2).transpose(1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, patches, dim), row by row."""
+        """Map (B, C, H, W) to (B, patches, dim), patches row by row."""
         return self.tokens(self.maps(x))
 
 
 class FinePoints(nn.Module):
-    """Places in the maps of a fine stem, where each query of the class token finds what it looks for.
+    """Spatial soft-argmax over the feature maps of a fine stem, with queries from the class token.
 
-    A spatial soft-argmax, as `Points`, but where the maps have every fourth pixel: what is smaller than a patch can be
-    found, and the layers need not carry its place. They say what to look for.
+    Unlike `Points`, it works at stride 4: it can locate targets that are smaller than a patch, and the layers of the
+    backbone need not carry their position.
 
     Args:
-        grid: rows and columns of the maps.
-        dim: of the class token.
-        count: queries.
-        values: numbers that each query reads of what stands there.
+        grid: rows and columns of the feature maps.
+        dim: width of the class token.
+        count: number of queries.
+        values: number of features that each query reads at its position.
     """
 
     places: Tensor
@@ -103,15 +103,15 @@ class FinePoints(nn.Module):
         super().__init__()
         self.count, self.values = count, values
         self.query = nn.Linear(dim, count * FINE_KEYS)
-        self.held = nn.Conv2d(FINE_WIDTHS[-1], FINE_KEYS + values, 1)
+        self.keys_values = nn.Conv2d(FINE_WIDTHS[-1], FINE_KEYS + values, 1)
         self.proj = nn.Linear((3 + values) * count, dim)
         down, across = (((torch.arange(n) + 0.5) * 2 / n - 1) for n in grid)
         self.register_buffer("places", torch.cartesian_prod(down, across), persistent=False)
 
-    def forward(self, seen: Tensor, maps: Tensor) -> Tensor:
-        """Class tokens (B, dim) and maps (B, width, rows, columns) to (B, dim)."""
-        keys, values = self.held(maps).flatten(2).split((FINE_KEYS, self.values), dim=1)
-        query = self.query(seen).view(len(seen), self.count, FINE_KEYS)
+    def forward(self, class_token: Tensor, maps: Tensor) -> Tensor:
+        """Map class tokens (B, dim) and feature maps (B, width, rows, columns) to (B, dim)."""
+        keys, values = self.keys_values(maps).flatten(2).split((FINE_KEYS, self.values), dim=1)
+        query = self.query(class_token).view(len(class_token), self.count, FINE_KEYS)
         share = (query @ keys / FINE_KEYS ** 0.5).softmax(dim=2)
         read = [share @ self.places, share @ values.transpose(1, 2), share.square().sum(dim=2, keepdim=True)]
         out: Tensor = self.proj(torch.cat(read, dim=2).flatten(1))
@@ -119,16 +119,15 @@ class FinePoints(nn.Module):
 
 
 class Points(nn.Module):
-    """Places in the picture, read out of the patch tokens: where each learned query finds what it looks for.
+    """Spatial soft-argmax (Levine et al. 2016) over the patch tokens, with learned queries.
 
-    A spatial soft-argmax (Levine et al. 2016) with an offset of each token, as tokens are coarser than a place; and
-    with the same weights what the tokens there hold.
+    Each token adds an offset to its position, because patches are coarse; features are read with the same weights.
 
     Args:
         grid: rows and columns of patches.
-        dim: of the tokens.
-        count: queries.
-        values: numbers that each query reads of what stands there.
+        dim: width of the tokens.
+        count: number of queries.
+        values: number of features that each query reads at its position.
     """
 
     places: Tensor
@@ -143,25 +142,25 @@ class Points(nn.Module):
         self.register_buffer("places", torch.cartesian_prod(down, across), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Patch tokens (B, patches, dim) to (B, dim)."""
-        said = self.query(tokens).view(len(tokens), -1, 3, self.count)
-        share = said[:, :, 0].softmax(dim=1)
-        # In units of the whole picture; half a patch is typical of an offset.
-        at = self.places[:, :, None] + said[:, :, 1:] / len(self.places) ** 0.5
+        """Map patch tokens (B, patches, dim) to (B, dim)."""
+        scores = self.query(tokens).view(len(tokens), -1, 3, self.count)
+        share = scores[:, :, 0].softmax(dim=1)
+        # In units of the whole image; the scale makes half a patch a typical offset.
+        at = self.places[:, :, None] + scores[:, :, 1:] / len(self.places) ** 0.5
         read = [(share[:, :, None] * at).sum(dim=1).flatten(1), share.square().sum(dim=1)]
         if self.value is not None:
-            held = self.value(tokens).view(*share.shape, -1)
-            read.append((share[..., None] * held).sum(dim=1).flatten(1))
+            values = self.value(tokens).view(*share.shape, -1)
+            read.append((share[..., None] * values).sum(dim=1).flatten(1))
         out: Tensor = self.proj(torch.cat(read, dim=1))
         return out
 
 
 class AdaptiveViT(nn.Module):
-    """ViT with the weight names of timm and MAE, of which any subset of layers can run.
+    """ViT that can run any subset of its layers, with the weight names of timm and MAE.
 
     Args:
         shape: (C, H, W) of the input; H and W are multiples of the patch.
-        config: width, depth, heads and patch.
+        config: width, depth, heads, patch and stem.
     """
 
     def __init__(self, shape: tuple[int, int, int], config: BackboneConfig) -> None:
@@ -183,10 +182,10 @@ class AdaptiveViT(nn.Module):
             self.points = Points((rows, columns), config.dim, config.points, config.point_values)
 
     def embed(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, C, H, W) to tokens (B, 1 + patches, dim), the class token first, and the maps of a fine stem.
+        """Map (B, C, H, W) to tokens (B, 1 + patches, dim), class token first, and the feature maps of a fine stem.
 
         Raises:
-            InputError: the input has another shape than the model was made for.
+            InputError: the input does not have the shape of the model.
         """
         if tuple(x.shape[1:]) != self.shape:
             raise InputError("backbone input", tuple(x.shape[1:]), self.shape)
@@ -199,27 +198,27 @@ class AdaptiveViT(nn.Module):
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed, maps
 
     def readout(self, tokens: Tensor, maps: Tensor | None) -> Tensor:
-        """Tokens (B, T, dim) to the normalized class token (B, dim), with what the points say added to it."""
+        """Return the normalized class token (B, dim) plus the output of the points."""
         if isinstance(self.points, Points):
             tokens = self.norm(tokens)
             found: Tensor = tokens[:, 0] + self.points(tokens[:, 1:])
             return found
-        # Norm works token by token, so taking the class token first gives the same and costs less.
-        seen: Tensor = self.norm(tokens[:, 0])
-        return seen if self.points is None else seen + self.points(seen, maps)
+        # The norm works token by token: selecting the class token first gives the same output at a lower cost.
+        class_token: Tensor = self.norm(tokens[:, 0])
+        return class_token if self.points is None else class_token + self.points(class_token, maps)
 
     def forward(self, x: Tensor, active: Sequence[int]) -> Tensor:
-        """Run only the listed layers, in ascending order; a layer that is not listed is not executed.
+        """Run only the listed layers, in ascending order.
 
         Args:
             x: (B, C, H, W).
             active: layer indices in [0, depth); order and repetition do not matter.
 
         Returns:
-            (B, dim).
+            Embedding (B, dim).
 
         Raises:
-            InputError: wrong input shape, or a layer that does not exist.
+            InputError: the input has another shape, or a layer does not exist.
         """
         layers = sorted(set(active))
         if layers and not 0 <= layers[0] <= layers[-1] < self.depth:
@@ -230,17 +229,17 @@ class AdaptiveViT(nn.Module):
         return self.readout(tokens, maps)
 
     def forward_masked(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Run with a different choice of layers for each row, differentiable in the choice.
+        """Run a different choice of layers for each row, differentiable in the choice.
 
-        Each layer gives mask * layer(x) + (1 - mask) * x (Section 3.4.3). A layer that no row uses
-        and whose mask needs no gradient is not executed.
+        The output of a layer is mask * layer(x) + (1 - mask) * x (paper Section 3.4.3). A layer that no row uses, and
+        whose mask needs no gradient, is not executed.
 
         Args:
             x: (B, C, H, W).
-            mask: (B, depth), 1 for active and 0 for dropped.
+            mask: (B, depth), 1 for active and 0 for dropped layers.
 
         Returns:
-            (B, dim), for masks of 0 and 1 what `forward` gives for each row.
+            Embedding (B, dim); for masks of 0 and 1 the output of `forward` for each row.
         """
         if tuple(mask.shape) != (len(x), self.depth):
             raise InputError("mask", tuple(mask.shape), (len(x), self.depth))

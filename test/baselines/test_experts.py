@@ -124,7 +124,7 @@ def test_training_weights_are_one_hot_and_carry_gradients(make_model):
                 torch.testing.assert_close(a[i], b[i], rtol=1e-4, atol=1e-5)
     out.mean_m.square().sum().backward()
     assert model.gate[2].weight.grad.abs().sum() > 0
-    assert model.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert model.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
     used = {i for i in range(3) if any(p.grad is not None and p.grad.abs().sum() > 0
                                        for p in model.expert(i).parameters())}
     assert used == set(picked.tolist())

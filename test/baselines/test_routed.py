@@ -195,7 +195,7 @@ def test_soft_exits_give_the_gate_a_gradient_and_become_hard() -> None:
     for w in weights.values():
         torch.testing.assert_close(w.sum(dim=1), torch.ones(8))
     rival.forward_train(inputs, weights).mean_m.square().sum().backward()
-    assert rival.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert rival.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
     assert rival.gate[2].weight.grad.abs().sum() > 0
     with torch.no_grad():
         for a, b in zip(rival.forward_train(inputs, rival.soft_weights(inputs, 1e-4)), rival.routed(inputs).estimate,
@@ -221,7 +221,7 @@ def test_learned_switches_change_no_value_and_have_a_gradient() -> None:
     output.mean_m.square().sum().backward()
     assert rival.policy[2].weight.grad[2].abs().sum() > 0
     assert not rival.policy[2].weight.grad[:2].any()
-    assert rival.encoder.look["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert rival.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
     assert sum(rival.shares) == pytest.approx(1.0)
     assert rival.price(torch.ones(4, 3)).item() == pytest.approx(1.0)
     for a, b in zip(rival.run_chosen(inputs), rival.routed(inputs).estimate, strict=True):

@@ -47,7 +47,7 @@ def test_backbones_go_into_a_new_folder_and_unloaded_parts_are_reported(tmp_path
     assert import_(file, out, "--preset", "small", "--seed", "4") == 0
     output = capsys.readouterr().out
     for text in ("rgb", "depth", "loaded, interpolated", "pos_embed", "decoder_pred", "mask_token", "not used",
-                 "14 x 14 patches to 6 x 6", "the last 1 of its layers are not used", "read as mae"):
+                 "14 x 14 patches to 6 x 6", "last layers that are not used: 1", "read as mae"):
         assert text in " ".join(output.split()), text
     network = load_model(out)
     assert (network.config.trained, network.config.seed) == (False, 4)

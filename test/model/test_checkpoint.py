@@ -170,3 +170,15 @@ def test_the_paper_network_has_the_papers_size():
 def test_an_unknown_preset_lists_the_known():
     with pytest.raises(InputError, match="gdtm-tiny"):
         preset("gdtm-huge")
+
+
+def test_weights_under_their_older_names_are_read(tmp_path):
+    config = preset("gdtm-room")
+    network = create_random_model(config, tmp_path, seed=1)
+    now = load_file(tmp_path / "weights.safetensors")
+    old = {name.replace("qoi.stems.", "qoi.look.").replace("localization.output.", "localization.said.")
+           .replace(".points.keys_values.", ".points.held."): value for name, value in now.items()}
+    assert len(set(old) - set(now)) == 40
+    save_file(old, tmp_path / "weights.safetensors")
+    loaded = load_model(tmp_path).state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in network.state_dict().items())

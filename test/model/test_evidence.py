@@ -154,7 +154,7 @@ def test_a_model_folder_keeps_it(network, batch, tmp_path):
 
 
 @pytest.mark.parametrize(("update", "said"), [
-    ({"node_poses": {}}, "localization evidence needs those of"),
+    ({"node_poses": {}}, "localization evidence requires those of"),
     ({"localization": AREA.model_copy(update={"min_m": (0.0, 0.0, 0.0), "max_m": (1.0, 1.0, 1.0)})}, "two axes"),
 ])
 def test_what_does_not_fit_is_said(network, update, said):
@@ -169,5 +169,5 @@ def test_a_conv_stem_needs_square_patches():
 
 @pytest.mark.parametrize("fields", [{"patch": (8, 8)}, {"patch": (8, 6), "points": 2}, {"patch": (2, 8), "points": 2}])
 def test_a_fine_stem_needs_points_and_patches_of_whole_cells(fields):
-    with pytest.raises(ValueError, match="needs points, and a patch of multiples of 4"):
+    with pytest.raises(ValueError, match="requires points, and a patch of multiples of 4"):
         BackboneConfig(dim=16, heads=2, stem="fine", **fields)

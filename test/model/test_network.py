@@ -18,7 +18,7 @@ def rows_seen(network, run):
     seen = []
     parts = {f"{m}/{name}": part for m, vit in network.backbones.items()
              for name, part in [("embed", vit.patch_embed), *((str(i), b) for i, b in enumerate(vit.blocks))]}
-    parts |= {f"{m}/look": part for m, part in network.qoi.look.items()}
+    parts |= {f"{m}/stem": part for m, part in network.qoi.stems.items()}
     hooks = [part.register_forward_hook(lambda _m, args, _o, name=name: seen.append((name, len(args[0]))))
              for name, part in parts.items()]
     run()
@@ -104,7 +104,7 @@ def test_the_task_loss_reaches_the_controller_through_the_layer_choice(network, 
     masks = gumbel_top_l(output.logits, {m: p.any(1) for m, p in batch.present.items()}, 4,
                          generator=torch.Generator().manual_seed(0))
     network.forward_train(batch, masks).mean_m.sum().backward()
-    for part in (network.qoi.mlp_layers, network.qoi.look, network.qoi.encoder):
+    for part in (network.qoi.mlp_layers, network.qoi.stems, network.qoi.encoder):
         assert any(p.grad is not None and (p.grad != 0).any() for p in part.parameters())
     network.zero_grad()
 
@@ -131,7 +131,7 @@ def test_quality_stays_above_zero():
 def test_the_controller_looks_only_at_present_nodes(network, batch):
     batch.present[DEPTH][0] = False
     batch.present[RADAR][:] = False
-    assert rows_seen(network, lambda: network.controller(batch)) == [("depth/look", 4)]
+    assert rows_seen(network, lambda: network.controller(batch)) == [("depth/stem", 4)]
 
 
 @pytest.mark.parametrize("plan", [FULL, {DEPTH: (0, 2), RADAR: ()}, {DEPTH: (0,), RADAR: (0, 1)}])

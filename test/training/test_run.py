@@ -46,7 +46,7 @@ def test_all_stages_in_sequence(file: Path, start: Path, dataset: Path, tmp_path
     before, after = load_model(tuned).state_dict(), load_model(done).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert {name.split(".")[0] for name in changed} == {"qoi"}
-    assert {"qoi.mlp_layers.0.weight", "qoi.look.rgb.layers.0.weight"} <= changed
+    assert {"qoi.mlp_layers.0.weight", "qoi.stems.rgb.layers.0.weight"} <= changed
     assert "budgets: [5]" in (tmp_path / "c" / "train.yaml").read_text()
     card = (done / "README.md").read_text()
     assert "Stage controller, 2 epochs, seed 4" in card

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the official ADMN release and of other ViTs: import, and the network that they belong to."""
+"""Import of official ADMN checkpoints and of other ViTs, and the network of the official release."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the official ADMN release (Stage 1 and Stage 2) to model folders."""
+"""Conversion of official ADMN checkpoints (stage 1 and stage 2) to model folders."""
 
 from __future__ import annotations
 
@@ -35,23 +35,25 @@ from admn_ros.model.transformer import hidden_width
 from admn_ros.sample import Modality
 
 HEAD_WIDTH: Final = 64
-"""Width of an attention head of the official backbones; a state dict does not tell it."""
+"""Width of an attention head of the official backbones, which a state dict does not contain."""
 TRANSFORMER_HEADS: Final = 4
 SPECTROGRAM_ASPECT: Final = 8
 BATCH_NORM_EPS: Final = 1e-5
 STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True: (1, 4, 8, 12)}
-"""Where convolutions and projection stand in the official stems, without and with batch norms."""
+"""Indices of convolutions and projection in the official stems, without and with batch norms."""
 OUR_STEM: Final = (0, 2, 5, 8)
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
 @dataclass(frozen=True)
 class Official:
-    """An official checkpoint under our names.
+    """Official checkpoint with the weight names of this package.
 
-    config, legacy: the network it is of.
-    weights: by our names, float32.
-    unused: official names without a place here; known leftovers, all of them.
+    Attributes:
+        config: description of the network.
+        legacy: what differs from a network of this package.
+        weights: float32 weights by their names in this package.
+        unused: official names without a counterpart; all of them are known leftovers.
     """
 
     config: ModelConfig
@@ -62,25 +64,25 @@ class Official:
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
                 force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
-    """Turn an official checkpoint into a model folder with legacy.yaml.
+    """Convert an official checkpoint to a model folder with a legacy.yaml.
 
-    The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs
-    are the official ones. A Stage 1 checkpoint has no controller: its layer scores are random.
+    The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs are the
+    official ones. A stage 1 checkpoint has no controller: its layer scores are random.
 
     Args:
-        path: the official state dict, .pt.
-        layout: whose network it is; widths and depths are read from the weights.
-        out_folder: created if needed.
-        nodes: sensor nodes or frames, which no weight tells; None takes the paper's 3, 15 or 8.
-        force: write over a model folder that is there, and remove its measured costs.
-        state: what `read_foreign` gives for the file, if that was done already.
+        path: official state dict (.pt).
+        layout: dataset of the network; widths and depths are read from the weights.
+        out_folder: model folder; created if needed.
+        nodes: number of sensor nodes or frames, which the weights do not contain; None for the paper's 3, 15 or 8.
+        force: replace a model folder that is there, and remove its measured costs.
+        state: result of `read_foreign` for the file; None reads the file.
 
     Returns:
-        What was loaded and what not, by the official names where ours have none.
+        Report of loaded, ignored and missing tensors; ignored ones by their official names.
 
     Raises:
-        InputError: no such layout.
-        ModelError: the file cannot be used or is of another layout, or the folder holds a model.
+        InputError: the layout does not exist.
+        ModelError: the file cannot be used or has another layout, or the folder holds a model.
     """
     if layout not in get_args(Layout):
         raise InputError("layout", layout, ", ".join(get_args(Layout)))
@@ -101,24 +103,35 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
 
 
 def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: int | None = None) -> Official:
-    """Read an official state dict; `place` names it in errors. Arguments and errors as `import_admn`."""
+    """Read an official state dict.
+
+    Args:
+        state: official state dict.
+        place: file that errors name.
+        layout: dataset of the network.
+        nodes: number of sensor nodes or frames; None for the paper's.
+
+    Raises:
+        InputError: the layout does not exist.
+        ModelError: the state dict cannot be used or has another layout.
+    """
     source = _Reader(place, state, LAYOUTS[layout])
     legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
     try:
         config = source.config(layout, nodes)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        raise ModelError(place, f"shapes of a network that cannot be ({problem['msg']})",
-                         "a checkpoint of this layout") from error
+        raise ModelError(place, f"shapes of an impossible network ({problem['msg']})",
+                         "all weights of this layout") from error
     weights = source.weights(legacy)
     return Official(config, legacy, weights, source.unused())
 
 
 def missing_weights(network: LegacyNetwork, read: Official, place: str) -> tuple[str, ...]:
-    """Weights of the network that a checkpoint does not have; only a controller may lack.
+    """Return the weights of the network that a checkpoint lacks; only those of the controller may be missing.
 
     Raises:
-        ModelError: names or shapes do not fit, or more is missing.
+        ModelError: names or shapes do not fit, or other weights are missing.
     """
     own = network.state_dict()
     for name, value in read.weights.items():
@@ -128,13 +141,13 @@ def missing_weights(network: LegacyNetwork, read: Official, place: str) -> tuple
     missing = tuple(name for name in own if name not in read.weights)
     lacking = [name for name in missing if not name.startswith("qoi.") or network.legacy.controller]
     if lacking:
-        raise ModelError.missing(f"{place}: {lacking[0]}", "a checkpoint of this layout")
+        raise ModelError.missing(f"{place}: {lacking[0]}", "all weights of this layout")
     return missing
 
 
 @dataclass
 class _Reader:
-    """Takes an official state dict apart and remembers what nobody asked for."""
+    """Reads tensors of an official state dict, and keeps track of the unused ones."""
 
     place: str
     state: Mapping[str, Tensor]
@@ -148,27 +161,31 @@ class _Reader:
         return any(name.startswith("controller.") for name in self.state)
 
     def take(self, name: str, axes: int | None = None) -> Tensor:
-        """A tensor by its official name, as finite float32; `axes` is how many it must have.
+        """Return a tensor as finite float32.
+
+        Args:
+            name: official name.
+            axes: number of axes that it must have; None for any.
 
         Raises:
-            ModelError: it is not there, has other axes, is empty or is not finite.
+            ModelError: the tensor is missing, has another number of axes, is empty or is not finite.
         """
         if name not in self.state:
-            raise ModelError.missing(f"{self.place}: {name}", "a checkpoint of this layout")
+            raise ModelError.missing(f"{self.place}: {name}", "all weights of this layout")
         self._taken.add(name)
         value = self.state[name].float()
         if not value.numel() or axes not in {None, value.ndim}:
             raise ModelError(f"{self.place}: {name}", f"shape {tuple(value.shape)}",
-                             f"numbers in {'any number of' if axes is None else axes} axes")
+                             f"values in {'any number of' if axes is None else axes} axes")
         if not bool(torch.isfinite(value).all()):
             raise ModelError(f"{self.place}: {name}", "NaN or infinite weights", "finite weights")
         return value
 
     def unused(self) -> tuple[str, ...]:
-        """Official tensors without a place here.
+        """Return the official tensors without a counterpart.
 
         Raises:
-            ModelError: one of them is more than a known leftover, so this is another network.
+            ModelError: one of them is not a known leftover, so that this is another network.
         """
         left = [name for name in self.state if name not in self._taken]
         backbones = [backbone for backbone, _, _ in self.names.parts.values()]
@@ -182,7 +199,7 @@ class _Reader:
     # --- the configuration, from names and shapes ---------------------------------------------------
 
     def corruption(self, layout: Layout) -> CorruptionHead:
-        """What the controller was taught to name, by the number of its outputs."""
+        """Return the kind of the controller's corruption head, from the number of its outputs."""
         if not self.has_controller or layout == "mmfi":
             return "severity"
         if layout == "ave":
@@ -194,7 +211,7 @@ class _Reader:
         raise ModelError(f"{self.place}: controller.noise_output.2.bias", outputs, "2, 4 or 8")
 
     def config(self, layout: Layout, nodes: int | None) -> ModelConfig:
-        """The model's description."""
+        """Return the description of the model."""
         names = self.names.nodes if nodes in {None, len(self.names.nodes)} else tuple(
             f"node{i}" for i in range(1, (nodes or 0) + 1))
         if not names:
@@ -208,7 +225,7 @@ class _Reader:
         fusion_dim = len(self.take("encoder.norm.bias", 1))
         first = next(iter(self.names.parts.values()))[1]
         if len(self.take(f"{first}.{adapter_out}.bias", 1)) != fusion_dim:
-            raise ModelError(f"{self.place}: {first}", "another width than the fusion's", fusion_dim)
+            raise ModelError(f"{self.place}: {first}", "a width other than that of the fusion", fusion_dim)
         classes = self.names.classes
         if layout != "gdtm" and len(self.take("output_head.bias", 1)) != len(classes):
             classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias", 1))))
@@ -243,7 +260,7 @@ class _Reader:
             raise ModelError(f"{self.place}: {backbone}.pos_embed", f"{patches} patches", f"a grid of {aspect} to 1")
         height, width = side * rows, aspect * side * columns
         if modality is Modality.AUDIO:
-            # The release built its grid for time by mels and then fed mels by time; so do we.
+            # The release builds the grid for (time, mels) and feeds (mels, time); this package does the same.
             return AudioInput(channels=channels, window_s=10.24, fft=512, hop=160, mels=height, frames=width,
                               mean=-4.2677393, std=2 * 4.5689974)
         if modality is Modality.DEPTH:
@@ -253,7 +270,7 @@ class _Reader:
     def _depth(self, prefix: str) -> int:
         found = {name[len(prefix):].split(".")[0] for name in self.state if name.startswith(prefix)}
         if not found:
-            raise ModelError.missing(f"{self.place}: {prefix}0", "a checkpoint of this layout")
+            raise ModelError.missing(f"{self.place}: {prefix}0", "all weights of this layout")
         return len(found)
 
     def _ratio(self, hidden: str, dim: int) -> float:
@@ -262,7 +279,7 @@ class _Reader:
     # --- the weights, under our names ---------------------------------------------------------------
 
     def weights(self, legacy: LegacyConfig) -> dict[str, Tensor]:
-        """Everything the file has, under our names."""
+        """Return all weights of the file by their names in this package."""
         found = dict(self._common())
         if legacy.layout == "gdtm":
             found |= self._localization()
@@ -312,7 +329,7 @@ class _Reader:
             found[f"qoi.mlp_layers.{part}.bias"] = torch.zeros(len(weight))  # the official one has none
             found |= self._linear(f"controller.noise_output.{part}", f"qoi.mlp_corruption.{part}")
         for m, (_, _, stem) in self.names.parts.items():
-            found |= self._stem(f"controller.encoder_dict.{stem}", f"qoi.look.{m}.layers")
+            found |= self._stem(f"controller.encoder_dict.{stem}", f"qoi.stems.{m}.layers")
         return found
 
     def _stem(self, official: str, ours: str) -> dict[str, Tensor]:
@@ -326,13 +343,13 @@ class _Reader:
         return found
 
     def _folded(self, conv: Mapping[str, Tensor], name: str, norm: str) -> dict[str, Tensor]:
-        """A convolution and the batch norm behind it, as it is at test time, in one."""
+        """Fold a batch norm, as it is at test time, into the convolution before it."""
         weight, bias = conv[f"{name}.weight"], conv[f"{name}.bias"]
         gain, shift, mean, variance = (self.take(f"{norm}.{part}", 1)
                                        for part in ("weight", "bias", "running_mean", "running_var"))
         if weight.ndim != 4 or {part.shape[:1] for part in (weight, gain, shift, mean, variance)} != {bias.shape}:
             raise ModelError(f"{self.place}: {norm}", f"{len(gain)} channels after a convolution "
-                             f"{tuple(weight.shape)} with bias {tuple(bias.shape)}", "as many as the convolution's")
+                             f"{tuple(weight.shape)} with bias {tuple(bias.shape)}", "the channels of the convolution")
         if bool((variance < 0).any()):
             raise ModelError(f"{self.place}: {norm}.running_var", "a negative variance", "at least 0")
         gain = gain / torch.sqrt(variance + BATCH_NORM_EPS)
@@ -341,7 +358,7 @@ class _Reader:
 
 
 def ratio_of(hidden: int, dim: int) -> float:
-    """The ratio from which `hidden_width` makes exactly this hidden width; a quotient may round below it."""
+    """Return the ratio for which `hidden_width` gives exactly this width; the plain quotient may round below it."""
     ratio = hidden / dim
     return ratio if hidden_width(dim, ratio) == hidden else math.nextafter(ratio, math.inf)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretrained ViT backbones of others: MAE, AudioMAE, DeiT and timm. Their names are ours."""
+"""Pretrained ViT backbones of MAE, AudioMAE, DeiT and timm, whose weight names this package uses."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from admn_ros.model.vit import AdaptiveViT, PatchEmbed
 Kind = Literal["auto", "mae", "timm", "deit", "audiomae"]
 
 AUDIOMAE_ROWS = 8
-"""AudioMAE's spectrograms are this many times longer in time than in mels: 1024 x 128."""
+"""Ratio of time frames to mel bands in AudioMAE's spectrograms (1024 x 128)."""
 
-# Decoders, heads and tokens that a class-token backbone has no use for.
+# Decoders, heads and tokens that a class-token backbone does not use.
 SPARE = re.compile(r"(decoder_\w+|mask_token|head|head_dist|fc_norm|dist_token|pre_logits)(\.|$)")
 BLOCK = re.compile(r"blocks\.(\d+)\.")
 POSITION, PATCH = "pos_embed", "patch_embed.proj.weight"
@@ -30,26 +30,25 @@ POSITION, PATCH = "pos_embed", "patch_embed.proj.weight"
 
 def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "auto", *,
                   source_grid: tuple[int, int] | None = None) -> ImportReport:
-    """Put a pretrained backbone into one of ours, in place (paper Section 3.2 starts from MAE).
+    """Load a pretrained backbone into a backbone of this package, in place (paper Section 3.2 starts from MAE).
 
-    Channels of the patch embedding: its response to equal channels is kept, so 3 to 1 is the sum and
-    1 to 3 a third each. Kernels of another size are pooled so that a coarser picture gets the same
-    response. Position embeddings are interpolated
-    bicubically over the grid of patches; those of the class token are kept and those of a distillation
-    token dropped. AudioMAE's spectrograms have time along the rows and ours along the columns, so
-    its kernels and grid are transposed. LayerNorm's epsilon, which no file holds, is 1e-6 here, as in
-    MAE, AudioMAE, DeiT and timm.
+    Patch embedding: the response to equal channels is kept, so that 3 channels are summed into 1, and 1 becomes 3 of
+    one third each. Kernels of another size are pooled, so that a coarser image has the same response. Position
+    embeddings are interpolated bicubically over the grid of patches; that of the class token is kept, that of a
+    distillation token is dropped. AudioMAE's spectrograms have time along the rows, those of this package along the
+    columns, so that its kernels and grid are transposed. The epsilon of the layer norms, which no file contains, is
+    1e-6, as in MAE, AudioMAE, DeiT and timm.
 
     Args:
-        vit: changed only if everything fits.
-        state: weights as `read_foreign` gives them; a deeper backbone leaves its last layers unused.
-        kind: where they come from; "auto" tells from the names and shapes.
-        source_grid: rows and columns of the patches, where they are not square (AudioMAE: 8 to 1).
+        vit: backbone; changed only if everything fits.
+        state: weights from `read_foreign`; of a deeper backbone, the last layers are not used.
+        kind: origin of the weights; "auto" detects it from names and shapes.
+        source_grid: rows and columns of the patches if they are not square (8 to 1 for AudioMAE).
 
     Raises:
-        InputError: no such kind.
-        ModelError: not a ViT with these names, another width, weights that are not finite, or parts
-            that ours does not have and that change what it computes.
+        InputError: the kind does not exist.
+        ModelError: the weights are not those of a ViT with these names, have another width, are not finite, or have
+            parts that this package lacks and that change the output.
     """
     if PATCH not in state:
         raise ModelError("checkpoint", f"names such as {', '.join(list(state)[:3]) or 'none'}",
@@ -66,7 +65,7 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
             continue
         value, resampled = source.adapt(name, vit)
         if value.shape != target.shape:
-            raise ModelError(name, tuple(state[name].shape), f"what makes {tuple(target.shape)}")
+            raise ModelError(name, tuple(state[name].shape), f"a shape that converts to {tuple(target.shape)}")
         if not bool(torch.isfinite(value).all()):
             raise ModelError(name, "NaN or infinite weights", "finite weights")
         values[name] = value
@@ -79,7 +78,7 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
 
 
 def guess_kind(state: Mapping[str, Tensor]) -> Kind:
-    """Where weights with `PATCH` come from. Only AudioMAE is treated in another way than the rest."""
+    """Return the origin of weights with `PATCH`. AudioMAE is the only kind that is treated differently."""
     position = state.get(POSITION)
     tokens = position.shape[1] - 1 if position is not None and position.ndim == 3 else 0
     columns = math.isqrt(max(tokens, 0) // AUDIOMAE_ROWS)
@@ -92,7 +91,7 @@ def guess_kind(state: Mapping[str, Tensor]) -> Kind:
 
 @dataclass(frozen=True)
 class _Source:
-    """A foreign backbone: its weights, where they come from, and its grid if someone gave it."""
+    """Foreign backbone: its weights, their origin, and the grid if it was given."""
 
     state: Mapping[str, Tensor]
     kind: str
@@ -100,11 +99,11 @@ class _Source:
 
     @property
     def prefix(self) -> int:
-        """Tokens before the patches."""
+        """Number of tokens before the patches."""
         return 2 if "dist_token" in self.state else 1
 
     def adapt(self, name: str, vit: AdaptiveViT) -> tuple[Tensor, bool]:
-        """A foreign tensor as ours needs it, and whether it was resampled."""
+        """Convert a foreign tensor to the shape of the backbone; return it, and whether it was resampled."""
         value = self.state[name].float()
         if name == POSITION:
             return self._positions(value, vit)
@@ -121,7 +120,7 @@ class _Source:
         size = (value.shape[2], value.shape[3])
         if size == patch:
             return value, False
-        # Pixels that a larger kernel would see repeated are summed up: the smaller one answers the same.
+        # Pixels that a larger kernel would see repeated are summed: the smaller kernel has the same response.
         return F.interpolate(value, patch, mode="area") * (math.prod(size) / math.prod(patch)), True
 
     def _positions(self, value: Tensor, vit: AdaptiveViT) -> tuple[Tensor, bool]:
@@ -137,7 +136,7 @@ class _Source:
         return torch.cat([value[:, :1], patches.flatten(2).transpose(1, 2)], dim=1), resampled
 
     def grid(self, patches: int) -> tuple[int, int]:
-        """Rows and columns of the foreign grid."""
+        """Return rows and columns of the foreign grid."""
         if self.given_grid is not None:
             if math.prod(self.given_grid) != patches:
                 raise InputError("source_grid", self.given_grid, f"rows and columns of {patches} patches")
@@ -145,11 +144,11 @@ class _Source:
         tall = AUDIOMAE_ROWS if self.kind == "audiomae" else 1
         columns = math.isqrt(patches // tall)
         if tall * columns * columns != patches:
-            raise ModelError(POSITION, f"{patches} patches", f"a grid of {tall} to 1; else give source_grid")
+            raise ModelError(POSITION, f"{patches} patches", f"a grid of {tall} to 1, or source_grid")
         return tall * columns, columns
 
     def notes(self, vit: AdaptiveViT, ignored: tuple[str, ...], missing: tuple[str, ...]) -> list[str]:
-        """What to know of this import."""
+        """Return notes for the user of this import."""
         notes = [f"read as {self.kind}; LayerNorm epsilon 1e-6"]
         if POSITION in self.state:
             grid = self.grid(self.state[POSITION].shape[1] - self.prefix)
@@ -158,16 +157,16 @@ class _Source:
         if self.state[PATCH].shape[1] != vit.shape[0]:
             notes.append(f"patch embedding from {self.state[PATCH].shape[1]} channels to {vit.shape[0]}")
         if any(n.startswith("fc_norm.") for n in ignored) and "norm.weight" in missing:
-            notes.append("its last norm was trained on the mean of the patches, not on the class token; ours stays as "
-                         "it was and needs training")
+            notes.append("the last norm was trained on the mean of the patches, not on the class token; it is "
+                         "not loaded and must be trained")
         unused = {n.split(".")[1] for n in ignored if n.startswith("blocks.")}
         if unused:
-            notes.append(f"the last {len(unused)} of its layers are not used")
+            notes.append(f"last layers that are not used: {len(unused)}")
         return notes
 
 
 def target_grid(vit: AdaptiveViT) -> tuple[int, int]:
-    """Rows and columns of our patches."""
+    """Return rows and columns of the backbone's patches."""
     rows, columns = _patch(vit)
     return vit.shape[1] // rows, vit.shape[2] // columns
 
@@ -181,10 +180,10 @@ def _patch(vit: AdaptiveViT) -> tuple[int, int]:
 
 
 def _spare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], depth: int) -> tuple[str, ...]:
-    """Foreign tensors without a place here.
+    """Return the foreign tensors without a counterpart.
 
     Raises:
-        ModelError: one of them changes what the backbone computes (layer scale, register tokens, ...).
+        ModelError: one of them changes the output of the backbone (layer scale, register tokens, ...).
     """
     spare = []
     for name in state:
@@ -192,6 +191,6 @@ def _spare(state: Mapping[str, Tensor], own: Mapping[str, Tensor], depth: int) -
             continue
         block = BLOCK.match(name)
         if not SPARE.match(name) and not (block and int(block[1]) >= depth):
-            raise ModelError(name, "a part that our backbone does not have", "the plain ViT of MAE, DeiT and timm")
+            raise ModelError(name, "a part that the backbone does not have", "the plain ViT of MAE, DeiT and timm")
         spare.append(name)
     return tuple(spare)

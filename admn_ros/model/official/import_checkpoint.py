@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint file of others to a model folder of ours (`admn import`)."""
+"""Import of foreign checkpoints into model folders (`admn import`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from admn_ros.sample import Modality
 Source = Literal["auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit"]
 OFFICIAL: Final[Mapping[str, Layout]] = {f"admn-{layout}": layout for layout in LAYOUTS}
 PICTURES: Final = (Modality.RGB, Modality.DEPTH)
-"""Whose backbones the paper starts from pictures (Section 3.2)."""
+"""Modalities whose backbones start from image pretraining (paper Section 3.2)."""
 
 
 def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto", *, architecture: str | None = None,
@@ -33,21 +33,21 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     """Import an official ADMN checkpoint as a model folder, or pretrained backbones into one.
 
     Args:
-        source: .pt, .pth, .bin or .safetensors.
-        out: model folder; made anew for an official checkpoint, and for backbones if a preset is named.
-        kind: where the file comes from; "auto" tells from the names in it.
+        source: checkpoint (.pt, .pth, .bin or .safetensors).
+        out: model folder; a new one for an official checkpoint, and for backbones with a preset.
+        kind: origin of the file; "auto" detects it from the names of the weights.
         architecture: preset of a new model folder; its other weights are random.
-        modalities: whose backbones to load; none takes audio for AudioMAE and the cameras for others.
-        nodes: sensor nodes or frames of an official checkpoint; None takes the paper's.
-        seed: of the random weights of a new folder.
-        force: write over a model that is there, or replace the backbones of a trained one.
+        modalities: modalities whose backbones to load; empty for audio (AudioMAE) or the cameras (other kinds).
+        nodes: number of sensor nodes or frames of an official checkpoint; None for the paper's.
+        seed: seed of the random weights of a new folder.
+        force: replace a model that is there, or the backbones of a trained one.
 
     Returns:
-        What was loaded and what not, per model or modality.
+        Reports of loaded, ignored and missing tensors, per model or modality.
 
     Raises:
-        InputError: no such kind, preset or modality, or options that do not go together.
-        ModelError: the file or the folder cannot be used; the folder is then as it was.
+        InputError: the kind, preset or modality does not exist, or options exclude each other.
+        ModelError: the file or the folder cannot be used; the folder is not changed.
     """
     if kind not in get_args(Source):
         raise InputError("kind", kind, ", ".join(get_args(Source)))
@@ -70,7 +70,7 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
 
 
 def _open(out: Path, architecture: str | None, seed: int, force: bool) -> tuple[AdmnNetwork, str]:
-    """The network that gets the backbones, and the text of its card."""
+    """Return the network for the backbones, and the text of its model card."""
     if architecture is not None:
         config = preset(architecture)
         check_free(out, force)
@@ -81,10 +81,12 @@ def _open(out: Path, architecture: str | None, seed: int, force: bool) -> tuple[
         raise InputError.missing("preset", f"one of {', '.join(PRESETS)}, or a model folder in {out}")
     network = load_model(out)
     if isinstance(network, LegacyNetwork):
-        raise ModelError(str(out), "an official network", "a model of ours; another folder and a preset")
+        raise ModelError(str(out), "an official network",
+                         "a model of this package, or a new folder with a preset")
     if network.config.trained:
         if not force:
-            raise ModelError(str(out), "a trained model, which would lose its backbones", "an untrained one, or force")
+            raise ModelError(str(out), "a trained model, which would lose its backbones",
+                             "an untrained model, or force")
         network.config = _untrained(network.config, network.config.seed)
         return network, model_card(network)
     return network, (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else model_card(network)
@@ -102,7 +104,7 @@ def _load(network: AdmnNetwork, state: Mapping[str, Tensor], kind: Kind,
         modalities = [m for m in ((Modality.AUDIO,) if sound else PICTURES) if m in held]
     absent = [str(m) for m in modalities if m not in held]
     if absent or not modalities:
-        raise InputError("modality", ", ".join(absent) or "none that fits", ", ".join(map(str, held)))
+        raise InputError("modality", ", ".join(absent) or "no suitable one", ", ".join(map(str, held)))
     reports = {}
     for modality in modalities:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names in the checkpoints of the official ADMN release, per dataset."""
+"""Weight names in the checkpoints of the official ADMN release, per dataset."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from admn_ros.sample import Modality
 
 @dataclass(frozen=True)
 class Names:
-    """What an official layout calls its parts.
+    """Weight names and facts of an official layout.
 
-    parts: backbone, adapter and controller's stem of each modality.
-    adapter: its two linear layers.
-    nodes, classes: of the paper's model.
-    notes: what an importer should know.
+    Attributes:
+        parts: names of backbone, adapter and controller stem of each modality.
+        adapter: names of the adapter's two linear layers.
+        nodes: sensor nodes or frames of the paper's model.
+        classes: classes of the paper's model.
+        notes: notes for the user of an import.
     """
 
     parts: Mapping[Modality, tuple[str, str, str]]
@@ -34,24 +36,24 @@ LAYOUTS: Final[dict[Layout, Names]] = {
         {Modality.RGB: ("vision", "vision_adapter", "zed_camera_left"),
          Modality.DEPTH: ("depth", "depth_adapter", "realsense_camera_depth")},
         ("fc1", "fc2"), GDTM_NODES, ("car",),
-        ("it was trained on pictures and depth stretched to [0, 1] frame by frame; our depth input is metric",
-         "OptiTrack's (x, z) in cm is given out as (x, -z) in m; every standard deviation is at least 1 cm",
-         "it does not classify: the one class has probability 1")),
+        ("trained on images and depth scaled to [0, 1] per frame; the depth input of this package is metric",
+         "OptiTrack's (x, z) in cm is converted to (x, -z) in m; every standard deviation is at least 1 cm",
+         "no classification: the only class has probability 1")),
     "mmfi": Names(
         {Modality.RGB: ("vision", "vision_adapter", "rgb"), Modality.DEPTH: ("depth", "depth_adapter", "depth")},
         ("0", "2"), tuple(f"frame{i:02d}" for i in range(1, 16)), tuple(f"A{i:02d}" for i in range(1, 28)),
-        ("it was trained on coloured depth pictures, not on metric depth", "it does not localize")),
+        ("trained on coloured depth images, not on metric depth", "no localization")),
     "ave": Names(
         {Modality.RGB: ("vision", "vision_adapter", "image"), Modality.AUDIO: ("audio", "audio_adapter", "audio")},
         ("fc1", "fc2"), tuple(f"frame{i}" for i in range(1, 9)), AVE_CLASSES,
-        ("it was trained on Kaldi filter banks; our log-mel spectrogram is close and not the same",
-         "the spectrogram stands at the first frame",
-         "it does not localize")),
+        ("trained on Kaldi filter banks; the log-mel spectrogram of this package is similar but not the same",
+         "the spectrogram belongs to the first frame",
+         "no localization")),
 }
 
 
 def guess_layout(names: Iterable[str]) -> Layout | None:
-    """Whose checkpoint this is, by the names in it; None if it is not of the official release."""
+    """Return the layout of a checkpoint from the names of its weights; None if it is not an official one."""
     held = set(names)
     if "vision.cls_token" not in held:
         return None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heads and controller of the official ADMN release, rebuilt from their description, quirks included.
+"""Heads and controller of the official ADMN release, with their quirks.
 
-For its published checkpoints only. Our own are in `heads.py` and `qoi.py`; nothing here is trained.
+They serve the published checkpoints only, and are not trained. `heads.py` and `qoi.py` have those of this package.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality, SampleBatch
 
 CorruptionHead = Literal["severity", "lowlight", "blur", "ave"]
-"""What the official controller was taught to name: two noise levels, or classes of a dataset."""
+"""Output of the official controller: two noise levels, or corruption classes of a dataset."""
 
 HALF_RANGE_CM = 200.0
 CM_PER_M = 100.0
 MAX_SEVERITY = 5.0
-# Severity of each modality in each class, in the order of the modalities. Lowlight: normal light with a
-# saturated depth sensor, dim, dark. AVE: clean, audio, image, both.
+# Severity of each modality in each class, modalities in order. Lowlight: normal light with a saturated depth sensor,
+# dim, dark. AVE: clean, audio, image, both.
 LOWLIGHT = ((0.0, 1.0), (1.0, 0.0), (2.0, 0.0), (0.0, 0.0))
 AVE_NOISE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 BLUR_CLASSES = 4
@@ -33,11 +33,10 @@ CORRUPTION_OUTPUTS: dict[CorruptionHead, int] = {"severity": 2, "lowlight": 4, "
 
 
 class LegacyLocalizationHead(nn.Module):
-    """The official Gaussian head over OptiTrack's x and z in centimetres, given out in our map and metres.
+    """Official Gaussian head over OptiTrack's x and z in centimetres, converted to metres in the map frame (x, -z).
 
-    Its quirks: one hidden layer is applied twice. Of the four covariance outputs the first is never
-    read. The covariance is C C^T + I in cm^2, so no standard deviation is below 1 cm. The mean is
-    (2 sigmoid - 1) * 200 cm. Our y is OptiTrack's -z.
+    Quirks: one hidden layer is applied twice. The first of the four covariance outputs is never used. The covariance
+    is C C^T + I in cm^2, so that no standard deviation is below 1 cm. The mean is (2 sigmoid - 1) * 200 cm.
     """
 
     def __init__(self, dim: int) -> None:
@@ -47,13 +46,13 @@ class LegacyLocalizationHead(nn.Module):
         self.covariance = nn.Linear(dim, 4)
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """Fused embedding (B, dim) to mean_m (B, 2) and scale_tril_m (B, 2, 2). See `LocalizationHead`."""
+        """Convert the fused embedding (B, dim) to mean_m (B, 2) and scale_tril_m (B, 2, 2). See `LocalizationHead`."""
         hidden = F.gelu(self.shared(F.gelu(self.shared(fused))))
         mean_cm = (2 * torch.sigmoid(self.mean(hidden)) - 1) * HALF_RANGE_CM
         _, a, b, c = self.covariance(hidden).unbind(dim=1)
         a, b = F.softplus(a), F.softplus(b)
-        # Cholesky factor of C C^T + I for C = [[a, 0], [c, b]], written out. With y mirrored the
-        # off-diagonal changes sign and the diagonal does not.
+        # Cholesky factor of C C^T + I for C = [[a, 0], [c, b]] in closed form. Mirroring y changes the sign of the
+        # off-diagonal element only.
         first = torch.sqrt(a * a + 1)
         off = a * c / first
         second = torch.sqrt(c * c + b * b + 1 - off * off)
@@ -64,7 +63,7 @@ class LegacyLocalizationHead(nn.Module):
 
 
 class NoLocalization(nn.Module):
-    """For official networks that do not localize: the middle of the range, and a deviation as wide as its half."""
+    """Constant in place of localization: the centre of the area, with half of its size as standard deviation."""
 
     centre_m: Tensor
     half_range_m: Tensor
@@ -76,26 +75,26 @@ class NoLocalization(nn.Module):
         self.register_buffer("half_range_m", (high - low) / 2, persistent=False)
 
     def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, dim) to constants (B, D) and (B, D, D)."""
+        """Return the constants (B, D) and (B, D, D)."""
         size, axes = len(fused), len(self.centre_m)
         spread = torch.diag(self.half_range_m).expand(size, axes, axes)
         return self.centre_m.expand(size, axes), spread
 
 
 class NoClassification(nn.Module):
-    """For official networks that do not classify: equal logits."""
+    """Equal logits in place of classification."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.classes = classes
 
     def forward(self, fused: Tensor) -> Tensor:
-        """(B, dim) to zeros (B, classes)."""
+        """Return zeros (B, classes)."""
         return fused.new_zeros(len(fused), self.classes)
 
 
-class SpectrogramLook(nn.Module):
-    """The official AVE controller's look at a spectrogram; its batch norms are folded into the convolutions."""
+class SpectrogramNet(nn.Module):
+    """Convolutions of the official AVE controller on a spectrogram, with the batch norms folded in."""
 
     SIZE, KERNELS, POOL, FEATURES = (128, 512), (10, 10, 5), (3, 6), 7488
 
@@ -107,17 +106,17 @@ class SpectrogramLook(nn.Module):
             nn.Conv2d(c2, c3, k3), nn.ReLU(), nn.Flatten(), nn.Linear(self.FEATURES, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(R, C, H, W) to (R, dim)."""
+        """Map (R, C, H, W) to (R, dim)."""
         out: Tensor = self.layers(F.interpolate(x, self.SIZE, mode="bilinear", align_corners=False, antialias=True))
         return out
 
 
 class LegacyController(QoiEncoder):
-    """The official controller: scores as ours, corruption from a sigmoid or from classes.
+    """Official controller, with corruption from a sigmoid or from classes.
 
     Args:
-        config: the model.
-        corruption: what its corruption head names.
+        config: description of the model.
+        corruption: kind of the corruption head.
     """
 
     def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
@@ -128,10 +127,10 @@ class LegacyController(QoiEncoder):
             nn.Linear(config.qoi.corruption_hidden, CORRUPTION_OUTPUTS[corruption]))
         if Modality.AUDIO in config.modalities:
             channels = config.modalities[Modality.AUDIO].input.shape[0]
-            self.look[str(Modality.AUDIO)] = SpectrogramLook(channels, self.dim)
+            self.stems[str(Modality.AUDIO)] = SpectrogramNet(channels, self.dim)
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
-        """Score the layers of every modality and judge its corruption."""
+        """Score the layers of every modality and estimate its corruption."""
         e_corr = self.perceive(batch, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
@@ -139,10 +138,10 @@ class LegacyController(QoiEncoder):
                                 dict(zip(self.depths, severity, strict=True)), e_corr, self.judged)
 
     def severity(self, raw: Tensor) -> Tensor:
-        """Corruption head (B, outputs) to severities (B, 2).
+        """Convert the outputs (B, K) of the corruption head to severities (B, 2).
 
-        A noise level is 5 * sigmoid, as released. Classes become the expected severity; that is our
-        reading, and it only decides which modality is dropped when a budget cannot hold both.
+        A noise level is 5 * sigmoid, as in the release. Classes are converted to their expected severity, which the
+        release does not define; it only decides which modality is dropped if the budget is too small for both.
         """
         if self.corruption == "severity":
             return MAX_SEVERITY * torch.sigmoid(raw)
@@ -155,7 +154,7 @@ class LegacyController(QoiEncoder):
 
 
 class LegacyFrameController(LegacyController):
-    """The official MM-Fi controller: looks at the first three frames, no class token, mean of the tokens."""
+    """Official MM-Fi controller: mean of the tokens of the first three frames, without a class token."""
 
     FRAMES = 3
 
@@ -166,7 +165,7 @@ class LegacyFrameController(LegacyController):
         self.encoder = Encoder(len(self.depths) * self.observed, q.dim, q.depth, q.heads, q.mlp_ratio)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
-        """Embed the quality of the first frames: (B, dim). Without any of them it is zero. Budgets are not read."""
+        """Embed the quality of the first frames (B, dim); zero if none is present. The budget is not used."""
         size = len(next(iter(batch.present.values())))
         tokens, keep = [], []
         for modality in self.depths:
@@ -176,7 +175,7 @@ class LegacyFrameController(LegacyController):
                 present = batch.present[modality][:, :self.observed]
                 rows, index = present_rows(batch.inputs[modality][:, :self.observed], present)
                 if len(index):
-                    token = token.view(-1, self.dim).index_copy(0, index, self.look[str(modality)](rows))
+                    token = token.view(-1, self.dim).index_copy(0, index, self.stems[str(modality)](rows))
                     token = token.view(size, self.observed, self.dim)
             tokens.append(token)
             keep.append(present)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A network that computes what the official ADMN release computes, with our interface."""
+"""Network of the official ADMN release, with the interface of `AdmnNetwork`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from admn_ros.model.official.legacy_head import (
 )
 
 LEGACY_NORM_EPS = 1e-5
-"""PyTorch's default, which the official networks have everywhere; MAE and ours have 1e-6."""
+"""Epsilon of the official layer norms (PyTorch's default); MAE and this package use 1e-6."""
 
 Layout = Literal["gdtm", "mmfi", "ave"]
 
 
 class LegacyConfig(Strict):
-    """`legacy.yaml`: in what a model folder differs from a model of ours.
+    """Differences of an official network from a network of this package (`legacy.yaml`).
 
-    layout: whose official network it is.
-    corruption: what its controller was taught to name.
-    controller: whether the checkpoint had one; without it the scores of the layers are random.
+    Attributes:
+        format: version of the format.
+        layout: dataset of the official network.
+        corruption: kind of the controller's corruption head.
+        controller: whether the checkpoint had a controller; otherwise the layer scores are random.
     """
 
     format: Literal["admn-legacy-1"] = "admn-legacy-1"
@@ -41,9 +43,9 @@ class LegacyConfig(Strict):
 
 
 class LegacyNetwork(AdmnNetwork):
-    """`AdmnNetwork` with the parts of the official release in the place of ours.
+    """`AdmnNetwork` with heads and controller of the official release.
 
-    GDTM localizes and does not classify; MM-Fi and AVE classify and do not localize.
+    The GDTM network only localizes; those of MM-Fi and AVE only classify.
     """
 
     def __init__(self, config: ModelConfig, legacy: LegacyConfig) -> None:
@@ -53,7 +55,7 @@ class LegacyNetwork(AdmnNetwork):
         frames = legacy.layout == "mmfi"
         self.qoi = (LegacyFrameController if frames else LegacyController)(config, legacy.corruption)
         localizes = legacy.layout == "gdtm"
-        # Modules of other types than ours, with the same inputs and outputs.
+        # Modules of other types, with the same inputs and outputs.
         self._modules["localization"] = LegacyLocalizationHead(dim) if localizes \
             else NoLocalization(config.localization)
         self._modules["classification"] = NoClassification(classes) if localizes else nn.Linear(dim, classes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files of others, read as plain tensors and nothing more."""
+"""Reading of foreign checkpoints as plain tensors, without running code in them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of a foreign checkpoint. Prints as a few lines.
+    """Result of an import, printed as a few lines.
 
-    loaded: our weights that took a tensor as it was, or with other channels.
-    interpolated: our weights that took a resampled tensor.
-    ignored: foreign tensors without a place here.
-    missing: our weights that got nothing and stay as they were.
-    notes: what to know before use, one sentence each.
+    Attributes:
+        loaded: own weights that were loaded, some with another number of channels.
+        interpolated: own weights that were loaded from a resampled tensor.
+        ignored: foreign tensors without a counterpart.
+        missing: own weights without a foreign counterpart, which are unchanged.
+        notes: notes for the user, one sentence each.
     """
 
     loaded: tuple[str, ...]
@@ -42,7 +43,7 @@ class ImportReport:
 
     @property
     def rows(self) -> list[tuple[str, int, str]]:
-        """What became of them, how many tensors, and of which parts."""
+        """Category, number of tensors, and their modules."""
         return [(what, len(names), _parts(names)) for what, names in (
             ("loaded", self.loaded), ("interpolated", self.interpolated), ("ignored", self.ignored),
             ("missing", self.missing))]
@@ -55,15 +56,15 @@ class ImportReport:
 def read_foreign(path: str | Path) -> dict[str, Tensor]:
     """Read the weights of a foreign checkpoint, on the CPU.
 
-    PyTorch's files are read with `weights_only`, so that no code in them runs. Around the weights may
-    be 'model', 'state_dict' or 'model_state_dict'; before their names may be 'module.'.
+    PyTorch files are read with `weights_only`, so that no code in them runs. The weights may be wrapped in `model`,
+    `state_dict` or `model_state_dict`, and their names may start with `module.`.
 
     Args:
-        path: .pt, .pth, .bin or .safetensors.
+        path: checkpoint (.pt, .pth, .bin or .safetensors).
 
     Raises:
-        ModelError: the file is missing, of another kind, broken, holds no weights, holds objects that
-            only code could rebuild, or tensors that are larger than the file.
+        ModelError: the file is missing, broken or of another type, has no weights, has objects that only code could
+            rebuild, or has tensors that are larger than the file.
     """
     path = Path(path)
     if not path.exists():
@@ -91,24 +92,24 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
 
 
 def _check_plain(place: str, value: Tensor) -> None:
-    """Refuse tensors that are not plain numbers in memory, as they are where a file says so in a few bytes."""
+    """Refuse tensors that are not stored value by value: a few bytes could declare a huge one."""
     if value.layout is not torch.strided or value.is_quantized or value.is_complex() or value.is_meta:
         raise ModelError(place, "a sparse, quantized, complex or empty tensor", "plain numbers")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise ModelError(place, f"{tuple(value.shape)} numbers out of fewer", "a tensor with all its numbers")
+        raise ModelError(place, f"shape {tuple(value.shape)} with fewer stored values", "a tensor with all its values")
 
 
 def _read_pickled(path: Path) -> object:
     _check_stored(path)
-    # Training scripts store their command line beside the weights. A Namespace is a bare record, which
-    # weights_only rebuilds without running anything; PyTorch before 2.5 cannot be told so.
+    # Training scripts store their command line beside the weights. A Namespace is a plain record, which weights_only
+    # rebuilds without running code; PyTorch before 2.5 has no way to allow it.
     allow = getattr(torch.serialization, "safe_globals", None)
     context: AbstractContextManager[object] = allow([argparse.Namespace]) if allow else contextlib.nullcontext()
     try:
         with context:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # PyTorch has several types for this, among them that of a module which no file here may import.
+        # PyTorch raises several types here, one of them from a module that this package must not import.
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise ModelError(str(path), "objects that only code could rebuild, or a broken file",
                              "plain tensors; save the state dict alone") from error
@@ -116,13 +117,13 @@ def _read_pickled(path: Path) -> object:
 
 
 def _check_stored(path: Path) -> None:
-    """Refuse an archive that grows when it is opened; PyTorch writes its archives uncompressed.
+    """Refuse compressed archives, which may grow when they are read; PyTorch writes archives uncompressed.
 
     Raises:
         ModelError: the archive is broken or compressed.
     """
     if not zipfile.is_zipfile(path):
-        return  # PyTorch's older format, or no checkpoint
+        return  # PyTorch's older format, or not a checkpoint
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -134,7 +135,7 @@ def _check_stored(path: Path) -> None:
 
 
 def _chain(held: object) -> Iterable[object]:
-    """What stands inside the wrappers, from outside to inside."""
+    """Yield the contents of the wrappers, from outside to inside."""
     while isinstance(held, dict):
         inner = next((held[w] for w in WRAPPERS if isinstance(held.get(w), dict)), None)
         if inner is None:
@@ -148,7 +149,7 @@ def _line(error: BaseException) -> str:
 
 
 def _parts(names: Iterable[str]) -> str:
-    """Names without their last part, without what follows a number, and at most two deep; counted."""
+    """List the modules of weight names, at most two levels deep, with their counts."""
     counts = Counter(_part(name) for name in names)
     return ", ".join(f"{part} x{n}" if n > 1 else part for part, n in counts.items())
 

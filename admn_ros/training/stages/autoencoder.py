@@ -77,7 +77,7 @@ class Autoencoder(Stage):
     def __init__(self, network: AdmnNetwork, config: AutoencoderConfig) -> None:
         self.network, model = network, network.config
         network.qoi.judged = False  # training changes what corruption is predicted from
-        freeze(network, [network.qoi.look, network.qoi.encoder])
+        freeze(network, [network.qoi.stems, network.qoi.encoder])
         network.qoi.cls_token.requires_grad_(True)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(config.optimizer.seed, DECODER))

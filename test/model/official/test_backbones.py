@@ -80,7 +80,7 @@ def test_a_global_pool_norm_is_not_taken_for_ours():
     assert set(report.missing) == {"norm.weight", "norm.bias"}
     assert set(report.ignored) == {"fc_norm.weight", "fc_norm.bias"}
     assert torch.equal(vit.norm.weight, before)
-    assert any("needs training" in note for note in report.notes)
+    assert any("must be trained" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(("theirs", "mine"), [(3, 1), (1, 3), (3, 4)])
@@ -144,7 +144,7 @@ def test_depths_may_differ():
     vit = ours(depth=2)
     report = load_backbone(vit, vit_state(Maker(), depth=3))
     assert {n.split(".")[1] for n in report.ignored} == {"2"}
-    assert "last 1 of its layers" in str(report)
+    assert "last layers that are not used: 1" in str(report)
     report = load_backbone(ours(depth=4), vit_state(Maker(), depth=3))
     assert len(report.missing) == 12
     assert all(n.startswith("blocks.3.") for n in report.missing)

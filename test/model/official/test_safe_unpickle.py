@@ -114,7 +114,7 @@ def test_an_archive_that_grows_when_opened(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "what"), [
-    (torch.zeros(1).expand(1000, 1000), "out of fewer"),
+    (torch.zeros(1).expand(1000, 1000), "fewer stored values"),
     (torch.eye(3).to_sparse(), "sparse"),
     (torch.zeros(3, dtype=torch.complex64), "complex"),
     (torch.empty(3, device="meta"), "empty")])

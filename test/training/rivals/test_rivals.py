@@ -196,7 +196,7 @@ def test_the_task_reaches_the_gate_and_its_eyes(kind: str, model: ModelConfig, b
     losses = stage.losses(batch, Step(3, 9, generator(0, 1), generator(0, 2)))
     torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     reached = gates(stage.module)
-    assert "encoder.look.rgb.layers.0.weight" in reached
+    assert "encoder.stems.rgb.layers.0.weight" in reached
     assert {"gate.2.weight", "policy.2.weight"} & reached
     assert "encoder.cls_token" in reached
 

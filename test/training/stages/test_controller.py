@@ -77,7 +77,7 @@ def test_frozen_weights_do_not_change(mode: str, network: AdmnNetwork, train: Sa
     assert any(name.startswith("qoi.mlp_layers.") for name in changed)
     # The corruption head learns from labels alone, and the eyes unless they are the autoencoder's.
     assert any(name.startswith("qoi.mlp_corruption.") for name in changed) == (mode in ("supervised", "universal"))
-    assert any(name.startswith("qoi.look.rgb.layers.0") for name in changed) == (mode != "autoencoder")
+    assert any(name.startswith("qoi.stems.rgb.layers.0") for name in changed) == (mode != "autoencoder")
     assert all(f"val/budget_{b}/error_m" in rows[-1] for b in budgets)
     if mode in ("supervised", "universal"):
         assert "train/nll" not in rows[0]  # corruption alone in the first epoch
@@ -90,7 +90,7 @@ def test_task_gradient_reaches_the_convolutions(network: AdmnNetwork, batch: Lab
     assert set(losses) == {"nll", "distance", "class"}
     torch.stack(list(losses.values())).sum().backward()
     for modality in network.config.modalities:
-        first = network.qoi.look[str(modality)].layers[0].weight
+        first = network.qoi.stems[str(modality)].layers[0].weight
         assert first.grad is not None
         assert first.grad.abs().sum() > 0
     assert network.qoi.cls_token.grad is not None
@@ -219,8 +219,8 @@ def test_autoencoder_trains_the_perceptual_part_only(network: AdmnNetwork, train
     assert set(last) == {f"val/picture_{m}" for m in network.config.modalities}
     assert sum(last.values()) < 0.5 * sum(first.values())
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
-    assert all(name.startswith(("qoi.look.", "qoi.encoder.", "qoi.cls_token")) for name in changed)
-    assert {f"qoi.look.{m}.layers.0.weight" for m in network.config.modalities} <= changed
+    assert all(name.startswith(("qoi.stems.", "qoi.encoder.", "qoi.cls_token")) for name in changed)
+    assert {f"qoi.stems.{m}.layers.0.weight" for m in network.config.modalities} <= changed
 
 
 def test_autoencoder_restores_its_decoders(network: AdmnNetwork, train: Samples, tmp_path: Path) -> None:
