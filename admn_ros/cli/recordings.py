@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about recordings and datasets: simulate, sheet."""
+"""Commands that simulate and draw recordings: simulate, sheet."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _simulate_dataset(options: argparse.Namespace) -> None:
-    from admn_ros.simulation.dataset import Plan, make_dataset
+    from admn_ros.simulation.dataset import DatasetPlan, make_dataset
 
-    plan = Plan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
+    plan = DatasetPlan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
                 options.room_frames)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:

@@ -17,8 +17,6 @@ from pathlib import Path
 from admn_ros.cli.command import Commands, add_command
 from admn_ros.errors import InputError
 
-NODE, WATCH = "replay", "watch"
-
 
 def add_commands(commands: Commands) -> None:
     """Add the commands that replay a recording and watch a node."""
@@ -41,33 +39,37 @@ def add_commands(commands: Commands) -> None:
 
 def _replay(options: argparse.Namespace) -> None:
     if not options.bag.exists():
-        raise InputError(str(options.bag), "nothing there", "a rosbag2 folder, or one .mcap or .db3 file")
-    # An absolute path is never taken for a number.
+        raise InputError.missing(str(options.bag), "a rosbag2 folder, or one .mcap or .db3 file")
+    # An absolute path is not parsed as a number.
     values: dict[str, object] = {"bag": str(options.bag.absolute()), "rate": options.rate, "loop": options.loop,
                                  "wait_for_subscribers_s": options.wait_s}
     if options.exclude:
         values["exclude"] = options.exclude
-    _run(NODE, values)
+    _run("replay", values)
 
 
 def _watch(options: argparse.Namespace) -> None:
     values: dict[str, object] = {"node": options.node, "seconds": options.seconds}
     values |= {name: str(path.absolute()) for name, path in (("svg", options.svg), ("picture", options.picture))
                if path is not None}
-    _run(WATCH, values)
+    _run("watch", values)
 
 
 def _run(name: str, values: dict[str, object]) -> None:
-    """Run a node until it ends. Values are its parameters.
+    """Run a node until it ends.
+
+    Args:
+        name: name of the node.
+        values: parameters of the node.
 
     Raises:
-        InputError: there is no ROS 2.
+        InputError: ROS 2 is missing.
     """
     if importlib.util.find_spec("rclpy") is None:
-        raise InputError("ROS 2", "no rclpy for this Python", "a sourced ROS 2, or the environment that `make` sets up")
+        raise InputError.missing("rclpy", "a sourced ROS 2, or the environment that `make` sets up")
     parameters = [word for key, value in values.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
     node = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", name, "--ros-args", *parameters])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node too, which then ends tidily
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node, too
     try:
         code = node.wait()
     finally:

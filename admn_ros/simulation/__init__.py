@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Made-up worlds whose truth is known."""
+"""Simulated rooms with known ground truth: recordings, datasets, live streams."""

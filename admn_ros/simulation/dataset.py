@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a training dataset of simulated rooms: one shard for each room, in parallel, resumable.
+"""Training datasets of simulated rooms: one shard per room, written in parallel, resumable.
 
-Splits, so that no test frame neighbours a training frame:
-    train      rooms with viewpoints drawn for training, and, every fourth, the default viewpoints
-    val        other rooms, drawn alike
+The splits keep test frames away from training frames:
+    train      rooms with training viewpoints; every fourth has the default viewpoints
+    val        other rooms, drawn likewise
     test_time  the training rooms later in the same drive, after a pause
-    test_view  other rooms seen from viewpoints that training never has
+    test_view  other rooms with viewpoints that are not in training
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
 
-SPACING_S = 0.5     # the car drives some 0.5 m meanwhile, so neighbours differ
+SPACING_S = 0.5     # between samples: the car drives about 0.5 m, so neighbours differ
 PAUSE_S = 5.0       # between the training and the test part of a drive
 SHARES = {"train": 0.70, "val": 0.10, "test_time": 0.10, "test_view": 0.10}
 _NUMBER = {"train": 0, "val": 1, "test_time": 0, "test_view": 2}
@@ -39,7 +39,17 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Room:
-    """One shard: `frames` samples from `start_s` on in the room of a seed."""
+    """A room, stored as one shard.
+
+    Attributes:
+        split: split of the dataset.
+        name: name of the shard.
+        seed: seed of room, drive and noise.
+        viewpoints: poses of the sensor nodes; see `Scene.seeded`.
+        drive: motion of the car; see `Drive.seeded`.
+        start_s: time of the first sample.
+        frames: number of samples.
+    """
 
     split: str
     name: str
@@ -51,13 +61,17 @@ class Room:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a dataset is asked to be.
+class DatasetPlan:
+    """Arguments of a dataset.
 
-    frames: samples of all splits together.
-    audio_s: length of the sound that ends at each sample.
-    room_frames: at most so many samples of each room, which holds one car or none. Fewer make more rooms, which is
-        what telling the cars apart takes, and cost more time.
+    Attributes:
+        frames: number of samples in all splits.
+        seed: seed of all rooms.
+        quality: resolution; one of `world.QUALITIES`.
+        nodes: number of sensor nodes, 1 to 3.
+        audio_s: length of the audio window that ends at each sample, in seconds.
+        room_frames: largest number of samples per room. A room has one car or none, so smaller numbers give more
+            rooms, which helps to distinguish the cars, and take more time.
     """
 
     frames: int
@@ -80,7 +94,7 @@ class Plan:
             raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
 
     def rooms(self) -> list[Room]:
-        """Every shard of the dataset, in order."""
+        """Return the rooms of the dataset, in order."""
         rooms: list[Room] = []
         for split in SHARES:
             for number, frames in enumerate(_split_up(self._count(split), self.room_frames)):
@@ -88,7 +102,7 @@ class Plan:
         return rooms
 
     def _count(self, split: str) -> int:
-        """Samples of a split; what rounding leaves over goes to training."""
+        """Return the number of samples of a split; the remainder of rounding goes to training."""
         others = {s: int(share * self.frames) for s, share in SHARES.items() if s != "train"}
         return others[split] if split in others else self.frames - sum(others.values())
 
@@ -98,19 +112,22 @@ class Plan:
         start_s = self.audio_s + 0.5
         if split == "test_time":
             start_s += self.room_frames * SPACING_S + PAUSE_S
-        # Kinds of rooms draw from disjoint seeds; "test_time" shares the rooms of "train".
+        # Splits have disjoint seeds, except that "test_time" has the rooms of "train".
         seed = int(np.random.SeedSequence([self.seed, _NUMBER[split], number]).generate_state(1, np.uint32)[0])
         return Room(split, f"shard-{number:05d}", seed, viewpoints, "laps" if number % 2 else "random", start_s, frames)
 
 
-def make_dataset(folder: Path, plan: Plan, jobs: int = 1, progress: Progress | None = None) -> dict[str, int]:
-    """Write the dataset; returns the samples of each split. A run that was interrupted is continued.
+def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progress | None = None) -> dict[str, int]:
+    """Write a dataset, or continue one that was interrupted.
 
     Args:
-        folder: new or empty, or one begun with the same plan.
-        plan: what to make.
-        jobs: processes, each with a renderer of its own.
+        folder: new or empty folder, or one begun with the same plan.
+        plan: arguments of the dataset.
+        jobs: number of processes, each with its own renderer.
         progress: called with (samples done, samples in all) after each room.
+
+    Returns:
+        Number of samples in each split.
 
     Raises:
         InputError: the folder cannot be used, or no renderer is installed.
@@ -132,12 +149,12 @@ def make_dataset(folder: Path, plan: Plan, jobs: int = 1, progress: Progress | N
     return {split: sum(r.frames for r in rooms if r.split == split) for split in SHARES}
 
 
-def make_room(folder: Path, plan: Plan, room: Room) -> Room:
-    """Simulate and write one shard."""
+def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
+    """Simulate a room and write its shard."""
     with World(room.seed, viewpoints=room.viewpoints, drive=room.drive, nodes=plan.nodes,
                quality=plan.quality) as world:
         times = room.start_s + SPACING_S * np.arange(room.frames)
-        # Frames are not on a beat that the drive or the sensors could share.
+        # Jitter keeps the samples off any period of the drive.
         times = times + np.random.default_rng([room.seed, 43]).uniform(0, 0.3 * SPACING_S, room.frames)
         samples = [world.readings(float(t), round(1000 * float(t)), plan.audio_s) for t in times]
         arrays = stack(samples, [node.name for node in world.scene.nodes])
@@ -150,21 +167,21 @@ def make_room(folder: Path, plan: Plan, room: Room) -> Room:
 
 
 def pose_of(node: SensorNode) -> NodePose:
-    """Where a simulated sensor node stands."""
+    """Return the pose of a simulated sensor node as model folders store it."""
     x, y, z = node.base.translation_m.tolist()
     yaw = float(np.arctan2(node.base.rotation[1, 0], node.base.rotation[0, 0]))
     return NodePose(x_m=x, y_m=y, z_m=z, yaw_rad=yaw, tilt_rad=node.tilt_rad)
 
 
 def _positions(world: World, times: Floats) -> Floats:
-    """Ground truth (frames, 3) in `map`; NaN where there is no car."""
+    """Return the ground truth (frames, 3) in `map`; NaN without a car."""
     if world.scene.target == "none":
         return np.full((len(times), 3), np.nan)
     flat = world.drive.at(times).position_m
     return np.column_stack([flat, np.full(len(times), CAR_CENTRE_Z_M)])
 
 
-def _run(folder: Path, plan: Plan, todo: list[Room], jobs: int) -> Iterator[Room]:
+def _run(folder: Path, plan: DatasetPlan, todo: list[Room], jobs: int) -> Iterator[Room]:
     if jobs == 1 or len(todo) < 2:
         for room in todo:
             yield make_room(folder, plan, room)
@@ -181,6 +198,6 @@ def _run(folder: Path, plan: Plan, todo: list[Room], jobs: int) -> Iterator[Room
 
 
 def _split_up(frames: int, most: int) -> list[int]:
-    """Samples of each room: as even as possible, at most `most`."""
+    """Return the number of samples of each room: as even as possible, at most `most`."""
     rooms = -(-frames // most)
     return [frames // rooms + (number < frames % rooms) for number in range(rooms)]

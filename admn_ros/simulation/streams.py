@@ -25,7 +25,7 @@ from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import World
 
 CAMERA_HZ, RADAR_HZ, TRUTH_HZ, TEMPERATURE_HZ = 15.0, 4.0, 60.0, 1.0
-CHUNK = 1056             # samples of an audio message: 66 ms, as GDTM's ReSpeaker
+CHUNK = 1056             # samples of an audio message: 66 ms, as of GDTM's ReSpeaker
 START_NS = 1_700_000_000_000_000_000
 BUDGET_TOPIC, TRUTH_TOPIC, TEMPERATURE_TOPIC = "/admn/budget", "/ground_truth/pose", "/temperature"
 POINT_FIELDS = ("x", "y", "z", "velocity", "snr_db")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One room, one drive and every sensor in it: what a moment looks, sounds and echoes like."""
+"""A room, a drive in it and the sensors of its nodes: ideal and noisy measurements at any time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
 from admn_ros.simulation.sound.room_acoustics import AcousticsConfig, Microphones
 
-_ECHO_S = 0.15   # longest way of sound that is simulated
+_ECHO_S = 0.15   # longest delay of sound
 _MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How finely a world is simulated.
+    """Resolution of a simulation.
 
-    rgb, depth: width and height in pixels.
-    supersample: samples of each rgb pixel in each axis.
-    order: how many walls an echo of sound can meet.
-    radar_rows: range bins that are kept, of 256; 128 reach 5.6 m, beyond the far side of the track.
+    Attributes:
+        rgb: width and height of RGB images in pixels.
+        depth: width and height of depth images in pixels.
+        supersample: samples per RGB pixel along each axis.
+        order: largest number of reflections of sound.
+        radar_rows: kept range bins of 256; 128 reach 5.6 m, beyond the far side of the track.
     """
 
     rgb: tuple[int, int]
@@ -44,17 +46,24 @@ class Quality:
 
 
 QUALITIES = {
-    "real": Quality((480, 270), (160, 120), 3, 3, 256),   # as GDTM stores it
+    "real": Quality((480, 270), (160, 120), 3, 3, 256),    # as in GDTM
     "medium": Quality((320, 180), (160, 120), 2, 1, 256),  # for demos and live simulation
     "small": Quality((128, 72), (80, 60), 2, 1, 128),     # for training
 }
 
 
 class World:
-    """A scene, a drive in it, and the sensors of its nodes. A context manager; holds a renderer.
+    """A scene, a drive in it, and the sensors of its nodes. A context manager that holds a renderer.
 
-    Every measurement has a noise generator of its own, drawn from the seed, the sensor and `index`, so
-    that it does not depend on what else is measured.
+    Every measurement has its own noise generator, from the seed, the sensor and `index`, so that it does not depend on
+    other measurements.
+
+    Attributes:
+        quality: resolution.
+        scene: room with its sensor nodes.
+        drive: motion of the car.
+        seed: seed of room, drive and noise.
+        renderer: renderer of images and depth.
     """
 
     def __init__(self, seed: int, *, target: str | None = None, viewpoints: str = "default", drive: str = "laps",
@@ -62,12 +71,12 @@ class World:
         """Build everything from the seed.
 
         Args:
-            seed: of the room, the drive and all noise.
+            seed: seed of the room, the drive and all noise.
             target: "red_car", "green_car", "none", or None to draw it.
-            viewpoints: "default", "train" or "held_out" (`Scene.seeded`).
-            drive: "laps" or "random" (`Drive.seeded`).
-            nodes: sensor nodes, 1 to 3.
-            quality: name of one of `QUALITIES`.
+            viewpoints: "default", "train" or "held_out"; see `Scene.seeded`.
+            drive: "laps" or "random"; see `Drive.seeded`.
+            nodes: number of sensor nodes, 1 to 3.
+            quality: one of `QUALITIES`.
 
         Raises:
             InputError: an argument is out of range, or no renderer is installed.
@@ -86,7 +95,7 @@ class World:
         acoustics = AcousticsConfig(order=self.quality.order)
         self._microphones = [Microphones(self.scene, node, acoustics) for node in self.scene.nodes]
         self._sound = CarSound(self.drive.distance_m, self.scene.target, seed)
-        # The stripes come from the motion capture's lamps, which stand still.
+        # The stripes are from the lamps of the motion capture, which do not move.
         rng = np.random.default_rng([seed, 41])
         self._stripes = [rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) for _ in self.scene.nodes]
 
@@ -98,37 +107,37 @@ class World:
         self.close()
 
     def close(self) -> None:
-        """Give the renderer back."""
+        """Release the renderer."""
         self.renderer.close()
 
     @property
     def keys(self) -> list[SensorKey]:
-        """Every input, node by node."""
+        """Inputs, in the order of the nodes."""
         return [SensorKey(node.name, m) for node in self.scene.nodes for m in _MODALITIES]
 
     def car(self, t_s: float) -> CarState | None:
-        """Where the car is; None in a room without one."""
+        """Return the state of the car at a time in seconds; None in a room without one."""
         return None if self.scene.target == "none" else self.drive.at(t_s)
 
     def rgb(self, node: int, t_s: float, index: int) -> npt.NDArray[np.uint8]:
-        """Picture of the camera: uint8 (H, W, 3)."""
+        """Return an RGB image: uint8 (H, W, 3)."""
         return expose(self.renderer.render(node, self.car(t_s)), self._rng(node, Modality.RGB, index))
 
     def depth(self, node: int, t_s: float, index: int) -> npt.NDArray[np.float32]:
-        """Depth camera: float32 (H, W), metres, NaN where nothing was measured."""
+        """Return a depth image: float32 (H, W), metres, NaN where invalid."""
         truth, reflectance = self.renderer.depth_and_reflectance(node, self.car(t_s))
         return measure_depth(truth, self._rng(node, Modality.DEPTH, index), reflectance=reflectance,
                              matrix=self.renderer.camera(node, "depth").matrix, stripes=self._stripes[node].tolist())
 
     def radar(self, node: int, t_s: float, index: int) -> RadarReading:
-        """One radar frame."""
+        """Return a radar frame."""
         car = self.car(t_s)
         velocity = None if car is None else self.drive.velocity_mps(t_s)
         return self._radars[node].measure(car, velocity, self._rng(node, Modality.RADAR, index))
 
     def audio(self, node: int, start_s: float, samples: int, index: int,
               source: Callable[[Floats], Floats] | None = None) -> npt.NDArray[np.float32]:
-        """Sound: float32 (samples, 4) from start_s on, at 16 kHz; `source` is what the car emits, if at hand."""
+        """Return sound: float32 (samples, 4) from `start_s`, at 16 kHz; `source` replaces the sound of the car."""
         if self.scene.target == "none":
             return self._microphones[node].chunk(start_s, samples, None, None, self._rng(node, Modality.AUDIO, index))
         return self._microphones[node].chunk(start_s, samples, source or self._sound, self._path,
@@ -138,10 +147,10 @@ class World:
         return self.drive.at(np.maximum(t_s, 0.0)).position_m
 
     def readings(self, t_s: float, index: int, audio_s: float) -> dict[SensorKey, Array]:
-        """All inputs at one instant, as `admn_ros.sample.Reading` describes them; audio ends then."""
+        """Return all inputs at a time as documented in `admn_ros.sample.Reading`; audio ends at that time."""
         samples = round(audio_s * SAMPLE_RATE_HZ)
         start_s = t_s - (samples - 1) / SAMPLE_RATE_HZ
-        # What the car emits is the same for every node. Echoes ask for a little of what was before.
+        # The sound of the car is the same for every node. Reflections need earlier times.
         source = HeldSound(self._sound, start_s - _ECHO_S, t_s + 0.001)
         found: dict[SensorKey, Array] = {}
         for number, node in enumerate(self.scene.nodes):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One picture of a bag at one instant: every sensor of every node, and a map where there is truth."""
+"""Picture of a recording at one time: every sensor of every node, and a map with the ground truth."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from admn_ros.config import BUDGET_UNITS
 from admn_ros.errors import InputError
 from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
@@ -26,33 +27,37 @@ COLUMNS = ("rgb", "depth", "radar", "doppler", "audio")
 WIDTHS = {"rgb": 1.7, "depth": 1.33, "radar": 1.3, "doppler": 0.75, "audio": 1.1}
 DEPTH_RANGE_M = (0.0, 7.0)
 SOUND_S = 1.0
-SHOWN_M = 6.4   # of the radar; beyond are walls
+SHOWN_M = 6.4   # range of the radar panels; walls are beyond
 _TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw(?:/compressed(?:Depth)?)?|(radar)/range_azimuth|"
                     r"radar/range_(doppler)|(audio))")
 
 
 def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) -> Path:
-    """Draw the last message of each sensor topic at an instant into a PNG.
+    """Draw the last message of each sensor topic before a time into a PNG.
 
-    Topics are found by their names: `/<node>/rgb/image_raw`, `/<node>/depth/image_raw`,
-    `/<node>/radar/range_azimuth`, `/<node>/audio`, `/ground_truth/pose`, `/tf_static`, `/admn/budget`.
-    A panel says how old its message is when it is older than half a second.
+    Topics are found by name: `/<node>/rgb/image_raw` and `/<node>/depth/image_raw`, also compressed,
+    `/<node>/radar/range_azimuth`, `/<node>/audio`, `/ground_truth/pose`, `/tf_static`, `/admn/budget`. The title of a
+    panel has the age of a message older than half a second.
 
     Args:
-        bag: the bag.
-        out_png: the file to write.
-        at_s: seconds after the bag's start; None for its middle.
+        bag: recording.
+        out_png: PNG file to write.
+        at_s: time in seconds after the start of the recording; None for its middle.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        InputError: the bag cannot be read, has no such topic, or at_s lies outside.
+        InputError: the recording cannot be read or has no such topic, the time is outside of it, or the file cannot be
+            written.
     """
     if Path(out_png).suffix.lower() != ".png":
-        raise InputError(str(out_png), repr(Path(out_png).suffix), "a file that can be written, with the ending .png")
+        raise InputError(str(out_png), repr(Path(out_png).suffix), "a file name that ends in .png")
     with BagReader(bag) as reader:
         found = [(topic, m) for topic in reader.topics if (m := _TOPIC.fullmatch(topic))]
         panels = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}
         if not panels or not reader.message_count:
-            raise InputError(str(bag), "no sensor topics", "/<node>/rgb/image_raw, /<node>/audio and the like")
+            raise InputError.missing(f"{bag}: sensor topics", "/<node>/rgb/image_raw, /<node>/audio or others")
         length_s = (reader.end_ns - reader.start_ns) / 1e9
         at = length_s / 2 if at_s is None else at_s
         if not 0 <= at <= length_s:
@@ -73,16 +78,15 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
             entry = latest.get(topic)
             axes.set_title(f"{node} {what}" + (_age(entry[0], now_ns) if entry else ""), fontsize=10)
             if entry is None:
-                _nothing(axes)
+                _draw_missing(axes)
             elif what == "audio":
                 _draw_sound(axes, sound[topic], int(entry[1].sample_rate))
             else:
                 _DRAW[what](axes, entry[1])
     _draw_map(figure.add_subplot(grid[:, len(shown)]), latest)
     budget = latest.get("/admn/budget")
-    unit = ("layers", "GFLOP", "ms", "J", "W")
-    told = f", budget {budget[1].limit:g} {unit[budget[1].unit]}" if budget else ""
-    figure.suptitle(f"{Path(bag).name} at {at:.2f} s of {length_s:.2f} s{told}", fontsize=12)
+    title = f", budget {budget[1].limit:g} {BUDGET_UNITS[budget[1].unit]}" if budget else ""
+    figure.suptitle(f"{Path(bag).name} at {at:.2f} s of {length_s:.2f} s{title}", fontsize=12)
     out = Path(out_png)
     with replacing(out) as partial:
         FigureCanvasAgg(figure).print_figure(str(partial), format="png")
@@ -90,13 +94,13 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
 
 
 def _latest(reader: BagReader, topics: list[str], now_ns: int) -> dict[str, tuple[int, Message]]:
-    """Topic -> (record stamp, message) of the last message until now."""
+    """Return the record stamp and the last message of each topic until a time."""
     raw = {topic: (stamp, data) for topic, stamp, data in reader.raw(topics, stop_ns=now_ns + 1)}
     return {topic: (stamp, reader.deserialize(topic, data)) for topic, (stamp, data) in raw.items()}
 
 
 def _sound(reader: BagReader, topic: str, now_ns: int) -> npt.NDArray[np.float32]:
-    """The last second of the first microphone until now, full scale 1.0 (samples,)."""
+    """Return the last second of the first microphone until a time: (samples,), full scale 1.0."""
     chunks = [decode_audio(m)[:, 0] for _, _, m in reader.messages([topic], now_ns - round(SOUND_S * 1e9), now_ns + 1)]
     return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
@@ -106,7 +110,7 @@ def _age(stamp_ns: int, now_ns: int) -> str:
     return f", {age_s:.1f} s OLD" if age_s > 0.5 else ""
 
 
-def _nothing(axes: Axes) -> None:
+def _draw_missing(axes: Axes) -> None:
     axes.text(0.5, 0.5, "no message", ha="center", va="center", color="gray")
     axes.set_axis_off()
 
@@ -125,7 +129,7 @@ def _draw_depth(axes: Axes, image: Message) -> None:
 
 
 def _draw_radar(axes: Axes, image: Message) -> None:
-    """The heatmap bent into the sector that it measures, seen from above: forward is up."""
+    """Draw a range-azimuth heatmap as the sector that it covers, seen from above: forward is up."""
     config, magnitude = FmcwConfig(), decode_radar(image)
     if magnitude.shape[1] != config.azimuth_bins or magnitude.shape[0] > config.samples:
         axes.imshow(np.log1p(magnitude), aspect="auto")
@@ -145,7 +149,7 @@ def _draw_radar(axes: Axes, image: Message) -> None:
 
 
 def _draw_doppler(axes: Axes, image: Message) -> None:
-    """Range up, radial velocity across: going away is to the right."""
+    """Draw a range-Doppler heatmap: range is up, receding targets are to the right."""
     config, magnitude = FmcwConfig(), decode_radar(image)
     extent = None
     if magnitude.shape == (config.samples, config.loops):
@@ -160,7 +164,7 @@ def _draw_doppler(axes: Axes, image: Message) -> None:
 
 def _draw_sound(axes: Axes, samples: npt.NDArray[np.float32], rate_hz: int) -> None:
     if len(samples) < 512:
-        _nothing(axes)
+        _draw_missing(axes)
         return
     axes.specgram(samples, NFFT=512, noverlap=384, Fs=rate_hz, cmap="magma", vmin=-120, vmax=-45)
     axes.set_ylim(0, 4000)
@@ -172,11 +176,11 @@ _DRAW = {"rgb": _draw_rgb, "depth": _draw_depth, "radar": _draw_radar, "doppler"
 
 
 def _draw_map(axes: Axes, latest: dict[str, tuple[int, Message]]) -> None:
-    """The track from above, with nodes and truth."""
+    """Draw the track from above, with sensor nodes and ground truth."""
     axes.set_title("map: ground truth", fontsize=10)
     pose = latest.get("/ground_truth/pose")
     if pose is None:
-        _nothing(axes)
+        _draw_missing(axes)
         return
     axes.set_aspect("equal")
     axes.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), xlabel="x, m", ylabel="y, m")

@@ -17,7 +17,7 @@ from admn_ros.model.presets import preset
 from admn_ros.recordings import shards
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.simulation.dataset import PAUSE_S, SHARES, SPACING_S, Plan, make_dataset
+from admn_ros.simulation.dataset import PAUSE_S, SHARES, SPACING_S, DatasetPlan, make_dataset
 from admn_ros.simulation.world import World
 
 
@@ -34,7 +34,7 @@ def renderer() -> None:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "set"
-    make_dataset(folder, Plan(20, 3, nodes=2, audio_s=0.1))
+    make_dataset(folder, DatasetPlan(20, 3, nodes=2, audio_s=0.1))
     return folder
 
 
@@ -89,9 +89,9 @@ def test_a_dataset_holds_what_was_asked_and_reads_back(dataset: Path):
 
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(dataset: Path, tmp_path: Path):
-    make_dataset(tmp_path / "again", Plan(20, 3, nodes=2, audio_s=0.1), jobs=2)
+    make_dataset(tmp_path / "again", DatasetPlan(20, 3, nodes=2, audio_s=0.1), jobs=2)
     assert digest(tmp_path / "again") == digest(dataset)
-    make_dataset(tmp_path / "other", Plan(2, 4, nodes=2, audio_s=0.1))
+    make_dataset(tmp_path / "other", DatasetPlan(2, 4, nodes=2, audio_s=0.1))
     first, other = ShardDataset(dataset, "train")[0], ShardDataset(tmp_path / "other", "train")[0]
     key = SensorKey("node1", Modality.RGB)
     assert np.abs(first.readings[key].astype(int) - other.readings[key].astype(int)).mean() > 5
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(datase
 
 @pytest.mark.slow
 def test_an_interrupted_run_continues_and_gives_the_same(dataset: Path, tmp_path: Path):
-    folder, plan = tmp_path / "set", Plan(20, 3, nodes=2, audio_s=0.1)
+    folder, plan = tmp_path / "set", DatasetPlan(20, 3, nodes=2, audio_s=0.1)
 
     def stop(done: int, total: int) -> None:
         if done:
@@ -115,7 +115,7 @@ def test_an_interrupted_run_continues_and_gives_the_same(dataset: Path, tmp_path
 
 
 def test_splits_never_neighbour_each_other():
-    rooms = Plan(4000, 9).rooms()
+    rooms = DatasetPlan(4000, 9).rooms()
     by_split = {split: [r for r in rooms if r.split == split] for split in SHARES}
     assert all(r.frames <= 100 for r in rooms) and sum(r.frames for r in rooms) == 4000
     seeds = {split: {r.seed for r in found} for split, found in by_split.items()}
@@ -129,14 +129,14 @@ def test_splits_never_neighbour_each_other():
 
 def test_broken_and_foreign_folders_are_refused(dataset: Path, tmp_path: Path):
     with pytest.raises(InputError, match="other arguments"):
-        make_dataset(dataset, Plan(21, 3, nodes=2, audio_s=0.1))
+        make_dataset(dataset, DatasetPlan(21, 3, nodes=2, audio_s=0.1))
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="not a dataset"):
-        make_dataset(tmp_path, Plan(2, 3))
+        make_dataset(tmp_path, DatasetPlan(2, 3))
     with pytest.raises(InputError, match="split"):
         ShardDataset(dataset, "holdout")
     copy = tmp_path / "copy"
-    make_dataset(copy, Plan(2, 3, nodes=1, audio_s=0.1))
+    make_dataset(copy, DatasetPlan(2, 3, nodes=1, audio_s=0.1))
     broken = next(copy.glob("train/*/rgb.npy"))
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(InputError, match="broken array"):
@@ -151,7 +151,7 @@ def test_broken_and_foreign_folders_are_refused(dataset: Path, tmp_path: Path):
 ])
 def test_a_bad_plan_is_refused(fields, says):
     with pytest.raises(InputError, match=f"{says}: found .* allowed"):
-        Plan(**({"frames": 10, "seed": 1} | fields))
+        DatasetPlan(**({"frames": 10, "seed": 1} | fields))
 
 
 @pytest.mark.slow

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Applications beside the nodes: replay, simulator, dashboard, demo."""
+"""Applications: replay, simulator, dashboard, demo."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What replay and simulator share: messages published on their topics at their times, with /clock."""
+"""Base of replay and simulator: publishes recorded or simulated messages at their times, with /clock."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
 
 CLOCK_PERIOD_NS = 10_000_000
-LATE_S = 0.1
-SETTLED_S = 1.5
+LATE_S = 0.1         # lag of the source beyond which simulated time slows down
+SETTLED_S = 1.5      # time without new subscriptions after which playing starts
 SENSOR_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "admn_ros/msg/AudioFrame")
 
 Item = tuple[str, int, bytes]
 
 
 class Player(Node):
-    """Publishes serialized messages in a thread of its own and then ends the process.
+    """Publishes serialized messages from a thread of its own, then ends the process. Subclasses implement `items`.
 
-    A subclass gives `items` and says with `hurry` whether a source that falls behind catches up (a
-    recording) or makes time go slower (a simulation).
+    Attributes:
+        catches_up: whether publishing catches up after a delay (a recording), or time slows down (a simulation).
+        published: number of published messages by topic.
+        exit_code: exit code of the process.
     """
 
-    hurry = True
+    catches_up = True
 
     def __init__(self, name: str, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        self._rate = self._declare("rate", 1.0, "Recorded seconds per second.", 0.01, 100.0)
+        self._rate = self._declare("rate", 1.0, "Speed as a multiple of real time.", 0.01, 100.0)
         self._wait_s = self._declare("wait_for_subscribers_s", 10.0,
-                                     "Wait so long at most for listeners on the sensor topics.", 0.0, 600.0)
+                                     "Longest wait in seconds for subscribers of the sensor topics.", 0.0, 600.0)
         publish_clock = self._declare("clock", True, "Publish /clock from the record stamps.")
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if publish_clock else None
         self._publishers_of: dict[str, Publisher] = {}
@@ -51,26 +53,35 @@ class Player(Node):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def items(self) -> Iterator[Item]:
-        """(topic, record stamp ns, CDR bytes) of one pass, in time order."""
+        """Yield (topic, record stamp in nanoseconds, CDR bytes) of one pass, in order of time."""
         raise NotImplementedError
 
     def passes(self) -> Iterator[Iterator[Item]]:
-        """One pass, or several."""
+        """Yield the passes; one by default."""
         yield self.items()
 
     def start(self) -> None:
-        """Begin to publish."""
+        """Start publishing."""
         self._thread.start()
 
     def destroy_node(self) -> None:
-        """Stop playing first."""
+        """Stop publishing, then destroy the node."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(5.0)
         super().destroy_node()
 
     def add_topic(self, topic: str, kind: str, latched: bool) -> bool:
-        """Make the publisher of a topic; False when its message package is not installed."""
+        """Create the publisher of a topic.
+
+        Args:
+            topic: name of the topic.
+            kind: message type, such as `sensor_msgs/msg/Image`.
+            latched: whether the last message is kept for late subscribers.
+
+        Returns:
+            Whether the message package is installed.
+        """
         try:
             package, _, name = kind.split("/")
             message_type = getattr(importlib.import_module(f"{package}.msg"), name)
@@ -95,16 +106,16 @@ class Player(Node):
             for one in self.passes():
                 if not self._play(one):
                     break
-            self._run_out()
+            self._extend_clock()
             if self._stopping.is_set():
                 return
             counts = ", ".join(f"{topic} {n}" for topic, n in self.published.items())
-            self.get_logger().info(f"the end; published {counts}")
+            self.get_logger().info(f"finished; published {counts}")
         except AdmnError as error:
             self.exit_code = 2
             self.get_logger().error(str(error))
         except RCLError:
-            if self.context.ok():  # otherwise Ctrl-C came while publishing
+            if self.context.ok():  # otherwise the context was shut down while publishing
                 self.exit_code = 1
                 raise
         except Exception:
@@ -112,25 +123,25 @@ class Player(Node):
             raise
         finally:
             if not self._stopping.is_set():
-                time.sleep(0.5)  # reliable readers fetch the last messages
+                time.sleep(0.5)  # reliable subscribers receive the last messages
                 self.context.try_shutdown()
 
     def _wait_for_subscribers(self) -> None:
-        """Until every sensor topic has a listener, or those that have one have been the same for a while."""
+        """Wait until every sensor topic has a subscriber, or no new subscription has come for SETTLED_S."""
         deadline_s = time.monotonic() + self._wait_s
-        heard, since_s = 0, time.monotonic()
+        subscribed, since_s = 0, time.monotonic()
         while time.monotonic() < deadline_s and not self._stopping.is_set():
             now = sum(p.get_subscription_count() > 0 for p in self._sensors)
-            if now != heard:
-                heard, since_s = now, time.monotonic()
+            if now != subscribed:
+                subscribed, since_s = now, time.monotonic()
             if now == len(self._sensors) or (now and time.monotonic() - since_s > SETTLED_S):
                 return
             time.sleep(0.05)
-        if not heard and self._wait_s > 0 and not self._stopping.is_set():
-            self.get_logger().warning("nobody listens to any sensor topic; playing anyway")
+        if not subscribed and self._wait_s > 0 and not self._stopping.is_set():
+            self.get_logger().warning("no sensor topic has a subscriber; publishing anyway")
 
     def _play(self, items: Iterator[Item]) -> bool:
-        """Publish one pass; False when the node is stopping."""
+        """Publish one pass. Returns False if the node is stopping."""
         start_ns, begun_s, clock_ns = None, time.monotonic(), 0
         for topic, stamp_ns, raw in items:
             if start_ns is None:
@@ -149,8 +160,8 @@ class Player(Node):
                 self.published[topic] += 1
         return True
 
-    def _run_out(self) -> None:
-        """Let /clock go on a little, so that who waits for the last readings stops waiting."""
+    def _extend_clock(self) -> None:
+        """Advance /clock a little beyond the last message, so that waits for late inputs expire."""
         begun_s, last_ns = time.monotonic(), self._clock_ns
         for step in range(1, 51):
             if self._stopping.is_set() or not last_ns:
@@ -159,11 +170,11 @@ class Player(Node):
             self._tick(last_ns + step * CLOCK_PERIOD_NS)
 
     def _sleep_until(self, begun_s: float, elapsed_ns: int) -> float:
-        """Sleep until an instant is due. Returns the start of time, later if time is made to go slower."""
+        """Sleep until a time is due. Returns the start of the pass, later if time slows down."""
         pause_s = begun_s + elapsed_ns * 1e-9 / self._rate - time.monotonic()
         if pause_s > 0:
             self._stopping.wait(pause_s)
-        elif not self.hurry and pause_s < -LATE_S:
+        elif not self.catches_up and pause_s < -LATE_S:
             return begun_s - pause_s
         return begun_s
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Publishes a rosbag2 on its topics with /clock, on machines without `ros2 bag`."""
+"""Publish a rosbag2 on its topics with /clock; needs no `ros2 bag`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from admn_ros.errors import InputError
+from admn_ros.errors import ConfigError, InputError
 from admn_ros.nodes.apps.player import Item, Player
 from admn_ros.nodes.run_node import run_node
 from admn_ros.recordings.bag_reader import BagReader
 
 
 class ReplayNode(Player):
-    """Plays a bag once (or for ever) and then ends the process.
+    """Plays a bag once, or in a loop, then ends the process.
 
     Raises:
-        AdmnError: no bag, or one that cannot be read; before anything is published.
+        AdmnError: the bag is missing or cannot be read.
     """
 
     def __init__(self, name: str = "replay", **kwargs: object) -> None:
@@ -26,7 +26,7 @@ class ReplayNode(Player):
         self._loop = self._declare("loop", False, "Start again at the end; stamps then jump back.")
         exclude = set(self._declare("exclude", [""], "Topics that are not published."))
         if not bag:
-            raise InputError("bag", "nothing", "-p bag:=FOLDER")
+            raise ConfigError.missing("bag", "-p bag:=FOLDER")
         self._reader = BagReader(Path(bag).expanduser())
         wanted = {t: i for t, i in self._reader.topics.items() if t not in exclude and t != "/clock"}
         skipped = [f"{t} ({i.type})" for t, i in wanted.items() if not self.add_topic(t, i.type, i.latched)]
@@ -34,21 +34,22 @@ class ReplayNode(Player):
             self.get_logger().warning(f"not published, their message packages are not installed: {', '.join(skipped)}")
         if not self._publishers_of:
             self._reader.close()
-            raise InputError("bag", f"{self._reader.path} with nothing to publish", "a bag with known message types")
+            raise InputError("bag", f"{self._reader.path} without a message type that is installed",
+                             "a bag with a topic whose message package is installed")
         self.start()
 
     def items(self) -> Iterator[Item]:
-        """The messages of the bag."""
+        """Yield the messages of the bag."""
         return self._reader.raw(list(self._publishers_of))
 
     def passes(self) -> Iterator[Iterator[Item]]:
-        """Once, or for ever."""
+        """Yield one pass, or passes without end."""
         yield self.items()
         while self._loop:
             yield self.items()
 
     def destroy_node(self) -> None:
-        """Stop playing, then close the bag."""
+        """Stop publishing, then close the bag."""
         super().destroy_node()
         self._reader.close()
 

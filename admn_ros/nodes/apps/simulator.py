@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated GDTM room, live: every sensor topic, calibration, ground truth and /clock.
+"""Simulate the GDTM room live: every sensor topic, calibration, ground truth and /clock.
 
-Where the machine is too slow for real time, simulated time goes slower and nothing is lost.
+On a machine that is too slow for real time, simulated time slows down and nothing is lost.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from admn_ros.simulation.world import World
 
 
 class SimulatorNode(Player):
-    """Simulates `seconds` of a room and then ends the process."""
+    """Simulates `seconds` of a room, then ends the process."""
 
-    hurry = False
+    catches_up = False
 
     def __init__(self, name: str = "simulator", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
@@ -30,21 +30,23 @@ class SimulatorNode(Player):
             description="Seed of room, drive and noise.", read_only=True,
             integer_range=[IntegerRange(from_value=0, to_value=2**31 - 1, step=0)])).value
         self._nodes = self.declare_parameter("nodes", 3, ParameterDescriptor(
-            description="Sensor nodes.", read_only=True,
+            description="Number of sensor nodes.", read_only=True,
             integer_range=[IntegerRange(from_value=1, to_value=3, step=0)])).value
-        self._target = self._declare("target", "", "red_car, green_car or none; empty: by the seed.") or None
+        self._target = self._declare("target", "", "red_car, green_car or none; empty: drawn by the seed.") or None
         self._viewpoints = self._declare("viewpoints", "default", "default, train or held_out.")
         self._drive = self._declare("drive", "laps", "laps or random.")
-        self._quality = self._declare("quality", "small", "small, medium, or real: the sizes of GDTM.")
-        self._seconds = self._declare("seconds", 600.0, "Length; the process ends then.", 1.0, 3600.0)
-        self._events = self._declare("events", True, "Darkness, saturation and dead topics in the first seconds.")
+        self._quality = self._declare("quality", "small", "Image resolution: small, medium, or real (that of GDTM).")
+        self._seconds = self._declare("seconds", 600.0, "Simulated duration in seconds; the process ends then.", 1.0,
+                                      3600.0)
+        self._events = self._declare(
+            "events", True, "Sensor failures in the first seconds: darkness, saturation, silent topics.")
         for topic, kind in world_topics(self._nodes).items():
             if not self.add_topic(topic, kind, latched=topic == "/tf_static"):
-                self.get_logger().warning(f"not published, its message package is not installed: {topic} ({kind})")
+                self.get_logger().warning(f"{topic} is not published: the message package of {kind} is not installed")
         self.start()
 
     def items(self) -> Iterator[Item]:
-        """Measure as time goes by. The world is made here: its renderer belongs to this thread."""
+        """Yield simulated messages. The world is created here, because its renderer belongs to this thread."""
         store = typestore()
         with World(self._seed, target=self._target, viewpoints=self._viewpoints, drive=self._drive,
                    nodes=self._nodes, quality=self._quality) as world:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The perception node, live on a terminal: a dashboard; a line now and then where there is no terminal."""
+"""Show a running perception node on a terminal as a dashboard, or without a terminal as lines of text."""
 
 from __future__ import annotations
 
@@ -31,29 +31,38 @@ from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 STATES = {value: state for state, value in AVAILABILITY.items()}
 REASONS = {getattr(LayerAllocation, name): name.removeprefix("REASON_").lower().replace("_", " ")
            for name in dir(LayerAllocation) if name.startswith("REASON_")}
-KEEP = 20_000  # frames; a picture of more would show nothing
-SHOWN = 300    # frames; of the percentiles
+KEEP = 20_000      # frames that are kept for the timeline
+SHOWN = 300        # frames that the percentiles cover
 TRUTH_GAP_NS = 50_000_000
-FORGET_S = 10.0
-"""A status of /diagnostics that did not come again for so long says nothing any more."""
+EXPIRY_S = 10.0
+"""Age at which a status of /diagnostics is ignored."""
 
 
 class WatchNode(Node):
-    """Collects one record for each frame that the perception node reports."""
+    """Collects a record of each frame that the perception node reports.
+
+    Attributes:
+        records: frames, oldest first.
+        accepted: accepted messages of each input, by the node's diagnostics.
+        processed: number of processed frames, likewise.
+        picture: PNG file for the timeline at the end; empty for none.
+        svg: SVG file for the dashboard at the end; empty for none.
+        seconds: duration; 0 until interrupted.
+    """
 
     def __init__(self, name: str = "watch", target: str | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         target = target or self._declare("node", "/admn", "Perception node to watch.")
         self._target = target
-        self.picture = self._declare("picture", "", "Where to write a picture of all frames at the end; empty: none.")
-        self.svg = self._declare("svg", "", "Where to write the dashboard as a picture at the end; empty: nowhere.")
-        self.seconds = self._declare("seconds", 0.0, "End after so many seconds; 0: when interrupted.")
+        self.picture = self._declare("picture", "", "PNG file for a timeline of all frames at the end; empty: none.")
+        self.svg = self._declare("svg", "", "SVG file for the dashboard at the end; empty: none.")
+        self.seconds = self._declare("seconds", 0.0, "Duration in seconds; 0: until interrupted.")
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
         self._truths: dict[int, tuple[float, float]] = {}
         self._last: LayerAllocation | None = None
-        self._heard_s = -math.inf
+        self._received_s = -math.inf
         self._speed: tuple[int, float] = (0, math.nan)
         self._statuses: dict[str, tuple[float, DiagnosticStatus]] = {}
         self._outputs = [
@@ -73,13 +82,13 @@ class WatchNode(Node):
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position, covariance = message.pose.pose.position, message.pose.covariance
         spread = math.sqrt(max(covariance[0], covariance[7]))
-        _remember(self._poses, stamp_of(message), (position.x, position.y, spread))
+        _store(self._poses, stamp_of(message), (position.x, position.y, spread))
 
     def _on_class(self, message: Classification) -> None:
-        _remember(self._labels, stamp_of(message), f"{message.label} {message.score:.2f}")
+        _store(self._labels, stamp_of(message), f"{message.label} {message.score:.2f}")
 
     def _on_truth(self, message: PoseStamped) -> None:
-        _remember(self._truths, stamp_of(message), (message.pose.position.x, message.pose.position.y))
+        _store(self._truths, stamp_of(message), (message.pose.position.x, message.pose.position.y))
 
     def _on_odometry(self, message: Odometry) -> None:
         linear = message.twist.twist.linear
@@ -87,11 +96,10 @@ class WatchNode(Node):
 
     @property
     def connected(self) -> bool:
-        """Whether the perception node's outputs have been found."""
+        """Whether the outputs of the perception node have been discovered."""
         return all(s.get_publisher_count() for s in self._outputs)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        """How many messages of each input the node has taken, and how many frames it has finished."""
         for status in message.status:
             self._statuses[status.name] = time.monotonic(), status
             name, _, key = status.name.partition(": input ")
@@ -103,7 +111,7 @@ class WatchNode(Node):
 
     def _on_allocation(self, message: LayerAllocation) -> None:
         pose = self._poses.get(stamp_of(message))
-        self._last, self._heard_s = message, time.monotonic()
+        self._last, self._received_s = message, time.monotonic()
         self.records.append(FrameRecord(
             stamp_ns=stamp_of(message), granted=message.granted_limit, spent=message.spent,
             unit=BUDGET_UNITS[message.granted_unit], reason=REASONS[message.reason],
@@ -117,7 +125,7 @@ class WatchNode(Node):
         return self._truths[nearest] if abs(nearest - stamp_ns) < TRUTH_GAP_NS else (math.nan, math.nan)
 
     def row(self, record: FrameRecord) -> list[str]:
-        """Cells of one frame, for a line of text."""
+        """Return the cells of a line of text about a frame."""
         unit = SHORT_UNITS[record.unit]
         pose = self._poses.get(record.stamp_ns)
         return [
@@ -130,27 +138,27 @@ class WatchNode(Node):
         ]
 
     def dashboard(self) -> Dashboard:
-        """What is known now."""
+        """Return the current state as a dashboard."""
         now_s, last = time.monotonic(), self._last
-        fresh = [status for at_s, status in self._statuses.values() if now_s - at_s < FORGET_S]
+        fresh = [status for at_s, status in self._statuses.values() if now_s - at_s < EXPIRY_S]
         governor = next((s.message for s in fresh if s.name.endswith(": grant")), "")
         if last is None:
             return Dashboard(node=str(self._target), statuses=len(fresh), problems=_problems(fresh), governor=governor)
         stamp_ns = stamp_of(last)
         pose, records = self._poses.get(stamp_ns), list(self.records)[-SHOWN:]
-        if pose is not None:  # it may have come after its frame's record was made
+        if pose is not None:  # it may have arrived after the record was made
             records[-1] = replace(records[-1], position_m=pose[:2])
         return Dashboard(
             node=str(self._target), records=records,
             active={m.modality: tuple(m.active_layers) for m in last.modalities},
             source=last.source, why=last.reason_text, spread_m=pose[2] if pose else math.nan,
-            label=self._labels.get(stamp_ns, ""), quiet_s=now_s - self._heard_s,
+            label=self._labels.get(stamp_ns, ""), quiet_s=now_s - self._received_s,
             speed_mps=self._speed[1] if abs(self._speed[0] - stamp_ns) < 10**9 else math.nan,
             statuses=len(fresh), problems=_problems(fresh), governor=governor)
 
 
 class Display:
-    """Shows the dashboard on a terminal; elsewhere (a log, a pipe) one line now and then."""
+    """Shows the dashboard on a terminal; in a log or a pipe, lines of text."""
 
     def __init__(self, node: WatchNode, console: Console | None = None) -> None:
         self._node = node
@@ -162,7 +170,7 @@ class Display:
         node.create_timer(0.2 if self._live is not None else 0.5, self._refresh)
 
     def close(self) -> None:
-        """Leave the last dashboard on the screen."""
+        """Stop, and leave the last dashboard on the screen."""
         if self._live is not None:
             self._live.update(self._node.dashboard(), refresh=True)
             self._live.stop()
@@ -179,12 +187,12 @@ class Display:
 
 
 def stamp_of(message: object) -> int:
-    """Header stamp in nanoseconds."""
+    """Return the header stamp in nanoseconds."""
     stamp = message.header.stamp
     return stamp.sec * 10**9 + stamp.nanosec
 
 
-def _remember(store: dict, key: int, value: object, limit: int = 200) -> None:
+def _store(store: dict, key: int, value: object, limit: int = 200) -> None:
     store[key] = value
     if len(store) > limit:
         del store[next(iter(store))]

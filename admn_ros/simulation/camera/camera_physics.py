@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From rendered truth to what the cameras of GDTM deliver: the ZED's pictures and the L515's depth.
+"""Sensor models of GDTM's cameras: images of the ZED and depth of the RealSense L515, from rendered ideal ones.
 
-Every function takes the generator of its noise, so that the same generator state gives the same frame.
+Every function takes the generator of its noise: the same state of the generator gives the same frame.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ DEPTH_RANGE_M = (0.25, 9.0)
 DEPTH_STEP_M = 0.0025
 
 _FULL_WELL = 9000.0        # electrons of white at ISO 100
-_READ_NOISE = 6.0          # electrons, at the sensor
-_CURVE = 2.2               # of the picture's gamma encoding
-# Return strength: reflectance x cosine / range^2. Half of the pixels answer at this strength.
+_READ_NOISE = 6.0          # electrons
+_GAMMA = 2.2               # of the image encoding
+# Return strength: reflectance x cosine / range^2. Half of the pixels are valid at this strength.
 _HALF_RETURN = 0.0065
-_SHARPNESS = 4.0           # of the change from answer to none, per factor e of strength
+_SHARPNESS = 4.0           # exponent of the transition from valid to invalid
 
 
 def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = None, iso: float = 200.0,
            colour_cast: Sequence[float] | None = None, vignetting: float = 0.12, blur_px: float = 0.45) -> Bytes:
-    """A camera's picture of a rendered one.
+    """Apply exposure, colour cast, lens and sensor noise of a camera to a rendered image.
 
     Args:
         rgb: uint8 (H, W, 3), gamma-encoded, well exposed.
-        rng: of the noise and of what is not given.
-        exposure: factor on the light; None for an automatic exposure that errs by a few percent.
-        iso: sensitivity, 25 to 25600: more means fewer electrons, hence more noise.
+        rng: generator of the noise and of the arguments that are not given.
+        exposure: factor on the light; None for automatic exposure with an error of a few percent.
+        iso: sensitivity, 25 to 25600; higher means fewer electrons and more noise.
         colour_cast: gains of red, green and blue; None for a small random cast.
         vignetting: share of light lost in the corners, 0 to 0.9.
-        blur_px: standard deviation of the lens' blur in pixels of a 480 pixel wide picture; scales with width.
+        blur_px: standard deviation of the lens blur, in pixels of an image 480 pixels wide; it scales with the width.
 
     Returns:
         uint8 (H, W, 3), gamma-encoded.
@@ -48,14 +48,15 @@ def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = Non
     Raises:
         InputError: an argument is out of range.
     """
-    _check_picture(rgb)
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise InputError("rgb", f"{rgb.dtype} {rgb.shape}", "uint8 (H, W, 3)")
     if not 25 <= iso <= 25600:
         raise InputError("iso", iso, "25 to 25600")
     if not 0 <= vignetting <= 0.9:
         raise InputError("vignetting", vignetting, "0 to 0.9")
     if blur_px < 0:
         raise InputError("blur_px", blur_px, "at least 0")
-    # A fixed number of draws, whatever is given, so that one choice does not change the noise of another.
+    # The number of draws is fixed, so that an argument does not change the noise.
     error, drawn = float(np.exp(rng.normal(0, 0.05))), np.exp(rng.normal(0, 0.02, 3))
     factor = automatic_exposure(rgb) * error if exposure is None else exposure
     if not 0 < factor < 1000:
@@ -65,7 +66,7 @@ def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = Non
         raise InputError("colour_cast", colour_cast, "three gains of at least 0")
     light: Single = _LINEAR[rgb]
     sigma = blur_px * rgb.shape[1] / 480
-    if sigma > 0.2:   # narrower kernels change nothing
+    if sigma > 0.2:   # narrower kernels have no effect
         light = cv2.GaussianBlur(light, (0, 0), sigma).astype(np.float32)
     gains = (factor * cast).astype(np.float32)
     light = light * _vignette(rgb.shape[0], rgb.shape[1], vignetting)[..., None] * gains
@@ -73,7 +74,7 @@ def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = Non
 
 
 def automatic_exposure(rgb: Bytes) -> float:
-    """Factor on the light that brings a picture (H, W, 3) to middle grey, within a stop of none."""
+    """Return the factor on the light that brings an image (H, W, 3) to middle grey, 0.6 to 1.7."""
     mean = float(_LINEAR[rgb[::4, ::4]].mean())
     return float(np.clip(0.24 / max(mean, 1e-4), 0.6, 1.7))
 
@@ -81,25 +82,25 @@ def automatic_exposure(rgb: Bytes) -> float:
 def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: Single | None = None,
                   normal_cosine: Single | None = None, matrix: Floats | None = None,
                   stripes: Sequence[float] | None = None, gain: float = 1.0) -> Single:
-    """What an L515 makes of true depth: noise, steps, and pixels without an answer.
+    """Apply noise, quantization and invalid pixels of an L515 to true depth.
 
-    Pixels give up where too little light comes back (dark, far, grazing), at edges, and in upright stripes
-    where the infrared light of GDTM's motion capture disturbs the scan.
+    Pixels are invalid where too little light returns (dark, far, grazing), at edges, and in vertical stripes where the
+    infrared light of GDTM's motion capture disturbs the scan.
 
     Args:
         true_depth: float32 (H, W), metres along the optical axis.
-        rng: of all that is random.
+        rng: generator of everything random.
         reflectance: (H, W), 0 to 1; None for 0.5 everywhere.
         normal_cosine: (H, W), cosine between ray and surface normal; None to derive it from the depth.
-        matrix: camera matrix K (3, 3) for that; None for the L515's field of view (70 by 55 degrees).
-        stripes: columns of the stripes as shares of the width; None for three to five at random places.
-        gain: factor on what comes back, above 0: below 1 for a weaker laser.
+        matrix: camera matrix K (3, 3) for that; None for the field of view of the L515 (70 by 55 degrees).
+        stripes: positions of the stripes as shares of the width; None for three to five at random.
+        gain: factor on the returned light, above 0; below 1 for a weaker laser.
 
     Returns:
-        float32 (H, W), metres in steps of 2.5 mm, NaN where nothing was measured.
+        float32 (H, W), metres in steps of 2.5 mm, NaN where invalid.
 
     Raises:
-        InputError: shapes do not fit, or gain is out of range.
+        InputError: the shapes differ, or gain is out of range.
     """
     if true_depth.ndim != 2:
         raise InputError("true_depth", f"shape {true_depth.shape}", "(H, W)")
@@ -112,24 +113,24 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
     albedo = np.float32(0.5) if reflectance is None else reflectance
     strength = np.maximum(gain * albedo * cosine / np.maximum(true_depth, 0.1)**2, 1e-7).astype(np.float32)
     shape = true_depth.shape
-    # The laser's speckle: the strength of neighbouring pixels differs, in small clumps.
+    # Speckle of the laser: the strength varies in small clumps of pixels.
     clumps = cv2.GaussianBlur(rng.standard_normal(shape, dtype=np.float32), (0, 0), 0.9)
-    strength *= np.exp(1.5 * clumps)  # clumps' standard deviation is 0.32
-    answer = 1 / (1 + (_HALF_RETURN / strength)**_SHARPNESS)
-    answer *= np.where(_edges(true_depth), 0.45, 0.998)
+    strength *= np.exp(1.5 * clumps)  # the standard deviation of the clumps is 0.32
+    valid = 1 / (1 + (_HALF_RETURN / strength)**_SHARPNESS)
+    valid *= np.where(_edges(true_depth), 0.45, 0.998)
     columns = rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) if stripes is None else np.asarray(stripes)
-    answer *= 1 - _striped(shape, columns, rng)
+    valid *= 1 - _striped(shape, columns, rng)
     sigma = (0.0015 + 0.0008 * true_depth + 0.00003 / np.sqrt(strength)).astype(np.float32)
     measured = _flying(true_depth, rng) + sigma * rng.standard_normal(shape, dtype=np.float32)
     measured = np.round(measured / np.float32(DEPTH_STEP_M)) * np.float32(DEPTH_STEP_M)
     low, high = DEPTH_RANGE_M
-    lost = (rng.random(shape, dtype=np.float32) >= answer) | ~((measured >= low) & (measured <= high))
-    answered: Single = np.where(lost, np.float32(np.nan), measured).astype(np.float32)
-    return answered
+    lost = (rng.random(shape, dtype=np.float32) >= valid) | ~((measured >= low) & (measured <= high))
+    depth: Single = np.where(lost, np.float32(np.nan), measured).astype(np.float32)
+    return depth
 
 
 def depth_cosine(depth: Single, matrix: Floats | None = None) -> Single:
-    """Cosine (H, W) between each pixel's ray and the surface, from depth (H, W) metres and K (3, 3)."""
+    """Return the cosine (H, W) between each pixel's ray and the surface normal, from depth (H, W) and K (3, 3)."""
     rows, columns = depth.shape
     k = _l515_matrix(columns, rows) if matrix is None else matrix
     x = ((np.arange(columns) - k[0, 2]) / k[0, 0]).astype(np.float32)[None, :]
@@ -142,17 +143,12 @@ def depth_cosine(depth: Single, matrix: Floats | None = None) -> Single:
     return cosine
 
 
-_LINEAR = ((np.arange(256) / 255) ** _CURVE).astype(np.float32)
-_ENCODED = np.round(255 * (np.arange(4096) / 4095) ** (1 / _CURVE)).astype(np.uint8)
-
-
-def _check_picture(rgb: Bytes) -> None:
-    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-        raise InputError("rgb", f"{rgb.dtype} {rgb.shape}", "uint8 (H, W, 3)")
+_LINEAR = ((np.arange(256) / 255) ** _GAMMA).astype(np.float32)
+_ENCODED = np.round(255 * (np.arange(4096) / 4095) ** (1 / _GAMMA)).astype(np.uint8)
 
 
 def _with_noise(light: Single, rng: np.random.Generator, iso: float) -> Single:
-    """Light (H, W, 3), white is 1, with photon noise and the amplifier's."""
+    """Add shot noise and read noise to light (H, W, 3), of which 1 is white."""
     well = _FULL_WELL * 100 / iso
     variance = np.maximum(light, 0) / np.float32(well) + np.float32((_READ_NOISE / well) ** 2)
     noise = rng.standard_normal(light.shape, dtype=np.float32)
@@ -161,7 +157,7 @@ def _with_noise(light: Single, rng: np.random.Generator, iso: float) -> Single:
 
 
 def _encode(light: Single) -> Bytes:
-    # The highlights roll off, as cameras' tone curves do, from 0.8 on.
+    # Highlights roll off above 0.8, as in the tone curves of cameras.
     rolled = np.where(light > 0.8, 1 - 0.2 * np.exp((0.8 - light) / 0.2), light)
     picture: Bytes = _ENCODED[(np.clip(rolled, 0, 1) * 4095).astype(np.uint16)]
     return picture
@@ -174,7 +170,7 @@ def _vignette(rows: int, columns: int, lost: float) -> Single:
 
 
 def _smaller_slope(image: Single, axis: int) -> Single:
-    """Difference to the neighbour on the flatter side, so that edges do not pass for slopes."""
+    """Return the difference to the neighbour on the flatter side, so that edges are not taken for slopes."""
     step = np.diff(image, axis=axis)
     before = np.concatenate([np.take(step, [0], axis), step], axis=axis)
     after = np.concatenate([step, np.take(step, [-1], axis)], axis=axis)
@@ -183,23 +179,23 @@ def _smaller_slope(image: Single, axis: int) -> Single:
 
 
 def _edges(depth: Single) -> npt.NDArray[np.bool_]:
-    """Pixels beside a jump in depth."""
+    """Return the pixels beside a jump in depth."""
     low, high = cv2.erode(depth, np.ones((3, 3))), cv2.dilate(depth, np.ones((3, 3)))
-    # Second differences: slanted floors are steep at small sizes, but straight.
+    # Second differences: a slanted floor is steep in small images, but straight.
     bent = np.maximum(high - depth, depth - low) - np.minimum(high - depth, depth - low)
     edges: npt.NDArray[np.bool_] = bent > np.maximum(0.06, 0.05 * depth)
     return edges
 
 
 def _flying(depth: Single, rng: np.random.Generator) -> Single:
-    """Depth with some pixels at edges somewhere between near and far."""
+    """Replace the depth of some pixels at edges by a value between near and far."""
     between = cv2.blur(depth, (3, 3)).astype(np.float32)
     mixed: Single = np.where(_edges(depth) & (rng.random(depth.shape, dtype=np.float32) < 0.4), between, depth)
     return mixed
 
 
 def _striped(shape: tuple[int, ...], columns: Floats, rng: np.random.Generator) -> Single:
-    """Share (H, W) of answers lost in upright stripes, one or two pixels of 160 wide, that waver a little."""
+    """Return the share (H, W) of pixels lost in vertical, slightly wavy stripes, one or two pixels wide of 160."""
     rows, width = shape
     lost = np.zeros((rows, width), np.float32)
     place = np.arange(width, dtype=np.float32)[None, :] / width

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo's renderer without a window: a model in, colours and metric depth of any window of a camera out.
+"""Offscreen rendering by MuJoCo: colour and metric depth of a window of a camera.
 
-All that touches MuJoCo and OpenGL is here. Both are imported when a renderer is made, not before.
+This is the only module that uses MuJoCo and OpenGL. Both are imported when a renderer is created.
 """
 
 from __future__ import annotations
@@ -31,8 +31,14 @@ ALLOWED = ("MuJoCo (pip install mujoco) with EGL (Debian: libegl1, libgl1-mesa-d
 class PinholeCamera:
     """A camera without distortion at a pose in `map` (optical frame, REP-103: z forward, x right, y down).
 
-    Its field of view does not depend on the picture's size, so pixels need not be square: a picture of
-    another size is the same picture resized.
+    The field of view does not depend on the image size, so pixels need not be square: an image of another size is the
+    same image resized.
+
+    Attributes:
+        pose: pose in `map`.
+        width: width in pixels.
+        height: height in pixels.
+        fov_deg: horizontal and vertical field of view.
     """
 
     pose: Pose
@@ -48,17 +54,17 @@ class PinholeCamera:
         return np.array([[fx, 0, (self.width - 1) / 2], [0, fy, (self.height - 1) / 2], [0, 0, 1.0]])
 
     def project(self, points_m: Floats) -> tuple[Floats, Floats]:
-        """Pixels (..., 2) and depth (...,) in metres of points (..., 3) in `map`."""
+        """Project points (..., 3) in `map` to pixels (..., 2) and depth (...,) in metres."""
         local = self.pose.into(points_m)
         pixels = (local @ self.matrix.T)[..., :2] / local[..., 2:]
         return pixels, local[..., 2]
 
 
 class OffScreen:
-    """A MuJoCo model with a picture to draw into."""
+    """A compiled MuJoCo model with an offscreen framebuffer."""
 
     def __init__(self, xml: str, pictures: dict[str, Bytes]) -> None:
-        """Compile a model (MJCF) and fill its textures with pictures (H, W, 3), row 0 at the top.
+        """Compile a model (MJCF) and fill its textures (H, W, 3), row 0 at the top.
 
         Raises:
             InputError: MuJoCo or its OpenGL library is missing.
@@ -85,7 +91,7 @@ class OffScreen:
         self._free_camera = self._mj.MjvCamera()
 
     def close(self) -> None:
-        """Give the OpenGL context back."""
+        """Release the OpenGL context."""
         if not self._closed:
             self._closed = True
             self._context.make_current()
@@ -93,12 +99,12 @@ class OffScreen:
             self._context.free()
 
     def __del__(self) -> None:
-        # Left to MuJoCo, the textures would be deleted in whatever context is current: perhaps another renderer's.
-        with contextlib.suppress(Exception):  # the interpreter may be half gone
+        # MuJoCo itself would delete the textures in the current context, which may be another renderer's.
+        with contextlib.suppress(Exception):  # the interpreter may be shutting down
             self.close()
 
     def place(self, car: CarState | None, hidden_group: int, own_light: bool) -> None:
-        """Set up what is to be seen: the car, all rigs but one, and the room's light or the camera's own."""
+        """Set up the scene: the car, all sensor nodes but one, and the light of the room or of the camera."""
         if self._model.nmocap:
             x, y, z, half = 0.0, 0.0, -9.0, 0.0
             if car is not None:
@@ -112,28 +118,29 @@ class OffScreen:
         options.geomgroup[hidden_group] = 0
         self._mj.mjv_updateScene(self._model, self._data, options, None, self._free_camera,
                                  self._mj.mjtCatBit.mjCAT_ALL, self._scene)
-        if own_light:  # even light from the camera: what comes back is the surface's own
+        if own_light:  # uniform light: the image shows the reflectance of the surfaces
             self._scene.nlight = 1
             self._scene.lights[0].ambient[:] = 1.0
 
     def draw(self, camera: PinholeCamera, window: tuple[int, int, int, int], fine: int) -> tuple[Bytes, Single]:
-        """Colours (rows, columns, 3) and depth (rows, columns) of a window of a camera, fine x fine per pixel."""
+        """Render colour (rows, columns, 3) and depth (rows, columns) of a window, `fine` x `fine` samples per pixel."""
         left, top, right, bottom = window
         k, rotation = camera.matrix, camera.pose.rotation
-        for eye in self._scene.camera:  # the two are averaged
-            eye.pos[:], eye.forward[:], eye.up[:] = camera.pose.translation_m, rotation[:, 2], -rotation[:, 1]
-            eye.frustum_near, eye.frustum_far = NEAR_M, FAR_M
+        for view in self._scene.camera:  # MuJoCo averages the two
+            view.pos[:], view.forward[:], view.up[:] = camera.pose.translation_m, rotation[:, 2], -rotation[:, 1]
+            view.frustum_near, view.frustum_far = NEAR_M, FAR_M
             # Sides of the window in metres on the near plane; pixel centres are integers.
             low, high = ((edge - 0.5 - k[0, 2]) / k[0, 0] * NEAR_M for edge in (left, right))
-            eye.frustum_center, eye.frustum_width = (low + high) / 2, (high - low) / 2
-            eye.frustum_top, eye.frustum_bottom = (-(edge - 0.5 - k[1, 2]) / k[1, 1] * NEAR_M for edge in (top, bottom))
+            view.frustum_center, view.frustum_width = (low + high) / 2, (high - low) / 2
+            view.frustum_top, view.frustum_bottom = (-(edge - 0.5 - k[1, 2]) / k[1, 1] * NEAR_M
+                                                     for edge in (top, bottom))
         self._context.make_current()
         viewport = self._mj.MjrRect(0, 0, (right - left) * fine, (bottom - top) * fine)
         rgb = np.empty((viewport.height, viewport.width, 3), np.uint8)
         depth = np.empty((viewport.height, viewport.width), np.float32)
         self._mj.mjr_render(viewport, self._scene, self._render)
         self._mj.mjr_readPixels(rgb, depth, viewport, self._render)
-        # Reversed z, 1 at the near plane and 0 at the far one.
+        # The depth buffer is reversed: 1 at the near plane, 0 at the far plane.
         metres = NEAR_M * FAR_M / (NEAR_M + depth[::-1].astype(np.float64) * (FAR_M - NEAR_M))
         return rgb[::-1], metres.astype(np.float32)
 
@@ -146,12 +153,16 @@ class OffScreen:
 
 
 def _load_mujoco() -> tuple[Any, Any]:
-    """The module `mujoco`, and the class of an OpenGL context without a window."""
+    """Return the module `mujoco` and the class of its offscreen OpenGL context.
+
+    Raises:
+        InputError: MuJoCo or its OpenGL library is missing.
+    """
     backend = os.environ.setdefault("MUJOCO_GL", "egl").lower()
     if backend not in ("egl", "osmesa"):
         raise InputError("MUJOCO_GL", repr(backend), "egl or osmesa")
     try:
-        # By name, not mujoco.GLContext: that is another one if somebody imported mujoco before the variable was set.
+        # mujoco.GLContext is of another backend if mujoco was imported before the variable was set.
         return importlib.import_module("mujoco"), importlib.import_module(f"mujoco.{backend}").GLContext
     except Exception as error:  # not installed, or the OpenGL library it loads is not
         raise InputError("renderer", f"MuJoCo cannot be loaded with {backend} ({error})", ALLOWED) from error

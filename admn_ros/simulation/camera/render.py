@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures and depth of a scene from its sensor nodes, rendered by MuJoCo without a display.
+"""Images and depth of a scene from its sensor nodes, rendered by MuJoCo without a display.
 
-The room stands still and only the car moves, so each camera's empty room is rendered once, finely. For a
-frame, only the window of pixels that the car and its shadow can touch is rendered and put into it.
+Only the car moves, so the empty room is rendered once for each camera. For a frame, the window of pixels that the car
+and its shadow can cover is rendered and pasted into it.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from admn_ros.simulation.scene.scene import Scene
 Single = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-# Horizontal and vertical field of view. ZED 2 in its 16:9 modes, as GDTM's frames show it beside the L515's
-# colour camera (70 degrees wide); L515 by its data sheet.
+# Horizontal and vertical field of view: of the ZED 2 in its 16:9 modes, estimated from GDTM's frames; of the L515 from
+# its datasheet.
 RGB_FOV_DEG, DEPTH_FOV_DEG = (84.0, 53.7), (70.0, 55.0)
 KINDS = ("rgb", "depth", "reflectance")
 MAX_SIZE, MAX_SUPERSAMPLE, MAX_SHADOW_SIZE = 2048, 4, 8192
 _SMALL_COLUMNS = 200
 _DEPTH_SAMPLES = 3
-_NEAR_CAR_M = 0.25   # nearer than this, the projection of the car's corners means nothing
+_NEAR_CAR_M = 0.25   # the projection of the car's corners is not valid below
 
 
 @dataclass(frozen=True)
 class _Shot:
-    """One view: rgb (H, W, 3) averaged over samples, depth (H, W) metres."""
+    """One view: rgb (H, W, 3), averaged over samples, and depth (H, W) in metres."""
 
     rgb: Bytes
     depth: Single
 
 
 class Renderer:
-    """Renders one scene. A context manager; holds an OpenGL context until `close`.
+    """Renders one scene. A context manager that holds an OpenGL context until `close`.
 
-    Use it in the thread that made it.
+    Use it in the thread that created it.
     """
 
     def __init__(self, scene: Scene, rgb: tuple[int, int] = (480, 270), depth: tuple[int, int] = (160, 120), *,
@@ -54,14 +54,14 @@ class Renderer:
         """Build the room.
 
         Args:
-            scene: what to render. Its seed draws the textures.
-            rgb: width and height of the pictures of "rgb", pixels.
-            depth: width and height of "depth" and "reflectance", pixels.
-            supersample: samples of each rgb pixel in each axis, 1 to 4.
-            rgb_fov_deg: horizontal and vertical field of view of the rgb cameras, whatever the size.
-            depth_fov_deg: the same for the depth cameras.
-            shadow_size: side of the shadow map in pixels; 0 for no shadows; None for 1024, or 512 below 200
-                columns, where finer shadows do not show. Shadows are most of a frame's time.
+            scene: room to render. Its seed draws the textures.
+            rgb: width and height of "rgb" images in pixels.
+            depth: width and height of "depth" and "reflectance" images in pixels.
+            supersample: samples per rgb pixel along each axis, 1 to 4.
+            rgb_fov_deg: horizontal and vertical field of view of the RGB cameras.
+            depth_fov_deg: likewise, of the depth cameras.
+            shadow_size: side of the shadow map in pixels; 0 for no shadows; None for 1024, or 512 for images below 200
+                columns, in which finer shadows are not visible. Shadows take most of the time of a frame.
 
         Raises:
             InputError: a size is out of range, or MuJoCo or its OpenGL library is missing.
@@ -92,16 +92,16 @@ class Renderer:
         self.close()
 
     def close(self) -> None:
-        """Give the OpenGL context back. The renderer is of no use afterwards."""
+        """Release the OpenGL context. The renderer cannot be used afterwards."""
         if self._gl is not None:
             self._gl.close()
             self._gl = None
 
     def camera(self, node_index: int, which: str = "rgb") -> PinholeCamera:
-        """The camera of a node; "reflectance" is seen by the depth camera.
+        """Return the camera of a node for a kind of image; that of "reflectance" is the depth camera.
 
         Raises:
-            InputError: no such node or kind.
+            InputError: there is no such node or kind.
         """
         if which not in KINDS:
             raise InputError("which", repr(which), ", ".join(KINDS))
@@ -112,18 +112,20 @@ class Renderer:
         return PinholeCamera(self.scene.nodes[node_index].sensor(f"{lens}_optical"), width, height, fov)
 
     def render(self, node_index: int, car: CarState | None, which: str = "rgb") -> npt.NDArray[Any]:
-        """What a node sees at one instant.
+        """Render an ideal image of a node.
 
         Args:
-            node_index: number of the node in scene.nodes.
-            car: one state (position_m (2,)), or None for the empty room. Without effect if the target is "none".
-            which: "rgb": uint8 (H, W, 3), gamma-encoded, well exposed, without noise.
-                "depth": float32 (H, W), true metres along the optical axis, every pixel finite.
-                "reflectance": float32 (H, W), 0 to 1, linear, what comes back of the depth camera's own light
-                from a surface that faces it.
+            node_index: index of the node in `scene.nodes`.
+            car: state of the car at one time, or None for the empty room. Ignored if the target is "none".
+            which: kind of image.
+
+        Returns:
+            For "rgb" uint8 (H, W, 3), gamma-encoded, well exposed, without noise. For "depth" float32 (H, W), true
+            metres along the optical axis, all finite. For "reflectance" float32 (H, W), 0 to 1, linear, the share of
+            the depth camera's light that a surface facing it returns.
 
         Raises:
-            InputError: no such node or kind, or the renderer is closed.
+            InputError: there is no such node or kind, or the renderer is closed.
         """
         camera = self.camera(node_index, which)
         lens = "rgb" if which == "rgb" else "depth"
@@ -133,19 +135,19 @@ class Renderer:
         return shot.depth if which == "depth" else _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
 
     def depth_and_reflectance(self, node_index: int, car: CarState | None) -> tuple[Single, Single]:
-        """Both at the cost of one: see `render`."""
+        """Render both at the cost of one; see `render`."""
         shot = self._shot(node_index, self.camera(node_index, "depth"), car, "depth")
         return shot.depth, _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
 
     def car_mask(self, node_index: int, car: CarState, which: str = "rgb") -> npt.NDArray[np.bool_]:
-        """Pixels (H, W) whose centre shows the car."""
+        """Return the pixels (H, W) whose centre shows the car."""
         camera = self.camera(node_index, which)
         lens = "rgb" if which == "rgb" else "depth"
         mask = np.zeros((camera.height, camera.width), np.bool_)
         window = self._car_window(camera, car)
         if window is not None:
             left, top, right, bottom = window
-            # Both in the same window: in another one, edges of the room would be rounded to other pixels.
+            # Both in the same window: in different ones, edges of the room fall on different pixels.
             there, empty = (self._window(node_index, camera, window, state, lens).depth for state in (car, None))
             mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
@@ -170,11 +172,11 @@ class Renderer:
 
     def _window(self, node: int, camera: PinholeCamera, window: tuple[int, int, int, int], car: CarState | None,
                 lens: str) -> _Shot:
-        """Render the pixels left, top, right, bottom of a camera."""
+        """Render a window of pixels (left, top, right, bottom) of a camera."""
         if self._gl is None:
             raise InputError("renderer", "closed", "an open one")
         left, top, right, bottom = window
-        # Depth is never an average: it is the middle one of an odd number of samples.
+        # Depth is not averaged: it is the middle one of an odd number of samples.
         fine = self.supersample if lens == "rgb" else _DEPTH_SAMPLES
         self._gl.place(car, RIG_GROUP + node, own_light=lens == "depth")
         rgb, depth = self._gl.draw(camera, window, fine)
@@ -188,12 +190,15 @@ class Renderer:
 
 def car_window(camera: PinholeCamera, car: CarState, light: tuple[float, float, float],
                ) -> tuple[int, int, int, int] | None:
-    """Pixels left, top, right, bottom that the car and its shadow can touch; None when out of sight.
+    """Return the window of pixels that the car and its shadow can cover; None if they are out of view.
 
     Args:
-        camera: the camera.
-        car: one state.
-        light: direction of the light that throws the shadow.
+        camera: camera.
+        car: state of the car at one time.
+        light: direction of the light that casts the shadow.
+
+    Returns:
+        Left, top, right and bottom.
     """
     length, width, height = CAR_SIZE_M
     x, y = length / 2 + 0.03, width / 2 + 0.03

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a 77 GHz radar sees in the room, as points: where each stands, how strong it is, how fast it goes.
+"""Point scatterers of the room for a 77 GHz radar: position, amplitude and velocity.
 
-Echoes are amplitudes at 1 m on the antennas' axis; `fmcw` adds distance, antenna pattern and phase. The
-car's are dominated by what is metal and near its middle (motor, battery, axles): a polycarbonate body is
-nearly transparent at 77 GHz. So the strongest echo stands where the label does, and not on the near bumper.
+Amplitudes are those at 1 m on the axis of the antennas; `fmcw` adds distance, antenna pattern and phase. Metal near the
+middle of the car (motor, battery, axles) dominates its echoes, because a polycarbonate body is nearly transparent at
+77 GHz. The strongest echo is therefore at the labelled position and not on the near bumper.
 """
 
 from __future__ import annotations
@@ -19,23 +19,29 @@ from admn_ros.simulation.scene.geometry import Box, Floats, rotation_z
 from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
 
-# Amplitudes at 1 m in units of the receiver's noise in one sample.
+# Amplitudes at 1 m, in units of the receiver noise of one sample.
 CAR_ECHO = 14.0
-_BROADSIDE = 0.8            # the car's flat long side adds this much of CAR_ECHO, seen square on
+_BROADSIDE = 0.8            # share of CAR_ECHO that the flat long side adds at normal incidence
 _BROADSIDE_RAD = 0.25
 _CORNER = 0.30
 _WHEEL = 0.12
-_FADING = 0.2               # of the middle, standard deviation of the logarithm: it is many points, too
+_FADING = 0.2               # standard deviation of the middle's log amplitude: it stands for many points
 _ROUGH = 20.0               # of a square metre of rough surface
-_MIRROR = 50.0              # of a square metre of smooth surface seen square on
+_MIRROR = 50.0              # of a square metre of smooth surface at normal incidence
 _FLOOR = 1.5
-_SPOTS = 12                 # rough spots on a face
-_WHEEL_SPREAD = 0.7         # points on a tyre go this much slower to faster than its axle, seen along the car
+_SPOTS = 12                 # rough points of a face
+_WHEEL_SPREAD = 0.7         # relative speed of points on a tyre to their axle, along the car
 
 
 @dataclass(frozen=True)
 class Echoes:
-    """Points in `map`: position_m (N, 3), amplitude (N,) at 1 m, velocity_mps (N, 3)."""
+    """Point scatterers.
+
+    Attributes:
+        position_m: positions (N, 3) in `map`.
+        amplitude: amplitudes (N,) at 1 m.
+        velocity_mps: velocities (N, 3) in `map`.
+    """
 
     position_m: Floats
     amplitude: Floats
@@ -43,25 +49,25 @@ class Echoes:
 
     @classmethod
     def still(cls, position_m: Floats, amplitude: Floats) -> Echoes:
-        """Points that do not move."""
+        """Return scatterers that do not move."""
         return cls(position_m, amplitude, np.zeros_like(position_m))
 
 
-def car_echoes(car: CarState, velocity_mps: Floats, eye_m: Floats, rng: np.random.Generator) -> Echoes:
-    """The car as one radar sees it: a middle, four corners, four wheels.
+def car_echoes(car: CarState, velocity_mps: Floats, radar_m: Floats, rng: np.random.Generator) -> Echoes:
+    """Return the scatterers of the car for one radar: its middle, four corners, four wheels.
 
     Args:
-        car: position_m (2,), heading_rad (); metres and radians in `map`.
-        velocity_mps: (2,) in `map`.
-        eye_m: the radar's place in `map` (3,).
-        rng: draws where on its turn each tyre is, and the middle's fading.
+        car: state of the car at one time.
+        velocity_mps: velocity (2,) in `map`.
+        radar_m: position of the radar (3,) in `map`.
+        rng: generator of the rotation of the wheels and of the fading of the middle.
     """
     length, width, _ = CAR_SIZE_M
     turn = rotation_z(float(car.heading_rad))
     middle = np.array([*np.asarray(car.position_m, np.float64), CAR_CENTRE_Z_M])
-    towards = turn.T @ (eye_m - middle)
+    towards = turn.T @ (radar_m - middle)
     towards /= np.linalg.norm(towards)
-    # asin: how far from square on to the long side the radar looks, the same from left and right.
+    # Angle between the line of sight and the normal of the long side, the same from left and right.
     askew = np.arcsin(np.clip(abs(towards[0]), 0.0, 1.0))
     centre_gain = 1 + _BROADSIDE * np.exp(-(askew / _BROADSIDE_RAD) ** 2)
     corners = np.array([[x, y, 0.0] for x in (length / 2, -length / 2) for y in (width / 2, -width / 2)])
@@ -77,16 +83,16 @@ def car_echoes(car: CarState, velocity_mps: Floats, eye_m: Floats, rng: np.rando
 
 
 def clutter_echoes(scene: Scene, node: SensorNode) -> Echoes:
-    """All that stands still as one node's radar sees it: furniture, other nodes' tripods, walls, floor.
+    """Return the static scatterers for the radar of a node: furniture, tripods of other nodes, walls, floor.
 
-    What a box hides is left out. The same scene and node give the same points.
+    Points behind a box are left out. The same scene and node give the same points.
     """
-    eye = node.sensor("radar").translation_m
+    radar_m = node.sensor("radar").translation_m
     rng = np.random.default_rng([scene.seed, 77, *node.name.encode()])
     boxes = [*scene.clutter, *tripods(scene.nodes, without=node.name)]
     points, amplitudes = [], []
     for face in [f for box in boxes for f in _faces(box)] + _walls(scene):
-        spots, echo = face.echoes(eye, rng)
+        spots, echo = face.echoes(radar_m, rng)
         points.append(spots)
         amplitudes.append(echo)
     half = np.array(scene.room_half_m)
@@ -94,12 +100,12 @@ def clutter_echoes(scene: Scene, node: SensorNode) -> Echoes:
     points.append(floor)
     amplitudes.append(rng.rayleigh(_FLOOR, 80))
     position, amplitude = np.vstack(points), np.concatenate(amplitudes)
-    seen = (amplitude > 0) & ~hidden(boxes, eye, position)
+    seen = (amplitude > 0) & ~hidden(boxes, radar_m, position)
     return Echoes.still(position[seen], amplitude[seen])
 
 
 def tripods(nodes: Sequence[SensorNode], without: str) -> list[Box]:
-    """Housing and pole of each node but one."""
+    """Return the housing and the pole of each node but one."""
     boxes = []
     for node in nodes:
         if node.name == without:
@@ -111,45 +117,48 @@ def tripods(nodes: Sequence[SensorNode], without: str) -> list[Box]:
     return boxes
 
 
-def hidden(boxes: Sequence[Box], eye_m: Floats, points_m: Floats) -> npt.NDArray[np.bool_]:
-    """Which points (N, 3) a box hides from an eye (3,)."""
+def hidden(boxes: Sequence[Box], viewpoint_m: Floats, points_m: Floats) -> npt.NDArray[np.bool_]:
+    """Return which points (N, 3) a box hides from a viewpoint (3,)."""
     covered = np.zeros(len(points_m), np.bool_)
     for box in boxes:
-        # Off the axes by a hair: a box divides by each component of a ray.
-        enter, _ = box.hit(eye_m, points_m - eye_m + 1e-7)
+        # The offset keeps rays off the axes: the intersection divides by each component.
+        enter, _ = box.hit(viewpoint_m, points_m - viewpoint_m + 1e-7)
         covered |= enter < 1 - 1e-6
     return covered
 
 
 @dataclass(frozen=True)
 class _Face:
-    """A rectangle: centre (3,), two half edges (3,), outward normal (3,)."""
+    """A rectangle with its centre (3,), two half edges (3,) and outward normal (3,)."""
 
     centre: Floats
     edges: tuple[Floats, Floats]
     normal: Floats
 
-    def echoes(self, eye: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
-        """Rough spots (_SPOTS + 1, 3), the last where the face mirrors the radar to itself; amplitudes, 0 if none."""
+    def echoes(self, radar_m: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """Return rough points and, last, the point of specular reflection (_SPOTS + 1, 3), with their amplitudes.
+
+        An amplitude is 0 where there is no reflection.
+        """
         spread = rng.uniform(-1, 1, (_SPOTS, 2))
-        # Heavier in the tail than Rayleigh: edges, screws and handles stand out of plain surfaces.
+        # A heavier tail than Rayleigh's: edges, screws and handles are stronger than plain surfaces.
         strength = rng.weibull(1.1, _SPOTS + 1)
         a, b = self.edges
-        height = float((eye - self.centre) @ self.normal)
-        foot = eye - height * self.normal - self.centre
+        height = float((radar_m - self.centre) @ self.normal)
+        foot = radar_m - height * self.normal - self.centre
         along = np.array([foot @ a / (a @ a), foot @ b / (b @ b)])
         spots = self.centre + np.vstack([spread, np.clip(along, -1, 1)]) @ np.stack([a, b])
         area = 4 * float(np.linalg.norm(a) * np.linalg.norm(b))
-        away = eye - spots
+        away = radar_m - spots
         cosine = np.clip(away @ self.normal / np.linalg.norm(away, axis=1), 0, 1)
         echo = strength * _ROUGH * np.sqrt(area / _SPOTS) * cosine
-        # A mirror is at most a few square metres: what is off the axis by more returns out of phase.
+        # A specular reflection comes from at most a few square metres: the rest returns out of phase.
         echo[-1] = _MIRROR * np.sqrt(min(area, 2.0)) * strength[-1] if np.all(np.abs(along) <= 1) else 0.0
         return spots, echo if height > 0 else np.zeros(_SPOTS + 1)
 
 
 def _faces(box: Box) -> list[_Face]:
-    """Four sides and the top."""
+    """Return the four sides and the top of a box."""
     turn = rotation_z(box.yaw_rad)
     centre, half = np.array(box.centre_m), np.array(box.half_m)
     axes = [turn[:, k] * half[k] for k in range(3)]
@@ -161,7 +170,7 @@ def _faces(box: Box) -> list[_Face]:
 
 
 def _walls(scene: Scene) -> list[_Face]:
-    """The room's four walls, seen from inside."""
+    """Return the four walls of the room, seen from inside."""
     half = np.array([*scene.room_half_m, scene.ceiling_m / 2])
     middle = np.array([0.0, 0.0, half[2]])
     axes = np.diag(half)

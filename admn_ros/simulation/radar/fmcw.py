@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An FMCW radar of the size of TI's IWR1443: beat signal of a frame, and what the chip makes of it.
+"""An FMCW radar like TI's IWR1443: beat signal of a frame, and its processing.
 
-A frame is `loops` times two chirps, one per transmitter (time-division MIMO): with four receivers, eight
-virtual antennas half a wavelength apart. The beat signal (samples, loops, antennas) is the coherent sum of
-all echoes, which gives speckle, plus transmitter leakage, phase noise and receiver noise; windowed FFTs
-over samples, loops and antennas give range, radial velocity and azimuth, as TI's firmware does it.
-What stands still is computed once per radar. Within a frame (7 ms) a target's range bin is held still,
-which at 2 m/s is wrong by 0.7 cm either way, a sixth of a bin.
+A frame is `loops` times two chirps, one per transmitter (time-division MIMO): with four receivers, eight virtual
+antennas half a wavelength apart. The beat signal (samples, loops, antennas) is the coherent sum of all echoes, which
+gives speckle, plus transmitter leakage, phase noise and receiver noise. Windowed FFTs over samples, loops and antennas
+give range, radial velocity and azimuth, as in TI's firmware. Static echoes are computed once per radar. The range bin
+of a target is constant within a frame (7 ms), an error of at most 0.7 cm at 2 m/s, a sixth of a bin.
 
-Frames and signs: points and azimuths are in the node's radar frame (REP-103: x forward, y to the left; TI's
-own has x right, y forward). Azimuth is positive to the left. Radial velocity is positive going away, as TI's.
+Frames and signs: points and azimuths are in the radar frame of the node (REP-103: x forward, y left; TI's has x right,
+y forward). Azimuth is positive to the left. Radial velocity is positive for receding targets, as TI's.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from admn_ros.simulation.scene.sensor_node import SensorNode
 LIGHT_MPS = 299792458.0
 TRANSMITTERS, RECEIVERS = 2, 4
 ANTENNAS = TRANSMITTERS * RECEIVERS
-_LEAKAGE_BIN = 2.0   # delay of antennas and cables; at zero it would show in the last rows too
+_LEAKAGE_BIN = 2.0   # delay of antennas and cables; at zero it would appear in the last rows, too
 
 Complexes = npt.NDArray[np.complex64] | npt.NDArray[np.complex128]
 Image = npt.NDArray[np.float32]
@@ -39,23 +38,30 @@ Image = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FmcwConfig:
-    """Chirp, antennas and imperfections. The names are those of TI's profile and frame configuration.
+    """Chirp, antennas and imperfections. The names follow TI's profile and frame configuration.
 
-    By default: 70 MHz/us over 256 samples at 5.2 Msps sweep 3.45 GHz, so range bins are 4.35 cm and reach
-    11.1 m; 16 loops of 2 x 205 us resolve 0.29 m/s and span -2.3 to 2.0 m/s without folding.
+    By default, 70 MHz/us over 256 samples at 5.2 Msps sweep 3.45 GHz: range bins are 4.35 cm and reach 11.1 m. 16 loops
+    of 2 x 205 us resolve 0.29 m/s and span -2.3 to 2.0 m/s without folding.
 
-    samples, loops: ADC samples per chirp and chirps per transmitter in a frame: rows and columns of
-        the range-Doppler map.
-    adc_start_s: from the ramp's start to the first sample.
-    chirp_s: one chirp with its idle time; a loop is two of them.
-    azimuth_bins: size of the azimuth FFT.
-    azimuth_6db_rad, elevation_6db_rad: off the axis by this much, one antenna is 6 dB down. Elevation
-        is wider than the evaluation board's +-20 degrees: our nodes hold the radar level and look down.
-    phase_noise_rad: standard deviation from chirp to chirp; it smears strong echoes over velocity.
-    leakage: amplitude of what leaks from transmitter to receiver, in units of receiver noise.
-    noise, clutter: with receiver noise; with what stands still in the room.
-    static_only: the range-azimuth heatmap from zero velocity alone, as TI's azimuth-static heatmap. What
-        moves is then all but invisible. Otherwise from all velocities, power summed.
+    Attributes:
+        start_hz: frequency at the start of the ramp.
+        slope_hz_per_s: slope of the ramp.
+        sample_rate_hz: ADC sampling rate.
+        samples: ADC samples per chirp: rows of the range-Doppler map.
+        adc_start_s: time from the start of the ramp to the first sample.
+        chirp_s: duration of a chirp with its idle time; a loop is two chirps.
+        loops: chirps per transmitter in a frame: columns of the range-Doppler map.
+        azimuth_bins: size of the azimuth FFT.
+        azimuth_6db_rad: azimuth at which the gain of one antenna is -6 dB.
+        elevation_6db_rad: likewise, elevation. It is wider than the 20 degrees of the evaluation board, because the
+            nodes hold the radar level above the track.
+        phase_noise_rad: standard deviation from chirp to chirp; it smears strong echoes over velocity.
+        leakage: amplitude of the leakage from transmitter to receiver, in units of receiver noise.
+        noise: whether there is receiver noise.
+        clutter: whether there are static echoes of the room.
+        static_only: whether the range-azimuth heatmap is of zero velocity alone, as TI's azimuth-static heatmap, in
+            which moving targets are almost invisible. Otherwise it sums the power of all velocities.
+        cfar: detection of points.
     """
 
     start_hz: float = 77e9
@@ -86,44 +92,45 @@ class FmcwConfig:
 
     @property
     def wavelength_m(self) -> float:
-        """At the middle of the sampled sweep; the antennas are half of it apart."""
+        """Wavelength at the middle of the sampled sweep; the antennas are half a wavelength apart."""
         middle_s = self.adc_start_s + self.samples / self.sample_rate_hz / 2
         return LIGHT_MPS / (self.start_hz + self.slope_hz_per_s * middle_s)
 
     @property
     def range_step_m(self) -> float:
-        """Between rows: c / 2B."""
+        """Range between two rows: c / 2B."""
         return LIGHT_MPS / (2 * self.slope_hz_per_s * self.samples / self.sample_rate_hz)
 
     @property
     def velocity_step_mps(self) -> float:
-        """Between columns of the range-Doppler map; the Hann window makes a target three columns wide."""
+        """Velocity between two columns of the range-Doppler map; the Hann window makes a target three columns wide."""
         return self.wavelength_m / (2 * self.loops * TRANSMITTERS * self.chirp_s)
 
     def sine_of_column(self) -> Floats:
-        """Sine of azimuth, y / range, of each column (azimuth_bins,) of the range-azimuth map: +1 (left) to -1.
+        """Return the sine of azimuth, y / range, of each column (azimuth_bins,) of the range-azimuth map: +1 to -1.
 
-        An array along y measures the angle to its own axis: of a target above or below the radar's plane
-        the sine is smaller than that of its compass direction by the cosine of its elevation.
+        An array along y measures the angle to its own axis: for a target above or below the plane of the radar, the
+        sine is that of its azimuth times the cosine of its elevation.
         """
         return 1.0 - (2 * np.arange(self.azimuth_bins) + 1.0) / self.azimuth_bins
 
     def velocity_of_column(self) -> Floats:
-        """Radial velocity in m/s of each column (loops,) of the range-Doppler map, positive going away.
+        """Return the radial velocity in m/s of each column (loops,) of the range-Doppler map, positive if receding.
 
-        Column loops / 2 is zero. What is faster than the span folds over to the other side.
+        Column loops / 2 is zero. Velocities beyond the span alias to the other side.
         """
         return (np.arange(self.loops, dtype=np.float64) - self.loops // 2) * self.velocity_step_mps
 
 
 @dataclass(frozen=True)
 class RadarReading:
-    """One frame. Magnitudes are linear, in units of the receiver noise's RMS in their own map.
+    """One radar frame. Magnitudes are linear, in units of the RMS of the receiver noise in their map.
 
-    range_azimuth: float32 (samples, azimuth_bins).
-    range_doppler: float32 (samples, loops), RMS over the antennas. (TI sends its log2.)
-    points: float32 (P, 5): x, y, z in the radar's frame (m), radial velocity (m/s), SNR (dB). z is 0:
-        without TI's third transmitter there is no elevation, and x, y hold the slant range.
+    Attributes:
+        range_azimuth: float32 (samples, azimuth_bins).
+        range_doppler: float32 (samples, loops), RMS over the antennas (TI sends its log2).
+        points: float32 (P, 5): x, y, z in the radar frame (m), radial velocity (m/s), SNR (dB). z is 0, because there
+            is no elevation without TI's third transmitter; x and y hold the slant range.
     """
 
     range_azimuth: Image
@@ -137,19 +144,19 @@ class FmcwRadar:
     def __init__(self, scene: Scene, node: SensorNode, config: FmcwConfig | None = None) -> None:
         self.config = config or FmcwConfig()
         self._pose = node.sensor("radar")
-        nothing = Echoes.still(np.zeros((0, 3)), np.zeros(0))
-        self._still = clutter_echoes(scene, node) if self.config.clutter else nothing
-        # Antennas couple differently; it is a property of the device, so of the node's name alone.
+        none = Echoes.still(np.zeros((0, 3)), np.zeros(0))
+        self._still = clutter_echoes(scene, node) if self.config.clutter else none
+        # The coupling of the antennas is a property of the device, so it depends on the name of the node alone.
         rng = np.random.default_rng([7, *node.name.encode()])
         self._coupling = rng.rayleigh(1, ANTENNAS) * np.exp(2j * np.pi * rng.random(ANTENNAS))
 
     def measure(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator) -> RadarReading:
-        """One frame, its middle at the instant of `car`.
+        """Measure one frame.
 
         Args:
-            car: where the car is: position_m (2,), heading_rad (), speed_mps (); None if there is none.
-            velocity_mps: (2,) in `map`; None for the car's speed along its heading.
-            rng: of noise, phase noise and the tyres' turn.
+            car: state of the car in the middle of the frame; None without a car.
+            velocity_mps: velocity of the car (2,) in `map`; None for its speed along its heading.
+            rng: generator of noise, phase noise and the rotation of the wheels.
         """
         cube = self._spectrum(self._beat(car, velocity_mps, rng))
         power = np.mean(cube.real**2 + cube.imag**2, axis=2)
@@ -158,11 +165,11 @@ class FmcwRadar:
         return RadarReading(self._range_azimuth(straight), np.sqrt(power).astype(np.float32), points)
 
     def _beat(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator) -> Complexes:
-        """Beat signal (samples, loops, antennas), complex64; noise of RMS 1."""
+        """Return the beat signal (samples, loops, antennas), complex64, with noise of RMS 1."""
         c = self.config
         beat = np.zeros((c.samples, c.loops, ANTENNAS), np.complex64)
         if c.noise:
-            # float32: NumPy draws it twice as fast, and it is half of the time of a reading.
+            # NumPy draws float32 twice as fast, and the noise takes half of the time of a frame.
             draws = rng.standard_normal((c.samples, c.loops, ANTENNAS * 2), np.float32)
             draws *= np.float32(np.sqrt(0.5))
             beat = draws.view(np.complex64)
@@ -175,20 +182,20 @@ class FmcwRadar:
         return beat
 
     def _signal(self, echoes: Echoes, jitter: Complexes) -> Complexes:
-        """Sum of the echoes' beat signals (samples, loops, antennas), complex64."""
+        """Return the sum of the beat signals of echoes (samples, loops, antennas), complex64."""
         tones, channels = self._factors(echoes)
         across = channels.reshape(-1, self.config.loops, ANTENNAS) * jitter
         signal = tones.astype(np.complex64) @ across.reshape(len(tones.T), -1).astype(np.complex64)
         return signal.reshape(-1, self.config.loops, ANTENNAS)
 
     def _factors(self, echoes: Echoes) -> tuple[Complexes, Complexes]:
-        """A beat signal is a product: tone over the samples (samples, N), phasor (N, loops, antennas)."""
+        """Return the factors of the beat signals: tones over the samples (samples, N), phasors (N, loops, antennas)."""
         c = self.config
         local = self._pose.into(echoes.position_m)
         reach = np.maximum(np.linalg.norm(local, axis=1), 0.05)
         speed = np.einsum("ij,ij->i", echoes.velocity_mps @ self._pose.rotation, local) / reach
         sine = local[:, 1] / reach
-        # The range's bin and its phase are both taken at the middle of the sampled sweep.
+        # Range bin and phase are both those at the middle of the sampled sweep.
         place = (np.arange(c.samples) - c.samples / 2) / c.samples
         tones = np.exp(2j * np.pi * place[:, None] * (reach / c.range_step_m))
         antenna = np.arange(ANTENNAS)
@@ -200,7 +207,7 @@ class FmcwRadar:
         return tones, strength[:, None, None] * np.exp(1j * phase)
 
     def _pattern(self, local: Floats) -> Floats:
-        """Two-way amplitude of the antennas towards points (N, 3) in the radar's frame; 1 on the axis."""
+        """Return the two-way gain of the antennas towards points (N, 3) in the radar frame; 1 on the axis."""
         azimuth = np.arctan2(local[:, 1], local[:, 0])
         elevation = np.arctan2(local[:, 2], np.hypot(local[:, 0], local[:, 1]))
         off = (azimuth / self.config.azimuth_6db_rad) ** 2 + (elevation / self.config.elevation_6db_rad) ** 2
@@ -209,14 +216,14 @@ class FmcwRadar:
 
     @cached_property
     def _still_beat(self) -> Complexes:
-        """Beat signal of clutter and leakage (samples, antennas): the same in every chirp."""
+        """Beat signal of clutter and leakage (samples, antennas), the same in every chirp."""
         tones, channels = self._factors(self._still)
         leak = np.exp(2j * np.pi * np.arange(self.config.samples) / self.config.samples * _LEAKAGE_BIN)
         beat: Complexes = tones @ channels[:, 0, :] + self.config.leakage * leak[:, None] * self._coupling
         return beat.astype(np.complex64)
 
     def _spectrum(self, beat: Complexes) -> Complexes:
-        """Range and Doppler FFTs (samples, loops, antennas), zero velocity in the middle, noise of RMS 1."""
+        """Compute range and Doppler FFTs (samples, loops, antennas), zero velocity in the middle, noise of RMS 1."""
         over_range, over_doppler = self._windows
         profiles = np.fft.fft(beat * over_range[:, None, None], axis=0) * over_doppler[:, None]
         profiles *= self._receiver[:, None, None]
@@ -225,25 +232,22 @@ class FmcwRadar:
 
     @cached_property
     def _windows(self) -> tuple[Floats, Floats]:
-        """Hann windows over samples and loops, each of unit energy.
-
-        Signs of the second put zero velocity in the middle.
-        """
+        """Hann windows of unit energy over samples and loops; signs of the second put zero velocity in the middle."""
         c = self.config
-        ours = []
+        windows = []
         for n in (c.samples, c.loops):
             hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / n)
-            ours.append((hann / np.sqrt(np.sum(hann**2))).astype(np.float32))
-        return ours[0], ours[1] * np.float32(-1) ** np.arange(c.loops, dtype=np.float32)
+            windows.append((hann / np.sqrt(np.sum(hann**2))).astype(np.float32))
+        return windows[0], windows[1] * np.float32(-1) ** np.arange(c.loops, dtype=np.float32)
 
     @cached_property
     def _receiver(self) -> Image:
-        """Gain (samples,) of the intermediate-frequency filter: its edge darkens the last rows, as in GDTM."""
+        """Gain (samples,) of the intermediate-frequency filter, whose edge attenuates the last rows, as in GDTM."""
         edge = np.clip((np.arange(self.config.samples) / self.config.samples - 0.94) / 0.03, 0, 1)
         return (1 - 0.6 * edge).astype(np.float32)
 
     def _undo_time_division(self, cube: Complexes) -> Complexes:
-        """Turn back what a target moves between the two transmitters' chirps, velocity by velocity."""
+        """Compensate, for each velocity, the motion of a target between the chirps of the two transmitters."""
         c = self.config
         turn = 4 * np.pi / c.wavelength_m * c.velocity_of_column() * c.chirp_s
         second = np.arange(ANTENNAS) >= RECEIVERS
@@ -251,12 +255,12 @@ class FmcwRadar:
         return straight
 
     def _range_azimuth(self, cube: Complexes) -> Image:
-        """Azimuth spectrum (samples, azimuth_bins) of all velocities together, or of zero alone."""
+        """Return the azimuth spectrum (samples, azimuth_bins) of all velocities, or of zero velocity alone."""
         c = self.config
         if c.static_only:
             cube = cube[:, c.loops // 2, None]
-        # Power over azimuth is the transform of the antennas' correlations: 8 of them in place of `loops`
-        # spectra. In double precision, for it subtracts large numbers beside a strong echo.
+        # Power over azimuth is the transform of the antennas' correlations, 8 in place of `loops` spectra. Double
+        # precision, because it subtracts large numbers beside a strong echo.
         cube = cube.astype(np.complex128)
         both = np.matmul(cube.transpose(0, 2, 1), cube.conj())
         lags = np.stack([np.trace(both, offset=-k, axis1=1, axis2=2) for k in range(ANTENNAS)], axis=1)
@@ -268,6 +272,6 @@ class FmcwRadar:
 
     @cached_property
     def _steering(self) -> Complexes:
-        """Phasors (antennas, azimuth_bins)."""
+        """Steering vectors (antennas, azimuth_bins)."""
         steering: Complexes = np.exp(1j * np.pi * np.arange(ANTENNAS)[:, None] * self.config.sine_of_column())
         return steering

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a range-Doppler map to points: cell-averaging CFAR, peak grouping, azimuth of each, as TI's firmware."""
+"""Detection of points in a range-Doppler map: cell-averaging CFAR, peak grouping and azimuth, as in TI's firmware."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ _AZIMUTH_FFT = 256
 
 @dataclass(frozen=True)
 class Cfar:
-    """TI's names: a cell is detected where its power is `threshold_db` above the mean of its neighbours in range.
+    """Settings of the detector; a cell is detected if its power exceeds the mean of its neighbours in range.
 
-    window, guard: cells on each side that are averaged, and that are left out next to the cell.
-    skip: rows next to the antenna that are not looked at: transmitter leakage.
-    most: points in a reading; the strongest are kept.
+    Attributes:
+        threshold_db: smallest excess of a detected cell.
+        window: cells on each side whose mean is taken.
+        guard: cells on each side, next to the cell, that are left out.
+        skip: rows next to the antenna that are ignored, because of transmitter leakage.
+        most: largest number of points; the strongest are kept.
     """
 
     threshold_db: float = 6.0
@@ -36,21 +39,25 @@ class Cfar:
 
 def detect(power: npt.NDArray[np.floating], cube: npt.NDArray[np.complexfloating], cfar: Cfar,
            range_step_m: float, velocity_step_mps: float) -> npt.NDArray[np.float32]:
-    """Points (P, 5), strongest first: x, y, z in the radar's frame (m), radial velocity (m/s), SNR (dB).
+    """Detect points.
 
     Args:
-        power: (rows, columns), noise of mean 1; zero velocity in the middle column.
-        cube: (rows, columns, antennas), ready for the azimuth FFT; antennas half a wavelength apart
-            along y (to the left), echoes' phases falling with the antenna for targets to the left.
-        cfar: what counts as a detection.
-        range_step_m, velocity_step_mps: between rows and columns.
+        power: power (rows, columns) in units of the mean noise; zero velocity in the middle column.
+        cube: spectrum (rows, columns, antennas) before the azimuth FFT. The antennas are half a wavelength apart along
+            y; the phase decreases with the antenna for targets to the left.
+        cfar: settings of the detector.
+        range_step_m: range between two rows.
+        velocity_step_mps: velocity between two columns.
+
+    Returns:
+        Points (P, 5), strongest first: x, y, z in the radar frame (m), radial velocity (m/s), SNR (dB).
     """
     rows, columns = np.nonzero(_peaks(power) & (power > _level(power, cfar) * 10 ** (cfar.threshold_db / 10)))
     keep = rows >= cfar.skip
     rows, columns = rows[keep], columns[keep]
     order = np.argsort(-power[rows, columns], kind="stable")[:cfar.most]
     rows, columns = rows[order], columns[order]
-    # The inverse FFT, for phases fall with the antenna where the sine is positive.
+    # The inverse FFT, because the phase decreases with the antenna where the sine is positive.
     angles = np.abs(np.fft.ifft(cube[rows, columns], _AZIMUTH_FFT, axis=1))
     place = np.argmax(angles, axis=1)
     sine = 2.0 * ((place + _AZIMUTH_FFT // 2) % _AZIMUTH_FFT - _AZIMUTH_FFT // 2) / _AZIMUTH_FFT
@@ -62,7 +69,7 @@ def detect(power: npt.NDArray[np.floating], cube: npt.NDArray[np.complexfloating
 
 
 def _peaks(power: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
-    """Cells not lower than their eight neighbours; velocity wraps around, range does not."""
+    """Return the cells that are not below their eight neighbours; velocity wraps around, range does not."""
     wide = np.concatenate([power[:, -1:], power, power[:, :1]], axis=1)
     across = np.maximum(np.maximum(wide[:, :-2], wide[:, 1:-1]), wide[:, 2:])
     highest = across.copy()
@@ -73,7 +80,7 @@ def _peaks(power: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
 
 
 def _level(power: npt.NDArray[np.floating], cfar: Cfar) -> npt.NDArray[np.floating]:
-    """Mean of the window's cells on both sides in range; at the ends, the rows beyond are the ends again."""
+    """Return the mean of the window on both sides in range, with the first and last rows repeated at the ends."""
     reach = cfar.guard + cfar.window
     wide = np.pad(power.astype(np.float64), ((reach + 1, reach), (0, 0)), mode="edge")
     total = np.cumsum(wide, axis=0)

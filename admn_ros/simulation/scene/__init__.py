@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Geometry and motion of the simulated room."""
+"""Geometry and motion in the simulated room, and its model for the renderer."""

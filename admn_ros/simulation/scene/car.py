@@ -13,7 +13,13 @@ CAR_CENTRE_Z_M = CAR_SIZE_M[2] / 2
 
 @dataclass(frozen=True)
 class CarState:
-    """Where the car is at some instants: position_m (..., 2), heading_rad (...,), speed_mps (...,)."""
+    """State of the car at one or several times.
+
+    Attributes:
+        position_m: position (..., 2) in `map`.
+        heading_rad: direction of travel (...,), from x counter-clockwise.
+        speed_mps: speed (...,).
+    """
 
     position_m: Floats
     heading_rad: Floats

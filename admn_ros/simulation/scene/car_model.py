@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The radio-controlled car of the GDTM room as MJCF: a low sports car, 0.36 x 0.17 x 0.12 m.
+"""MJCF of the radio-controlled car of the GDTM room: a low sports car, 0.36 x 0.17 x 0.12 m.
 
-Its frame: x forward, y left, z up, origin on the ground below its middle.
+Frame of the car: x forward, y left, z up, origin on the ground below its middle.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Mesh = Callable[[str, Sequence[Sequence[float]], Sequence[Sequence[int]]], str]
 
 
 def car_meshes(mesh: Mesh) -> list[str]:
-    """MJCF meshes of body, cabin and roof, written by `mesh(name, corners, faces)`."""
+    """Return the MJCF meshes of body, cabin and roof, formatted by `mesh(name, corners, faces)`."""
     return [mesh(f"car_{name}", *_loft(sections))
             for name, sections in (("body", _BODY), ("cabin", _CABIN), ("roof", _ROOF))]
 
 
 def car_geoms(target: str) -> str:
-    """MJCF geoms of the car; target is "red_car" or "green_car"."""
+    """Return the MJCF geoms of the car; `target` is "red_car" or "green_car"."""
     paint = " ".join(f"{v:g}" for v in PAINT[target]) + " 1"
     geoms = [f'<geom type="mesh" mesh="car_{name}" rgba="{rgba}"/>'
              for name, rgba in (("body", paint), ("cabin", _GLASS), ("roof", paint))]
@@ -63,7 +63,7 @@ def car_geoms(target: str) -> str:
 
 
 def car_points() -> npt.NDArray[np.float64]:
-    """Points (N, 3) whose convex hull is that of the car, in its frame, metres."""
+    """Return points (N, 3) in metres, in the frame of the car, whose convex hull is that of the car."""
     points = [corner for sections in (_BODY, _CABIN, _ROOF) for corner in _loft(sections)[0]]
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     points += [(x + 0.030 * float(np.cos(a)), side * _HALF_WIDTH, 0.030 + 0.030 * float(np.sin(a)))
@@ -73,7 +73,7 @@ def car_points() -> npt.NDArray[np.float64]:
 
 
 def _loft(sections: Sequence[Sequence[float]]) -> tuple[list[tuple[float, float, float]], list[tuple[int, int, int]]]:
-    """A closed skin over six-cornered cross-sections: corners (N, 3) and faces (M, 3), every facet flat."""
+    """Return corners (N, 3) and faces (M, 3) of a closed surface over cross-sections with six corners, flat-shaded."""
     rings = [[(x, -b, zb), (x, -w, zw), (x, -t, zt), (x, t, zt), (x, w, zw), (x, b, zb)]
              for x, b, w, t, zb, zw, zt in sections]
     triangles = []

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the car of the simulated GDTM room drives: laps along the dashed line, or wandering over the mat.
+"""Motion of the car: laps along the dashed line, or random driving over the mat.
 
-A drive is a path and a speed along it. The path is laid in blocks of tens of metres, when a time asks
-for them; every block begins and ends at the same speed, so blocks do not depend on what comes later.
-Along the path the speed is the fastest that the driver's wish, the curve's lateral acceleration and
-the motor and brakes allow.
+A drive is a path and a speed along it. The path is made in blocks of tens of metres, on demand; every block begins and
+ends at the same speed, so blocks do not depend on later ones. The speed along the path is the highest within the
+desired speed, the lateral acceleration in curves, and the limits of motor and brakes.
 """
 
 from __future__ import annotations
@@ -21,23 +20,31 @@ from admn_ros.simulation.scene.track import DRIVEN
 
 KINDS = ("laps", "random")
 MAX_SPEED_MPS = 2.0
-LONGITUDINAL_MPS2 = 2.0     # what the driver uses; the limit of the model is 2.5
+LONGITUDINAL_MPS2 = 2.0     # used in the drive; the limit of the car is 2.5
 LATERAL_MPS2 = 3.2          # likewise; the limit is 4
-LIMIT_HALF_M = (1.35, 1.65)  # the car's middle stays inside
+LIMIT_HALF_M = (1.35, 1.65)  # bounds of the car's middle
 STEP_M = 0.02
 BLOCK_M = 50.0
 _HANDOVER_MPS = 0.6          # speed between blocks: slow enough for the sharpest curve
 _HANDOVER_M = 0.3
-_LOOP_ORDER = 17             # harmonics kept of the rounded square: rounds off its steps in curvature
-_WANDER_HALF_M = (1.10, 1.38)  # turning circles stay inside while wandering; steering's lag takes the rest
+_LOOP_ORDER = 17             # harmonics of the rounded square: smooths the steps of its curvature
+_WANDER_HALF_M = (1.10, 1.38)  # bounds of the turning circles in random driving; the lag of steering needs the rest
 _TURN_RADIUS_M = 0.42
 _MAX_CURVATURE = 1 / 0.40
-_STEERING_PER_M2 = 14.0      # how fast the curvature can change along the way
+_STEERING_PER_M2 = 14.0      # largest change of curvature per metre of path
 
 
 @dataclass(frozen=True)
 class _Path:
-    """Points (N + 1, 2) a step apart along the way, unit tangents (N + 1, 2), wish (N + 1,) m/s, stops index -> s."""
+    """A path in steps.
+
+    Attributes:
+        points: positions (N + 1, 2) in metres.
+        tangents: unit vectors (N + 1, 2).
+        wish_mps: desired speed (N + 1,).
+        step_m: distance between two points along the path.
+        stops_s: duration of a stop by the index of its point.
+    """
 
     points: Floats
     tangents: Floats
@@ -48,7 +55,7 @@ class _Path:
 
 @dataclass(frozen=True)
 class _Block:
-    """A timed path. Interval i: from starts_s[i] at way_m[i], speed_mps[i], with acceleration_mps2[i]."""
+    """A path with times. Interval i starts at starts_s[i], way_m[i] and speed_mps[i] with acceleration_mps2[i]."""
 
     path: _Path
     starts_s: Floats
@@ -63,10 +70,10 @@ class _Block:
 
 
 class Drive:
-    """One drive: a deterministic function of (seed, kind, t), at any t >= 0 in any order.
+    """A drive: a deterministic function of seed, kind and time, for any t >= 0 in any order.
 
-    Speed is 0 to 2 m/s, |acceleration| along the way below 2.5 m/s^2 and across below 4 m/s^2, the
-    heading is the direction of travel, and the car's middle stays within |x| < 1.35 m, |y| < 1.65 m.
+    The speed is 0 to 2 m/s, the acceleration below 2.5 m/s^2 along the path and below 4 m/s^2 across it. The heading is
+    the direction of travel. The middle of the car stays within |x| < 1.35 m, |y| < 1.65 m.
     """
 
     def __init__(self, seed: int, kind: str = "laps") -> None:
@@ -83,11 +90,11 @@ class Drive:
 
     @classmethod
     def seeded(cls, seed: int, kind: str = "laps") -> Drive:
-        """A drive drawn from a seed.
+        """Draw a drive from a seed.
 
         Args:
             seed: 0 to 2^63 - 1.
-            kind: "laps" along the dashed line in either direction, or "random" over the whole mat with stops.
+            kind: "laps" (along the dashed line in either direction) or "random" (over the whole mat, with stops).
 
         Raises:
             InputError: an argument is out of range.
@@ -95,7 +102,7 @@ class Drive:
         return cls(seed, kind)
 
     def at(self, t_s: npt.ArrayLike) -> CarState:
-        """State at times in seconds, any shape: position_m (..., 2) in `map`, heading_rad (...,), speed_mps (...,).
+        """Return the state at times in seconds, of any shape.
 
         Raises:
             InputError: a time is negative or not finite.
@@ -105,18 +112,18 @@ class Drive:
         return CarState(position.reshape(*t.shape, 2), heading.reshape(t.shape), speed.reshape(t.shape))
 
     def velocity_mps(self, t_s: npt.ArrayLike) -> Floats:
-        """Velocity (..., 2) in `map` at times in seconds, any shape."""
+        """Return the velocity (..., 2) in `map`, in m/s, at times in seconds of any shape."""
         t, _, tangent, speed, _ = self._evaluate(t_s)
         velocity: Floats = (tangent * speed[:, None]).reshape(*t.shape, 2)
         return velocity
 
     def distance_m(self, t_s: npt.ArrayLike) -> Floats:
-        """Driven distance since t = 0 at times in seconds, any shape; never decreases."""
+        """Return the driven distance in metres since t = 0, at times in seconds of any shape."""
         t, _, _, _, distance = self._evaluate(t_s)
         return distance.reshape(t.shape)
 
     def _evaluate(self, t_s: npt.ArrayLike) -> tuple[Floats, Floats, Floats, Floats, Floats]:
-        """Times as an array, and flat: position (N, 2), unit tangent (N, 2), speed (N,), distance (N,)."""
+        """Return times as an array, and flat: position (N, 2), unit tangent (N, 2), speed (N,), distance (N,)."""
         t = np.asarray(t_s, dtype=np.float64)
         if not np.all(np.isfinite(t) & (t >= 0)):
             raise InputError("t_s", "a negative or non-finite time", "finite, at least 0")
@@ -141,7 +148,7 @@ class Drive:
 
 
 class _Laps:
-    """Lays the dashed line, with a slow sway to both sides."""
+    """Makes paths along the dashed line that sway slowly to both sides."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         samples, _ = DRIVEN.at(np.arange(2048) * DRIVEN.length_m / 2048)
@@ -157,7 +164,7 @@ class _Laps:
         self._mean_mps = float(rng.uniform(1.05, 1.35))
 
     def lay(self) -> _Path:
-        """The next block."""
+        """Return the next block of the path."""
         fine = self._from_m + np.linspace(0, BLOCK_M, 10 * int(BLOCK_M / STEP_M) + 1)
         length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(self._point(fine))))])
         steps = int(np.ceil(length[-1] / STEP_M))
@@ -169,16 +176,16 @@ class _Laps:
         return _Path(_pairs(points), _pairs(tangent), wish, float(length[-1]) / steps, {})
 
     def _point(self, d: Floats) -> npt.NDArray[np.complex128]:
-        """Points as complex numbers at distances along the line."""
+        """Return points as complex numbers at distances along the line."""
         angle = self._direction * d * (2 * np.pi / DRIVEN.length_m)
         waves = np.exp(1j * angle[:, None] * self._order) * self._coefficients
-        along = (waves * self._order).sum(axis=1)  # points out of the loop: the derivative, turned by a quarter
+        along = (waves * self._order).sum(axis=1)  # outward normal: the derivative, rotated by 90 degrees
         point: npt.NDArray[np.complex128] = waves.sum(axis=1) + self._sway.at(d) * along / np.abs(along)
         return point
 
 
 class _Wander:
-    """Lays a way over the whole mat by steering: at random, and away from the edge before it is too late."""
+    """Makes paths over the whole mat, by steering at random and away from the edge in time."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -188,7 +195,7 @@ class _Wander:
         self._wish = _Waves(rng, 6, (0.2, 1.6), 1.0)
 
     def lay(self) -> _Path:
-        """The next block."""
+        """Return the next block of the path."""
         steps = int(BLOCK_M / STEP_M)
         d: Floats = self._from_m + STEP_M * np.arange(steps + 1, dtype=np.float64)
         wanted = self._steer.at(d)
@@ -212,7 +219,7 @@ class _Wander:
                       heading + self._curvature * STEP_M)
 
     def _stops(self, steps: int) -> dict[int, float]:
-        """Stops of this block, metres apart from each other and from its ends."""
+        """Draw the stops of a block, some metres apart from each other and from its ends."""
         stops, at = {}, float(self._rng.uniform(3, 12))
         while at < BLOCK_M - 2:
             stops[min(round(at / STEP_M), steps - 1)] = float(self._rng.uniform(0.4, 3.0))
@@ -221,7 +228,7 @@ class _Wander:
 
 
 def _steered(x: float, y: float, heading: float, wanted: float) -> float:
-    """Curvature to take: the wanted one while both turning circles are free, else towards the free one."""
+    """Return the wanted curvature while both turning circles are free, else that towards the free one."""
     across_x, across_y = -np.sin(heading) * _TURN_RADIUS_M, np.cos(heading) * _TURN_RADIUS_M
     left = max(abs(x + across_x) - _WANDER_HALF_M[0], abs(y + across_y) - _WANDER_HALF_M[1]) + _TURN_RADIUS_M
     right = max(abs(x - across_x) - _WANDER_HALF_M[0], abs(y - across_y) - _WANDER_HALF_M[1]) + _TURN_RADIUS_M
@@ -231,7 +238,7 @@ def _steered(x: float, y: float, heading: float, wanted: float) -> float:
 
 
 class _Waves:
-    """A smooth random function: a sum of sines with rates (rad/m) from a range, bounded by `bound`."""
+    """A smooth random function: a sum of sines with rates (rad/m) drawn from a range, within +-`bound`."""
 
     def __init__(self, rng: np.random.Generator, count: int, rates: tuple[float, float], bound: float) -> None:
         self._rate, self._phase = rng.uniform(*rates, count), rng.uniform(0, 2 * np.pi, count)
@@ -239,7 +246,7 @@ class _Waves:
         self._weight, self._bound = weight / weight.sum() * 1.8, bound
 
     def at(self, d: Floats) -> Floats:
-        """Values (N,) at distances (N,)."""
+        """Return values (N,) at distances (N,)."""
         total = np.sin(d[:, None] * self._rate + self._phase) @ self._weight
         bounded: Floats = self._bound * np.tanh(total)
         return bounded
@@ -250,11 +257,11 @@ def _pairs(points: npt.NDArray[np.complex128]) -> Floats:
 
 
 def _timed(path: _Path) -> _Block:
-    """Speeds along a path, and when they are driven."""
+    """Compute the speed along a path and the times at which it is driven."""
     way = np.arange(len(path.points)) * path.step_m
     heading = np.unwrap(np.arctan2(path.tangents[:, 1], path.tangents[:, 0]))
     curvature = np.abs(np.gradient(heading, path.step_m))
-    # Squares of speeds, because acceleration makes them linear in the way.
+    # Squared speeds, because they are linear in the path length at constant acceleration.
     limit = np.minimum(path.wish_mps**2, LATERAL_MPS2 / np.maximum(curvature, 1e-6))
     limit[list(path.stops_s)] = 0.0
     handover = np.minimum(way, way[-1] - way) < _HANDOVER_M
@@ -274,7 +281,7 @@ def _timed(path: _Path) -> _Block:
 
 
 def _way_and_speed(block: _Block, t: Floats) -> tuple[Floats, Floats]:
-    """Metres along a block and m/s at seconds since its start (N,)."""
+    """Return metres along a block and speed in m/s at seconds since its start (N,)."""
     i = np.clip(np.searchsorted(block.starts_s, t, side="right") - 1, 0, len(block.starts_s) - 1)
     since = t - block.starts_s[i]
     speed = block.speed_mps[i] + block.acceleration_mps2[i] * since
@@ -283,7 +290,7 @@ def _way_and_speed(block: _Block, t: Floats) -> tuple[Floats, Floats]:
 
 
 def _place(path: _Path, way: Floats) -> tuple[Floats, Floats]:
-    """Points (N, 2) and unit tangents (N, 2) of a path at metres along it: cubic Hermite pieces."""
+    """Return points (N, 2) and unit tangents (N, 2) at metres along a path, by cubic Hermite interpolation."""
     i = np.minimum((way / path.step_m).astype(np.intp), len(path.points) - 2)
     u = (way / path.step_m - i)[:, None]
     chord = path.points[i + 1] - path.points[i]

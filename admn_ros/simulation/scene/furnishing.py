@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Furniture of a simulated room: what stands along the walls, as boxes with the material each is made of.
+"""Furniture along the walls of a simulated room, as boxes with a material each.
 
-Furniture is a group of boxes in a frame of its own: x to the right along the wall, y into the wall, the
+A piece of furniture is a group of boxes in a frame of its own: x to the right along the wall, y into the wall, the
 front at negative y. The front of a textured box is therefore its negative y side.
 """
 
@@ -16,7 +16,7 @@ from admn_ros.simulation.scene.geometry import Box, Floats, rotation_z
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.scene.track import DRIVEN
 
-# "plain" is the box in its own colour; "round" an ellipsoid in it; the others have textures of their own.
+# "plain" is the box in its own colour, "round" an ellipsoid in that colour; the others have textures.
 MATERIALS = ("plain", "round", "wood", "books", "cabinet", "cardboard", "leather", "screen", "drawers")
 WALL_ITEMS = ("whiteboard", "door", "screen", "poster", "pinboard", "window")
 
@@ -31,17 +31,17 @@ _SHIRTS = ((0.75, 0.5, 0.08), (0.05, 0.05, 0.06), (0.1, 0.18, 0.4), (0.5, 0.5, 0
 
 
 def furnish(rng: np.random.Generator, half_m: tuple[float, float], nodes: Sequence[SensorNode]) -> list[Piece]:
-    """Furniture along the four walls, 8 to 16 pieces of 1 to 8 boxes.
+    """Place furniture along the four walls: 8 to 16 pieces of 1 to 8 boxes.
 
     Args:
-        rng: of every choice; the nodes do not change what is drawn, only what is left out.
-        half_m: half the room's size along x and y.
-        nodes: no furniture stands near a node or hides the dashed line from its cameras.
+        rng: generator of every choice. The nodes do not change what is drawn, only what is left out.
+        half_m: half the size of the room along x and y.
+        nodes: sensor nodes; no furniture is near them or hides the dashed line from their cameras.
 
     Returns:
         Boxes in `map` and their materials.
     """
-    eyes = [node.sensor(name).translation_m for node in nodes for name in ("rgb_optical", "depth_optical")]
+    cameras_m = [node.sensor(name).translation_m for node in nodes for name in ("rgb_optical", "depth_optical")]
     placed: list[Piece] = []
     for wall in range(4):
         turn = np.pi / 2 * wall   # the wall's inward normal is -y turned by this
@@ -54,7 +54,7 @@ def furnish(rng: np.random.Generator, half_m: tuple[float, float], nodes: Sequen
                 break
             group = [_moved(piece, x + width / 2, away - off - depth / 2, turn) for piece in boxes]
             x += width + gap
-            if _is_free([box for box, _ in group], eyes):
+            if _is_free([box for box, _ in group], cameras_m):
                 placed += group
     return placed
 
@@ -65,23 +65,23 @@ def _moved(piece: Piece, x: float, y: float, turn: float) -> Piece:
     return Box((cx, cy, cz), box.half_m, box.albedo, box.yaw_rad + turn), material
 
 
-def _is_free(boxes: list[Box], eyes: list[Floats]) -> bool:
-    """Whether boxes leave room for the tripods and the view of the track."""
+def _is_free(boxes: list[Box], cameras_m: list[Floats]) -> bool:
+    """Return whether boxes keep clear of the tripods and of the view of the track."""
     track, _ = DRIVEN.at(np.linspace(0, DRIVEN.length_m, 60, endpoint=False))
     targets = np.concatenate([track, np.full((60, 1), CAR_CENTRE_Z_M)], axis=1)
-    for eye in eyes:
+    for camera_m in cameras_m:
         for box in boxes:
-            gap = np.hypot(*(eye[:2] - np.array(box.centre_m[:2]))) - np.hypot(*box.half_m[:2])
-            if gap < _CLEARANCE_M and _footprint_gap(box, eye) < _CLEARANCE_M:
+            gap = np.hypot(*(camera_m[:2] - np.array(box.centre_m[:2]))) - np.hypot(*box.half_m[:2])
+            if gap < _CLEARANCE_M and _footprint_gap(box, camera_m) < _CLEARANCE_M:
                 return False
-            entered, _ = box.hit(eye, targets - eye)
+            entered, _ = box.hit(camera_m, targets - camera_m)
             if (entered < 1).any():
                 return False
     return True
 
 
 def _footprint_gap(box: Box, point: Floats) -> float:
-    """Distance in metres on the floor between a point and a box."""
+    """Return the distance in metres, on the floor plan, between a point and a box."""
     local = rotation_z(box.yaw_rad).T @ (point - np.array(box.centre_m))
     return float(np.hypot(*np.maximum(np.abs(local[:2]) - box.half_m[:2], 0)))
 
@@ -92,7 +92,7 @@ def _pick(rng: np.random.Generator, colours: Sequence[tuple[float, float, float]
 
 def _box(x: float, y: float, bottom: float, size: tuple[float, float, float], albedo: tuple[float, float, float],
          material: str = "plain", yaw: float = 0.0) -> Piece:
-    """A box by its middle on the floor plan, its bottom and its full size."""
+    """Return a box from its middle on the floor plan, the height of its bottom and its full size."""
     half = (size[0] / 2, size[1] / 2, size[2] / 2)
     return Box((x, y, bottom + half[2]), half, albedo, yaw), material
 
@@ -110,7 +110,7 @@ def _cabinet(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
 
 
 def _table(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
-    """A table with things on and under it."""
+    """Return a table with objects on and under it."""
     width, depth, height = float(rng.uniform(1.2, 1.9)), float(rng.uniform(0.6, 0.8)), float(rng.uniform(0.7, 0.78))
     top = _pick(rng, (*_DARKS, *_WOODS))
     leg = _pick(rng, (*_WOODS, *_DARKS))
@@ -127,7 +127,7 @@ def _table(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
 
 
 def _boxes(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
-    """A stack of cartons."""
+    """Return a stack of cartons."""
     pieces, bottom = [], 0.0
     for _ in range(int(rng.integers(1, 4))):
         w, d, h = (float(v) for v in rng.uniform((0.3, 0.25, 0.18), (0.5, 0.4, 0.35)))
@@ -146,7 +146,7 @@ def _sofa(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
 
 
 def _chair(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
-    """An office chair; now and then somebody sits on it."""
+    """Return an office chair, in half of the cases with a person on it."""
     dark, yaw = _pick(rng, _DARKS), float(rng.uniform(-0.5, 0.5))
     pieces = [_box(0, 0, 0.42, (0.46, 0.44, 0.08), dark, "leather", yaw), _box(0, 0, 0.08, (0.06, 0.06, 0.36), dark),
               _box(0, 0, 0.03, (0.52, 0.06, 0.05), dark, "plain", yaw),
@@ -168,7 +168,7 @@ def _podium(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
 
 
 def _small(rng: np.random.Generator) -> tuple[float, float, list[Piece]]:
-    """A bucket, a bag, an extinguisher or a computer."""
+    """Return a bucket, a bag, an extinguisher or a computer."""
     w, h = float(rng.uniform(0.15, 0.3)), float(rng.uniform(0.25, 0.5))
     kind = str(rng.choice(["plain", "round", "cabinet"]))
     return 0.35, 0.35, [_box(0, 0, 0, (w, w, h), _pick(rng, (*_BRIGHTS, *_DARKS)), kind)]

@@ -14,7 +14,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Pose:
-    """A frame in its parent: rotation (3, 3) whose columns are the frame's axes, translation_m (3,)."""
+    """Pose of a frame in its parent frame.
+
+    Attributes:
+        rotation: matrix (3, 3) whose columns are the axes of the frame.
+        translation_m: origin of the frame (3,).
+    """
 
     rotation: Floats
     translation_m: Floats
@@ -23,20 +28,27 @@ class Pose:
         return Pose(self.rotation @ other.rotation, self.rotation @ other.translation_m + self.translation_m)
 
     def into(self, points_m: Floats) -> Floats:
-        """Parent's points (..., 3) as the frame sees them."""
+        """Transform points (..., 3) from the parent frame into this frame."""
         moved: Floats = (points_m - self.translation_m) @ self.rotation
         return moved
 
 
 def rotation_z(angle_rad: float) -> Floats:
-    """Rotation matrix (3, 3) about z."""
+    """Return the rotation matrix (3, 3) about z."""
     c, s = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
 
 
 @dataclass(frozen=True)
 class Box:
-    """A box: centre_m and half_m (3,), turned by yaw_rad about its vertical, linear-light albedo (3,)."""
+    """A box.
+
+    Attributes:
+        centre_m: centre.
+        half_m: half the size along its axes.
+        albedo: linear albedo of red, green and blue.
+        yaw_rad: rotation about the vertical.
+    """
 
     centre_m: tuple[float, float, float]
     half_m: tuple[float, float, float]
@@ -44,10 +56,14 @@ class Box:
     yaw_rad: float = 0.0
 
     def hit(self, origin: Floats, rays: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Where rays (N, 3) from an origin enter: ray parameter (N,), inf if they miss; normal (N, 3) in map."""
+        """Intersect the box with rays (N, 3) from an origin (3,).
+
+        Returns:
+            Ray parameter (N,) of the entry, inf where a ray misses, and normal (N, 3) there in the parent frame.
+        """
         turn = rotation_z(self.yaw_rad).astype(rays.dtype)
         start = ((origin - np.array(self.centre_m)) @ turn).astype(rays.dtype)
-        # Slabs, axis by axis: NumPy is slow at reducing over an axis of three.
+        # Slab method, axis by axis: NumPy reduces slowly over an axis of three.
         local = np.ascontiguousarray((rays @ turn).T)
         half = np.array(self.half_m, rays.dtype)[:, None]
         side = np.sign(local)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The printed mat of the GDTM room as a picture: foam tiles, taped lines, markers.
+"""Texture of the mat of the GDTM room: foam tiles, taped lines, markers.
 
-uint8 (H, W, 3), RGB, gamma-encoded, row 0 at the far side (+y).
+It is uint8 (H, W, 3), RGB, gamma-encoded, row 0 at the far side (+y).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _TOOTH_M = 0.025
 
 
 def mat(rng: np.random.Generator, ground: Colour, floor: Colour) -> Image:
-    """The mat of 3.0 x 3.6 m from above: foam tiles, taped lines, three markers; x right, y up."""
+    """Draw the mat of 3.0 x 3.6 m from above: foam tiles, taped lines, three markers; x right, y up."""
     width, height = (round(2 * half * MAT_PX_PER_M) for half in MAT_HALF_M)
     canvas = speckle(rng, plain(height, width, ground), 0.012, 0.012)
     _tiles(rng, canvas)
@@ -43,14 +43,14 @@ def mat(rng: np.random.Generator, ground: Colour, floor: Colour) -> Image:
 
 
 def _to_px(points_m: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Points (N, 2) of the mat as columns and rows of its picture."""
+    """Return points (N, 2) of the mat as columns and rows of its texture."""
     pixels: npt.NDArray[np.float64] = np.stack(
         [points_m[:, 0] + MAT_HALF_M[0], MAT_HALF_M[1] - points_m[:, 1]], axis=1) * MAT_PX_PER_M
     return pixels
 
 
 def _stroke(tape: Image, line: RoundedSquare, start_m: float, end_m: float) -> None:
-    """Tape along a part of a line, with square ends."""
+    """Draw tape along a part of a line, with square ends."""
     along = np.linspace(start_m, end_m, max(2, round((end_m - start_m) / 0.01)))
     middle, heading = line.at(along)
     across = np.stack([-np.sin(heading), np.cos(heading)], axis=1) * _LINE_M / 2
@@ -59,7 +59,7 @@ def _stroke(tape: Image, line: RoundedSquare, start_m: float, end_m: float) -> N
 
 
 def _tiles(rng: np.random.Generator, canvas: Canvas) -> None:
-    """Seams between foam tiles, and tiles of slightly different grey."""
+    """Draw seams between foam tiles, and tiles of slightly different grey."""
     side = round(_TILE_M * MAT_PX_PER_M)
     for top in range(0, canvas.shape[0], side):
         for left in range(0, canvas.shape[1], side):
@@ -69,7 +69,7 @@ def _tiles(rng: np.random.Generator, canvas: Canvas) -> None:
 
 
 def _scuffs(rng: np.random.Generator, canvas: Canvas) -> None:
-    """Traces of tape that was taken off and of tyres."""
+    """Draw traces of removed tape and of tyres."""
     for _ in range(40):
         x, y = (int(rng.integers(n)) for n in canvas.shape[1::-1])
         dx, dy = (int(v) for v in rng.normal(0, 120, 2))
@@ -82,7 +82,7 @@ def _scuffs(rng: np.random.Generator, canvas: Canvas) -> None:
 
 
 def _paste_marker(rng: np.random.Generator, canvas: Canvas, x: float, y: float, side: float) -> None:
-    """A printed fiducial, turned a little, on a sheet that is taped down."""
+    """Draw a printed fiducial, rotated a little, on a taped sheet."""
     size = 256
     sheet = plain(size, size, (0.92, 0.92, 0.91))
     sheet[40:216, 40:216] = 0.04
@@ -103,7 +103,7 @@ def _paste_marker(rng: np.random.Generator, canvas: Canvas, x: float, y: float, 
 
 
 def _teeth(canvas: Canvas, floor: Colour) -> None:
-    """The jigsaw's teeth along the edge: the floor shows between them."""
+    """Draw the teeth of the jigsaw along the edge, with the floor between them."""
     step = round(_TOOTH_M * MAT_PX_PER_M)
     for start in range(0, max(canvas.shape[:2]), 3 * step):
         gap = slice(start, start + round(1.4 * step))

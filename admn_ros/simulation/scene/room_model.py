@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scene as a MuJoCo model: MJCF text and the pictures of its textures. Imports no MuJoCo.
+"""MuJoCo model of a scene: MJCF text and textures. MuJoCo itself is not needed here.
 
-Textures are declared empty; their pictures are written into the compiled model's texture memory, which
-saves encoding and decoding them. Walls, mat and furniture are meshes, because only meshes say which part
-of a picture goes where. The mat's top is z = 0; the floor around it lies lower by the mat's thickness.
+Textures are declared empty; their pixels are written into the texture memory of the compiled model, which saves
+encoding and decoding them. Walls, mat and furniture are meshes, because only meshes have texture coordinates. The top
+of the mat is z = 0; the floor around it is lower by the thickness of the mat.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from admn_ros.simulation.scene.track import MAT_HALF_M
 EXTENT_M = 4.0        # MuJoCo's unit for clipping planes and the shadow map
 NEAR_M, FAR_M = 0.10, 24.0
 FLOOR_Z_M = -0.008
-WALL_HEIGHT_M = 3.3   # above the ceiling, so that every ray ends somewhere; the ceiling itself would shade the room
-RIG_GROUP = 1         # geoms of node k are in group RIG_GROUP + k, so that a node need not see itself
+WALL_HEIGHT_M = 3.3   # above the ceiling, so that every ray hits a surface; a ceiling would cast a shadow
+RIG_GROUP = 1         # geoms of node k are in group RIG_GROUP + k, so that a node can be hidden from its own cameras
 
-_WALL_GLOW = 0.46     # walls face the room, not the lamps above: without it they would be too dark
+_WALL_GLOW = 0.46     # emission: walls face the room, not the lamps above, and would be too dark without it
 _FACES = {            # corners of each side of a unit box, counter-clockwise from the lower left as seen from outside
     "front": ((-1, -1, -1), (1, -1, -1), (1, -1, 1), (-1, -1, 1)),
     "right": ((1, -1, -1), (1, 1, -1), (1, 1, 1), (1, -1, 1)),
@@ -39,7 +39,12 @@ _FACES = {            # corners of each side of a unit box, counter-clockwise fr
 
 @dataclass
 class RoomModel:
-    """MJCF text, and the picture (H, W, 3) uint8 of each named texture, row 0 at the top."""
+    """Model of a room.
+
+    Attributes:
+        xml: MJCF text.
+        pictures: pixels (H, W, 3) uint8 of each texture by its name, row 0 at the top.
+    """
 
     xml: str
     pictures: dict[str, textures.Image]
@@ -47,7 +52,7 @@ class RoomModel:
 
 @dataclass
 class _Parts:
-    """What accumulates while a room is described."""
+    """Assets, geoms and textures collected while a room is described."""
 
     assets: list[str] = field(default_factory=list)
     geoms: list[str] = field(default_factory=list)
@@ -68,7 +73,7 @@ class _Parts:
 
     def mesh_box(self, name: str, half_m: Sequence[float], material: str, position: Sequence[float], yaw: float,
                  front_differs: bool = False) -> None:
-        """A textured box; with front_differs the front shows the left half of the picture, all else the right."""
+        """Add a textured box; with `front_differs` the front has the left half of the texture, the rest the right."""
         corners, places, faces = [], [], []
         for number, (side, square) in enumerate(_FACES.items()):
             low, high = (0.0, 1.0) if not front_differs else (0.0, 0.5) if side == "front" else (0.5, 1.0)
@@ -83,19 +88,26 @@ class _Parts:
 
 def mesh(name: str, corners: Sequence[Sequence[float]], faces: Sequence[Sequence[int]],
          places: Sequence[Sequence[float]] = ()) -> str:
-    """MJCF of a mesh: corners (N, 3) metres, faces (M, 3) indices, places (N, 2) in the picture, v upwards."""
+    """Return the MJCF of a mesh.
+
+    Args:
+        name: name of the asset.
+        corners: vertices (N, 3) in metres.
+        faces: indices (M, 3).
+        places: texture coordinates (N, 2), v upwards.
+    """
     painted = f'texcoord="{_numbers([v for p in places for v in p])}" ' if places else ""
     return (f'<mesh name="{name}" inertia="shell" vertex="{_numbers([v for c in corners for v in c])}" {painted}'
             f'face="{" ".join(str(i) for f in faces for i in f)}"/>')
 
 
 def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640, 480)) -> RoomModel:
-    """Describe a scene.
+    """Build the MuJoCo model of a scene.
 
     Args:
-        scene: the scene.
+        scene: room to describe.
         shadow_size: side of the shadow map in pixels; 0 for no shadows.
-        largest: width and height of the largest picture to be rendered, pixels.
+        largest: width and height of the largest image to render, in pixels.
     """
     rng = np.random.default_rng([scene.seed, 31])
     parts, look = _Parts(), scene.look
@@ -126,9 +138,9 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
 
 
 def light_direction(lamp: Lamp) -> tuple[float, float, float]:
-    """Unit vector of the light of a lamp: from about its place to the middle of the track."""
+    """Return the direction of a lamp's light as a unit vector: roughly from its position to the middle of the track."""
     x, y, z = lamp.position_m
-    # Ceiling lights shine almost straight down: parallel light from the side would throw the walls' own shadows.
+    # Ceiling lights shine almost straight down: parallel light from the side would cast the shadows of the walls.
     sideways = 0.3 if z > 2 else 1.0
     way = -np.array((sideways * x, sideways * y, z))
     x, y, z = (way / np.linalg.norm(way)).tolist()
@@ -136,7 +148,7 @@ def light_direction(lamp: Lamp) -> tuple[float, float, float]:
 
 
 def _light(lamp: Lamp, number: int) -> str:
-    # Parallel light: one level over each surface, which the pictures were painted for.
+    # Parallel light has one level over each surface, for which the textures are made.
     way = light_direction(lamp)
     return (f'<light type="directional" pos="{_numbers([-9 * v for v in way])}" dir="{_numbers(way)}" '
             f'castshadow="{"true" if number == 0 else "false"}" ambient="0 0 0" specular="0.25 0.25 0.25" '
@@ -156,7 +168,7 @@ def _ground(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
 
 
 def _walls(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
-    """The walls at +y, -x, -y and +x, each seen from inside from its left to its right."""
+    """Add the walls at +y, -x, -y and +x, each seen from inside from its left to its right."""
     for number in range(4):
         along, away = scene.room_half_m if number % 2 == 0 else scene.room_half_m[::-1]
         items = scene.look.walls[number] if number < len(scene.look.walls) else ()
@@ -191,12 +203,12 @@ def _clutter(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
 
 
 def shown_colour(box: Box) -> list[float]:
-    """What a picture shows (gamma-encoded) of a box's linear albedo, as MuJoCo multiplies light in that space."""
+    """Return the gamma-encoded colour of a box's linear albedo; MuJoCo multiplies light in that space."""
     return [float(v) for v in np.clip(box.albedo, 0, 1)**(1 / 2.2)]
 
 
 def _rig(parts: _Parts, node: SensorNode, group: int) -> None:
-    """A sensor node: clear box with electronics and a dark lidar on it, head, and a tripod down to the floor."""
+    """Add a sensor node: a clear box with electronics, a dark lidar on it, sensors, and a tripod."""
     yaw = float(np.arctan2(node.base.rotation[1, 0], node.base.rotation[0, 0]))
     x, y, z = node.base.translation_m.tolist()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands where in a simulated room. Sensors and renderers read it and change nothing."""
+"""Description of a simulated room: size, clutter, sensor nodes, target and appearance. Immutable."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ Colour = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Viewpoints:
-    """From where a set of nodes may look.
+    """Ranges from which the poses of the sensor nodes are drawn.
 
-    azimuth_deg: one range for each node, seen from the middle of the track, counter-clockwise from x.
-    height_m: range above the floor.
-    beyond_m: range of the distance from where the car can drive (`REACH_HALF_M`).
+    Attributes:
+        azimuth_deg: range of each node's azimuth, seen from the middle of the track, counter-clockwise from x.
+        height_m: range of the height above the floor.
+        beyond_m: range of the distance outside `REACH_HALF_M`.
     """
 
     azimuth_deg: tuple[tuple[float, float], ...]
@@ -32,20 +33,25 @@ class Viewpoints:
     beyond_m: tuple[float, float]
 
 
-# Train and held_out share no azimuth and no height, so that a test on held_out is one of new viewpoints.
+# Train and held_out share no azimuth and no height, so that held_out tests new viewpoints.
 VIEWPOINTS = {
     "train": Viewpoints(((-120, -45), (0, 75), (120, 195)), (0.62, 0.90), (0.0, 0.45)),
     "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), (0.95, 1.20), (0.0, 0.45)),
 }
-# Tripods stand outside this half size, so that the car drives past their legs.
+# Tripods are outside this half size, so that the car does not touch their legs.
 REACH_HALF_M = (1.75, 2.05)
-# Azimuth, way beyond, height and turn away from the middle of the default nodes, about as GDTM's figures show them.
+# Azimuth, distance beyond, height and rotation away from the middle of the default nodes, roughly as in GDTM's figures.
 _DEFAULT_NODES = ((-83.0, 0.02, 0.76, 5.0), (37.0, 0.05, 0.72, -7.0), (158.0, 0.04, 0.80, 6.0))
 
 
 @dataclass(frozen=True)
 class Lamp:
-    """A ceiling light: position_m in `map`, intensity 1.0 lights white paper below it to white."""
+    """A lamp.
+
+    Attributes:
+        position_m: position in `map`.
+        intensity: 1.0 makes white paper below it white.
+    """
 
     position_m: tuple[float, float, float]
     intensity: float
@@ -53,16 +59,19 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Look:
-    """How the room looks. Colours are what a well exposed picture shows, 0 to 1 per channel (gamma-encoded).
+    """Appearance of a room. Colours are gamma-encoded, 0 to 1 per channel, as in a well exposed image.
 
-    wall_rgb, floor_rgb, mat_rgb: base colours.
-    floor: "tiles" or "carpet".
-    walls: what hangs on the walls at +y, -x, -y and +x, left to right, from furnishing.WALL_ITEMS.
-    lamps: ceiling lights; the first throws the shadows.
-    ambient: light from everywhere, as share of full light.
-    white_balance: gains of the red, green and blue channel (the lamps' colour, as the camera leaves it).
-    clutter_materials: one material for each box of Scene.clutter, from furnishing.MATERIALS; with fewer
-        entries than boxes the rest are plainly painted in the box's albedo.
+    Attributes:
+        wall_rgb: base colour of the walls.
+        floor_rgb: base colour of the floor.
+        mat_rgb: base colour of the mat.
+        floor: "tiles" or "carpet".
+        walls: items on the walls at +y, -x, -y and +x, left to right, from `furnishing.WALL_ITEMS`.
+        lamps: lamps; the first casts the shadows.
+        ambient: ambient light, as a share of full light.
+        white_balance: gains of red, green and blue after the camera's white balance.
+        clutter_materials: material of each box of `Scene.clutter`, from `furnishing.MATERIALS`; "plain" for boxes
+            beyond the last entry.
     """
 
     wall_rgb: Colour = (0.82, 0.81, 0.78)
@@ -83,12 +92,14 @@ class Scene:
     Frame `map` (REP-103): metres, origin in the middle of the track on the floor, z up.
     OptiTrack's frame, which GDTM's labels use, has y up: (x, y, z) there is (x, -z, y) in `map`.
 
-    seed: everything random about the room follows from it.
-    room_half_m: half the inner size of the room along x and y; the walls stand there.
-    clutter: boxes that stand still, without the tripods.
-    nodes: the sensor nodes.
-    target: "red_car", "green_car" or "none".
-    look: what only a renderer needs.
+    Attributes:
+        seed: seed of everything random in the room.
+        room_half_m: half the inner size of the room along x and y.
+        ceiling_m: height of the ceiling.
+        clutter: static boxes, without the tripods.
+        nodes: sensor nodes.
+        target: "red_car", "green_car" or "none".
+        look: appearance, for renderers alone.
     """
 
     seed: int
@@ -101,14 +112,14 @@ class Scene:
 
     @classmethod
     def seeded(cls, seed: int, target: str | None = None, viewpoints: str = "default", nodes: int = 3) -> Scene:
-        """A room drawn from a seed, in the manner of GDTM's.
+        """Draw a room like GDTM's from a seed.
 
-        Walls, colours, light, clutter and, for "train" and "held_out", the nodes' poses follow from the
-        seed. No clutter stands between a node and the dashed line.
+        Walls, colours, light, clutter and, for "train" and "held_out", the poses of the nodes follow from the seed. No
+        clutter is between a node and the dashed line.
 
         Args:
             seed: 0 to 2^63 - 1.
-            target: "red_car", "green_car", "none", or None to draw it (45, 45 and 10 percent).
+            target: "red_car", "green_car", "none", or None to draw it (45 %, 45 % and 10 %).
             viewpoints: "default" for one fixed set of poses, or "train" or "held_out" (`VIEWPOINTS`).
             nodes: sensor nodes, 1 to 3.
 
@@ -123,7 +134,7 @@ class Scene:
             raise InputError("viewpoints", repr(viewpoints), "default, " + ", ".join(VIEWPOINTS))
         if not 1 <= nodes <= MAX_NODES:
             raise InputError("nodes", nodes, f"1 to {MAX_NODES}")
-        # Each part of the room has a generator of its own, so that one choice does not shift the others.
+        # Each part of the room has its own generator, so that one choice does not change the others.
         drawn = str(np.random.default_rng([seed, 21]).choice(TARGETS, p=TARGET_SHARES))
         stations = _stations(np.random.default_rng([seed, 22]), viewpoints, nodes)
         rng = np.random.default_rng([seed, 23])
@@ -135,7 +146,7 @@ class Scene:
 
 
 def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[SensorNode, ...]:
-    """The sensor nodes of a set of viewpoints."""
+    """Draw the sensor nodes of a set of viewpoints."""
     stations = []
     for k in range(MAX_NODES):
         if viewpoints == "default":
@@ -152,7 +163,7 @@ def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[Se
 
 def _station(name: str, azimuth_deg: float, beyond_m: float, height_m: float, aside_deg: float,
              ahead_m: float) -> SensorNode:
-    """A node whose optical axes meet the floor ahead_m behind the middle: far and near parts are in sight."""
+    """Return a node whose optical axes meet the floor `ahead_m` behind the middle of the track."""
     angle = np.deg2rad(azimuth_deg)
     way = np.array([np.cos(angle), np.sin(angle)])
     distance = float(np.min(np.array(REACH_HALF_M) / np.maximum(np.abs(way), 1e-9))) + beyond_m
@@ -162,7 +173,7 @@ def _station(name: str, azimuth_deg: float, beyond_m: float, height_m: float, as
 
 
 def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tuple[str, ...]) -> Look:
-    """Colours, wall items and light."""
+    """Draw colours, wall items and light."""
     wall, floor, mat = rng.uniform(0.72, 0.88), rng.uniform(0.52, 0.72), rng.uniform(0.20, 0.29)
     walls = [["whiteboard"], ["door", "screen"], ["whiteboard", "whiteboard"], ["door", "poster"], ["pinboard"],
              ["screen"], ["window"], ["poster", "whiteboard"], []]
@@ -179,6 +190,6 @@ def _look(rng: np.random.Generator, half_m: tuple[float, float], materials: tupl
 
 
 def _near(rng: np.random.Generator, grey: float, spread: float, warm: float = 0.0) -> Colour:
-    """A colour close to a grey."""
+    """Draw a colour close to a grey."""
     r, g, b = (float(v) for v in np.clip(grey + rng.normal(0, spread, 3) + (warm, 0, -warm), 0.03, 0.95))
     return r, g, b

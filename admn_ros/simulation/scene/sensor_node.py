@@ -14,7 +14,13 @@ MAX_NODES = 3
 
 @dataclass(frozen=True)
 class SensorNode:
-    """A tripod with all sensors. `base` is level, x towards the track; sensors are fixed to it."""
+    """A tripod with four sensors.
+
+    Attributes:
+        name: name of the node.
+        base: pose in `map`; level, x towards the track.
+        tilt_rad: downward tilt of the cameras.
+    """
 
     name: str
     base: Pose
@@ -22,7 +28,7 @@ class SensorNode:
 
     @property
     def sensors(self) -> dict[str, Pose]:
-        """Frame suffix -> pose in `base`. The optical frames follow REP-103: z forward, x right."""
+        """Poses of the sensors in `base`, by frame suffix. Optical frames follow REP-103: z forward, x right."""
         c, s = np.cos(self.tilt_rad), np.sin(self.tilt_rad)
         optical = np.array([[0, -s, c], [-1, 0, 0], [0, -c, -s]])
         level = np.eye(3)
@@ -34,5 +40,5 @@ class SensorNode:
         }
 
     def sensor(self, suffix: str) -> Pose:
-        """Pose of a sensor in `map`."""
+        """Return the pose of a sensor in `map`."""
         return self.base @ self.sensors[suffix]

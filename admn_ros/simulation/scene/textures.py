@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures painted on the surfaces of a simulated room: floors, walls, wood, books, screens.
+"""Textures of the surfaces of a simulated room: floors, walls, wood, books, screens.
 
-All are uint8 (H, W, 3), RGB, gamma-encoded, row 0 at the top. Furniture seen from its front has the front
-in the left half of its picture and its other sides in the right half.
+All are uint8 (H, W, 3), RGB, gamma-encoded, row 0 at the top. The texture of furniture has the front in its left half
+and the other sides in its right half.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ Canvas = npt.NDArray[np.float32]
 Colour = tuple[float, float, float]
 _Span = Callable[[float, float, float, float], tuple[slice, slice]]   # metres on a wall to rows and columns
 
+
 def finish(canvas: Canvas) -> Image:
-    """A canvas in 0 to 1 as 8 bits."""
+    """Convert a canvas in 0 to 1 to 8 bits."""
     return np.clip(np.rint(canvas * 255), 0, 255).astype(np.uint8)
 
 
 def plain(height: int, width: int, colour: Colour) -> Canvas:
-    """A canvas of one colour."""
+    """Return a canvas of one colour."""
     return np.tile(np.array(colour, np.float32), (height, width, 1))
 
 
 def speckle(rng: np.random.Generator, canvas: Canvas, fine: float, coarse: float) -> Canvas:
-    """The canvas with grain and clouds of these standard deviations."""
+    """Add grain and clouds, with the standard deviations `fine` and `coarse`, to a canvas."""
     rows, columns = canvas.shape[:2]
     grain = rng.standard_normal((rows, columns), dtype=np.float32) * fine
     clouds = rng.standard_normal((8, 8), dtype=np.float32)
-    # Clouds wrap around, so that repeated pictures have no seams.
+    # Clouds wrap around, so that repeated textures have no seams.
     wide = cv2.resize(np.pad(clouds, 2, mode="wrap"), (columns * 12 // 8, rows * 12 // 8),
                       interpolation=cv2.INTER_CUBIC)
     top, left = rows // 4, columns // 4
@@ -42,7 +43,7 @@ def speckle(rng: np.random.Generator, canvas: Canvas, fine: float, coarse: float
 
 
 def floor(rng: np.random.Generator, colour: Colour, kind: str) -> Image:
-    """A repeatable square of floor: four vinyl tiles with seams, or carpet."""
+    """Draw a repeatable square of floor: four vinyl tiles with seams, or carpet."""
     size = 512
     canvas = speckle(rng, plain(size, size, colour), 0.035 if kind == "tiles" else 0.06, 0.008)
     if kind == "tiles":
@@ -56,7 +57,7 @@ def floor(rng: np.random.Generator, colour: Colour, kind: str) -> Image:
 
 def wall(rng: np.random.Generator, colour: Colour, items: Sequence[str], length_m: float, height_m: float,
          ceiling_m: float) -> Image:
-    """A wall of this length and height with what hangs on it, seen from inside; above ceiling_m it is dark."""
+    """Draw a wall and the items on it, seen from inside; a plain band is above the ceiling."""
     scale = 160
     canvas = speckle(rng, plain(round(height_m * scale), round(length_m * scale), colour), 0.006, 0.008)
     rows = canvas.shape[0]
@@ -79,7 +80,7 @@ def wall(rng: np.random.Generator, colour: Colour, items: Sequence[str], length_
 
 
 def _hang(rng: np.random.Generator, canvas: Canvas, item: str, left_m: float, free_m: float, span: _Span) -> None:
-    """Paint one wall item into its share of the wall."""
+    """Draw one item into its share of a wall."""
     width, bottom, tall = {"whiteboard": (2.2, 0.95, 1.15), "door": (0.95, 0.0, 2.08), "screen": (1.35, 1.15, 0.8),
                            "poster": (0.6, 1.1, 0.85), "pinboard": (1.5, 1.0, 1.0), "window": (1.8, 0.9, 1.3)}[item]
     width = min(width, 0.9 * free_m)
@@ -106,7 +107,7 @@ def _hang(rng: np.random.Generator, canvas: Canvas, item: str, left_m: float, fr
 
 
 def wood_grain(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
-    """Grain that runs upwards (rows, columns), about -1 to 1."""
+    """Return vertical wood grain (rows, columns), about -1 to 1."""
     lines = rng.standard_normal((4, max(columns // 2, 2)), dtype=np.float32)
     wide = cv2.resize(cv2.GaussianBlur(lines, (0, 0), 1.0), (columns, rows), interpolation=cv2.INTER_CUBIC)
     grain: Canvas = (wide / max(float(np.abs(wide).max()), 1e-6)).astype(np.float32)
@@ -114,9 +115,9 @@ def wood_grain(rng: np.random.Generator, rows: int, columns: int) -> Canvas:
 
 
 def furniture(rng: np.random.Generator, material: str) -> Image:
-    """A piece of furniture's picture (256, 512), for materials of `furnishing.MATERIALS` that have one.
+    """Draw the texture (256, 512) of a material of `furnishing.MATERIALS`.
 
-    Neutral, to be multiplied by the colour of the piece, but for "books", "cardboard" and "screen".
+    It is neutral, to be multiplied by the colour of the piece, except for "books", "cardboard" and "screen".
     """
     return finish(_PAINTERS[material](rng))
 
@@ -126,7 +127,7 @@ def _wood(rng: np.random.Generator) -> Canvas:
 
 
 def _books(rng: np.random.Generator) -> Canvas:
-    """Shelves full of books and things, in a wooden case."""
+    """Draw shelves of books and other objects in a wooden case."""
     case = np.array((0.50, 0.31, 0.17), np.float32)
     canvas: Canvas = (case + 0.05 * wood_grain(rng, 256, 512)[..., None]).astype(np.float32)
     shelves = int(rng.integers(3, 5))
@@ -136,7 +137,7 @@ def _books(rng: np.random.Generator) -> Canvas:
         canvas[top:low, 6:250] = 0.10
         x = 8
         while x < 244:
-            if rng.random() < 0.12:   # a gap, or something lying about
+            if rng.random() < 0.12:   # a gap
                 x += int(rng.integers(8, 40))
                 continue
             w = int(rng.integers(4, 11)) if rng.random() < 0.8 else int(rng.integers(14, 40))
@@ -150,7 +151,7 @@ def _books(rng: np.random.Generator) -> Canvas:
 
 
 def _cabinet(rng: np.random.Generator) -> Canvas:
-    """Two doors with a gap, handles and a perforated or plain front."""
+    """Draw two doors with a gap, handles and a perforated or plain front."""
     canvas = speckle(rng, plain(256, 512, (0.92, 0.92, 0.92)), 0.01, 0.02)
     canvas[:, 125:129] *= 0.35
     canvas[4:8, 4:252] *= 0.6
@@ -184,7 +185,7 @@ def _cardboard(rng: np.random.Generator) -> Canvas:
 
 
 def _screen(rng: np.random.Generator) -> Canvas:
-    """A monitor: off, or showing something blue."""
+    """Draw a monitor that is off or shows a blue picture."""
     canvas = plain(256, 512, (0.05, 0.05, 0.05))
     canvas[12:240, 10:246] = (0.08, 0.09, 0.11) if rng.random() < 0.5 else (0.2, 0.42, 0.75)
     return canvas

@@ -20,7 +20,12 @@ MARKERS = ((-0.35, 0.3, 0.26), (0.35, 0.1, 0.26), (-0.1, -0.4, 0.26))
 
 @dataclass(frozen=True)
 class RoundedSquare:
-    """A square with round corners around the origin: centre to side `half_m`, corner `radius_m`."""
+    """A square with round corners around the origin.
+
+    Attributes:
+        half_m: distance of the sides from the centre.
+        radius_m: radius of the corners.
+    """
 
     half_m: float
     radius_m: float
@@ -31,7 +36,10 @@ class RoundedSquare:
         return 8 * (self.half_m - self.radius_m) + 2 * np.pi * self.radius_m
 
     def at(self, distance_m: npt.ArrayLike) -> tuple[Floats, Floats]:
-        """Positions (..., 2) and headings (...,) rad after a distance, counter-clockwise from the right side."""
+        """Return positions (..., 2) in metres and headings (...,) in radians at distances along the line.
+
+        The line runs counter-clockwise and starts at the lower end of the right side.
+        """
         quarter_m, straight = self.length_m / 4, 2 * (self.half_m - self.radius_m)
         distance = np.asarray(distance_m, dtype=np.float64) % self.length_m
         quarter = np.floor(distance / quarter_m)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model car sounds like at 1 m: motor, gears, tyres. A function of time, so it can be asked for any instant.
+"""Sound of the model car at 1 m, as a function of time: motor, gears, tyres.
 
-Tones follow the driven distance: their phase is so many turns per metre, so pitch follows speed and stops with
-it. Levels follow speed. A car that stands is silent (its motor is not turning; nothing idles).
+The phase of the tones follows the driven distance, so pitch follows speed. Levels follow speed, too: a stationary car
+is silent, because its electric motor does not idle.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from admn_ros.errors import InputError
 from admn_ros.simulation.scene.geometry import Floats
 
 SAMPLE_RATE_HZ = 16000
-DENSE_RATE_HZ = 4 * SAMPLE_RATE_HZ     # of tables between whose samples a line is drawn
-_BAND_HZ = (6800.0, 7600.0)            # tones fade out here, as before the converter's half rate
-_TABLE = 1 << 18                       # samples of the tyres' noise at the dense rate: 4.1 s, then again
-_KNOT_S = 0.001                        # the distance is asked for this often; lines between are right to 1 um
+DENSE_RATE_HZ = 4 * SAMPLE_RATE_HZ     # of tables that are interpolated linearly
+_BAND_HZ = (6800.0, 7600.0)            # tones fade out here, as in an anti-aliasing filter
+_TABLE = 1 << 18                       # samples of the loop of tyre noise at the dense rate: 4.1 s
+_KNOT_S = 0.001                        # interval of exact distances; linear interpolation is accurate to 1 um
 
 
 @dataclass(frozen=True)
 class CarVoice:
-    """How one car differs from another.
+    """Acoustic properties of a car.
 
-    turns_per_m: of the motor, per metre driven.
-    motor: amplitude of each harmonic of the motor's turns, from the first on.
-    teeth: of the pinion; gears whine at so many times the motor's turns.
-    whine, tyres: RMS against the motor's, which is 1.
-    wheel_m: circumference of a wheel.
-    level: RMS at 1 m and 1 m/s, full scale is 1.
+    Attributes:
+        turns_per_m: motor revolutions per metre.
+        motor: amplitude of each harmonic of the motor, from the first.
+        teeth: teeth of the pinion; gears whine at this multiple of the motor frequency.
+        whine: RMS of the whine relative to the motor.
+        tyres: RMS of the tyre noise relative to the motor.
+        wheel_m: circumference of a wheel.
+        level: RMS at 1 m and 1 m/s; full scale is 1.
     """
 
     turns_per_m: float = 310.0
@@ -54,12 +56,12 @@ class CarSound:
     """Sound pressure of one drive at 1 m from the car, full scale 1.0.
 
     Args:
-        distance_m: driven distance at times (N,) s; asked for times from 0 on. Before 0 the car stands.
-        target: the scene's target: "red_car", "green_car", or "none", which is silent.
-        seed: of the tyres' noise.
+        distance_m: function from times (N,) in seconds, at least 0, to the driven distance; the car stands before 0.
+        target: "red_car", "green_car", or "none", which is silent.
+        seed: seed of the tyre noise.
 
     Raises:
-        InputError: an unknown target.
+        InputError: the target is unknown.
     """
 
     def __init__(self, distance_m: Callable[[Floats], Floats], target: str = "red_car", seed: int = 0) -> None:
@@ -70,13 +72,13 @@ class CarSound:
         self._noise = _tyre_noise(seed) if self._voice else np.zeros(2)
 
     def __call__(self, t_s: Floats) -> Floats:
-        """Pressure (N,) at times (N,) s, increasing."""
+        """Return the pressure (N,) at increasing times (N,) in seconds."""
         t = np.asarray(t_s, np.float64)
         voice = self._voice
         if voice is None or not t.size:
             return np.zeros_like(t)
         distance, speed = self._driven(t)
-        # Noise of wheels on the mat grows about as speed to the power of 1.5, a motor's tone a little slower.
+        # Tyre noise grows with about speed^1.5, the tone of the motor a little slower.
         sound = speed**1.2 * _tones(voice, distance, speed)
         ripple = 1 + 0.5 * np.sin(2 * np.pi * distance / voice.wheel_m)
         sound += voice.tyres * speed**1.5 * ripple * self._noise_at(t)
@@ -84,7 +86,7 @@ class CarSound:
         return pressure
 
     def _driven(self, t: Floats) -> tuple[Floats, Floats]:
-        """Distance and speed at times (N,). Knots are on a grid of absolute time: the same whoever asks."""
+        """Return distance and speed at times (N,). The knots are on a grid of absolute time."""
         first = np.floor(t[0] / _KNOT_S) - 1
         knots = (first + np.arange(int(np.ceil((t[-1] - t[0]) / _KNOT_S)) + 4)) * _KNOT_S
         distance = self._distance_m(np.maximum(knots, 0.0))
@@ -100,12 +102,13 @@ class CarSound:
 
 
 class HeldSound:
-    """A source's sound over a stretch of time, computed once for several microphones.
+    """The sound of a source in an interval, computed once for several microphones.
 
     Args:
-        source: pressure at increasing times (N,) s.
-        first_s, last_s: the stretch. Microphones ask for earlier times than they record, by what the
-            longest reflection takes: about 0.1 s with order 3.
+        source: function from increasing times (N,) in seconds to the pressure.
+        first_s: start of the interval. Microphones need earlier times than they record, by the delay of the longest
+            reflection: about 0.1 s with order 3.
+        last_s: end of the interval.
     """
 
     def __init__(self, source: Callable[[Floats], Floats], first_s: float, last_s: float) -> None:
@@ -113,10 +116,10 @@ class HeldSound:
         self._held = source(np.arange(self._first, int(np.ceil(last_s * DENSE_RATE_HZ)) + 1) / DENSE_RATE_HZ)
 
     def __call__(self, t_s: Floats) -> Floats:
-        """Pressure (N,) at times (N,) s, each on or within half a step of the grid of DENSE_RATE_HZ.
+        """Return the pressure (N,) at the samples of DENSE_RATE_HZ nearest to times (N,) in seconds.
 
         Raises:
-            InputError: a time outside the stretch.
+            InputError: a time is outside the interval.
         """
         place = np.rint(np.asarray(t_s) * DENSE_RATE_HZ).astype(np.int64) - self._first
         if place.size and not 0 <= place.min() <= place.max() < len(self._held):
@@ -127,7 +130,7 @@ class HeldSound:
 
 
 def _tones(voice: CarVoice, distance: Floats, speed: Floats) -> Floats:
-    """Motor's harmonics with RMS 1, and the gears' whine with sidebands of the motor's shaft."""
+    """Return the harmonics of the motor, with RMS 1, and the whine of the gears with sidebands of the shaft."""
     turn = np.exp(2j * np.pi * voice.turns_per_m * distance)
     turns_hz = voice.turns_per_m * speed
     scale = np.sqrt(2 / sum(a**2 for a in voice.motor))
@@ -143,14 +146,14 @@ def _tones(voice: CarVoice, distance: Floats, speed: Floats) -> Floats:
 
 
 def _audible(hertz: Floats) -> Floats:
-    """Gain of the converter's input filter for a tone."""
+    """Return the gain of the anti-aliasing filter for a tone."""
     low, high = _BAND_HZ
     gain: Floats = np.clip((high - hertz) / (high - low), 0.0, 1.0)
     return gain
 
 
 def _tyre_noise(seed: int) -> npt.NDArray[np.float64]:
-    """A loop (_TABLE,) of noise from 200 Hz on, falling above 1.5 kHz, RMS 1, at the dense rate."""
+    """Return a loop (_TABLE,) of noise above 200 Hz, falling from 1.5 kHz, with RMS 1, at the dense rate."""
     spectrum = np.fft.rfft(np.random.default_rng([seed, 2]).standard_normal(_TABLE))
     hertz: Floats = np.fft.rfftfreq(_TABLE, 1 / DENSE_RATE_HZ).astype(np.float64)
     spectrum *= np.where(hertz > 200, 1 / (1 + (hertz / 1500) ** 2), 0) * _audible(hertz)

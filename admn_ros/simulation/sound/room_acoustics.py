@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node's four microphones hear in the room: the car, its reflections, and the room's own noise.
+"""Microphone array of a sensor node: sound of the car with reflections, and noise of the room.
 
-Reflections are image sources of the shoebox room (Allen and Berkley, 1979), as in pyroomacoustics. Here the
-microphones are mirrored in the walls, not the source: then the images stand still while the source moves, and
-every image is heard at the instant the sound left the source. A moving source's delays, levels and Doppler
-shifts are so exact at every sample; there are no segments to fade between, and chunks join by themselves.
+Reflections are image sources of the shoebox room (Allen and Berkley, 1979), as in pyroomacoustics. Here the microphones
+are mirrored in the walls instead of the source: the images are static while the source moves, and each image is
+evaluated at the time at which the sound left the source. Delays, levels and Doppler shifts of a moving source are exact
+at every sample, and chunks join without cross-fading.
 
-The array is a circle of four, as Seeed's ReSpeaker, in the node's `microphones` frame (REP-103): the first
-45 degrees to the left of forward, then counter-clockwise. Directions are azimuths in radians in that frame,
-0 forward, positive to the left.
+The array is a circle of four microphones like Seeed's ReSpeaker, in the node's `microphones` frame (REP-103): the first
+is 45 degrees to the left of forward, the others follow counter-clockwise.
 """
 
 from __future__ import annotations
@@ -30,14 +29,13 @@ from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ
 from admn_ros.simulation.sound.room_noise import RoomNoise
 
-CHUNK = 1056                 # samples: 66 ms, the chunks of GDTM's ReSpeaker
 MICROPHONES = 4
 ARRAY_RADIUS_M = 0.0323
 _DENSE = DENSE_RATE_HZ // SAMPLE_RATE_HZ
-_BLOCK = 1056                # samples at once: tables of this size stay in the processor's cache
-_KNOT = 132                  # samples between exact delays; lines between them are right to 0.01 sample
+_BLOCK = 1056                # samples per block: tables of this size fit the cache of the processor
+_KNOT = 132                  # samples between exact delays; linear interpolation is accurate to 0.01 sample
 _IMAGES_AT_ONCE = 32
-_WAY_S = 0.004
+_PATH_STEP_S = 0.004
 
 Source = Callable[[Floats], Floats]
 Path = Callable[[Floats], Floats]
@@ -45,13 +43,15 @@ Path = Callable[[Floats], Floats]
 
 @dataclass(frozen=True)
 class AcousticsConfig:
-    """How the room sounds.
+    """Acoustics of a room. Levels are RMS relative to full scale; 0 for none.
 
-    order: how many walls a reflection can meet. 3: 63 images; 1: 7 images, for datasets in bulk.
-    absorption: of the sound's energy by every surface, 0 to 1; None draws each surface's from the scene's seed.
-    noise: level of the room's noise (computers, mains hum), RMS of full scale; 0 for none.
-    hiss: level of each microphone's own noise, RMS of full scale.
-    babble: level of speech-like noise from a place at a wall, RMS of full scale.
+    Attributes:
+        order: largest number of reflections of an image. Order 3 has 63 images; order 1 has 7, for large datasets.
+        absorption: absorbed share of the energy at every surface, 0 to 1; None draws one per surface from the seed of
+            the scene.
+        noise: level of the noise of the room (computers, mains hum).
+        hiss: level of each microphone's own noise.
+        babble: level of speech-like noise from positions at the walls.
     """
 
     order: int = 3
@@ -74,13 +74,13 @@ FAST = AcousticsConfig(order=1)
 
 
 def array_shape() -> Floats:
-    """Microphones (4, 3) in the array's frame, metres."""
+    """Return the positions of the microphones (4, 3) in the frame of the array, in metres."""
     angle = np.pi / 4 + np.pi / 2 * np.arange(MICROPHONES)
     return np.stack([ARRAY_RADIUS_M * np.cos(angle), ARRAY_RADIUS_M * np.sin(angle), np.zeros(MICROPHONES)], axis=1)
 
 
 def absorption_of(scene: Scene, config: AcousticsConfig) -> Floats:
-    """Energy absorption of the six surfaces (3, 2): walls at -x, +x; -y, +y; floor, ceiling."""
+    """Return the energy absorption of the six surfaces (3, 2): walls at -x, +x; -y, +y; floor, ceiling."""
     if config.absorption is not None:
         return np.full((3, 2), config.absorption)
     rng = np.random.default_rng([scene.seed, 343])
@@ -92,10 +92,10 @@ class Microphones:
     """The microphone array of one node in a scene."""
 
     def __init__(self, scene: Scene, node: SensorNode, config: AcousticsConfig | None = None) -> None:
-        """Mirror the microphones in the room's walls.
+        """Mirror the microphones in the walls.
 
         Raises:
-            InputError: the node stands outside the room.
+            InputError: the node is outside the room.
         """
         self.config = config or AcousticsConfig()
         self._scene, self._node = scene, node
@@ -106,57 +106,58 @@ class Microphones:
         if not np.all((self._places > low) & (self._places < high)):
             raise InputError(f"{node.name}.base", self._pose.translation_m.tolist(), "inside the room")
         images, gains = mirrored(self._places, low, high, absorption_of(scene, self.config), self.config.order)
-        # One line of images after the other, microphone by microphone.
+        # Images in order, the four microphones of each in sequence.
         self._images = images.reshape(-1, 3)
         self._gains = np.repeat(gains, MICROPHONES)
 
     def chunk(self, start_s: float, samples: int, source: Source | None, position: Path | None,
               rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """What the array records: float32 (samples, 4), full scale 1.0, sample k at start_s + k / 16000.
+        """Record a chunk: float32 (samples, 4), full scale 1.0, sample k at start_s + k / 16000.
 
-        Chunks that follow one another join without a seam, for all but the hiss is a function of time.
+        Consecutive chunks join without a seam, because everything but the hiss is a function of time.
 
         Args:
-            start_s: time of the first sample, s. The room's noise is aligned to whole samples.
-            samples: how many.
-            source: sound pressure at 1 m of the car at increasing times (N,) s, such as `CarSound`; it is asked
-                for times before start_s, too, by as much as the longest reflection takes. None is silent.
-            position: of the car, times (N,) s to (N, 2) m in `map`; asked for no time before 0.
-            rng: of the hiss.
+            start_s: time of the first sample in seconds. The noise of the room is aligned to whole samples.
+            samples: number of samples.
+            source: function from increasing times (N,) in seconds to the sound pressure of the car at 1 m, such as
+                `CarSound`. It is called with times before `start_s`, by the delay of the longest reflection. None for
+                silence.
+            position: function from times (N,) in seconds, at least 0, to the position of the car (N, 2) in `map`.
+            rng: generator of the hiss.
 
         Raises:
-            InputError: samples is negative, or there is a source without a position.
+            InputError: `samples` is negative, or there is a source without a position.
         """
         if samples < 0:
             raise InputError("samples", samples, "at least 0")
-        heard = np.zeros((MICROPHONES, samples), np.float32)
+        sound = np.zeros((MICROPHONES, samples), np.float32)
         if source is not None:
             if position is None:
-                raise InputError("position", None, "a function of time, for there is a source")
-            self._add_car(heard, start_s, source, position)
+                raise InputError.missing("position", "a function of time, because there is a source")
+            self._add_car(sound, start_s, source, position)
         if self.config.noise or self.config.babble:
-            heard += self._noise.at(round(start_s * SAMPLE_RATE_HZ), samples)
+            sound += self._noise.at(round(start_s * SAMPLE_RATE_HZ), samples)
         if self.config.hiss:
-            heard += np.float32(self.config.hiss) * rng.standard_normal(heard.shape, np.float32)
-        return np.ascontiguousarray(heard.T)
+            sound += np.float32(self.config.hiss) * rng.standard_normal(sound.shape, np.float32)
+        return np.ascontiguousarray(sound.T)
 
     def delays_s(self, position_m: Floats) -> Floats:
-        """What sound from places (..., 3) in `map` takes straight to each microphone (..., 4)."""
+        """Return the delay of direct sound from positions (..., 3) in `map` to each microphone (..., 4)."""
         away = np.asarray(position_m, np.float64)[..., None, :] - self._places
         delays: Floats = np.linalg.norm(away, axis=-1) / SOUND_MPS
         return delays
 
     @cached_property
     def _noise(self) -> RoomNoise:
-        """The room's noise at these microphones; made when first asked for."""
+        """Noise of the room at these microphones."""
         return RoomNoise(self._scene, self._node, self._places, self.config.noise, self.config.babble)
 
-    def _add_car(self, heard: npt.NDArray[np.float32], start_s: float, source: Source, position: Path) -> None:
-        """Add direct sound and reflections to what is heard (4, samples)."""
-        samples = heard.shape[1]
+    def _add_car(self, sound: npt.NDArray[np.float32], start_s: float, source: Source, position: Path) -> None:
+        """Add direct sound and reflections of the car to a chunk (4, samples)."""
+        samples = sound.shape[1]
         delay, gain = self._at_knots(start_s, samples, position)
-        # A table of the source at the dense rate, on a grid of absolute time, and lines between its samples.
-        # A line is a filter, too: -0.3 dB at 7 kHz, with aliases below -30 dB there and below -60 dB at 1 kHz.
+        # A table of the source at the dense rate, on a grid of absolute time, interpolated linearly. Interpolation is a
+        # filter: -0.3 dB at 7 kHz, with aliases below -30 dB there and below -60 dB at 1 kHz.
         first = int(np.floor((start_s - delay.max()) * DENSE_RATE_HZ)) - 1
         last = int(np.ceil((start_s - delay.min()) * DENSE_RATE_HZ)) + _DENSE * samples + 2
         table = source(np.arange(first, last) / DENSE_RATE_HZ).astype(np.float32)
@@ -165,14 +166,14 @@ class Microphones:
         for k in range(0, samples, _BLOCK):
             here = slice(k // _KNOT, k // _KNOT + knots + 1)
             late = begin + _DENSE * k - delay[:, here] * DENSE_RATE_HZ
-            # Places in the table as float32 are right to 0.001 only while they are small.
+            # Positions in the table as float32 are accurate to 0.001 only while they are small.
             skip = max(0, int(late.min()) - 1)
-            self._add_block(heard[:, k:k + _BLOCK], table[skip:], late - skip, gain[:, here])
+            self._add_block(sound[:, k:k + _BLOCK], table[skip:], late - skip, gain[:, here])
 
     @staticmethod
-    def _add_block(heard: npt.NDArray[np.float32], table: npt.NDArray[np.float32], late: Floats, gain: Floats) -> None:
-        """Add images to n samples (4, n): late (images, knots) are places in the table less the samples' advance."""
-        samples = heard.shape[1]
+    def _add_block(sound: npt.NDArray[np.float32], table: npt.NDArray[np.float32], late: Floats, gain: Floats) -> None:
+        """Add images to n samples (4, n); `late` (images, knots) are their positions in the table."""
+        samples = sound.shape[1]
         between = _lines(samples, late.shape[1])
         ramp = (_DENSE * np.arange(samples)).astype(np.float32)
         slope = np.diff(table[:int(late.max()) + _DENSE * samples + 3])
@@ -185,54 +186,57 @@ class Microphones:
             place *= slope.take(whole)
             place += table.take(whole)
             place *= loud[k:k + _IMAGES_AT_ONCE] @ between
-            heard += place.reshape(-1, MICROPHONES, samples).sum(axis=0)
+            sound += place.reshape(-1, MICROPHONES, samples).sum(axis=0)
 
     def _at_knots(self, start_s: float, samples: int, position: Path) -> tuple[Floats, Floats]:
-        """Delay (images, knots) in s and gain of each image, exact at knots every _KNOT samples."""
+        """Return delay (images, knots) in seconds and gain of each image, exact at every _KNOT samples."""
         t = start_s + np.arange(-(-samples // _KNOT) + 1) * _KNOT / SAMPLE_RATE_HZ
-        way = _Way(position, t[0] - self._longest_s, t[-1])
+        way = _SampledPath(position, t[0] - self._longest_s, t[-1])
         away = self._distance(np.broadcast_to(t, (len(self._images), len(t))), way)
-        # Where the source was when the sound left it: the error falls by speed / 343 with each step.
+        # Position of the source when the sound left it: the error shrinks by speed / 343 with each iteration.
         for _ in range(2):
             away = self._distance(t - away / SOUND_MPS, way)
         return away / SOUND_MPS, self._gains[:, None] / away
 
     @cached_property
     def _longest_s(self) -> float:
-        """No sound takes longer from anywhere in the room."""
+        """Upper bound of the delay from anywhere in the room, in seconds."""
         diagonal = np.linalg.norm([*(2 * half for half in self._scene.room_half_m), self._scene.ceiling_m])
         return float((np.linalg.norm(self._images, axis=1).max() + diagonal) / SOUND_MPS)
 
-    def _distance(self, t: Floats, way: _Way) -> Floats:
-        """From the source at times (images, knots) to the images."""
+    def _distance(self, t: Floats, way: _SampledPath) -> Floats:
+        """Return the distance from the source at times (images, knots) to the images."""
         x, y = way.at(t)
         up = (CAR_CENTRE_Z_M - self._images[:, 2:]) ** 2
         away: Floats = np.sqrt((x - self._images[:, :1]) ** 2 + (y - self._images[:, 1:2]) ** 2 + up)
         return np.maximum(away, 0.05)
 
 
-class _Way:
-    """Positions asked for once, every _WAY_S on a grid of absolute time, with lines between: right to 0.01 mm."""
+class _SampledPath:
+    """Positions every _PATH_STEP_S on a grid of absolute time; linear interpolation is accurate to 0.01 mm."""
 
     def __init__(self, position: Path, first_s: float, last_s: float) -> None:
-        self._t = np.arange(np.floor(first_s / _WAY_S), np.ceil(last_s / _WAY_S) + 1) * _WAY_S
+        self._t = np.arange(np.floor(first_s / _PATH_STEP_S), np.ceil(last_s / _PATH_STEP_S) + 1) * _PATH_STEP_S
         self._xy = position(np.maximum(self._t, 0.0))
 
     def at(self, t: Floats) -> tuple[Floats, Floats]:
-        """x and y in metres, shaped as the times."""
+        """Return x and y in metres at times of any shape."""
         return np.interp(t, self._t, self._xy[:, 0]), np.interp(t, self._t, self._xy[:, 1])
 
 
 def mirrored(places_m: Floats, low: Floats, high: Floats, absorption: Floats, order: int) -> tuple[Floats, Floats]:
-    """Images of places (N, 3) in the six surfaces of a room: (images, N, 3), gain of each (images,).
-
-    The first is the place itself, with gain 1. A reflection multiplies the pressure by sqrt(1 - absorption).
+    """Mirror positions in the six surfaces of a room.
 
     Args:
-        places_m: in the room.
-        low, high: the room's corners (3,).
-        absorption: (3, 2), energy, of the surfaces at low and at high.
-        order: most reflections on the way.
+        places_m: positions (N, 3) in the room.
+        low: corner of the room (3,) with the smallest coordinates.
+        high: corner of the room (3,) with the largest coordinates.
+        absorption: energy absorption (3, 2) of the surfaces at `low` and at `high`.
+        order: largest number of reflections.
+
+    Returns:
+        Images (images, N, 3) and the gain of each (images,). The first is the position itself, with gain 1. A
+        reflection multiplies the pressure by sqrt(1 - absorption).
     """
     reflection = np.sqrt(1 - absorption)
     turns = sorted((t for t in product(range(-order, order + 1), repeat=3) if sum(map(abs, t)) <= order),
@@ -241,10 +245,10 @@ def mirrored(places_m: Floats, low: Floats, high: Floats, absorption: Floats, or
     for turn in turns:
         n = np.array(turn)
         size = high - low
-        # Unfolded along an axis, room n holds the place as it is when n is even, and mirrored when it is odd.
+        # Unfolded along an axis, room n holds the position itself if n is even, and mirrored if n is odd.
         inside = np.where(n % 2 == 0, places_m - low, high - places_m)
         images.append(low + n * size + inside)
-        # Through |n| walls, by turns the near one and the other.
+        # |n| reflections, alternately at the two surfaces of the axis.
         more, less = (np.abs(n) + 1) // 2, np.abs(n) // 2
         at_low, at_high = np.where(n > 0, less, more), np.where(n > 0, more, less)
         gains.append(float(np.prod(reflection[:, 0] ** at_low * reflection[:, 1] ** at_high)))
@@ -252,7 +256,7 @@ def mirrored(places_m: Floats, low: Floats, high: Floats, absorption: Floats, or
 
 
 def _lines(samples: int, knots: int) -> npt.NDArray[np.float32]:
-    """Weights (knots, samples) of the knots at each sample: straight lines."""
+    """Return the weights (knots, samples) of linear interpolation between knots."""
     at = np.arange(samples) / _KNOT
     weights: npt.NDArray[np.float32] = np.maximum(0, 1 - np.abs(at - np.arange(knots)[:, None])).astype(np.float32)
     return weights

@@ -106,7 +106,7 @@ def test_a_simulator_with_a_bad_argument_says_so_in_one_line():
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ((), "bag: found nothing"),
+    ((), "bag: missing; required: -p bag:=FOLDER"),
     (("--ros-args", "-p", "bag:="), "override rule"),
     (("--ros-args", "-p", "bag:=/nowhere/bag"), "/nowhere/bag"),
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=2"), "rate"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`admn replay`: the replay node by the command that needs no knowledge of ROS."""
+"""`admn replay` over DDS."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_NS = 1_700_000_000_000_000_000
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    with BagWriter(tmp_path / "12") as writer:   # a name that YAML takes for a number
+    with BagWriter(tmp_path / "12") as writer:   # a name that YAML parses as a number
         for k in range(6):
             stamp_ns = START_NS + k * 50_000_000
             image = make.rgb_image(np.full((8, 8, 3), k, np.uint8), stamp_ns, "camera")
@@ -88,9 +88,9 @@ def test_a_loop_restarts_at_the_end(bag: Path, received) -> None:
     assert found["rgb"] != sorted(found["rgb"])
 
 
-def test_what_cannot_be_replayed_is_said(bag: Path, tmp_path: Path) -> None:
+def test_a_bag_that_cannot_be_read_is_one_clear_line(bag: Path, tmp_path: Path) -> None:
     done = replay(tmp_path / "nothing")
-    assert done.returncode == 2 and "nothing there; allowed: a rosbag2 folder" in done.stderr
+    assert done.returncode == 2 and "nothing: missing; required: a rosbag2 folder" in done.stderr
     (bag / "metadata.yaml").write_text("broken: [")
     done = replay(bag, "--wait-s", 0)
     assert done.returncode == 2 and "cannot be read" in done.stderr and "Traceback" not in done.stderr

@@ -17,7 +17,6 @@ from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import DENSE_RATE_HZ, SAMPLE_RATE_HZ, VOICES, CarSound, HeldSound
 from admn_ros.simulation.sound.room_acoustics import (
-    CHUNK,
     FAST,
     AcousticsConfig,
     Microphones,
@@ -27,7 +26,7 @@ from admn_ros.simulation.sound.room_acoustics import (
 )
 from helpers.plain_room import PLAIN_ROOM
 
-SCENE = PLAIN_ROOM
+SCENE, CHUNK = PLAIN_ROOM, 1056
 DRY = AcousticsConfig(order=0, noise=0, hiss=0)
 CLEAN = AcousticsConfig(noise=0, hiss=0)
 PAIRS = list(combinations(range(4), 2))
