@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from admn_ros.baselines.named import policy_of
@@ -66,10 +67,14 @@ class PolicyContender:
         """See `Contender`."""
         return {"policy": self.name, "budget": self.budget.label}
 
+    @cached_property
+    def _meter(self) -> LayerMeter:
+        return LayerMeter(self.engine.network)
+
     def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
         """See `Contender`."""
         requested = self.budget.at(now_s)
-        with LayerMeter(self.engine.network) as meter:
+        with self._meter as meter:
             estimate = self.engine.infer(sample, requested, self.rate_hz, self.policy)
         granted = requested.per_frame(self.rate_hz)
         table = self.engine.costs.table(granted.unit)

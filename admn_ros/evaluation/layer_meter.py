@@ -20,14 +20,22 @@ Layers = dict[Modality, tuple[int, ...]]
 class LayerMeter:
     """Context manager that counts the backbone layers of all networks in a module as they execute.
 
+    Each `with` block starts a new count.
+
+    Args:
+        module: network, or a module with networks.
+
     Attributes:
         latent: embedding (dim,) of the controller in its last call; None if it was not called.
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._networks = [part for part in module.modules() if isinstance(part, AdmnNetwork)]
+        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork)]
+        self._controllers = [network.qoi for network in networks]
+        self._blocks = [(block, m, number) for network in networks for m in network.config.modalities
+                        for number, block in enumerate(network.backbone(m).blocks)]
         self._handles: list[RemovableHandle] = []
-        self._ran: dict[Modality, list[int]] = {m: [] for n in self._networks for m in n.config.modalities}
+        self._ran: dict[Modality, list[int]] = {m: [] for network in networks for m in network.config.modalities}
         self.latent: Floats | None = None
 
     @property
@@ -36,11 +44,10 @@ class LayerMeter:
         return {m: tuple(layers) for m, layers in self._ran.items()}
 
     def __enter__(self) -> LayerMeter:
-        for network in self._networks:
-            self._handles.append(network.qoi.register_forward_hook(self._on_controller))
-            for modality in network.config.modalities:
-                for number, block in enumerate(network.backbone(modality).blocks):
-                    self._handles.append(block.register_forward_hook(partial(self._on_layer, modality, number)))
+        self._ran, self.latent = {m: [] for m in self._ran}, None
+        self._handles = [
+            *(controller.register_forward_hook(self._on_controller) for controller in self._controllers),
+            *(block.register_forward_hook(partial(self._on_layer, m, number)) for block, m, number in self._blocks)]
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,11 +52,15 @@ class BaselineContender:
         """See `Contender`."""
         return {"policy": self.name, "budget": self.budget.label}
 
+    @cached_property
+    def _meter(self) -> LayerMeter:
+        return LayerMeter(self.baseline)
+
     def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
         """See `Contender`."""
         config, budget = self.baseline.config, self.budget.at(now_s)
         batch = SampleBatch.stack([sample]).to(next(self.baseline.parameters()).device)
-        with torch.inference_mode(), LayerMeter(self.baseline) as meter:
+        with torch.inference_mode(), self._meter as meter:
             routed = self.baseline.routed(batch, self.max_layers)
         counts = dict(zip(config.modalities, routed.counts[0].tolist(), strict=True))
         output = NetworkOutput(*(x[0].double().cpu() for x in routed.estimate)) if any(counts.values()) else None
