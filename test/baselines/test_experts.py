@@ -92,7 +92,7 @@ def test_a_mixed_batch_gives_each_sample_its_own_expert():
 
 
 @torch.inference_mode()
-def test_experts_without_input_or_above_the_budget_are_not_picked():
+def test_experts_without_input_or_above_the_budget_are_not_selected():
     model, inputs = make(Mns), batch(4)
     prefer(model, [0, 1, 2])
     inputs.present[RGB][:2] = False
@@ -130,7 +130,7 @@ def test_training_weights_are_one_hot_and_carry_gradients(make_model):
     assert used == set(picked.tolist())
 
 
-def test_mns_draws_by_gumbel_and_dynmm_does_not():
+def test_mns_samples_with_gumbel_noise_and_dynmm_does_not():
     logits = torch.tensor([[1.0, 0.0, -1.0]]).expand(20000, -1)
     share = make(Mns).weights(logits, torch.Generator().manual_seed(0)).mean(0)
     torch.testing.assert_close(share, logits[0].softmax(0), rtol=0.05, atol=0.0)
@@ -146,7 +146,7 @@ def test_the_temperature_softens_the_gradient(model, tau):
     assert 0.9 * 0.25 / tau < slope.max() <= 0.25 / tau + 1e-6
 
 
-def test_dynmm_pays_for_cost_relative_to_the_first_expert():
+def test_the_price_of_dynmm_is_relative_to_the_first_expert():
     model = DynMM(CONFIG, [{RGB: 1}, {RGB: 4, DEPTH: 4}], price=0.5)
     cheap, dear = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     assert model.resource_loss(cheap).item() == pytest.approx(0.5)
@@ -159,7 +159,7 @@ def test_dynmm_pays_for_cost_relative_to_the_first_expert():
     assert model.resource_loss(both).item() == pytest.approx((0.5 + 0.5 * model.costs[1] / model.costs[0]) / 2)
 
 
-def test_a_high_price_leads_to_the_cheapest_expert():
+def test_a_high_price_selects_the_cheapest_expert():
     model = DynMM(CONFIG, [{RGB: 1, DEPTH: 1}, {RGB: 1}, {RGB: 4, DEPTH: 4}], price=1.0)
     initialize(model.expert(0), 0)
     prefer(model, [2, 0, 1])

@@ -131,7 +131,7 @@ def test_naive_is_the_published_baseline_at_the_published_budgets(limit, kept):
     assert NaiveAllocation()({}, {}, BOTH, GDTM, Budget(limit, "layers")).active == {RGB: kept, DEPTH: kept}
 
 
-def test_naive_gives_the_share_of_the_missing_to_the_others():
+def test_naive_gives_the_layers_of_missing_modalities_to_the_others():
     naive = NaiveAllocation()
     assert naive({}, {}, {DEPTH: 1}, GDTM, Budget(8, "layers")).active == {RGB: (), DEPTH: every_other(12, 8)}
     odd = naive({}, {}, BOTH, GDTM, Budget(7, "layers"))
@@ -230,7 +230,7 @@ def test_static_search_is_the_best_by_enumeration(problem, seed):
         assert losses[tuple(more.values())] <= best
 
 
-def test_static_takes_the_cheaper_of_equals_and_only_what_is_listed():
+def test_static_prefers_the_cheaper_of_equal_losses_among_the_listed():
     losses = {(1, 3): 1.0, (3, 3): 1.0, (2, 1): 1.0, (6, 0): 2.0}
     static = StaticAllocation((RGB, DEPTH), losses)
     assert {m: len(x) for m, x in static({}, {}, BOTH, GDTM, Budget(9, "layers")).active.items()} == {RGB: 2, DEPTH: 1}
@@ -248,7 +248,7 @@ def test_all_depths_are_listed():
 @pytest.mark.parametrize(("losses", "what"), [
     ({}, "none"), ({(1,): 0.0}, r"\(1,\)"), ({(0, 0): 0.0}, "not all 0"), ({(1, 1): math.nan}, "nan"),
     ({(-1, 1): 0.0}, "-1")])
-def test_losses_that_mean_nothing_are_refused(losses, what):
+def test_invalid_losses_are_refused(losses, what):
     with pytest.raises(InputError, match=what):
         StaticAllocation((RGB, DEPTH), losses)
 

@@ -103,7 +103,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", list(Modality))
-def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: Path, modality: Modality):
+def test_a_probe_finds_information_and_none_in_wiped_data(dataset: Path, modality: Modality):
     found = probe(dataset, modality, [Wiped(modality)], settings=QUICK)
     for split in TESTS:
         constant = found.constant[split].median_cm
@@ -115,7 +115,7 @@ def test_a_probe_finds_what_is_there_and_nothing_when_it_is_wiped_out(dataset: P
 
 
 @pytest.mark.slow
-def test_a_probe_trained_on_nothing_knows_the_mean_alone(dataset: Path):
+def test_a_probe_trained_on_wiped_data_answers_the_mean(dataset: Path):
     found = probe(dataset, Modality.RADAR, [Wiped(Modality.RADAR)], settings=ProbeSettings(epochs=4))
     assert found.corrupted[0].kind == "wiped"
     assert found.corrupted[0].parameters == {"left": 0.0}
@@ -147,7 +147,7 @@ def test_same_seed_same_figures(tmp_path: Path):
     assert figures(3) != figures(4)
 
 
-def test_torch_is_left_as_it_was(tmp_path: Path):
+def test_the_state_of_torch_is_restored(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 4, "test_view": 4})
     torch.manual_seed(5)
     expected, threads = torch.rand(1), torch.get_num_threads()
@@ -157,12 +157,12 @@ def test_torch_is_left_as_it_was(tmp_path: Path):
     assert torch.get_num_threads() == threads
 
 
-def test_no_epoch_begins_after_the_limit(tmp_path: Path):
+def test_no_epoch_starts_after_the_limit(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 8, "test_time": 4, "test_view": 4})
     assert probe(folder, Modality.RADAR, settings=ProbeSettings(epochs=50, limit_s=1e-6)).epochs == 1
 
 
-def test_estimates_turn_with_the_nodes():
+def test_estimates_rotate_with_the_nodes():
     """The same images from a room turned about its middle mean a position turned as far."""
     torch.manual_seed(0)
     net = ProbeNet(1, 2, torch.zeros(2)).eval()
@@ -174,7 +174,7 @@ def test_estimates_turn_with_the_nodes():
     torch.testing.assert_close(after, before @ turn[:2, :2].T, atol=1e-4, rtol=1e-4)
 
 
-def test_results_are_written_with_where_they_come_from(tmp_path: Path):
+def test_results_are_written_with_their_provenance(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 12, "test_time": 4, "test_view": 4})
     steps: list[tuple[str, float]] = []
     found = probe_all(folder, tmp_path / "new" / "probe.json", seed=2, command="admn probe x",
@@ -223,13 +223,13 @@ def test_bad_arguments(tmp_path: Path, change: dict[str, object], field: str):
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"threads": 0}, {"limit_s": 0.0}, {"limit_s": math.nan},
                                     {"limit_s": math.inf}])
-def test_bad_effort(change: dict[str, float]):
+def test_bad_settings(change: dict[str, float]):
     with pytest.raises(InputError) as caught:
         ProbeSettings(**change)
     assert caught.value.field == next(iter(change))
 
 
-def test_a_dataset_without_what_is_needed(tmp_path: Path):
+def test_incomplete_datasets(tmp_path: Path):
     with pytest.raises(InputError):
         probe(tmp_path / "nothing", Modality.RGB)
     no_test = write_dataset(tmp_path / "a", {"train": 4})

@@ -59,7 +59,7 @@ def result(method: str, layers: int | None, seed: int, mean_cm: float,
                       torch="", device="cpu")
 
 
-def test_grids_of_the_repository_are_plans_in_the_order_of_what_matters():
+def test_grids_of_the_repository_begin_with_the_main_claims():
     for name in ("small", "full"):
         config = load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")
         cells = plan(config)
@@ -116,7 +116,7 @@ def test_every_method_runs_and_keeps_to_its_budget(micro: Folders):
 
 
 @pytest.mark.slow
-def test_a_grid_that_was_stopped_gives_what_it_would_have_given(micro: Folders):
+def test_an_interrupted_grid_resumes_to_the_same_results(micro: Folders):
     config = micro_config([{"corruptions": ["gdtm-gaussian"], "budgets": [4], "methods": ["naive", "admn", "mns"]}])
     cells = plan(config)
     run_cells(config, cells, micro)
@@ -154,7 +154,7 @@ def test_results_of_another_configuration_do_not_count(micro: Folders):
         missing(config, plan(config), micro.out)
 
 
-def test_rendering_says_what_is_missing_and_what_did_not_learn():
+def test_rendering_marks_missing_cells_and_failed_trainings():
     config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
     cells = [("upper_bound", None, 0, 10.0), ("admn", 6, 0, 20.0), ("admn", 6, 1, 22.0), ("mns", 6, 0, 99.0)]
     results = {r.cell: r for r in (result(*c) for c in cells)}
@@ -166,7 +166,7 @@ def test_rendering_says_what_is_missing_and_what_did_not_learn():
     assert NOT_RUN in render(config, {})
 
 
-def test_json_of_a_cell_comes_back(tmp_path: Path):
+def test_the_json_of_a_cell_is_read_back(tmp_path: Path):
     before = result("admn", 6, 0, 20.0)
     write_json(tmp_path / "a.json", as_json(before))
     assert read_results(tmp_path) == {before.cell: before}
@@ -198,7 +198,7 @@ def test_a_cell_has_the_figures_of_an_evaluation(micro: Folders):
         assert columns["active"].sum(axis=2).max() == found.costs.layers_max
 
 
-def test_the_command_lists_renders_and_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_lists_renders_and_names_missing_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     grid = str(ROOT / "config/tables/small.yaml")
     assert main(["tables", grid, "--out", str(tmp_path), "--only", "gaussian-admn-L06", "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags that are damaged, odd or empty, through the command: figures with what is to be said of them, or one clear line.
+"""Bags that are damaged, odd or empty, through the command: figures with remarks, or one clear line.
 
 Never results that pass for those of a whole recording.
 """
@@ -32,10 +32,10 @@ MCAP_FOOTER = 37   # bytes: the record and the closing magic
 
 
 class Evaluated:
-    """What the command gave: its exit code, what it said, and its results, if there are any."""
+    """Outcome of the command: exit code, output, and results, if there are any."""
 
-    def __init__(self, code: int, said: str, errors: str, out: Path) -> None:
-        self.code, self.said, self.errors = code, said, errors
+    def __init__(self, code: int, printed: str, errors: str, out: Path) -> None:
+        self.code, self.printed, self.errors = code, printed, errors
         results = out / "results.json"
         self.results = json.loads(results.read_text()) if results.is_file() else None
 
@@ -54,8 +54,8 @@ def run(model: Path, deployment, tmp_path: Path, capsys: pytest.CaptureFixture[s
         shutil.rmtree(out, ignore_errors=True)
         code = main(["evaluate", *map(str, bags), "--model", str(model), "--out", str(out), "--budgets", "3",
                      "--no-report", "--sensors", str(sensors or tmp_path / "sensors.yaml"), *options])
-        said = capsys.readouterr()
-        return Evaluated(code, said.out, said.err, out)
+        printed = capsys.readouterr()
+        return Evaluated(code, printed.out, printed.err, out)
 
     return evaluate
 
@@ -101,7 +101,7 @@ def test_a_truncated_file(run, write_bag, tmp_path, storage, share):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_file_of_something_else(run, write_bag, tmp_path, storage):
+def test_a_file_of_another_format(run, write_bag, tmp_path, storage):
     bag = write_bag(tmp_path / "noise", storage=storage, ticks=2)
     change(storage_file(bag), lambda data: np.random.default_rng(0).bytes(len(data)))
     refused(run(bag), "noise", "cannot be read")
@@ -153,7 +153,7 @@ def test_a_sqlite3_whose_index_is_gone(run, write_bag, tmp_path):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_messages_that_are_gone_are_missed(run, write_bag, tmp_path, storage):
+def test_lost_messages_are_counted(run, write_bag, tmp_path, storage):
     """The file is sound, but holds less than its metadata counts."""
     bag, short = write_bag(tmp_path / "lost", storage=storage, ticks=12), tmp_path / "lost2"
     with BagReader(bag) as old, BagWriter(short, storage) as new:
@@ -170,14 +170,14 @@ def test_messages_that_are_gone_are_missed(run, write_bag, tmp_path, storage):
 @pytest.mark.parametrize("storage", STORAGES)
 def test_metadata_that_is_missing_or_wrong(run, write_bag, tmp_path, storage):
     bag = write_bag(tmp_path / "meta", storage=storage, ticks=3)
-    told = (bag / "metadata.yaml").read_text()
+    text = (bag / "metadata.yaml").read_text()
     refused(run(tmp_path / "nowhere"), "nowhere", "nothing there")
     (bag / "metadata.yaml").unlink()
     refused(run(bag), "meta", "without metadata.yaml", "ros2 bag reindex")
     assert run(storage_file(bag)).code == 0   # the file says all that is needed
-    for wrong in ("", "broken: [", "rosbag2_bagfile_information: {}", told.replace("version: 9", "version: 99"),
-                  told.replace(storage_file(bag).name, "other.db3"), told.replace("cdr", "xml"), "\x00\x01",
-                  told.replace(f"storage_identifier: {storage}", "storage_identifier: tape")):
+    for wrong in ("", "broken: [", "rosbag2_bagfile_information: {}", text.replace("version: 9", "version: 99"),
+                  text.replace(storage_file(bag).name, "other.db3"), text.replace("cdr", "xml"), "\x00\x01",
+                  text.replace(f"storage_identifier: {storage}", "storage_identifier: tape")):
         (bag / "metadata.yaml").write_text(wrong)
         refused(run(bag), "meta", "cannot be read")
 
@@ -205,7 +205,7 @@ def test_no_messages(run, tmp_path, storage):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_missing_topics_are_said_and_the_rest_is_evaluated(run, write_bag, tmp_path, storage):
+def test_missing_topics_are_reported_and_the_rest_is_evaluated(run, write_bag, tmp_path, storage):
     with BagReader(write_bag(tmp_path / "all", ticks=8)) as old, BagWriter(tmp_path / "some", storage) as new:
         for topic, stamp_ns, raw in old:
             if topic not in ("/node2/audio", "/node1/depth", "/ground_truth/pose"):
@@ -214,7 +214,7 @@ def test_missing_topics_are_said_and_the_rest_is_evaluated(run, write_bag, tmp_p
     (bag,) = done.results["source"]["bags"]
     assert done.code == 0 and bag["topics_missing"] == ["/node1/depth", "/node2/audio"]
     assert "no topic /ground_truth/pose" in bag["why_no_truth"] and done.cell["error_cm"] is None
-    assert "left out" in done.said and done.cell["frames"]["n"] == 8
+    assert "omitted" in done.printed and done.cell["frames"]["n"] == 8
     refused(run(tmp_path / "some", options=("--truth", "/ground_truth/pose")), "truth", "/ground_truth/pose")
 
 
@@ -237,7 +237,7 @@ def write_unknown(path: Path, storage: str, source: Path, topics: tuple[str, ...
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_types_that_nobody_knows(run, write_bag, tmp_path, storage):
+def test_unknown_message_types(run, write_bag, tmp_path, storage):
     source = write_bag(tmp_path / "source", ticks=4, extras=True)
     aside = write_unknown(tmp_path / "aside", storage, source, ("/temperature", "/admn/budget"))
     assert run(aside).cell["frames"]["n"] == 4   # what is not asked for may be anything
@@ -285,7 +285,7 @@ def test_one_message_from_another_time(run, write_bag, tmp_path, storage):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_stamps_that_jump_back_start_anew_and_it_is_said(run, write_bag, tmp_path, storage):
+def test_stamps_that_jump_back_reset_the_stream_and_are_reported(run, write_bag, tmp_path, storage):
     """Two drives, the clock set back between them, in one bag."""
     with BagReader(write_bag(tmp_path / "source", ticks=8)) as old, BagWriter(tmp_path / "twice", storage) as new:
         for lap in range(2):
@@ -297,6 +297,6 @@ def test_stamps_that_jump_back_start_anew_and_it_is_said(run, write_bag, tmp_pat
     assert piece["resets"] + sum(i["late"] + i["duplicates"] for i in piece["inputs"].values()) > 0
 
 
-def test_a_sensors_file_that_fits_nothing(run, bag, tmp_path):
+def test_a_deployment_file_without_matching_topics(run, bag, tmp_path):
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({"sensors": {"node1": {"rgb": {"topic": "/front/camera"}}}}))
     refused(run(bag, sensors=tmp_path / "other.yaml"), "drive", "at least one of /front/camera", "/node1/rgb")

@@ -38,7 +38,7 @@ def records(folder: Path, corruption: str = "clean") -> dict[str, np.ndarray]:
     return read_columns(folder / "records" / f"{corruption}.npz")
 
 
-def test_a_bag_gives_what_the_nodes_pipeline_gives(bag, make_bag_plan, deployment, model, tmp_path):
+def test_a_bag_gives_the_estimates_of_the_nodes_pipeline(bag, make_bag_plan, deployment, model, tmp_path):
     results = evaluate(make_bag_plan(bag), tmp_path / "out")
     seen = records(tmp_path / "out")
     pipeline = Pipeline.load(model, deployment, "cpu", threads=1)
@@ -135,7 +135,7 @@ def test_budgets_that_the_model_cannot_count_are_refused(bag, make_bag_plan, tmp
     ("", "no limits"), ("time_s,limit\n", "no limits"), ("t,limit\n0,1\n", "time_s"), ("time_s,limit\n0,x\n", "line 2"),
     ("time_s,limit\n1,2\n0,2\n", "line 3: time_s"), ("time_s,limit,unit\n0,2,horses\n", "unit: found horses"),
     ("time_s,limit\n0,-2\n", "limit")])
-def test_traces_that_are_none(tmp_path, text, says):
+def test_malformed_traces(tmp_path, text, says):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(InputError, match=says):
         TracedBudget(tmp_path / "t.csv", 0.0)
@@ -213,7 +213,7 @@ def test_an_offset_is_part_of_the_results(tmp_path, make_bag_plan, write_bag, pl
 @pytest.mark.parametrize(("text", "says"), [
     ("", "an empty file"), ("time_s,x\n1,2\n", "columns"), ("time_s,x,y\n1,2,b\n", "line 2"),
     ("1 2\n", "the line '1 2'"), ("time_s,x,y\n1,nan,2\n", "no finite position"), ("1e99 1 2 3\n", "the line|int too")])
-def test_files_that_are_no_truth(tmp_path, text, says):
+def test_malformed_files_of_ground_truth(tmp_path, text, says):
     (tmp_path / "t.txt").write_text(text)
     with pytest.raises((InputError, OverflowError), match=says):
         read_track(tmp_path / "t.txt", 0)
@@ -233,14 +233,14 @@ def test_without_truth_there_are_still_results(tmp_path, make_bag_plan, write_ba
         evaluate(make_bag_plan(tmp_path / "bag", truth="/nowhere"), tmp_path / "other")
 
 
-def test_a_class_can_be_said(bag, tmp_path, make_bag_plan):
+def test_the_class_can_be_configured(bag, tmp_path, make_bag_plan):
     results = evaluate(make_bag_plan(bag, true_class="green_car"), tmp_path / "out")
     assert np.sum(results["cells"][0]["classes"]["confusion"][1]) == 24
     with pytest.raises(InputError, match="true class: found train"):
         evaluate(make_bag_plan(bag, true_class="train"), tmp_path / "other")
 
 
-def test_stamps_out_of_order_cost_no_frame(tmp_path, make_bag_plan, write_bag):
+def test_stamps_out_of_order_lose_no_frame(tmp_path, make_bag_plan, write_bag):
     results = evaluate(make_bag_plan(write_bag(tmp_path / "bag", shuffle=True)), tmp_path / "out")
     seen = records(tmp_path / "out")
     assert (np.diff(seen["stamp_ns"]) > 0).all()
@@ -248,7 +248,7 @@ def test_stamps_out_of_order_cost_no_frame(tmp_path, make_bag_plan, write_bag):
     assert said["received"] == 24 and said["late"] + len(seen["index"]) >= 12
 
 
-def test_a_missing_topic_is_named_and_the_rest_goes_on(tmp_path, make_bag_plan, deployment, write_bag):
+def test_a_missing_topic_is_named_and_the_rest_is_evaluated(tmp_path, make_bag_plan, deployment, write_bag):
     with BagReader(write_bag(tmp_path / "bag")) as bag, BagWriter(tmp_path / "part") as part:
         for topic, stamp_ns, raw in bag:
             if topic != "/node2/audio":
@@ -284,7 +284,7 @@ def test_types_messages_and_files_that_are_wrong(tmp_path, make_bag_plan, write_
     with BagWriter(tmp_path / "poses") as bag:
         bag.write("/node1/rgb", make.POSE, make.pose_stamped((0, 0, 0), NOT_TURNED, START_NS, "map"), START_NS)
     refused(tmp_path / "poses", r"/node1/rgb: found geometry_msgs/msg/PoseStamped; allowed: sensor_msgs/msg/Image")
-    refused(tmp_path / "nothing", "nothing there")
+    refused(tmp_path / "nothing", "missing")
     cut = write_bag(tmp_path / "cut")
     (file,) = cut.glob("*.mcap")
     file.write_bytes(file.read_bytes()[:int(0.6 * file.stat().st_size)])
@@ -303,7 +303,7 @@ def test_types_messages_and_files_that_are_wrong(tmp_path, make_bag_plan, write_
     refused(tmp_path / "useless", r"frames: found none; node1/rgb: 3 refused")
 
 
-def test_a_damage_far_inside_leaves_no_results(tmp_path, make_bag_plan, write_bag):
+def test_damage_far_inside_leaves_no_results(tmp_path, make_bag_plan, write_bag):
     """The file opens, and half of the frames come, before the damage shows."""
     bag = write_bag(tmp_path / "bag", storage="sqlite3", ticks=40)
     (file,) = bag.glob("*.db3")
@@ -357,5 +357,5 @@ def test_the_command(bag, model, deployment, tmp_path, capsys):
     assert "--sensors" in capsys.readouterr().err
     arguments += ["--sensors", str(tmp_path / "sensors.yaml"), "--budgets", "3", "--recorded-budgets", "--governor"]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "recorded /admn/budget" in said and "governor" in said
+    printed = capsys.readouterr().out
+    assert "recorded /admn/budget" in printed and "governor" in printed

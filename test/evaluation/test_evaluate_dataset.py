@@ -108,9 +108,9 @@ def test_an_interrupted_run_is_continued_to_the_same_bytes(whole, make_plan, tmp
         evaluate(plan, tmp_path / "cut")
     with pytest.raises(InputError, match="other arguments"):
         evaluate(make_plan(seed=1), tmp_path / "cut", resume=True)
-    told: list[int] = []
-    evaluate(plan, tmp_path / "cut", resume=True, progress=lambda done, total: told.append(done))
-    assert told[0] == 60 and told[-1] == 120
+    seen: list[int] = []
+    evaluate(plan, tmp_path / "cut", resume=True, progress=lambda done, total: seen.append(done))
+    assert seen[0] == 60 and seen[-1] == 120
     assert hashes(tmp_path / "cut") == hashes(whole)
     assert not (tmp_path / "cut" / "parts").exists()
 
@@ -127,7 +127,7 @@ def test_seed_limit_and_model_matter(whole, make_plan, tmp_path, model):
     assert same["mean_m"].tobytes() == all_of_it["mean_m"][same["index"], :2].tobytes()
 
 
-def test_force_replaces_and_an_unfinished_one_is_no_result(make_plan, tmp_path):
+def test_force_replaces_and_unfinished_results_are_refused(make_plan, tmp_path):
     out = tmp_path / "out"
     evaluate(make_plan(limit=2), out)
     evaluate(make_plan(limit=3), out, force=True)
@@ -158,7 +158,7 @@ def test_a_broken_sample_leaves_no_results(dataset, make_plan, tmp_path):
 # --- what was spent -----------------------------------------------------------------------------------
 
 
-def test_a_policy_that_cheats_is_caught(make_plan, tmp_path, monkeypatch):
+def test_a_policy_that_overspends_is_detected(make_plan, tmp_path, monkeypatch):
     def greedy(scores, qoi, present, table, budget, *, requested=None):
         honest = allocate(scores, qoi, present, table, budget, requested=requested)
         return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)))   # and says it spent what was granted
@@ -187,7 +187,7 @@ def test_prices_are_exact(model):
     ("static:rgb=x", "rgb=0 to rgb=3"), ("static:rgb=0", "at least one layer"), ("only:", "found none"),
     ("naive:3", "details: found 3; allowed: none"),
     ("random:x", "seed: found x")])
-def test_policies_that_are_none(config, name, says):
+def test_unknown_policies(config, name, says):
     with pytest.raises(InputError, match=says):
         policy_of(name, config)
 
@@ -207,9 +207,10 @@ def test_the_command(dataset, model, tmp_path, capsys):
     arguments = ["evaluate", str(dataset), "--model", str(model), "--out", str(tmp_path / "out"), "--limit", "6",
                  "--budgets", "3", "inf", "--corruption", "clean", "gdtm-gaussian", "--policy", "allocate", "only:rgb"]
     assert main(arguments) == 0
-    said = capsys.readouterr()
-    assert "only:rgb" in said.out and "error" in said.out and "mean error of the constant mean position" in said.out
-    assert "UNTRAINED" in said.err
+    printed = capsys.readouterr()
+    assert "only:rgb" in printed.out and "error" in printed.out
+    assert "mean error of the constant mean position" in printed.out
+    assert "UNTRAINED" in printed.err
     assert main(arguments) == 2
     assert "--resume or --force" in capsys.readouterr().err
     assert main([*arguments, "--resume"]) == 0

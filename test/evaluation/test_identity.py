@@ -40,7 +40,7 @@ def test_two_runs_and_four_processes_give_the_same_hashes(plan, tmp_path):
     assert first == hashes(tmp_path / "second") == hashes(tmp_path / "four")
 
 
-def test_no_wall_clock_and_no_place_is_in_the_results(make_plan, tmp_path):
+def test_results_have_no_times_and_no_paths(make_plan, tmp_path):
     evaluate(make_plan(limit=6), tmp_path / "out")
     text = (tmp_path / "out" / "results.json").read_text()
     assert not [word for word in WALL_CLOCK if f'"{word}"' in text]

@@ -42,7 +42,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, np.ndarray]], None]) -> No
     write_columns(path, columns)
 
 
-def test_white_noise_becomes_less_and_the_ellipse_stays_honest(results):
+def test_tracking_reduces_white_noise_and_keeps_the_coverage(results):
     (cell,) = track_results(results, TrackerConfig(acceleration=4.0, spread=1.0))
     assert cell["frames"] == cell["compared"] == 120 and cell["outcomes"]["started"] == 2
     assert cell["alone"]["inside_90%"] == pytest.approx(0.9, abs=0.08)
@@ -71,15 +71,15 @@ def test_frames_without_an_estimate_are_filled_and_those_of_class_none_are_no_ta
 
 def test_the_command_prints_both_and_writes_json(results, tmp_path, capsys):
     assert main(["tracking", str(results), "--acceleration", "4", "--out", str(tmp_path / "t.json")]) == 0
-    said = capsys.readouterr().out
-    assert "alone" in said and "tracked" in said
+    printed = capsys.readouterr().out
+    assert "alone" in printed and "tracked" in printed
     written = json.loads((tmp_path / "t.json").read_text())
     assert written["tracker"]["acceleration"] == 4.0 and written["cells"][0]["tracked"]["n"] == 120
     assert main(["tracking", str(results), "--gate", "1.5"]) == 2
     assert "gate" in capsys.readouterr().err
 
 
-def test_samples_that_do_not_follow_one_another_are_refused(make_plan, tmp_path):
+def test_frames_that_are_not_consecutive_are_refused(make_plan, tmp_path):
     evaluate(make_plan(corruptions=["clean"]), tmp_path / "out")
     with pytest.raises(InputError, match="consecutive frames"):
         track_results(tmp_path / "out", TrackerConfig())

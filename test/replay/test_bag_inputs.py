@@ -87,7 +87,7 @@ def deployment(**change: Any) -> DeploymentConfig:
     return parse_config(DeploymentConfig, {"sensors": SENSORS | change}, "types")
 
 
-def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelConfig) -> None:
+def test_all_message_types_are_decoded(bag: Path, config: ModelConfig) -> None:
     radar = config.modalities[Modality.RGB].model_copy(update={"input": RadarInput(height=32, width=32)})
     model = config.model_copy(update={"modalities": {**config.modalities, Modality.RADAR: radar}})
     stream = FrameStream(model, deployment())
@@ -105,7 +105,7 @@ def test_all_types_become_the_readings_that_they_are(bag: Path, config: ModelCon
     np.testing.assert_array_equal(readings["node1/audio"][-1066:], 0.25)
 
 
-def test_sensor_nodes_stand_where_tf_says_also_offline(tmp_path: Path) -> None:
+def test_poses_of_sensor_nodes_follow_tf_offline(tmp_path: Path) -> None:
     model = preset("gdtm-room")
     places = parse_config(DeploymentConfig, {
         "sensors": {"node1": {"rgb": {"topic": "/rgb"}}}, "frames": {"node1": {"base": "stand"}}}, "places")

@@ -75,7 +75,7 @@ def rewrite(source: Path, target: Path, change: Callable[[int, str, int, bytes],
 # --- what is in it ------------------------------------------------------------------------------------
 
 
-def test_frames_are_the_nodes_and_the_model_says_the_same(bag, make_export, make_bag_plan, model, config, tmp_path):
+def test_frames_and_estimates_are_those_of_the_node(bag, make_export, make_bag_plan, model, config, tmp_path):
     found = export(make_export(bag), config, tmp_path / "data")
     assert found["frames"] == {"train": 12, "val": 3, "test_time": 3}
     evaluate(make_bag_plan(bag, changes={"budgets": [None]}), tmp_path / "bag")
@@ -115,7 +115,7 @@ def test_any_instant_is_in_one_split_or_none(length_s, pause_s, cut, times):
     assert named == sorted(named)
 
 
-def test_what_is_held_is_stored_once_and_what_is_missing_is_absent(bag, make_export, config, deployment, tmp_path):
+def test_held_readings_are_stored_once_and_missing_ones_not_at_all(bag, make_export, config, deployment, tmp_path):
     def slow(number: int, topic: str, stamp: int, raw: bytes) -> list[tuple[str, int, bytes]]:
         kept = topic != "/node2/audio" and not (topic == "/node1/depth" and number % 3)
         return [(topic, stamp, raw)] if kept else []
@@ -154,7 +154,7 @@ def test_an_input_that_changes_its_size_begins_a_shard(bag, make_export, config,
 
 @given(arrays(np.float32, array_shapes(min_dims=2, max_dims=2),
               elements=st.floats(-1, 100, width=32) | st.just(np.nan)))
-def test_depth_keeps_millimetres_and_what_is_invalid(metres):
+def test_depth_keeps_millimetres_and_invalid_pixels(metres):
     again = decode(Modality.DEPTH, encode(Modality.DEPTH, metres))
     valid = metres > 0
     assert np.array_equal(np.isfinite(again), valid)
@@ -185,7 +185,7 @@ def test_frames_without_truth_are_dropped_or_kept_and_counted(make_export, confi
     assert ShardDataset(tmp_path / "class", "val")[0].target.label == 1
 
 
-def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export, config, tmp_path, place):
+def test_ground_truth_is_that_of_an_evaluation(bag, make_export, config, tmp_path, place):
     lines = "\n".join(f"{k / 15},{','.join(map(str, place(k / 15)))}" for k in range(12))
     (tmp_path / "half.csv").write_text(f"time_s,x,y\n{lines}\n")
     for name, truth in (("topic", "/ground_truth/pose"), ("tf", "tf:car"), ("file", str(tmp_path / "half.csv"))):
@@ -199,7 +199,7 @@ def test_truth_comes_from_where_it_comes_from_in_an_evaluation(bag, make_export,
 # --- sensor nodes -------------------------------------------------------------------------------------
 
 
-def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, deployment, tmp_path):
+def test_poses_are_those_of_the_node(bag, make_export, config, deployment, tmp_path):
     """node2 drives; node1 has no frames, so it stands where the model says."""
     own = {"node1": {"x_m": 1.0, "y_m": -2.0, "yaw_rad": 1.5}, "node2": {"x_m": 0.0, "y_m": 2.0}}
     places = parse_config(ModelConfig, {**config.model_dump(mode="json"), "node_poses": own,
@@ -229,7 +229,7 @@ def test_poses_are_those_that_the_node_has_from_tf(bag, make_export, config, dep
 
 
 @pytest.mark.slow
-def test_an_interrupted_one_is_no_dataset_and_is_continued(bag, make_export, config, tmp_path, write_bag):
+def test_an_interrupted_export_is_not_a_dataset_and_can_be_resumed(bag, make_export, config, tmp_path, write_bag):
     other = write_bag(tmp_path / "other", tf=True)
     plan = make_export(bag, other)
     export(plan, config, tmp_path / "whole")
@@ -246,9 +246,9 @@ def test_an_interrupted_one_is_no_dataset_and_is_continued(bag, make_export, con
     with pytest.raises(InputError, match="begun with other arguments"):
         export(make_export(bag, other, every=2), config, tmp_path / "cut")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").glob("*/000-*/*")}
-    told: list[float] = []
-    export(plan, config, tmp_path / "cut", lambda done, total: told.append(done))
-    assert told[0] > 1.5 and before and all(p.stat().st_mtime_ns == t for p, t in before.items())
+    seen: list[float] = []
+    export(plan, config, tmp_path / "cut", lambda done, total: seen.append(done))
+    assert seen[0] > 1.5 and before and all(p.stat().st_mtime_ns == t for p, t in before.items())
     assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")
     assert export(plan, config, tmp_path / "cut")["frames"] == {"train": 24, "val": 6, "test_time": 6}
 
@@ -270,7 +270,7 @@ def test_a_bag_that_breaks_half_way_gives_no_dataset(make_export, config, tmp_pa
     ({"shares": [0.5, 0.2, 0.2]}, "must add up to 1, not 0.9"), ({"shares": [-0.5, 1.0, 0.5]}, "shares"),
     ({"every": 0}, "every"), ({"true_class": "train"}, "true class: found train"), ({"truth": "/nowhere"}, "/nowhere"),
     ({"deployment": {"sensors": {"node9": {"rgb": {"topic": "/node1/rgb"}}}}}, "node9")])
-def test_what_cannot_be_is_said_before_anything_is_written(bag, make_export, config, tmp_path, changes, says):
+def test_invalid_plans_are_refused_before_anything_is_written(bag, make_export, config, tmp_path, changes, says):
     with pytest.raises((InputError, ConfigError), match=says) as caught:
         export(make_export(bag, **changes), config, tmp_path / "data")
     assert "\n" not in str(caught.value) and not (tmp_path / "data").exists()
@@ -294,8 +294,8 @@ def test_a_recording_is_converted_trained_on_and_evaluated(config: ModelConfig, 
     dump_config(config, tmp_path / "start" / "config.yaml")
     data, arguments = str(tmp_path / "data"), ["--sensors", str(sensors), "--pause-s", "0.3"]
     assert main(["convert", "bag", str(tmp_path / "drive"), data, "--model", str(tmp_path / "start"), *arguments]) == 0
-    said = capsys.readouterr().out
-    assert "with a position (/ground_truth/pose)" in said and "from the model;" in said
+    printed = capsys.readouterr().out
+    assert "with a position (/ground_truth/pose)" in printed and "from the model;" in printed
     assert json.loads((tmp_path / "data" / "plan.json").read_text())["targets"] == list(config.classes)
 
     from admn_ros.model.checkpoint import create_random_model
@@ -318,8 +318,8 @@ def test_a_real_recording_becomes_a_dataset(shared_data, tmp_path, capsys):
     assert main(["convert", "bag", str(tmp_path / "office"), str(tmp_path / "data"), "--model", "untrained:rgbd",
                  "--sensors", str(Path(__file__).parents[2] / "config" / "rgbd.yaml"), "--pause-s", "0.5",
                  "--every", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "17 of 40 frames, 17 with a position" in said and "left out 3 in pauses" in said
+    printed = capsys.readouterr().out
+    assert "17 of 40 frames, 17 with a position" in printed and "left out 3 in pauses" in printed
     splits = {split: ShardDataset(tmp_path / "data", split) for split in SPLITS}
     assert {split: len(found) for split, found in splits.items()} == {"train": 12, "val": 3, "test_time": 2}
     sample, key = splits["train"][3], SensorKey("camera", Modality.RGB)
@@ -332,7 +332,7 @@ def test_a_real_recording_becomes_a_dataset(shared_data, tmp_path, capsys):
     assert 0.3 < np.nanmin(depth) < np.nanmax(depth) < 10
 
 
-def test_the_command_says_what_is_wrong_in_one_line(bag, tmp_path, capsys):
+def test_errors_of_the_command_are_one_line(bag, tmp_path, capsys):
     arguments = ["convert", "bag", str(bag), str(tmp_path / "data")]
     assert main([*arguments, "--model", "untrained:gdtm-tiny"]) == 2
     assert "--sensors: missing; required: deployment file" in capsys.readouterr().err
@@ -345,7 +345,7 @@ def test_the_command_says_what_is_wrong_in_one_line(bag, tmp_path, capsys):
         assert says in line and "allowed" in line
 
 
-def test_the_commands_of_the_guide_are_understood():
+def test_the_commands_of_the_guide_parse():
     guide = (Path(__file__).parents[2] / "docs" / "own_recordings.md").read_text().replace("\\\n", " ")
     commands = [shlex.split(line, comments=True) for line in guide.splitlines() if line.startswith("admn ")]
     assert {command[1] for command in commands} == {"inspect", "evaluate", "convert", "train", "replay"}

@@ -59,7 +59,7 @@ def test_density_is_that_of_training(gaussian):
 
 @given(gaussians(), st.sampled_from(metrics.COVERAGES), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_an_ellipse_holds_its_share_of_draws(gaussian, share, seed):
+def test_an_ellipse_covers_its_probability(gaussian, share, seed):
     mean, covariance = gaussian
     draws = np.random.default_rng(seed).multivariate_normal(mean, covariance, 4000)
     away = metrics.mahalanobis(np.broadcast_to(mean, draws.shape), np.repeat(covariance[None], 4000, 0), draws)
@@ -86,7 +86,7 @@ def test_rank_correlation_is_pearsons_of_the_ranks(a, data):
         assert found is None
 
 
-def test_rank_correlation_of_what_falls_together():
+def test_rank_correlation_of_monotone_samples():
     x = np.array([0.0, 1, 5, 9])
     assert rank_correlation(x, np.exp(x)) == pytest.approx(1)
     assert rank_correlation(x, -x) == pytest.approx(-1)
@@ -104,7 +104,7 @@ def test_the_area_under_the_curve_counts_pairs(low, high):
 
 @given(st.integers(FEWEST_SCENES, 12), st.integers(0, 1000), st.sampled_from((0.5, 0.95)))
 @settings(max_examples=15, deadline=None)
-def test_bootstrap_is_the_slow_one(scenes, seed, share):
+def test_the_bootstrap_equals_explicit_resampling(scenes, seed, share):
     rng = np.random.default_rng(seed)
     scene = np.concatenate([np.arange(scenes), rng.integers(0, scenes, 20)])
     values = rng.normal(size=len(scene)).round(2)
@@ -119,7 +119,7 @@ def test_bootstrap_is_the_slow_one(scenes, seed, share):
         tuple(np.quantile([len(d) for d in drawn], [0.025, 0.975])))
 
 
-def test_scenes_that_are_alike_leave_no_doubt_and_few_leave_all():
+def test_equal_scenes_give_a_point_and_few_scenes_no_interval():
     scene = np.repeat(np.arange(8), 5)
     assert SceneBootstrap(8).of_mean(np.tile([1.0, 2, 3, 4, 5], 8), scene) == (3, 3)
     assert SceneBootstrap(4).of_mean(np.ones(4), np.arange(4)) is None

@@ -33,7 +33,7 @@ from admn_ros.model.flops import task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
 from admn_ros.training.config import OptimizerConfig
-from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
+from admn_ros.training.rivals.adamml_stage import AdaMMLConfig, AdaMMLStage
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
 from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
@@ -180,7 +180,7 @@ class Contenders:
     def _trained_baseline(self, method: str, layers: int, seed: int) -> tuple[LearnedBaseline, TrainingCost]:
         name, family = f"{method}-L{layers:02d}-s{seed}", f"{method}-L{layers:02d}"
         efforts, store = self.config.efforts, self.store
-        part: Part[Gate] | Part[FusionGate] | Part[SwitchPolicy]
+        part: Part[Gate] | Part[FusionGate] | Part[AdaMMLStage]
         if method == "scratch":
             return self._scratch(layers)
         if method == "mns":
@@ -191,7 +191,7 @@ class Contenders:
             part = store.part(name, family, efforts.dynmm_fusion, self._fusion(layers), seed=seed, layers=layers)
         else:
             part = store.part(name, family, efforts.adamml, self._adamml(layers), seed=seed, layers=layers)
-        return part.stage.rival, part.cost
+        return part.stage.baseline, part.cost
 
     def _scratch(self, layers: int) -> tuple[LearnedBaseline, TrainingCost]:
         part = self.expert(equal_shares(self.model, layers))
@@ -217,11 +217,11 @@ class Contenders:
         weights = [self.expert(e).stage.network.state_dict() for e in experts]
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Gate:
-            rival = Mns(self.model, experts)
-            initialize(rival, optimizer.seed)
+            baseline = Mns(self.model, experts)
+            initialize(baseline, optimizer.seed)
             for i, known in enumerate(weights):
-                rival.expert(i).load_state_dict(known)
-            return Gate(rival, GateConfig(optimizer=optimizer, loss=self.config.loss))
+                baseline.expert(i).load_state_dict(known)
+            return Gate(baseline, GateConfig(optimizer=optimizer, loss=self.config.loss))
 
         return self.store.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
 
@@ -231,11 +231,11 @@ class Contenders:
         weights = [self.expert(e).stage.network.state_dict() for e in experts]
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Gate:
-            rival = DynMM(self.model, experts, price)
-            initialize(rival, optimizer.seed)
+            baseline = DynMM(self.model, experts, price)
+            initialize(baseline, optimizer.seed)
             for i, known in enumerate(weights):
-                rival.expert(i).load_state_dict(known)
-            return Gate(rival, GateConfig(optimizer=optimizer, loss=self.config.loss))
+                baseline.expert(i).load_state_dict(known)
+            return Gate(baseline, GateConfig(optimizer=optimizer, loss=self.config.loss))
 
         return recipe
 
@@ -243,23 +243,23 @@ class Contenders:
         known = self.finetuned().stage.network.state_dict()
 
         def recipe(optimizer: OptimizerConfig, price: float) -> FusionGate:
-            rival = FusionDynMM(self.model)
-            initialize(rival, optimizer.seed)
-            rival.network.load_state_dict(known, strict=False)
-            return FusionGate(rival, FusionGateConfig(
+            baseline = FusionDynMM(self.model)
+            initialize(baseline, optimizer.seed)
+            baseline.network.load_state_dict(known, strict=False)
+            return FusionGate(baseline, FusionGateConfig(
                 optimizer=optimizer, loss=self.config.loss, price=price, budget=layers,
                 random_epochs=self.config.random_epochs, hard_epochs=self.config.hard_epochs))
 
         return recipe
 
-    def _adamml(self, layers: int) -> Callable[[OptimizerConfig, float], SwitchPolicy]:
+    def _adamml(self, layers: int) -> Callable[[OptimizerConfig, float], AdaMMLStage]:
         known = self.expert(equal_shares(self.model, layers)).stage.network.state_dict()
 
-        def recipe(optimizer: OptimizerConfig, price: float) -> SwitchPolicy:
-            rival = AdaMML(scratch_config(self.model, layers))
-            initialize(rival, optimizer.seed)
-            rival.network.load_state_dict(known)
-            return SwitchPolicy(rival, SwitchConfig(
+        def recipe(optimizer: OptimizerConfig, price: float) -> AdaMMLStage:
+            baseline = AdaMML(scratch_config(self.model, layers))
+            initialize(baseline, optimizer.seed)
+            baseline.network.load_state_dict(known)
+            return AdaMMLStage(baseline, AdaMMLConfig(
                 optimizer=optimizer, loss=self.config.loss, price=price, warm_up_epochs=self.config.random_epochs,
                 finetune_epochs=self.config.hard_epochs))
 

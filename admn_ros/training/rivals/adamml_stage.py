@@ -20,7 +20,7 @@ from admn_ros.training.scores import baseline_scores
 from admn_ros.training.stage import Stage, Step
 
 
-class SwitchConfig(Strict):
+class AdaMMLConfig(Strict):
     """Training of `AdaMML`.
 
     Attributes:
@@ -40,42 +40,42 @@ class SwitchConfig(Strict):
     tau_decay: float = Field(default=0.965, gt=0, le=1)
 
     @model_validator(mode="after")
-    def _time_for_the_policy(self) -> SwitchConfig:
+    def _time_for_the_policy(self) -> AdaMMLConfig:
         if self.warm_up_epochs + self.finetune_epochs >= self.optimizer.epochs:
             raise ValueError(f"warm_up_epochs {self.warm_up_epochs} and finetune_epochs {self.finetune_epochs} must "
                              f"leave an epoch of {self.optimizer.epochs} for the policy")
         return self
 
 
-class SwitchPolicy(Stage):
+class AdaMMLStage(Stage):
     """Training of policy and network. The network starts from its weights, best those of stage 1 or of `Expert`.
 
     The price is paid for each modality that is on. The original weights it by whether the class is right, and adds a
     penalty where it is wrong; the penalty has no gradient and is omitted.
     """
 
-    name: ClassVar[str] = "switch_policy"
+    name: ClassVar[str] = "adamml"
 
-    def __init__(self, rival: AdaMML, config: SwitchConfig) -> None:
-        super().__init__(rival)
-        self.rival, self.config = rival, config
-        rival.requires_grad_(True)
+    def __init__(self, baseline: AdaMML, config: AdaMMLConfig) -> None:
+        super().__init__(baseline)
+        self.baseline, self.config = baseline, config
+        baseline.requires_grad_(True)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss and, while the policy is trained, `resource`, the price of the active modalities."""
         if step.epoch >= step.epochs - self.config.finetune_epochs:
-            return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
+            return task_losses(self.baseline.run_chosen(batch.samples), batch, self.config.loss)
         if step.epoch < self.config.warm_up_epochs:
-            switches = self.rival.draw_any(batch.samples, step.draws)
-            return task_losses(self.rival.forward_train(batch.samples, switches), batch, self.config.loss)
+            switches = self.baseline.draw_any(batch.samples, step.draws)
+            return task_losses(self.baseline.forward_train(batch.samples, switches), batch, self.config.loss)
         tau = self.config.tau * self.config.tau_decay ** (step.epoch - self.config.warm_up_epochs)
-        switches = self.rival.draw(batch.samples, tau, step.noise)
+        switches = self.baseline.draw(batch.samples, tau, step.noise)
         # One switch per batch gets a gradient, so that a batch takes two runs, not one per combination.
         learned = int(torch.randint(switches.shape[1], (), generator=step.draws))
-        output = self.rival.forward_train(batch.samples, switches, learned)
+        output = self.baseline.forward_train(batch.samples, switches, learned)
         losses = task_losses(output, batch, self.config.loss)
-        return losses | {"resource": self.config.price * self.rival.price(switches)}
+        return losses | {"resource": self.config.price * self.baseline.price(switches)}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Return scores and costs with only the chosen modalities run."""
-        return baseline_scores(self.rival, batches)
+        return baseline_scores(self.baseline, batches)

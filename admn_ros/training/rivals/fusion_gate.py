@@ -59,28 +59,28 @@ class FusionGate(Stage):
 
     name: ClassVar[str] = "fusion_gate"
 
-    def __init__(self, rival: FusionDynMM, config: FusionGateConfig) -> None:
-        super().__init__(rival)
-        self.rival, self.config = rival, config
-        rival.requires_grad_(True)
-        self.table = (layer_costs if config.unit == "layers" else flop_costs)(rival.config)
+    def __init__(self, baseline: FusionDynMM, config: FusionGateConfig) -> None:
+        super().__init__(baseline)
+        self.baseline, self.config = baseline, config
+        baseline.requires_grad_(True)
+        self.table = (layer_costs if config.unit == "layers" else flop_costs)(baseline.config)
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss and, while the gate is trained, `resource`, the price of cost above the budget."""
         gated = step.epochs - self.config.hard_epochs
         if step.epoch >= gated:
-            return task_losses(self.rival.run_chosen(batch.samples), batch, self.config.loss)
+            return task_losses(self.baseline.run_chosen(batch.samples), batch, self.config.loss)
         if step.epoch < self.config.random_epochs:
-            weights = self.rival.random_weights(batch.samples, step.draws)
-            return task_losses(self.rival.forward_train(batch.samples, weights), batch, self.config.loss)
-        weights = self.rival.soft_weights(batch.samples, self._tau(step.epoch, gated))
-        losses = task_losses(self.rival.forward_train(batch.samples, weights), batch, self.config.loss)
-        cost = self.rival.expected_cost(batch.samples, weights, self.table).mean()
+            weights = self.baseline.random_weights(batch.samples, step.draws)
+            return task_losses(self.baseline.forward_train(batch.samples, weights), batch, self.config.loss)
+        weights = self.baseline.soft_weights(batch.samples, self._tau(step.epoch, gated))
+        losses = task_losses(self.baseline.forward_train(batch.samples, weights), batch, self.config.loss)
+        cost = self.baseline.expected_cost(batch.samples, weights, self.table).mean()
         return losses | {"resource": self.config.price * (cost - self.config.budget).clamp_min(0)}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Return scores and costs with only the chosen exits run."""
-        return baseline_scores(self.rival, batches)
+        return baseline_scores(self.baseline, batches)
 
     def _tau(self, epoch: int, gated: int) -> float:
         turns = gated - self.config.random_epochs - 1

@@ -32,20 +32,20 @@ class Gate(Stage):
 
     name: ClassVar[str] = "gate"
 
-    def __init__(self, rival: Mns | DynMM, config: GateConfig) -> None:
-        super().__init__(rival)
-        self.rival, self.config = rival, config
-        trained = [rival.encoder, rival.gate]
-        freeze(rival, trained if isinstance(rival, Mns) else [*trained, *rival.experts])
+    def __init__(self, baseline: Mns | DynMM, config: GateConfig) -> None:
+        super().__init__(baseline)
+        self.baseline, self.config = baseline, config
+        trained = [baseline.encoder, baseline.gate]
+        freeze(baseline, trained if isinstance(baseline, Mns) else [*trained, *baseline.experts])
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss of the chosen experts and, for DynMM, `resource`, the price of their cost."""
-        output, weights = self.rival.forward_train(batch.samples, step.noise)
+        output, weights = self.baseline.forward_train(batch.samples, step.noise)
         losses = task_losses(output, batch, self.config.loss)
-        if isinstance(self.rival, DynMM):
-            losses["resource"] = self.rival.resource_loss(weights)
+        if isinstance(self.baseline, DynMM):
+            losses["resource"] = self.baseline.resource_loss(weights)
         return losses
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Return scores and costs with only the chosen expert run."""
-        return baseline_scores(self.rival, batches)
+        return baseline_scores(self.baseline, batches)

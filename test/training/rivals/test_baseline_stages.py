@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the rivals: each overfits a tiny set, frozen is frozen, and a higher price is not a higher cost."""
+"""Training of the baselines: each overfits a tiny set, frozen is frozen, and a higher price is not a higher cost."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import constant_error_m
-from admn_ros.training.rivals.adamml_stage import SwitchConfig, SwitchPolicy
+from admn_ros.training.rivals.adamml_stage import AdaMMLConfig, AdaMMLStage
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
 from admn_ros.training.rivals.fusion_gate import FusionGate, FusionGateConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
@@ -57,13 +57,13 @@ def few(dataset: Path, small: ModelConfig) -> Samples:
 @pytest.fixture(scope="module")
 def experts(small: ModelConfig, few: Samples, tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     """Weights of the experts, each trained alone from scratch."""
-    rival = Mns(small, EXPERTS)
-    fresh(rival)
+    baseline = Mns(small, EXPERTS)
+    fresh(baseline)
     for i in range(2):
-        rows = fit(Expert(rival.expert(i), ExpertConfig(optimizer=FAST)), few, few, FAST,
+        rows = fit(Expert(baseline.expert(i), ExpertConfig(optimizer=FAST)), few, few, FAST,
                    tmp_path_factory.mktemp(f"expert{i}"))
         assert rows[-1]["val/error_m"] < 0.3 * constant(few)
-    return dict(rival.state_dict())
+    return dict(baseline.state_dict())
 
 
 @pytest.fixture
@@ -71,9 +71,9 @@ def batch(dataset: Path, model: ModelConfig) -> LabeledBatch:
     return next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
 
 
-def fresh(rival: LearnedBaseline, seed: int = 0) -> LearnedBaseline:
-    initialize(rival, seed)
-    return rival
+def fresh(baseline: LearnedBaseline, seed: int = 0) -> LearnedBaseline:
+    initialize(baseline, seed)
+    return baseline
 
 
 def descend(stage: Stage, batch: LabeledBatch, epochs: list[int], total: int, rate: float) -> None:
@@ -87,7 +87,7 @@ def descend(stage: Stage, batch: LabeledBatch, epochs: list[int], total: int, ra
 
 
 def constant(few: Samples) -> float:
-    """Error of the mean position, which a rival that learned nothing has."""
+    """Error of the mean position, which a baseline that learned nothing has."""
     batches = few.batches(0, 96, shuffle=False)
     found = constant_error_m((b.position_m[:, :2], b.located) for b in batches)
     assert found is not None
@@ -96,11 +96,11 @@ def constant(few: Samples) -> float:
 
 def test_a_network_from_scratch_is_evaluated_as_it_was_trained(small: ModelConfig, few: Samples,
                                                                tmp_path: Path) -> None:
-    rival = WholeNetwork(scratch_config(small, 3))
-    fresh(rival, 1)
+    baseline = WholeNetwork(scratch_config(small, 3))
+    fresh(baseline, 1)
     once = optimizer(1, warm_up_epochs=0)
-    rows = fit(Expert(rival.network, ExpertConfig(optimizer=once, modality_dropout=0.3)), few, few, once, tmp_path)
-    figures = baseline_scores(rival, few.batches(0, 8, shuffle=False))
+    rows = fit(Expert(baseline.network, ExpertConfig(optimizer=once, modality_dropout=0.3)), few, few, once, tmp_path)
+    figures = baseline_scores(baseline, few.batches(0, 8, shuffle=False))
     assert figures["error_m"] == pytest.approx(rows[-1]["val/error_m"], rel=1e-4)
     assert figures["layers_mean"] == figures["layers_max"] == 3
     assert figures["gflops_mean"] == pytest.approx(figures["gflops_max"], rel=1e-12)
@@ -131,12 +131,13 @@ def test_an_expert_learns_from_each_input_and_from_each_modality_alone(model: Mo
 @pytest.mark.parametrize("kind", [Mns, DynMM])
 def test_a_gate_over_trained_experts_learns_a_tiny_set(kind: type[Mns | DynMM], small: ModelConfig, few: Samples,
                                                        experts: dict[str, torch.Tensor], tmp_path: Path) -> None:
-    rival = Mns(small, EXPERTS) if kind is Mns else DynMM(small, EXPERTS, 0.01)
-    rival.load_state_dict(experts)
-    before = {name: value.clone() for name, value in rival.state_dict().items()}
+    baseline = Mns(small, EXPERTS) if kind is Mns else DynMM(small, EXPERTS, 0.01)
+    baseline.load_state_dict(experts)
+    before = {name: value.clone() for name, value in baseline.state_dict().items()}
     once = optimizer(1, warm_up_epochs=0)
-    rows = fit(Gate(rival, GateConfig(optimizer=once)), few, few, once, tmp_path)
-    changed = {name.split(".")[0] for name, value in rival.state_dict().items() if not torch.equal(value, before[name])}
+    rows = fit(Gate(baseline, GateConfig(optimizer=once)), few, few, once, tmp_path)
+    after = baseline.state_dict()
+    changed = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed == ({"gate", "encoder"} if kind is Mns else {"gate", "encoder", "experts"})
     assert rows[-1]["val/error_m"] < 0.3 * constant(few)
     assert 1 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
@@ -151,44 +152,44 @@ def whole(experts: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 def test_fusion_dynmm_learns_a_tiny_set(small: ModelConfig, few: Samples, experts: dict[str, torch.Tensor],
                                         tmp_path: Path) -> None:
-    rival = FusionDynMM(small, RGB)
-    fresh(rival, 1)
-    rival.network.load_state_dict(whole(experts))
+    baseline = FusionDynMM(small, RGB)
+    fresh(baseline, 1)
+    baseline.network.load_state_dict(whole(experts))
     later = optimizer(4, warm_up_epochs=0)
     config = FusionGateConfig(optimizer=later, price=0.02, budget=2.0, random_epochs=1, hard_epochs=1)
-    rows = fit(FusionGate(rival, config), few, few, later, tmp_path)
+    rows = fit(FusionGate(baseline, config), few, few, later, tmp_path)
     assert ["train/resource" in row for row in rows] == [False, True, True, False]
     assert rows[-1]["val/error_m"] < 0.3 * constant(few)
     assert 2 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
 
 
 @pytest.mark.slow
-def test_a_switch_policy_learns_a_tiny_set(small: ModelConfig, few: Samples, experts: dict[str, torch.Tensor],
+def test_adamml_learns_a_tiny_set(small: ModelConfig, few: Samples, experts: dict[str, torch.Tensor],
                                            tmp_path: Path) -> None:
-    rival = AdaMML(small)
-    fresh(rival, 1)
-    rival.network.load_state_dict(whole(experts))
+    baseline = AdaMML(small)
+    fresh(baseline, 1)
+    baseline.network.load_state_dict(whole(experts))
     later = optimizer(4, warm_up_epochs=0)
-    config = SwitchConfig(optimizer=later, price=0.1, warm_up_epochs=1, finetune_epochs=1)
-    rows = fit(SwitchPolicy(rival, config), few, few, later, tmp_path)
+    config = AdaMMLConfig(optimizer=later, price=0.1, warm_up_epochs=1, finetune_epochs=1)
+    rows = fit(AdaMMLStage(baseline, config), few, few, later, tmp_path)
     assert ["train/resource" in row for row in rows] == [False, True, True, False]
     assert rows[-1]["val/error_m"] < 0.3 * constant(few)
     assert 2 <= rows[-1]["val/layers_mean"] <= rows[-1]["val/layers_max"] <= 4
 
 
-def gates(rival: LearnedBaseline) -> set[str]:
-    return {name for name, p in rival.named_parameters()
+def gates(baseline: LearnedBaseline) -> set[str]:
+    return {name for name, p in baseline.named_parameters()
             if name.split(".")[0] in ("gate", "encoder", "policy") and p.grad is not None and p.grad.abs().sum() > 0}
 
 
 @pytest.mark.parametrize("kind", ["mns", "dynmm", "fusion", "switch"])
-def test_the_task_reaches_the_gate_and_its_eyes(kind: str, model: ModelConfig, batch: LabeledBatch) -> None:
+def test_the_task_gradient_reaches_the_gate_and_its_encoder(kind: str, model: ModelConfig, batch: LabeledBatch) -> None:
     free = {"price": 0.0, "optimizer": optimizer(9)}
     stage: Stage = {
         "mns": lambda: Gate(Mns(model, EXPERTS), GateConfig()),
         "dynmm": lambda: Gate(DynMM(model, EXPERTS, 0.0), GateConfig()),
         "fusion": lambda: FusionGate(FusionDynMM(model), FusionGateConfig.model_validate(free)),
-        "switch": lambda: SwitchPolicy(AdaMML(model), SwitchConfig.model_validate(
+        "switch": lambda: AdaMMLStage(AdaMML(model), AdaMMLConfig.model_validate(
             {**free, "warm_up_epochs": 2, "finetune_epochs": 2})),
     }[kind]()
     assert isinstance(stage.module, LearnedBaseline)
@@ -201,11 +202,11 @@ def test_the_task_reaches_the_gate_and_its_eyes(kind: str, model: ModelConfig, b
     assert "encoder.cls_token" in reached
 
 
-def test_the_gate_rests_while_only_the_network_learns(model: ModelConfig, batch: LabeledBatch) -> None:
+def test_the_gate_is_fixed_while_only_the_network_is_trained(model: ModelConfig, batch: LabeledBatch) -> None:
     stages: list[Stage] = [
         FusionGate(FusionDynMM(model), FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2,
                                                         optimizer=optimizer(6))),
-        SwitchPolicy(AdaMML(model), SwitchConfig(price=1.0, warm_up_epochs=2, finetune_epochs=2,
+        AdaMMLStage(AdaMML(model), AdaMMLConfig(price=1.0, warm_up_epochs=2, finetune_epochs=2,
                                                  optimizer=optimizer(6)))]
     for stage in stages:
         assert isinstance(stage.module, LearnedBaseline)
@@ -228,7 +229,7 @@ def test_a_higher_price_is_not_a_higher_cost(kind: str, small: ModelConfig, few:
             "dynmm": lambda p=price: Gate(DynMM(small, EXPERTS, p), GateConfig()),
             "fusion": lambda g=gated: FusionGate(FusionDynMM(small), FusionGateConfig.model_validate(
                 {**g, "random_epochs": 0, "hard_epochs": 0, "tau_final": 1.0})),
-            "switch": lambda g=gated: SwitchPolicy(AdaMML(small), SwitchConfig.model_validate(
+            "switch": lambda g=gated: AdaMMLStage(AdaMML(small), AdaMMLConfig.model_validate(
                 {**g, "warm_up_epochs": 0, "finetune_epochs": 0, "tau": 1.0})),
         }[kind]()
         assert isinstance(stage.module, LearnedBaseline)
@@ -242,21 +243,21 @@ def test_a_higher_price_is_not_a_higher_cost(kind: str, small: ModelConfig, few:
 
 def test_the_gate_of_fusion_dynmm_becomes_hard(small: ModelConfig, few: Samples) -> None:
     """The temperature falls from tau to tau_final over the epochs of the gate, here 2 to 5 of 8."""
-    rival = FusionDynMM(small)
-    fresh(rival)
+    baseline = FusionDynMM(small)
+    fresh(baseline)
     batch = next(few.batches(0, 4, shuffle=False))
-    stage = FusionGate(rival, FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2, optimizer=optimizer(8),
+    stage = FusionGate(baseline, FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2, optimizer=optimizer(8),
                                                tau=2.0, tau_final=0.002))
     heard: list[float] = []
-    soft_weights = rival.soft_weights
-    rival.soft_weights = lambda inputs, tau: (heard.append(tau), soft_weights(inputs, tau))[1]  # type: ignore
+    soft_weights = baseline.soft_weights
+    baseline.soft_weights = lambda inputs, tau: (heard.append(tau), soft_weights(inputs, tau))[1]  # type: ignore
     for epoch in range(8):
         stage.losses(batch, Step(epoch, 8, generator(0, 1), generator(0, 2)))
     assert heard == pytest.approx([2.0, 0.2, 0.02, 0.002])
 
 
-def test_phases_must_leave_time_for_the_gate() -> None:
+def test_phases_must_leave_epochs_for_the_gate() -> None:
     with pytest.raises(ValueError, match="hard_epochs"):
         FusionGateConfig(price=1.0, random_epochs=3, hard_epochs=3, optimizer=optimizer(6))
     with pytest.raises(ValueError, match="finetune_epochs"):
-        SwitchConfig(price=1.0, warm_up_epochs=5, finetune_epochs=10, optimizer=optimizer(15))
+        AdaMMLConfig(price=1.0, warm_up_epochs=5, finetune_epochs=10, optimizer=optimizer(15))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rivals with networks of their own: what runs, what it costs, and that hard and soft agree."""
+"""Baselines with networks of their own: what runs, what it costs, and that hard and soft agree."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ KINDS = {
 
 
 def make(kind: str, seed: int = 0) -> LearnedBaseline:
-    rival = KINDS[kind]()
-    initialize(rival, seed)
+    baseline = KINDS[kind]()
+    initialize(baseline, seed)
     # Wide preferences that differ from sample to sample.
     for name in ("gate", "policy"):
-        head = getattr(rival, name, None)
+        head = getattr(baseline, name, None)
         if head is not None:
             with torch.no_grad():
                 head[2].weight.mul_(40)
-    return rival.eval()
+    return baseline.eval()
 
 
 def batch(size: int = 12, seed: int = 0, *, holes: bool = True) -> SampleBatch:
@@ -66,11 +66,11 @@ def one(inputs: SampleBatch, i: int) -> SampleBatch:
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_a_mixed_batch_gives_what_each_sample_gives_alone(kind: str) -> None:
-    rival, inputs = make(kind), batch(16)
-    together = rival.routed(inputs)
+def test_a_mixed_batch_equals_single_samples(kind: str) -> None:
+    baseline, inputs = make(kind), batch(16)
+    together = baseline.routed(inputs)
     for i in range(16):
-        alone = rival.routed(one(inputs, i))
+        alone = baseline.routed(one(inputs, i))
         for a, b in zip(together.estimate, alone.estimate, strict=True):
             torch.testing.assert_close(a[i], b[0], rtol=1e-4, atol=1e-5)
         assert together.layers[i] == alone.layers[0]
@@ -81,17 +81,17 @@ def test_a_mixed_batch_gives_what_each_sample_gives_alone(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
-def test_what_a_sample_costs_is_what_runs(kind: str) -> None:
+def test_costs_of_a_sample_are_those_of_the_layers_that_run(kind: str) -> None:
     """Operations are counted while they happen; layers by hooks."""
-    rival, inputs = make(kind), batch()
+    baseline, inputs = make(kind), batch()
     ran: list[str] = []
-    for name, part in rival.named_modules():
+    for name, part in baseline.named_modules():
         if ".blocks." in name and "backbones" in name and name.rsplit(".", 1)[1].isdigit():
             part.register_forward_hook(lambda *_, name=name: ran.append(name))
     for i in range(12):
         ran.clear()
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            routed = rival.routed(one(inputs, i))
+            routed = baseline.routed(one(inputs, i))
             tril = routed.estimate.scale_tril_m[0]
             _ = tril @ tril.T  # the covariance, which every user of an estimate computes
         assert routed.gflops.item() == pytest.approx(counter.get_total_flops() / 1e9, rel=1e-12)
@@ -101,14 +101,14 @@ def test_what_a_sample_costs_is_what_runs(kind: str) -> None:
 @pytest.mark.parametrize(("kind", "least", "limits"), [("dynmm", 1, (1, 4, 5)), ("fusion_dynmm", 4, (4, 6, 9, 11)),
                                                        ("adamml", 2, (2, 4, 5, 6, 11)), ("whole", 5, (5,))])
 @torch.no_grad()
-def test_the_strict_variant_keeps_every_sample_within_the_bound(kind: str, least: int, limits: tuple[int, ...]) -> None:
-    rival, inputs = make(kind), batch(24)
+def test_the_strict_variant_keeps_every_sample_within_the_limit(kind: str, least: int, limits: tuple[int, ...]) -> None:
+    baseline, inputs = make(kind), batch(24)
     for limit in limits:
-        assert int(rival.routed(inputs, limit).layers.max()) <= limit
-    free, wide = rival.routed(inputs), rival.routed(inputs, 99)
+        assert int(baseline.routed(inputs, limit).layers.max()) <= limit
+    free, wide = baseline.routed(inputs), baseline.routed(inputs, 99)
     assert torch.equal(free.layers, wide.layers)
     with pytest.raises(InputError, match="max_layers"):
-        rival.routed(inputs, least - 1)
+        baseline.routed(inputs, least - 1)
 
 
 @torch.no_grad()
@@ -116,14 +116,14 @@ def test_something_runs_wherever_there_is_an_input() -> None:
     inputs = batch(24)
     some = torch.stack([p.any(dim=1) for p in inputs.present.values()]).any(dim=0)
     for kind in ("fusion_dynmm", "adamml"):
-        rival = make(kind)
+        baseline = make(kind)
         with torch.no_grad():
-            head = rival.gate if isinstance(rival, FusionDynMM) else rival.policy
+            head = baseline.gate if isinstance(baseline, FusionDynMM) else baseline.policy
             head[2].weight.zero_()
             head[2].bias.fill_(-9.0)
-            if isinstance(rival, FusionDynMM):
+            if isinstance(baseline, FusionDynMM):
                 head[2].bias[[0, 5]] = 9.0  # exit 0 of each auxiliary
-        layers = rival.routed(inputs).layers
+        layers = baseline.routed(inputs).layers
         assert torch.equal(layers > 0, some)
         assert not layers[1]
 
@@ -131,7 +131,7 @@ def test_something_runs_wherever_there_is_an_input() -> None:
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=3, unique=True), min_size=1, max_size=3),
        st.data())
 @settings(max_examples=60, deadline=None)
-def test_routes_are_the_best_that_is_possible(depths: list[list[int]], data: st.DataObject) -> None:
+def test_the_best_feasible_depths_are_chosen(depths: list[list[int]], data: st.DataObject) -> None:
     numbers = st.floats(-9, 9, width=32)
     scores = [[0.0, *data.draw(st.lists(numbers, min_size=len(d), max_size=len(d)))] for d in depths]
     here = [data.draw(st.booleans()) for _ in depths]
@@ -165,64 +165,64 @@ def test_exits_are_quarters_of_the_depth() -> None:
 
 
 def test_one_hot_exits_in_training_are_the_network_that_runs() -> None:
-    rival, inputs = FusionDynMM(CONFIG, RGB), batch(16)
-    initialize(rival, 0)
-    weights = rival.random_weights(inputs, torch.Generator().manual_seed(1))
+    baseline, inputs = FusionDynMM(CONFIG, RGB), batch(16)
+    initialize(baseline, 0)
+    weights = baseline.random_weights(inputs, torch.Generator().manual_seed(1))
     with torch.no_grad():
-        trained = rival.forward_train(inputs, weights)
+        trained = baseline.forward_train(inputs, weights)
         for i in range(16):
-            active = {m: range(rival.exits[m][int(w[i].argmax())]) for m, w in weights.items()}
-            alone = rival.network.estimate(one(inputs, i), {RGB: range(4), **active})
+            active = {m: range(baseline.exits[m][int(w[i].argmax())]) for m, w in weights.items()}
+            alone = baseline.network.estimate(one(inputs, i), {RGB: range(4), **active})
             for a, b in zip(trained, alone, strict=True):
                 torch.testing.assert_close(a[i], b[0], rtol=1e-4, atol=1e-5)
-        chosen, routed = rival.run_chosen(inputs), rival.routed(inputs).estimate
+        chosen, routed = baseline.run_chosen(inputs), baseline.routed(inputs).estimate
         for a, b in zip(chosen, routed, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     for modality, w in weights.items():
         missing = ~inputs.present[modality].any(dim=1)
         assert (w[missing].argmax(dim=1) == 0).all()
-    layers = rival.expected_cost(inputs, weights, layer_costs(CONFIG))
+    layers = baseline.expected_cost(inputs, weights, layer_costs(CONFIG))
     main = 4.0 * inputs.present[RGB].any(dim=1)
-    aux = sum(torch.tensor(rival.exits[m])[w.argmax(dim=1)] for m, w in weights.items())
+    aux = sum(torch.tensor(baseline.exits[m])[w.argmax(dim=1)] for m, w in weights.items())
     torch.testing.assert_close(layers, main + aux)
 
 
 def test_soft_exits_give_the_gate_a_gradient_and_become_hard() -> None:
-    rival = make("fusion_dynmm")
-    assert isinstance(rival, FusionDynMM)
+    baseline = make("fusion_dynmm")
+    assert isinstance(baseline, FusionDynMM)
     inputs = batch(8, holes=False)
-    weights = rival.soft_weights(inputs, 1.0)
+    weights = baseline.soft_weights(inputs, 1.0)
     for w in weights.values():
         torch.testing.assert_close(w.sum(dim=1), torch.ones(8))
-    rival.forward_train(inputs, weights).mean_m.square().sum().backward()
-    assert rival.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
-    assert rival.gate[2].weight.grad.abs().sum() > 0
+    baseline.forward_train(inputs, weights).mean_m.square().sum().backward()
+    assert baseline.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert baseline.gate[2].weight.grad.abs().sum() > 0
     with torch.no_grad():
-        for a, b in zip(rival.forward_train(inputs, rival.soft_weights(inputs, 1e-4)), rival.routed(inputs).estimate,
-                        strict=True):
+        soft = baseline.forward_train(inputs, baseline.soft_weights(inputs, 1e-4))
+        for a, b in zip(soft, baseline.routed(inputs).estimate, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
 def test_learned_switches_change_no_value_and_have_a_gradient() -> None:
-    rival = make("adamml")
-    assert isinstance(rival, AdaMML)
+    baseline = make("adamml")
+    assert isinstance(baseline, AdaMML)
     inputs = batch(16)
-    switches = rival.draw(inputs, 1.0, torch.Generator().manual_seed(0))
+    switches = baseline.draw(inputs, 1.0, torch.Generator().manual_seed(0))
     here = torch.stack([inputs.present[m].any(dim=1) for m in CONFIG.modalities], dim=1)
     assert set(switches.flatten().tolist()) == {0.0, 1.0}
     assert not (switches.detach().bool() & ~here).any()
     assert torch.equal(switches.detach().any(dim=1), here.any(dim=1))
-    plain = rival.forward_train(inputs, switches)
+    plain = baseline.forward_train(inputs, switches)
     for learned in range(3):
-        output = rival.forward_train(inputs, switches, learned)
+        output = baseline.forward_train(inputs, switches, learned)
         for a, b in zip(output, plain, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    rival.zero_grad()
+    baseline.zero_grad()
     output.mean_m.square().sum().backward()
-    assert rival.policy[2].weight.grad[2].abs().sum() > 0
-    assert not rival.policy[2].weight.grad[:2].any()
-    assert rival.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
-    assert sum(rival.shares) == pytest.approx(1.0)
-    assert rival.price(torch.ones(4, 3)).item() == pytest.approx(1.0)
-    for a, b in zip(rival.run_chosen(inputs), rival.routed(inputs).estimate, strict=True):
+    assert baseline.policy[2].weight.grad[2].abs().sum() > 0
+    assert not baseline.policy[2].weight.grad[:2].any()
+    assert baseline.encoder.stems["rgb"].layers[0].weight.grad.abs().sum() > 0
+    assert sum(baseline.shares) == pytest.approx(1.0)
+    assert baseline.price(torch.ones(4, 3)).item() == pytest.approx(1.0)
+    for a, b in zip(baseline.run_chosen(inputs), baseline.routed(inputs).estimate, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
