@@ -247,4 +247,4 @@ raise SystemExit(service.run())
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=110,
                           check=False)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
-    assert "configured: model 'gdtm'" in done.stdout + done.stderr
+    assert "configured: model 'gdtm-room'" in done.stdout + done.stderr
