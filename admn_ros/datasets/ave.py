@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """AVE, 28 audio-visual events in clips of 10 s: annotations, folders of frames and sound, and ADMN's caches.
 
-The eight frames of a clip stand in the places of sensor nodes `frame1` to `frame8`; its sound is at
-`frame1` (preset `ave`).
+The eight frames of a clip take the places of sensor nodes `frame1` to `frame8`. The sound is an input of `frame1`
+(preset `ave`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
 
 FRAMES = 8
+"""Number of frames per clip."""
 _NAMES = (
     "Church bell", "Male speech, man speaking", "Bark", "Fixed-wing aircraft, airplane", "Race car, auto racing",
     "Female speech, woman speaking", "Helicopter", "Violin, fiddle", "Flute", "Ukulele", "Frying (food)", "Truck",
     "Shofar", "Motorcycle", "Acoustic guitar", "Train horn", "Clock", "Banjo", "Goat", "Baby cry, infant cry", "Bus",
     "Chainsaw", "Cat", "Horse", "Toilet flush", "Rodents, rats, mice", "Accordion", "Mandolin")
 LABELS = {name: index for index, name in enumerate(_NAMES)}
-"""The dataset's names of the classes, in the order of `model.presets.AVE_CLASSES`."""
+"""Class numbers by the names of the dataset, in the order of `model.presets.AVE_CLASSES`."""
 OUTDOOR = frozenset(("church_bell", "bark", "airplane", "race_car", "helicopter", "truck", "motorcycle", "train_horn",
                      "goat", "bus", "chainsaw", "horse"))
-"""Classes whose corruptions are those of the outdoors. The paper has such a list but does not give it; this is ours."""
+"""Classes with outdoor corruptions. The paper has such a list but does not publish it; this one is ours."""
 _ID = re.compile(r"[\w-]+")
 _NOWHERE = (math.nan, math.nan, math.nan)
 _MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
@@ -44,7 +45,15 @@ _MEAN, _STD = np.array((0.485, 0.456, 0.406)), np.array((0.229, 0.224, 0.225))
 
 @dataclass(frozen=True)
 class AveClip:
-    """A line of the annotations. The event lasts from `start_s` to `end_s` of the 10 s; one is published as 0 to 0."""
+    """A line of the annotations.
+
+    Attributes:
+        label: class number.
+        video: video identifier.
+        quality: quality of the annotation.
+        start_s: start of the event in seconds, within the 10 s of the clip.
+        end_s: end of the event in seconds. One published event starts and ends at 0.
+    """
 
     label: int
     video: str
@@ -56,10 +65,10 @@ class AveClip:
 def read_annotations(path: str | Path) -> list[AveClip]:
     """Read `Annotations.txt` (or a split's list of the same form): class&video&quality&start&end.
 
-    A first line of headings (`Category&...`) is passed over.
+    A header line (`Category&...`) is skipped.
 
     Raises:
-        InputError: unreadable, or a line that does not fit; its number is named.
+        InputError: the file cannot be read, is empty, or has an invalid line; the field names its number.
     """
     path = Path(path)
     try:
@@ -93,20 +102,22 @@ def _annotation(line: str, place: str) -> AveClip:
 
 
 class AveFolder:
-    """ADMN's folder: `New_Data/<video>/1.png` to `8.png` and `New_Data/<video>.wav`. What is absent is missing."""
+    """ADMN's folder: `New_Data/<video>/1.png` to `8.png` and `New_Data/<video>.wav`. Files may be missing.
+
+    Args:
+        root: folder with `Annotations.txt`.
+        annotations: clips to use; None for all of `Annotations.txt`. Clips without any file are left out.
+        data: folder of frames and sound below the root.
+
+    Attributes:
+        clips: clips with at least one file.
+
+    Raises:
+        InputError: there are no annotations, or no files of any clip.
+    """
 
     def __init__(self, root: str | Path, annotations: Sequence[AveClip] | None = None,
                  data: str = "New_Data") -> None:
-        """List the clips of which anything is there.
-
-        Args:
-            root: with `Annotations.txt`.
-            annotations: clips wanted; None for all of `Annotations.txt`.
-            data: folder of frames and sound below the root.
-
-        Raises:
-            InputError: no annotations, or none of the clips is there.
-        """
         self._data = Path(root) / data
         wanted = read_annotations(Path(root) / "Annotations.txt") if annotations is None else annotations
         self.clips = tuple(c for c in wanted if (self._data / c.video).is_dir() or self._sound(c).is_file())
@@ -120,22 +131,22 @@ class AveFolder:
         return len(self.clips)
 
     def recording(self, index: int) -> str:
-        """The video of a clip; clips of one video count together in bootstraps."""
+        """Return the video of a clip. Clips of one video are resampled together in bootstraps."""
         return self.clips[index].video
 
     def __getitem__(self, index: int) -> LabeledReadings:
-        """Read one clip; its sound at its own rate.
+        """Read one clip, with the sound at the rate of its file.
 
         Raises:
-            InputError: a broken file.
-            IndexError: no such clip.
+            InputError: a file is broken.
+            IndexError: there is no such clip.
         """
         clip = self.clips[check_index(index, len(self))]
         readings: dict[SensorKey, Array] = {}
         for i in range(1, FRAMES + 1):
             path = self._data / clip.video / f"{i}.png"
             if path.is_file():
-                readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_bytes(path, "a frame"), str(path))
+                readings[SensorKey(f"frame{i}", Modality.RGB)] = rgb_of(read_bytes(path, "an image file"), str(path))
         rate_hz = None
         if self._sound(clip).is_file():
             readings[SensorKey("frame1", Modality.AUDIO)], rate_hz = read_sound(self._sound(clip))

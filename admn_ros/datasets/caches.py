@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pickles of others, read without running what is in them.
+"""Safe reading of pickled caches of other projects.
 
-A pickle is a program: it names functions and calls them. This reader lets it name nothing but the few that
-rebuild arrays, scalars and tensors, and even those are not NumPy's own, which trust their arguments, but
-stand-ins that check them. Anything else is refused by name, and nothing foreign is ever called.
+A pickle is a program that names functions and calls them. This reader allows only the few names that rebuild arrays,
+scalars and tensors. They are bound to stand-ins, which check their arguments, as NumPy's own functions do not. Any
+other name raises an error, and no code of the pickle is executed.
 """
 
 from __future__ import annotations
@@ -23,22 +23,21 @@ import torch
 from admn_ros.errors import InputError
 
 MAX_BYTES = 4 << 30
-"""Largest file that is read."""
+"""Size limit of a file in bytes."""
 _ALLOWED = "arrays, numbers, strings, lists, tuples, dicts and sets"
-_KINDS = "biufcSU"   # dtypes without pointers
-_DEEPEST = 64
-Item = Any  # what a pickle holds is known only once it has been read
+_KINDS = "biufcSU"  # kinds of dtypes without pointers
+_MAX_DEPTH = 64
+Item = Any  # the content of a pickle is known only after reading
 
 
 def load_cache(path: str | Path) -> Item:
     """Read a pickle, or a file of `torch.save`, of arrays and plain Python values.
 
-    Tensors become arrays; those of a GPU are read too. A file of `torch.save` is read by torch's own
-    reader with weights_only.
+    Tensors become arrays, including tensors of a GPU. A file of `torch.save` is read by torch with weights_only.
 
     Raises:
-        InputError: unreadable, broken or cut off, larger than `MAX_BYTES`, or with anything in it but
-            arrays and plain values; a forbidden name is named.
+        InputError: the file cannot be read, is broken or cut off, is larger than `MAX_BYTES`, or contains anything but
+            arrays and plain values. The message gives a forbidden name.
     """
     path = Path(path)
     try:
@@ -54,7 +53,7 @@ def load_cache(path: str | Path) -> Item:
         item = _ArrayUnpickler(io.BytesIO(data)).load()
     except InputError as error:
         raise error.within(str(path)) from error
-    except Exception as error:  # the instructions are a stranger's: they can fail in any way
+    except Exception as error:  # Untrusted instructions can fail in any way.
         raise _broken(str(path), error) from error
     return _plain(item, str(path))
 
@@ -68,14 +67,14 @@ def _torch_load(data: bytes, place: str) -> Item:
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
-        # torch's own words advise to switch the check off; only the first sentence is passed on.
+        # Torch's message goes on to recommend switching the check off.
         reason = " ".join(str(error).split())[:160]
         raise InputError(place, f"a torch file that is broken or holds more than tensors ({reason})",
                          f"tensors, {_ALLOWED}") from error
 
 
 def _check_program(data: bytes, place: str) -> None:
-    """Refuse what the unpickler itself would do badly with: forbidden names, huge memo indices, a cut-off end."""
+    """Check for what the unpickler does not handle: forbidden names, huge memo indices, a cut-off end."""
     stream = io.BytesIO(data)
     try:
         for opcode, argument, _ in pickletools.genops(stream):
@@ -100,7 +99,7 @@ def _check_instruction(name: str, argument: object, size: int) -> None:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """An unpickler for which only the names in `_REBUILDERS` exist, and mean our stand-ins."""
+    """An unpickler that knows only the names in `_REBUILDERS`, bound to the stand-ins."""
 
     def find_class(self, module: str, name: str) -> Callable[..., Item]:
         return _rebuilder(module, name)
@@ -117,7 +116,7 @@ def _rebuilder(module: str, name: str) -> Callable[..., Item]:
 
 
 class _Name:
-    """What a permitted name stands for. A pickle can call it, but not change it."""
+    """Stand-in of a permitted name. A pickle can call it but not modify it."""
 
     __slots__ = ("_function",)
 
@@ -132,7 +131,7 @@ class _Name:
 
 
 class _DType:
-    """numpy.dtype: a kind without pointers; its state gives the byte order alone."""
+    """Stand-in of numpy.dtype: a kind without pointers, whose state sets only the byte order."""
 
     def __init__(self, code: str, align: object = False, copy: object = False) -> None:
         dtype = np.dtype(code) if isinstance(code, str) else None
@@ -148,7 +147,7 @@ class _DType:
 
 
 class _Rebuilt:
-    """An array whose contents come with its state."""
+    """Stand-in of an array that gets its content with its state."""
 
     def __init__(self) -> None:
         self.array: npt.NDArray[Any] | None = None
@@ -172,13 +171,13 @@ def _reconstruct(kind: object, shape: object, code: object) -> _Rebuilt:
 
 
 def _from_buffer(raw: object, dtype: object, shape: object, order: object) -> npt.NDArray[Any]:
-    """An array of bytes; the sizes must agree."""
+    """Return an array of the bytes; the sizes must match."""
     if not isinstance(dtype, _DType) or not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
         raise InputError("array", f"{type(raw).__name__} and {type(dtype).__name__}", "bytes and a dtype")
     if not all(isinstance(n, int) and n >= 0 for n in shape):
         raise InputError("array", f"shape {shape}", "sizes")
     flat: npt.NDArray[Any] = np.frombuffer(raw, dtype.dtype) if raw else np.empty(0, dtype.dtype)
-    # A copy, since the caller may write into what it gets.
+    # A copy, because the caller may write into the array.
     copied: npt.NDArray[Any] = flat.reshape(shape, order="F" if order == "F" else "C").copy(order="K")
     return copied
 
@@ -188,26 +187,26 @@ def _scalar(dtype: object, raw: object) -> Item:
 
 
 def _latin(text: object, encoding: object) -> bytes:
-    """_codecs.encode, with which protocols below 3 write bytes."""
+    """Stand-in of _codecs.encode, which protocols below 3 use to write bytes."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise InputError("encode", repr(encoding), "latin1")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """bytes, with which protocols below 3 write none; with a number it would take that much memory."""
+    """Stand-in of bytes, which protocols below 3 call without arguments. A number would allocate memory."""
     return b""
 
 
 def _bytearray(data: object = b"", encoding: object = None) -> bytearray:
-    """bytearray of bytes, or of a string in protocols below 3; not of a number, which would be a size."""
+    """Stand-in of bytearray for bytes, or for a string in protocols below 3. A number would allocate memory."""
     if not isinstance(data, bytes | str):
         raise InputError("bytearray", type(data).__name__, "bytes")
     return bytearray(data if isinstance(data, bytes) else _latin(data, encoding))
 
 
 def _storage(data: object) -> Item:
-    """torch.storage._load_from_bytes, which reads a file of `torch.save` within the pickle."""
+    """Stand-in of torch.storage._load_from_bytes, which reads a file of `torch.save` inside the pickle."""
     if not isinstance(data, bytes):
         raise InputError("tensor", type(data).__name__, "bytes")
     return _torch_load(data, "tensor")
@@ -221,7 +220,7 @@ def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int,
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     if min((offset, *size, *stride)) < 0 or (0 not in size and last >= held):
         raise InputError("tensor", f"size {size}, stride {stride}, offset {offset}", f"{held} values")
-    # Strides of 0 could make much of little.
+    # Strides of 0 could expand a small storage.
     if int(np.prod(size, dtype=np.float64)) > held:
         raise InputError("tensor", f"size {size}", f"at most {held} values")
     tensor = torch.empty(0, dtype=storage.dtype).set_(storage._untyped_storage, offset, size, stride)
@@ -250,19 +249,19 @@ _LEAVES = (bool, int, float, complex, str, bytes, bytearray, type(None), np.gene
 
 
 def _plain(item: Item, place: str) -> Item:
-    """Replace stand-ins and tensors by arrays, everywhere in nested containers."""
+    """Replace stand-ins and tensors with arrays in nested containers."""
     try:
         return _convert(item, {}, 0)
     except InputError as error:
         raise error.within(place) from error
-    except (TypeError, RuntimeError) as error:  # arrays as keys; tensors that are no array (bfloat16, sparse)
+    except (TypeError, RuntimeError) as error:  # arrays as keys; tensors without a NumPy type (bfloat16, sparse)
         raise InputError(place, " ".join(str(error).split())[:160], _ALLOWED) from error
 
 
 def _convert(x: Item, done: dict[int, Item], depth: int) -> Item:
-    """`done` keeps what was converted, by identity: shared parts are converted once."""
-    if depth > _DEEPEST:
-        raise InputError("containers", f"nested more than {_DEEPEST} deep", "a plain cache")
+    """Convert an item once; `done` has the converted items by identity."""
+    if depth > _MAX_DEPTH:
+        raise InputError("containers", f"nested more than {_MAX_DEPTH} deep", "a plain cache")
     if id(x) not in done:
         done[id(x)] = _convert_once(x, done, depth + 1)
     return done[id(x)]

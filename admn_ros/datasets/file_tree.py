@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of one kind in a tree of folders, of which a few may be broken."""
+"""Files of one kind in a tree of folders, a few of which may be broken."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ from admn_ros.errors import InputError
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 BROKEN_SHARE, BROKEN_FEW = 0.01, 3
-"""A tree may have this share of broken files, and always so many."""
+"""Tolerated share of broken files, and the number of them that is tolerated in any tree."""
 
 
 class FileTree:
-    """All files below a folder with one of some endings, sorted by path.
+    """All files below a folder with certain suffixes, sorted by path.
 
-    Large public collections have broken files, and a run of days must not end at one. In the place of a broken
-    file the next whole one is read. Each is named once as a warning and kept in `broken`; when there are too many
-    (`BROKEN_SHARE`, `BROKEN_FEW`), reading fails.
+    Large public collections contain broken files, which must not end a run of several days. The next intact file takes
+    the place of a broken one. Each broken file is logged once as a warning. Reading fails if there are too many
+    (`BROKEN_SHARE`, `BROKEN_FEW`).
 
-    classes: folders directly below the root that hold files; their order gives the labels.
-    broken: path -> why it could not be read, as far as files were read by this process.
+    Symbolic links to folders are not followed, and hidden files are skipped.
+
+    Args:
+        root: folder.
+        endings: suffixes in lower case, with dot; the case of the files does not matter.
+        what: noun for the files, used in error messages.
+
+    Attributes:
+        paths: the files.
+        classes: folders directly below the root that contain files; their order gives the labels.
+        broken: error message of each broken file that this process has read.
+
+    Raises:
+        InputError: there is no such folder, or no such file in it.
     """
 
     def __init__(self, root: str | Path, endings: tuple[str, ...], what: str) -> None:
-        """List the files. Symbolic links to folders below the root are not followed; hidden files are passed over.
-
-        Args:
-            root: folder.
-            endings: in lower case, with dot; the case of files does not matter.
-            what: the files, for errors.
-
-        Raises:
-            InputError: no such folder, or no such files in it.
-        """
         self.root = Path(root)
         self._wanted = f"{what} ({', '.join(endings)}), in folders of classes or in any other tree"
         if not self.root.is_dir():
@@ -58,16 +60,16 @@ class FileTree:
         return len(self.paths)
 
     def label(self, path: Path) -> int:
-        """Number of a file's class, -1 directly below the root."""
+        """Return the class number of a file; -1 directly below the root."""
         parts = path.relative_to(self.root).parts
         return self.classes.index(parts[0]) if len(parts) > 1 else -1
 
     def read(self, index: int, load: Callable[[Path], T]) -> tuple[Path, T]:
-        """Load a file, or the next one that can be loaded; the path that it was.
+        """Load a file, or the next intact one, and return its path and content.
 
         Raises:
             InputError: too many files are broken.
-            IndexError: no such file.
+            IndexError: there is no such file.
         """
         first = check_index(index, len(self))
         for step in range(len(self)):
@@ -82,11 +84,11 @@ class FileTree:
 
     def _note(self, path: Path, error: InputError) -> None:
         self.broken[path] = str(error)
-        LOG.warning("%s; another file takes its place", error)
+        LOG.warning("%s; the next file takes its place", error)
         if len(self.broken) > max(BROKEN_FEW, BROKEN_SHARE * len(self)):
             raise self._too_many() from error
 
     def _too_many(self) -> InputError:
         first = next(iter(self.broken.values()))
         return InputError(str(self.root), f"{len(self.broken)} broken of {len(self)} files; the first: {first}",
-                          f"at most {max(BROKEN_FEW, int(BROKEN_SHARE * len(self)))} broken, and one whole")
+                          f"at most {max(BROKEN_FEW, int(BROKEN_SHARE * len(self)))} broken, and one intact")

@@ -2,10 +2,10 @@
 """GDTM, a remote-controlled car among three sensor nodes: the processed HDF5 files, and ADMN's caches of them.
 
 HDF5: a folder (`train`, `chunk_0`, ...) with `mocap.hdf5` and `node_1..3/{realsense,zed,mmwave,respeaker}.hdf5`.
-In each, `/<unix ms>/...` groups on a common grid of 66 ms, held where a sensor was silent. A sample is made
-for each motion-capture instant; every sensor gives its newest entry not older than `hold_ms`.
+Each file has groups `/<unix ms>/...` on a common grid of 66 ms, with repeated values where a sensor was silent. Each
+motion-capture instant is a sample, with the newest entry of each sensor that is at most `hold_ms` old.
 
-Positions: OptiTrack is y-up; (x, y, z) becomes (x, -z, y) in our z-up `map` (REP-103), metres.
+Positions: OptiTrack is y-up; (x, y, z) becomes (x, -z, y) in the z-up frame `map` (REP-103), in metres.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from admn_ros.sensing.corruption.vision import Blur, LowLight
 NODES = ("node1", "node2", "node3")
 AUDIO_RATE_HZ = 16000
 _CARS = {3: "red_car", 4: "green_car"}
-_CHUNK_GAP_MS = 140   # chunks of sound come every 66 ms; twice that is a gap
+_CHUNK_GAP_MS = 140  # Audio chunks come every 66 ms; twice that is a gap.
 _FILES = {"realsense": ("realsense_camera_img", "realsense_camera_depth"),
           "zed": ("zed_camera_left", "zed_camera_right", "zed_camera_depth"),
           "mmwave": ("azimuth_static", "range_doppler"), "respeaker": ("mic_waveform",)}
@@ -43,11 +43,27 @@ Car = Literal["red_car", "green_car"]
 class GdtmFolder:
     """Samples of one folder of processed HDF5 files. Missing files or groups are missing modalities.
 
-    rgb: uint8 from JPEG. depth: `zed_camera_depth` is in metres (uint16 mm, 0 invalid);
-    `realsense_camera_depth`, which the paper uses, is a picture of depth through an unpublished colour map:
-    its brightness in [0, 1] times `depth_scale_m` stands in for metres, so that a model with that `max_m`
-    sees the brightness. radar: `azimuth_static` (range-azimuth) or `range_doppler`, NaN is 0. audio: the
-    microphones (channels 1 to 4 of 6) of the last `audio_window_s`, as far as they come without a gap.
+    rgb: uint8, decoded from JPEG.
+    depth: `zed_camera_depth` is metric (uint16 mm, 0 invalid). `realsense_camera_depth`, which the paper uses, is an
+        image of depth through an unpublished colour map. Its brightness in [0, 1] times `depth_scale_m` takes the place
+        of metres, so that a model with this `max_m` gets the brightness as its input.
+    radar: `azimuth_static` (range-azimuth) or `range_doppler`; NaN becomes 0.
+    audio: the microphones (channels 1 to 4 of 6) over the last `audio_window_s`, back to the first gap.
+
+    Args:
+        folder: folder with `mocap.hdf5` and a folder for each node, named `node1` or `node_1`.
+        nodes: sensor nodes to read.
+        rgb: key of the colour image.
+        depth: key of the depth image.
+        radar: key of the heatmap.
+        depth_scale_m: depth of full brightness in metres, for colour-mapped depth.
+        audio_window_s: length of the audio readings in seconds.
+        hold_ms: maximum age of a reading in milliseconds.
+        car: target; None for the car that is present, and the red one if both are.
+        stretch: whether to stretch the values of each image over their whole range, as the official code does.
+
+    Raises:
+        InputError: there is no `mocap.hdf5`, or it has no instants.
     """
 
     consecutive: Literal[True] = True
@@ -58,23 +74,6 @@ class GdtmFolder:
                  radar: Literal["azimuth_static", "range_doppler"] = "azimuth_static",
                  depth_scale_m: float = DEPTH_MAX_M, audio_window_s: float = 1.024, hold_ms: int = 200,
                  car: Car | None = None, stretch: bool = False) -> None:
-        """Open a folder and list its instants.
-
-        Args:
-            folder: with `mocap.hdf5` and a folder per node, named `node1` or `node_1`.
-            nodes: sensor nodes to read.
-            rgb: key of the colour image.
-            depth: key of the depth image.
-            radar: key of the heatmap.
-            depth_scale_m: metres that full brightness of a colour-mapped depth stands for.
-            audio_window_s: length of the audio readings.
-            hold_ms: greatest age of a reading.
-            car: the target. None: the one that is there, the red one where both are.
-            stretch: stretch each image's values over their whole range, as the official code does.
-
-        Raises:
-            InputError: no `mocap.hdf5`, or one without instants.
-        """
         self._root = Path(folder)
         self._keys: dict[Modality, str] = {Modality.RGB: rgb, Modality.DEPTH: depth, Modality.RADAR: radar,
                                            Modality.AUDIO: "mic_waveform"}
@@ -96,11 +95,11 @@ class GdtmFolder:
 
     @property
     def sensors(self) -> tuple[SensorKey, ...]:
-        """Inputs whose file is there."""
+        """Inputs whose file exists."""
         return tuple(self._streams)
 
     def close(self) -> None:
-        """Close the files, which otherwise stay open; the next reading opens them again."""
+        """Close the files; the next read opens them again."""
         for stream in (self._mocap, *self._streams.values()):
             stream.close()
 
@@ -111,8 +110,8 @@ class GdtmFolder:
         """Read one instant.
 
         Raises:
-            InputError: something in a file is broken; the field names file and place.
-            IndexError: no such instant.
+            InputError: a value in a file is broken; the field names the file and the place.
+            IndexError: there is no such instant.
         """
         ms = int(self._mocap.times_ms[check_index(index, len(self))])
         readings = {}
@@ -144,7 +143,7 @@ class GdtmFolder:
         return _pseudo_metres(_stretched(grey) if self._stretch else grey, self._scale_m)
 
     def _audio(self, stream: Hdf5Stream, key: SensorKey, ms: int) -> Array | None:
-        """The newest chunks, back to the first gap, at most the window."""
+        """Return the newest chunks back to the first gap, at most the length of the window."""
         names = [f"{node}/mic_waveform" for node in _group_names(key.node)]
         wanted = math.ceil(self._audio_window_s * AUDIO_RATE_HZ)
         chunks: list[npt.NDArray[np.float32]] = []
@@ -179,16 +178,18 @@ class GdtmFolder:
 class GdtmCache:
     """ADMN's caches of GDTM: a folder of `tmp_%09d.pickle`, RGB in [0, 1] and depth as stretched brightness.
 
-    Where a cache says what was done to it (gamma of low light, kernel of blur) the target's corruption is
-    filled. The official code leaves out the samples with gamma 10; here they are kept.
+    If a cache names its corruption (gamma of low light, kernel of blur), it fills the corruption of the target. The
+    official code leaves out the samples with gamma 10; here they are kept.
+
+    Args:
+        folder: folder of one split.
+        depth_scale_m: depth of full brightness in metres.
+
+    Raises:
+        InputError: the folder has no such files.
     """
 
     def __init__(self, folder: str | Path, depth_scale_m: float = DEPTH_MAX_M) -> None:
-        """List a folder; `depth_scale_m` as in `GdtmFolder`.
-
-        Raises:
-            InputError: no such files in it.
-        """
         self._files = sorted(Path(folder).glob("tmp_*.pickle"))
         self._scale_m = depth_scale_m
         if not self._files:
@@ -201,8 +202,8 @@ class GdtmCache:
         """Read one sample.
 
         Raises:
-            InputError: a file that is broken, not of this layout, or holds more than data.
-            IndexError: no such sample.
+            InputError: a file is broken, has another layout, or holds more than data.
+            IndexError: there is no such sample.
         """
         path = self._files[check_index(index, len(self))]
         item = load_cache(path)
@@ -238,7 +239,7 @@ class GdtmCache:
 
 
 def _group_names(node: str) -> list[str]:
-    """`node1` is `node_1` in what the official code writes, `node1` in its manual."""
+    """Return both spellings of a node: the official code writes `node_1`, its manual says `node1`."""
     return [node.replace("node", "node_"), node] if "_" not in node else [node]
 
 
@@ -264,7 +265,7 @@ def _heatmap(values: npt.NDArray[Any], place: str) -> npt.NDArray[np.float32]:
 
 
 def _cars(text: npt.NDArray[Any], place: str) -> dict[str, tuple[float, float, float]]:
-    """Positions of the cars in `map` by name, from the JSON of one motion-capture instant."""
+    """Return the positions of the cars in `map`, by name, from the JSON of one motion-capture instant."""
     raw: object = text[()]
     try:
         entries = json.loads(raw if isinstance(raw, bytes | str) else str(raw))
@@ -299,8 +300,8 @@ def _number(value: object) -> float | None:
 
 
 def _cached_corruption(gamma: float | None, kernel: float | None) -> dict[Modality, float] | None:
-    """Severities, as the presets gdtm-lowlight and gdtm-blur label them."""
-    if gamma is not None:  # 0 stands for ordinary light, in which depth is saturated
+    """Return the severities, as the presets gdtm-lowlight and gdtm-blur label them."""
+    if gamma is not None:  # 0 marks ordinary light, which saturates the depth camera.
         dark = min(1.0, LowLight().severity_of(gamma)) if gamma >= 1 else 0.0
         return {Modality.RGB: dark, Modality.DEPTH: 0.0 if gamma else 1.0}
     if kernel is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HDF5 files of GDTM: groups named by their time in unix milliseconds, datasets below them."""
+"""HDF5 files of GDTM: groups named by unix milliseconds, with datasets below them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ import numpy.typing as npt
 from admn_ros.errors import InputError
 
 MAX_VALUES = 64 * 1024 * 1024
-"""Most values of one dataset; a compressed file can claim any size."""
+"""Size limit of a dataset in values; a compressed file can claim any size."""
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError)
 
 
 class Hdf5Stream:
-    """One file, opened when it is first read, in each process anew: HDF5 handles do not survive a fork."""
+    """One file. Each process opens it at its first read, because HDF5 handles do not survive a fork.
+
+    Attributes:
+        path: path of the file.
+        times_ms: sorted times of the groups in unix milliseconds.
+
+    Raises:
+        InputError: the file is missing, not HDF5, or cut off, or no group is named by a time.
+    """
 
     def __init__(self, path: Path) -> None:
-        """List the times of a file.
-
-        Raises:
-            InputError: no file, no HDF5, cut off, or no group that is named by a time.
-        """
         self.path = path
         self._open: tuple[int, h5py.File] | None = None
         try:
@@ -41,17 +44,17 @@ class Hdf5Stream:
         self.times_ms: npt.NDArray[np.int64] = np.array(sorted(names), np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the open file, so that workers of a data loader can be started with it."""
+        """Return the state without the open file, for worker processes of a data loader."""
         return {**self.__dict__, "_open": None}
 
     def times_up_to(self, ms: int, hold_ms: int) -> Iterator[int]:
-        """Times not after `ms`, newest first; none when the newest is older than `hold_ms`."""
+        """Yield the times up to `ms`, newest first; none if the newest is older than `hold_ms`."""
         last = int(np.searchsorted(self.times_ms, ms, side="right"))
         if last and ms - self.times_ms[last - 1] <= hold_ms:
             yield from (int(t) for t in self.times_ms[:last][::-1])
 
     def newest(self, ms: int, hold_ms: int, names: Sequence[str]) -> tuple[str, npt.NDArray[Any]] | None:
-        """The newest dataset by one of the names, not after `ms` and not older than `hold_ms`."""
+        """Return the newest dataset of one of the names, not after `ms` and at most `hold_ms` old, as `at` does."""
         for time in self.times_up_to(ms, hold_ms):
             if ms - time > hold_ms:
                 return None
@@ -61,10 +64,13 @@ class Hdf5Stream:
         return None
 
     def at(self, ms: int, names: Sequence[str]) -> tuple[str, npt.NDArray[Any]] | None:
-        """The dataset at a time by the first of the names that is there: its place for errors, its values.
+        """Return the dataset at a time under the first of the names that exists.
+
+        Returns:
+            The place of the dataset, for errors, and its values; None if none of the names exists.
 
         Raises:
-            InputError: broken, or larger than `MAX_VALUES`.
+            InputError: the dataset is broken, or larger than `MAX_VALUES`.
         """
         place = f"{self.path}:/{ms}"
         try:
@@ -81,7 +87,7 @@ class Hdf5Stream:
         return None
 
     def close(self) -> None:
-        """Close the file; the next reading opens it again."""
+        """Close the file; the next read opens it again."""
         if self._open is not None and self._open[0] == os.getpid():
             self._open[1].close()
         self._open = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files with pictures, read with the same care as messages: whole, of a sane size, of the right kind."""
+"""Decoding of image files, with the same checks as for messages."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ Bytes = npt.NDArray[np.uint8]
 @dataclass(frozen=True)
 class _Encoded:
     data: Bytes
-    format: str = "a picture"
+    format: str = "an image"
 
 
 def rgb_of(data: bytes | Bytes, place: str) -> Bytes:
-    """JPEG or PNG file to uint8 (H, W, 3), RGB order.
+    """Decode a JPEG or PNG file to uint8 (H, W, 3), RGB order.
+
+    Args:
+        data: content of the file.
+        place: name of the file, for errors.
 
     Raises:
-        InputError: broken, cut off or too large; the field begins with `place`.
+        InputError: the file is broken, cut off or too large; the field begins with `place`.
     """
     try:
         return decode_compressed_rgb(_Encoded(np.frombuffer(data, np.uint8)))
@@ -35,20 +39,25 @@ def rgb_of(data: bytes | Bytes, place: str) -> Bytes:
 
 
 def grey_of(data: bytes | Bytes, place: str) -> npt.NDArray[np.float32]:
-    """JPEG or PNG file to its brightness, float32 (H, W) in [0, 1].
+    """Decode a JPEG or PNG file to its brightness, float32 (H, W) in [0, 1].
 
     Raises:
-        InputError: as `rgb_of`.
+        InputError: see `rgb_of`.
     """
     grey = cv2.cvtColor(rgb_of(data, place), cv2.COLOR_RGB2GRAY)
     return np.asarray(grey / 255, dtype=np.float32)
 
 
 def depth_png_of(data: bytes, place: str, metres_per_unit: float = 0.001) -> npt.NDArray[np.float32]:
-    """16-bit grey PNG to depth float32 (H, W) in metres; 0 is invalid and becomes NaN.
+    """Decode a 16-bit grey PNG to depth float32 (H, W) in metres, NaN where it is 0.
+
+    Args:
+        data: content of the file.
+        place: name of the file, for errors.
+        metres_per_unit: size of a unit in metres.
 
     Raises:
-        InputError: no such PNG, broken, or too large.
+        InputError: the file is no such PNG, broken, or too large.
     """
     try:
         header = read_image_header(data)
@@ -67,7 +76,7 @@ def depth_png_of(data: bytes, place: str, metres_per_unit: float = 0.001) -> npt
 
 
 def metres_of(units: npt.NDArray[np.generic], metres_per_unit: float) -> npt.NDArray[np.float32]:
-    """Depth in whole units (H, W) to float32 metres; 0 is invalid and becomes NaN."""
+    """Convert depth in whole units (H, W) to float32 metres, NaN where it is 0."""
     metres: npt.NDArray[np.float32] = (units.astype(np.float64) * metres_per_unit).astype(np.float32)
     metres[units == 0] = np.nan
     return metres

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tree of pictures such as ImageNet's: one folder for each class, or any other."""
+"""A tree of image files such as ImageNet's: one folder per class, or any other layout."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from admn_ros.files import read_bytes
 from admn_ros.sample import Modality, SensorKey, Target
 
 NODE = "node1"
-"""The sensor node in whose place a single file stands."""
+"""Name of the sensor node whose place a single file takes."""
 ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 class ImageFolder:
-    """Pictures as samples with one RGB reading each; the label is the number of the class folder.
+    """Image files as samples with one RGB reading each. The label is the number of the class folder.
 
-    tree: the files; those that are broken are in `tree.broken`, and the next whole one is in their place.
+    Attributes:
+        tree: the files. Broken ones are listed in `tree.broken`; the next intact file takes the place of each.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """List the pictures.
+        """List the files.
 
         Raises:
-            InputError: no folder, or no JPEG or PNG in it.
+            InputError: there is no such folder, or no JPEG or PNG in it.
         """
-        self.tree = FileTree(folder, ENDINGS, "pictures")
+        self.tree = FileTree(folder, ENDINGS, "image files")
 
     def __len__(self) -> int:
         return len(self.tree)
 
     def __getitem__(self, index: int) -> LabeledReadings:
-        """Read one picture.
+        """Read one file.
 
         Raises:
             InputError: too many files are broken.
-            IndexError: no such picture.
+            IndexError: there is no such file.
         """
-        path, picture = self.tree.read(index, _picture)
+        path, image = self.tree.read(index, _image)
         target = Target((math.nan, math.nan, math.nan), self.tree.label(path))
-        return LabeledReadings({SensorKey(NODE, Modality.RGB): picture}, target)
+        return LabeledReadings({SensorKey(NODE, Modality.RGB): image}, target)
 
 
-def _picture(path: Path) -> Bytes:
+def _image(path: Path) -> Bytes:
     try:
-        return rgb_of(read_bytes(path, "a picture"), str(path))
+        return rgb_of(read_bytes(path, "an image file"), str(path))
     except InputError as error:
         raise InputError(str(path), error.found, error.allowed) from error

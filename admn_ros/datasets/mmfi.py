@@ -2,11 +2,11 @@
 """MM-Fi, 27 activities of 40 people: the official folders, ADMN's pickles, and the official splits.
 
 Folders: `ROOT/E01/S01/A01/{rgb,depth,mmwave}/frame001.*`, 297 frames at 10 Hz. Depth is 16-bit PNG in millimetres.
-`rgb` holds 2-D keypoints (.npy) in the official download, which are no readings; the pictures come as an
-archive of their own, in the same folders (give it as `rgb_root`). mmwave frames are points
-(x, y, z, Doppler, intensity), made into a range-azimuth map here.
+In the official download `rgb` holds 2-D keypoints (.npy), which are not used; the images come in a separate archive
+with the same folders (`rgb_root`). mmwave frames are points (x, y, z, Doppler, intensity), which are converted to a
+range-azimuth map.
 
-A clip is a sample: its frames stand in the places of sensor nodes `frame01`, `frame02`, ... (preset `mmfi`).
+A clip is a sample. Its frames take the places of sensor nodes `frame01`, `frame02`, ... (preset `mmfi`).
 """
 
 from __future__ import annotations
@@ -42,14 +42,19 @@ _NOWHERE = (math.nan, math.nan, math.nan)
 
 @dataclass(frozen=True)
 class Clip:
-    """One recording. `folder`: its place below the root."""
+    """One recording.
+
+    Attributes:
+        subject: person, such as S01.
+        action: activity, such as A01.
+    """
 
     subject: str
     action: str
 
     @property
     def scene(self) -> str:
-        """Environment: ten subjects each."""
+        """Environment, such as E01; each has ten subjects."""
         return f"E{(int(self.subject[1:]) - 1) // 10 + 1:02d}"
 
     @property
@@ -59,21 +64,22 @@ class Clip:
 
     @property
     def target(self) -> Target:
-        """The activity's class; there is no position."""
+        """Ground truth: the class of the activity, without a position."""
         return Target(_NOWHERE, ACTIONS.index(self.action))
 
 
 def mmfi_split(protocol: Protocol, split: Split, part: str) -> list[Clip]:
-    """The clips of one part of a split, by subject and action.
+    """Return the clips of one part of a split, sorted by subject and action.
 
     Args:
-        protocol: 1 daily activities, 2 rehabilitation, 3 all.
-        split: the official "random" (0.8, seeds 0, 1, ... per action), "cross_scene" (E04 is the test),
-            "cross_subject" (every fifth subject is the test); or "admn", the official code's by subject.
-        part: "train" or "test"; "admn" has "val" too.
+        protocol: 1 for daily activities, 2 for rehabilitation, 3 for all.
+        split: "random" (80 % training, seeds 0, 1, ... per action), "cross_scene" (E04 is the test part) or
+            "cross_subject" (every fifth subject is the test part) of the dataset; or "admn", the split by subject of
+            ADMN's official code.
+        part: "train" or "test", or "val" with "admn".
 
     Raises:
-        InputError: no such protocol, split or part.
+        InputError: unknown protocol, split or part.
     """
     actions = {1: DAILY, 2: REHABILITATION, 3: ACTIONS}.get(protocol)
     if actions is None:
@@ -93,20 +99,20 @@ def mmfi_split(protocol: Protocol, split: Split, part: str) -> list[Clip]:
 _TEST: dict[str, Callable[[int], str]] = {
     "cross_scene": lambda n: "test" if n > 30 else "train",
     "cross_subject": lambda n: "test" if n % 5 == 0 else "train",
-    # of each environment's ten subjects: six, one, three
+    # Of the ten subjects of each environment: six, one, three.
     "admn": lambda n: "train" if (n - 1) % 10 < 6 else "val" if (n - 1) % 10 == 6 else "test",
 }
 
 
 def _random_subjects(seed: int, part: str) -> set[str]:
-    # The old generator: the published split is what it gives.
+    # The published split comes from this generator.
     order = np.random.RandomState(seed).permutation(len(SUBJECTS))
     cut = math.floor(0.8 * len(SUBJECTS))
     return {SUBJECTS[i] for i in (order[:cut] if part == "train" else order[cut:])}
 
 
 class _Clips:
-    """What both readers share: clips that exist, and frames of a window."""
+    """Base of both readers: existing clips, and the frames of a window."""
 
     def __init__(self, clips: Sequence[Clip], frames: int, stride: int, root: Path) -> None:
         if frames < 1 or stride < 1:
@@ -119,61 +125,60 @@ class _Clips:
         return len(self.clips)
 
     def recording(self, index: int) -> str:
-        """The subject of a clip; clips of one person are alike, and count together in bootstraps."""
+        """Return the subject of a clip. Clips of one person are resampled together in bootstraps."""
         return self.clips[index].subject
 
     def _window(self, start: int) -> list[tuple[str, int]]:
-        """Sensor node and number of the frame (from 0) for each frame."""
+        """Return the sensor node and the number (from 0) of each frame."""
         if start < 0:
             raise InputError("start", start, "not negative")
         return [(f"frame{i + 1:02d}", start + i * self._stride) for i in range(self._frames)]
 
     def __getitem__(self, index: int) -> LabeledReadings:
-        """The clip's first window."""
+        """Read the first window of a clip; see `clip`."""
         return self.clip(index)
 
     def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """The window of a clip that begins with frame `start` (0 is the first)."""
+        """Read the window of a clip that begins with frame `start`, from 0."""
         raise NotImplementedError
 
 
 class MmfiFolder(_Clips):
-    """Clips of the official folders. Frames whose file is absent or empty are missing."""
+    """Clips of the official folders. Frames whose file is absent or empty are missing.
+
+    Args:
+        root: folder with E01 to E04.
+        clips: clips to use, for example of `mmfi_split`; None for all. Absent clips are left out.
+        rgb_root: folder with the images, in `E01/S01/A01/rgb/`; None for `root`.
+        modalities: modalities to read: rgb, depth, radar (mmwave).
+        frames: number of frames per sample.
+        stride: distance between the frames of a sample, in frames of the clip.
+
+    Raises:
+        InputError: none of the clips exists.
+    """
 
     def __init__(self, root: str | Path, clips: Sequence[Clip] | None = None, *, rgb_root: str | Path | None = None,
                  modalities: Sequence[Modality] = (Modality.RGB, Modality.DEPTH), frames: int = 15,
                  stride: int = 2) -> None:
-        """List the clips that are there.
-
-        Args:
-            root: with E01 to E04.
-            clips: those wanted, for instance of `mmfi_split`; None for all.
-            rgb_root: where the pictures are, in `E01/S01/A01/rgb/`; None for the same root.
-            modalities: rgb, depth or radar (mmwave).
-            frames: frames per sample.
-            stride: every which frame.
-
-        Raises:
-            InputError: none of the clips is there.
-        """
         self._root, self._rgb_root = Path(root), Path(rgb_root or root)
         self._modalities = tuple(modalities)
         wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
         super().__init__([c for c in wanted if (self._root / c.folder).is_dir()], frames, stride, self._root)
 
     def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """The window of a clip that begins with frame `start` (0 is the first).
+        """Read the window of a clip that begins with frame `start`, from 0.
 
         Raises:
-            InputError: a broken file, or no frame at all in the window.
-            IndexError: no such clip.
+            InputError: a file is broken, or the window has no frames.
+            IndexError: there is no such clip.
         """
         clip = self.clips[check_index(index, len(self))]
         readings: dict[SensorKey, Array] = {}
         for modality in self._modalities:
             files = self._files(clip, modality)
             for node, number in self._window(start):
-                data = read_bytes(files[number], "a frame") if number in files else b""
+                data = read_bytes(files[number], "an image or radar file") if number in files else b""
                 if data:
                     readings[SensorKey(node, modality)] = _decode(modality, data, str(files[number]))
         if not readings:
@@ -182,7 +187,7 @@ class MmfiFolder(_Clips):
         return LabeledReadings(readings, clip.target)
 
     def _files(self, clip: Clip, modality: Modality) -> dict[int, Path]:
-        """Files by number of the frame, from 0."""
+        """Return the files by frame number, from 0."""
         names = {Modality.RGB: ("rgb", (".png", ".jpg", ".jpeg")), Modality.DEPTH: ("depth", (".png",)),
                  Modality.RADAR: ("mmwave", (".bin",))}
         if modality not in names:
@@ -200,16 +205,22 @@ class MmfiFolder(_Clips):
 class MmfiCache(_Clips):
     """ADMN's pickles: `ROOT/E01/S01/A01/data.pickle`, uint8 (T, 3, 224, 224) 'rgb' and colour-mapped 'depth'.
 
-    The colour map of depth is unpublished; its brightness times `depth_scale_m` stands in for metres, as in `gdtm`.
+    The colour map of depth is unpublished. Its brightness times `depth_scale_m` takes the place of metres, as in
+    `admn_ros.datasets.gdtm`.
+
+    Args:
+        root: folder with E01 to E04.
+        clips: see `MmfiFolder`, like `frames` and `stride`.
+        frames: number of frames per sample.
+        stride: distance between the frames of a sample.
+        depth_scale_m: depth of full brightness in metres.
+
+    Raises:
+        InputError: none of the clips exists.
     """
 
     def __init__(self, root: str | Path, clips: Sequence[Clip] | None = None, *, frames: int = 15, stride: int = 2,
                  depth_scale_m: float = DEPTH_MAX_M) -> None:
-        """List the clips that are there; arguments as of `MmfiFolder`.
-
-        Raises:
-            InputError: none of the clips is there.
-        """
         self._root, self._scale_m = Path(root), depth_scale_m
         wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
         super().__init__([c for c in wanted if self._path(c).is_file()], frames, stride, self._root)
@@ -218,11 +229,11 @@ class MmfiCache(_Clips):
         return self._root / clip.folder / "data.pickle"
 
     def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """The window of a clip that begins with frame `start`; frames beyond the end are missing.
+        """Read the window of a clip that begins with frame `start`, from 0; frames beyond the end are missing.
 
         Raises:
-            InputError: a pickle that is broken, not of this layout, or holds more than data.
-            IndexError: no such clip.
+            InputError: the pickle is broken, has another layout, or holds more than data.
+            IndexError: there is no such clip.
         """
         clip = self.clips[check_index(index, len(self))]
         path = self._path(clip)
@@ -246,11 +257,17 @@ class MmfiCache(_Clips):
 
 def points_heatmap(points: npt.NDArray[np.float64], rows: int = 64, columns: int = 64,
                    range_m: float = 6.0) -> npt.NDArray[np.float32]:
-    """Radar points (n, 5) of x, y, z, Doppler, intensity to magnitudes (rows, columns) over range and azimuth.
+    """Convert radar points to a range-azimuth map. This map is ours; the official code uses the points.
 
-    Row 0 is nearest, column 0 is left, columns are even in the sine of the azimuth over +-1, as in the
-    simulated radar. MM-Fi's y points away from the radar, x to the right. Intensities in a cell add; points
-    beyond `range_m` are left out. This map is ours; the official code feeds points.
+    Args:
+        points: x, y, z, Doppler and intensity (n, 5). In MM-Fi y points away from the radar and x to the right.
+        rows: number of rows; row 0 is nearest.
+        columns: number of columns, uniform in the sine of the azimuth over +-1 as in the simulated radar; column 0 is
+            leftmost.
+        range_m: range of the map in metres; points beyond it are left out.
+
+    Returns:
+        Sum of the intensities in each cell, float32 (rows, columns).
     """
     xyz = points[:, :3]
     distance = np.linalg.norm(xyz, axis=1)

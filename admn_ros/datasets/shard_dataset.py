@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples of the datasets that `admn simulate --dataset` and `admn convert bag` make."""
+"""Datasets of shards, as `admn simulate --dataset` and `admn convert bag` write them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from admn_ros.sample import Modality, SensorKey, Target
 
 @dataclass(frozen=True)
 class _Shard:
-    """Readings and truth of one shard, where its sensor nodes stood all through, and the recording it is of."""
+    """One shard: readings, ground truth, constant poses of the sensor nodes if any, and its recording."""
 
     readings: Stacked | Listed
     arrays: Arrays
@@ -45,10 +45,14 @@ class _Shard:
 
 
 class ShardDataset:
-    """One split, memory-mapped: nothing is read before it is asked for.
+    """One split, memory-mapped.
 
-    Readings are those of `admn_ros.sample.Reading`: depth in metres with NaN, radar linear, audio full scale 1. Of a
-    recording's, what was missing in a frame is absent.
+    Readings are arrays as in `admn_ros.sample.Reading`: depth in metres with NaN, radar linear, audio full scale 1.
+    Inputs that were missing in a recorded frame are absent.
+
+    Attributes:
+        nodes: sensor nodes.
+        classes: names of the classes.
     """
 
     consecutive: Literal[True] = True
@@ -57,7 +61,7 @@ class ShardDataset:
         """Open a split.
 
         Raises:
-            InputError: no complete dataset, no such split, or a broken shard.
+            InputError: the folder is no complete dataset, has no such split, or a shard is broken.
         """
         folder = Path(folder)
         splits, plan = shards.read_index(folder)
@@ -82,8 +86,7 @@ class ShardDataset:
         return self._ends[-1] if self._ends else 0
 
     def recording(self, index: int) -> str:
-        """The room, or stretch of a recording, that a sample is of; those are alike, and count together in bootstraps.
-        """
+        """Return the room, or the stretch of a recording, of a sample; bootstraps resample these as a whole."""
         return self._shards[bisect_right(self._ends, check_index(index, len(self)))].recording
 
     def __getitem__(self, index: int) -> LabeledReadings:
