@@ -131,7 +131,7 @@ def _calibrate(bag: BagReader, cameras: list[CameraCalibration], topic: str, raw
             camera.refuse(error)
         return
     for camera in cameras:
-        camera.hear(message)
+        camera.on_message(message)
 
 
 def _receive(bag: BagReader, stream: FrameStream, key: SensorKey, topic: str, raw: bytes,

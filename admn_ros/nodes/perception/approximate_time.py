@@ -13,7 +13,7 @@ from rclpy.time import Time
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.sync.clock_watch import ClockWatch, Verdict
+from admn_ros.sensing.sync.clock_watch import ClockWatch, StampCheck
 from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
 from admn_ros.sensing.sync.synchronizer import FrameSynchronizer, InputStats, Synchronizer, SyncStats
 
@@ -88,12 +88,12 @@ class ApproximateTime:
         seen, self._now_s = self._seen[key], now_s
         self._received[key] += 1
         stamp_ns -= seen.offset_ns
-        verdict = self._clocks.hear(key, stamp_ns, now_s)
-        if verdict is Verdict.IGNORED:
+        verdict = self._clocks.check(key, stamp_ns, now_s)
+        if verdict is StampCheck.IGNORED:
             self._ignored[key] += 1
             seen.silence()
             return []
-        if verdict is Verdict.JUMPED:
+        if verdict is StampCheck.JUMPED:
             self._resets += 1
             for each in self._seen.values():
                 each.clear()

@@ -60,7 +60,7 @@ class CameraInputs:
     def _subscribe(self, topic: str, cameras: list[CameraCalibration]) -> None:
         def receive(message: CameraInfo) -> None:
             for camera in cameras:
-                camera.hear(message)
+                camera.on_message(message)
 
         made = self._endpoints.create_subscription(CameraInfo, topic, receive, qos.SENSOR_IN,
                                                    latched=qos.LATCHED_STATE_IN)

@@ -16,7 +16,7 @@ from admn_ros.inference.process_memory import peak_mib, resident_mib
 from admn_ros.nodes.status import ERROR, OK, STALE, WARN, make_status
 from admn_ros.sample import SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
-from admn_ros.sensing.sync.clock_watch import FORGIVEN_S
+from admn_ros.sensing.sync.clock_watch import STEADY_AFTER_S
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
         label, level, text = "mismatched", ERROR, f"{topic}: {state.mismatches[topic]}"
     elif stats.wandering:
         label, level, text = "ignored", ERROR, (
-            f"ignored until its stamps are steady for {FORGIVEN_S:g} s: they jump back repeatedly while other inputs "
-            f"go on. Check for several publishers on {topic}.")
+            f"ignored until its stamps are steady for {STEADY_AFTER_S:g} s: they jump back repeatedly while other "
+            f"inputs go on. Check for several publishers on {topic}.")
     elif age_s is None and health.refused:
         label, level, text = "refused", ERROR, "refused: " + health.last_error
     elif age_s is None:

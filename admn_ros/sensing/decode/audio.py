@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last seconds of one microphone array, and resampling."""
+"""Buffer of the last seconds of one microphone array, and resampling."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ from admn_ros.errors import InputError
 Samples = npt.NDArray[np.float32]
 
 _NS = 1_000_000_000
-# How fast the ring's clock follows the stamps: jitter is averaged over some 20 chunks, while a drift
-# of 100 ppm stays within a few milliseconds.
 _FOLLOW = 0.05
+"""Gain with which the buffer's clock follows the stamps.
+
+Jitter is averaged over about 20 chunks, and a drift of 100 ppm stays within a few milliseconds.
+"""
 
 
 @dataclass
 class AudioStats:
-    """What happened to one input since the start.
+    """Counters of one input since the start.
 
-    gaps, lost_samples: pieces that never came and are zeros in the ring.
-    overlaps, dropped_samples: pieces that came again and were dropped.
-    resets: stamps that jumped back, changes of rate or channels.
+    Attributes:
+        chunks: number of chunks received.
+        gaps: number of gaps, which are zeros in the buffer.
+        lost_samples: number of samples in the gaps.
+        overlaps: number of chunks that repeated earlier samples.
+        dropped_samples: number of repeated samples, which were dropped.
+        resets: number of restarts, because a stamp jumped back or the rate or number of channels changed.
     """
 
     chunks: int = 0
@@ -38,16 +44,26 @@ class AudioStats:
 
 
 class AudioWindow:
-    """Ring of the last `capacity_s` seconds of one input, indexed by sample count.
+    """Ring buffer of the last seconds of one input, indexed by sample count.
 
-    The count of samples is the clock within the ring; stamps place it in time and show what is
-    missing. A chunk whose stamp is within `tolerance_s` of what the count predicts follows the one
-    before without a seam (stamps jitter, samples do not). One that is later leaves a gap, which is
-    filled with zeros; one that is earlier overlaps, and what was already recorded is dropped from it.
-    A stamp that jumps back by more than `jump_back_s`, or another rate or number of channels, starts
-    anew. Everything is counted in `stats`.
+    The sample count is the clock within the buffer. Stamps relate it to time and reveal missing samples. A chunk whose
+    stamp is within `tolerance_s` of the predicted one follows its predecessor directly, because stamps jitter and
+    samples do not. A later chunk leaves a gap, which is filled with zeros. An earlier chunk overlaps; the samples that
+    were already recorded are dropped from it. A stamp that jumps back by more than `jump_back_s`, or another rate or
+    number of channels, restarts the buffer. `stats` counts all of this.
 
-    Memory: twice `capacity_s` of samples, whatever arrives.
+    The memory is that of twice `capacity_s`, whatever arrives.
+
+    Args:
+        capacity_s: length of the buffer in seconds.
+        tolerance_s: tolerated deviation of a stamp in seconds.
+        jump_back_s: step back of a stamp in seconds that restarts the buffer.
+
+    Attributes:
+        stats: counters of the input.
+
+    Raises:
+        InputError: a length is not positive.
     """
 
     def __init__(self, capacity_s: float, *, tolerance_s: float = 0.02, jump_back_s: float = 1.0) -> None:
@@ -64,21 +80,26 @@ class AudioWindow:
 
     @property
     def sample_rate(self) -> int:
-        """Samples per second of what is recorded; 0 before the first chunk."""
+        """Sample rate of the recorded sound in Hz; 0 before the first chunk."""
         return self._rate
 
     def push(self, samples: Samples, stamp_ns: int, sample_rate: int) -> None:
-        """Append a chunk, float32 (samples, channels), whose last sample is at `stamp_ns`.
+        """Append a chunk.
+
+        Args:
+            samples: float32 (samples, channels).
+            stamp_ns: time of the last sample.
+            sample_rate: sample rate in Hz.
 
         Raises:
-            InputError: empty, not two-dimensional, or a rate below 1.
+            InputError: the chunk is empty or not two-dimensional, or the rate is below 1.
         """
         if samples.ndim != 2 or 0 in samples.shape:
             raise InputError("samples", samples.shape, "(samples, channels), not empty")
         if sample_rate < 1:
             raise InputError("sample_rate", sample_rate, "at least 1")
         self.stats.chunks += 1
-        if self._must_start_anew(samples.shape[1], stamp_ns, sample_rate):
+        if self._must_restart(samples.shape[1], stamp_ns, sample_rate):
             self._start(samples.shape[1], sample_rate)
             self._append(samples, stamp_ns)
             return
@@ -94,14 +115,18 @@ class AudioWindow:
             self._append(samples, stamp_ns)
 
     def window(self, end_ns: int, length_s: float, sample_rate: int | None = None) -> Samples:
-        """The `length_s` seconds that end at `end_ns`, float32 (samples, channels), a copy.
+        """Return a copy of the sound of a period, float32 (samples, channels).
 
-        Where nothing was recorded, before the first sample or after the last, there are zeros. An
-        end within the tolerance of the newest sample is the newest sample. With `sample_rate` the
-        window is resampled to that rate.
+        The period before the first sample and after the last one is filled with zeros. An end within the tolerance of
+        the newest sample counts as the newest sample.
+
+        Args:
+            end_ns: end of the period.
+            length_s: length of the period in seconds.
+            sample_rate: sample rate in Hz to which the sound is resampled; None for the rate of the input.
 
         Raises:
-            InputError: nothing was ever pushed, or the window is longer than the ring.
+            InputError: there was no chunk yet, or the period is longer than the buffer.
         """
         if not self._rate:
             raise InputError("audio", "no chunk so far", "a window after the first chunk")
@@ -112,7 +137,7 @@ class AudioWindow:
         taken = self._ring.read(ahead, max(1, round(length_s * self._rate)))
         return taken if sample_rate is None else resample(taken, self._rate, sample_rate)
 
-    def _must_start_anew(self, channels: int, stamp_ns: int, sample_rate: int) -> bool:
+    def _must_restart(self, channels: int, stamp_ns: int, sample_rate: int) -> bool:
         if not self._rate:
             return True
         changed = sample_rate != self._rate or channels != self._ring.channels
@@ -145,13 +170,13 @@ class AudioWindow:
 
 
 class _Ring:
-    """The last `capacity` samples, always one contiguous piece of a buffer of twice the size."""
+    """The last `capacity` samples, a contiguous part of a buffer of twice the size."""
 
     def __init__(self, capacity: int, channels: int) -> None:
         self.channels = channels
         self._capacity = capacity
         self._buffer = np.zeros((2 * capacity, channels), np.float32)
-        self._end = capacity  # as if `capacity` zeros had been recorded
+        self._end = capacity  # The buffer begins with zeros.
 
     def append(self, samples: Samples) -> None:
         samples = samples[-self._capacity:]
@@ -163,7 +188,7 @@ class _Ring:
         self._buffer[start:self._end] = 0.0
 
     def read(self, ahead: int, count: int) -> Samples:
-        """Copy of `count` samples that end `ahead` samples after the newest one."""
+        """Return a copy of `count` samples that end `ahead` samples after the newest one."""
         out = np.zeros((count, self.channels), np.float32)
         stop = self._end + ahead
         first, last = max(stop - count, self._end - self._capacity), min(stop, self._end)
@@ -172,7 +197,7 @@ class _Ring:
         return out
 
     def _make_room(self, count: int) -> int:
-        """Advance the end by `count` samples; returns where they start."""
+        """Advance the end by `count` samples and return their start."""
         if self._end + count > len(self._buffer):
             keep = self._capacity - count
             self._buffer[:keep] = self._buffer[self._end - keep:self._end].copy()
@@ -183,14 +208,19 @@ class _Ring:
 
 
 def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
-    """Samples at another rate: float32 (samples, channels) to (round(samples * to / from), channels).
+    """Resample float32 (samples, channels) to (round(samples * to_hz / from_hz), channels).
 
-    The recording, followed by its mirror image so that its ends do not meet with a step, is cut off
-    or filled with zeros in the frequency domain: exact below the lower Nyquist frequency, no aliases,
-    any ratio. Rounding the length stretches the recording by at most half a sample.
+    The spectrum is truncated or padded with zeros. This is exact below the lower Nyquist frequency, has no aliases, and
+    works for any ratio. The recording is followed by its mirror image, to avoid a step between its ends. Rounding the
+    length stretches the recording by at most half a sample.
+
+    Args:
+        samples: sound.
+        from_hz: sample rate of the sound in Hz.
+        to_hz: new sample rate in Hz.
 
     Raises:
-        InputError: a rate below 1.
+        InputError: a rate is below 1.
     """
     for field, rate in (("from_hz", from_hz), ("to_hz", to_hz)):
         if rate < 1:
@@ -201,7 +231,7 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
         return samples[:m]
     sound = torch.from_numpy(np.ascontiguousarray(samples.T))
     spectrum = torch.fft.rfft(torch.cat([sound, sound.flip(1)], dim=1))
-    # Both Nyquist bins are left out: there the phase of a real signal is ambiguous.
+    # The Nyquist bins are left out, because the phase of a real signal is ambiguous there.
     kept = spectrum.new_zeros(sound.shape[0], m + 1)
     kept[:, :min(n, m)] = spectrum[:, :min(n, m)]
     taken: Samples = (torch.fft.irfft(kept, 2 * m)[:, :m] * (m / n)).T.numpy()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth images as image_transport's compressedDepth sends them, and as plain PNG files."""
+"""Decoding of compressed depth images: compressedDepth of image_transport, and plain PNG files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from admn_ros.sensing.decode.images import (
     depth_of_millimetres,
 )
 
-_HEADER = struct.Struct("<iff")  # format (not used), and A and B of inverse depth
+_HEADER = struct.Struct("<iff")
+"""Format (not used), and the parameters A and B of inverse depth."""
 _ENCODINGS = "16UC1, mono16, 32FC1 (then `; compressedDepth png`), or a bare PNG of 16 bits"
 
 
 def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float32]:
-    """Depth to float32 (H, W), metres along the optical axis, NaN where invalid.
+    """Decode depth to float32 (H, W), metres along the optical axis, NaN where invalid.
 
-    compressedDepth puts 12 bytes before a PNG of 16 bits and says in `format` what its pixels are. 16UC1 and mono16:
-    millimetres. 32FC1: inverse depth p, of which A / (p - B) is metres, with A and B from the 12 bytes; 0 is invalid.
-    A PNG of 16 bits without these bytes is millimetres.
+    A compressedDepth message has 12 bytes before a 16-bit PNG, and names the encoding of the pixels in `format`. 16UC1
+    and mono16 are millimetres. 32FC1 is inverse depth p: the depth in metres is A / (p - B), with A and B from the 12
+    bytes, and 0 is invalid. A 16-bit PNG without these bytes is millimetres.
 
     Raises:
-        InputError: another encoding (RVL too), not a PNG of 16 bits, too large, cut off, or broken.
+        InputError: the encoding is another one (such as RVL), or the PNG does not have 16 bits, is too large, cut off,
+            or broken.
     """
     data = bytes_of(msg.data)
     if read_image_header(data.data) is not None:
@@ -55,7 +57,7 @@ def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float
 
 
 def _pixels(png: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Pixels uint16 (H, W) of a PNG file; its size is looked at before it is decompressed."""
+    """Decode a PNG file to uint16 (H, W). The size is checked before decompression."""
     header = read_image_header(png.data)
     if header is None or header.kind != "png" or header.bits != 16:
         found = "no PNG" if header is None else f"{header.kind} with {header.bits} bits"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which decoder a message goes through: by the modality and the type of its input."""
+"""Selection of the decoder of a message by the modality and type of its input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from admn_ros.sensing.decode.radar_raster import decode_point_cloud, decode_rada
 
 @dataclass(frozen=True)
 class _Described:
-    """Sound whose format was not in its message."""
+    """An audio message together with a format that it does not carry itself."""
 
     sample_rate: int
     channels: int
@@ -34,7 +34,7 @@ class _Described:
     data: Buffer
 
 
-_PICTURES: dict[tuple[Modality, InputType], Callable[[Any, RadarGrid], Array]] = {
+_DECODERS: dict[tuple[Modality, InputType], Callable[[Any, RadarGrid], Array]] = {
     (Modality.RGB, "image"): lambda message, _: decode_rgb(message),
     (Modality.RGB, "compressed_image"): lambda message, _: decode_compressed_rgb(message),
     (Modality.DEPTH, "image"): lambda message, _: decode_depth(message),
@@ -46,16 +46,21 @@ _PICTURES: dict[tuple[Modality, InputType], Callable[[Any, RadarGrid], Array]] =
 
 
 def decode_picture(modality: Modality, entry: InputTopic, message: Any) -> Array:
-    """A message of any modality but audio to an array as documented in `admn_ros.sample.Reading`.
+    """Decode a message of any modality but audio to an array as in `admn_ros.sample.Reading`.
+
+    Args:
+        modality: modality of the input.
+        entry: configured topic of the input.
+        message: message from the topic.
 
     Raises:
         InputError: the message cannot be used.
     """
-    return _PICTURES[modality, entry.kind_of(modality)](message, entry.grid or RadarGrid())
+    return _DECODERS[modality, entry.kind_of(modality)](message, entry.grid or RadarGrid())
 
 
 def decode_sound(entry: InputTopic, message: Any) -> tuple[npt.NDArray[np.float32], int]:
-    """A message of audio to samples float32 (samples, channels), full scale 1.0, and their rate in Hz.
+    """Decode an audio message to samples float32 (samples, channels), full scale 1.0, and their rate in Hz.
 
     Raises:
         InputError: the message cannot be used.

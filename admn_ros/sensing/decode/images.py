@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From sensor messages to the arrays documented in `admn_ros.sample.Reading`.
+"""Decoding of image and audio messages to arrays as in `admn_ros.sample.Reading`.
 
-Messages are duck-typed: anything with the fields of the protocols below does, whether rclpy built it
-(`data` is an array.array) or rosbags deserialised it (`data` is a NumPy array). Arrays may share the
-memory of the message and may be read-only: take them as values, do not write into them.
+Messages are duck-typed: they may come from rclpy (`data` is an array.array) or from rosbags (`data` is a NumPy array).
+The arrays may share the memory of the message and may be read-only.
 
-A message that cannot be used is one `InputError` that names the field, what was found and what is
-allowed. Sizes are checked before any memory is taken.
+A message that cannot be used raises one `InputError` with the field, the value found and what is allowed. Sizes are
+checked before memory is allocated.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[np.uint8] | ar
 T = TypeVar("T")
 
 MAX_PIXELS = 64 * 1024 * 1024
-"""Largest image that is decoded. Beyond it the header is more likely broken than the camera that good."""
+"""Maximum number of pixels of an image. A larger one more likely has a broken header."""
 MAX_AUDIO_VALUES = 16 * 1024 * 1024
-"""Most values (samples times channels) in one audio message."""
+"""Maximum number of values (samples times channels) in an audio message."""
 
 
 class StampMessage(Protocol):
@@ -78,10 +77,15 @@ class AudioMessage(Protocol):
     def data(self) -> Buffer: ...  # noqa: D102
 
 
-
-
 class _Colour(NamedTuple):
-    """How a colour image is stored. conversion: OpenCV's to RGB (None: it is RGB). block: pixels that go together."""
+    """Storage of a colour image.
+
+    Attributes:
+        channels: number of channels.
+        conversion: OpenCV's conversion to RGB; None for RGB.
+        bits: bits per channel.
+        block: number of pixels that share colour information.
+    """
 
     channels: int
     conversion: int | None
@@ -89,8 +93,8 @@ class _Colour(NamedTuple):
     block: int = 1
 
 
-# 8UC3 and 8UC1 do not say what the channels are; OpenCV's own order is the convention for them.
-# OpenCV names a Bayer pattern by the second and third pixel of the second row: RGGB is its BG.
+# 8UC3 and 8UC1 do not define their channels; OpenCV's own order is the convention.
+# OpenCV names a Bayer pattern by the second and third pixel of the second row: RGGB is BG.
 _COLOUR: dict[str, _Colour] = {
     "rgb8": _Colour(3, None),
     "bgr8": _Colour(3, cv2.COLOR_BGR2RGB),
@@ -118,10 +122,10 @@ _SATURATED_MM = 65535
 
 
 def stamp_ns(stamp: StampMessage) -> int:
-    """Stamp of a header in nanoseconds.
+    """Return the stamp of a header in nanoseconds.
 
     Raises:
-        InputError: zero (a driver that never sets it), negative, or not a time.
+        InputError: the stamp is zero (the driver does not set it), negative, or not a time.
     """
     if stamp.sec < 0 or not 0 <= stamp.nanosec < 1_000_000_000:
         raise InputError("header.stamp", f"sec {stamp.sec}, nanosec {stamp.nanosec}",
@@ -133,14 +137,14 @@ def stamp_ns(stamp: StampMessage) -> int:
 
 
 def decode_rgb(msg: ImageMessage) -> npt.NDArray[np.uint8]:
-    """Colour or grey image to uint8 (H, W, 3), RGB order.
+    """Decode a colour or grey image to uint8 (H, W, 3), RGB order.
 
-    Encodings: rgb8, bgr8, rgba8, bgra8, mono8 and the same with 16 bits, of which the upper 8 count;
-    Bayer patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv). 8UC3 is taken as bgr8 and 8UC1 as mono8,
-    OpenCV's order. Alpha is dropped, grey is repeated. rgb8 is a view of the message.
+    Encodings: rgb8, bgr8, rgba8, bgra8, mono8, and the same with 16 bits, of which the upper 8 are used; Bayer
+    patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv). 8UC3 counts as bgr8 and 8UC1 as mono8, OpenCV's order. Alpha is
+    dropped and grey is repeated. An rgb8 image is a view of the message.
 
     Raises:
-        InputError: unknown encoding, or a size that does not fit the data or the encoding.
+        InputError: the encoding is unknown, or a size does not match the data or the encoding.
     """
     colour = _choose(msg.encoding, _COLOUR)
     if msg.width % colour.block or (colour.channels == 1 and msg.height % colour.block):
@@ -154,14 +158,13 @@ def decode_rgb(msg: ImageMessage) -> npt.NDArray[np.uint8]:
 
 
 def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
-    """Depth image to float32 (H, W), metres along the optical axis, NaN where invalid.
+    """Decode a depth image to float32 (H, W), metres along the optical axis, NaN where invalid.
 
-    32FC1 is metres (REP-118); NaN, infinities (REP-117: too near, too far), zero and negative values
-    are invalid. 16UC1 and mono16 are millimetres; 0 is invalid, and so is 65535, which several
-    cameras give for a saturated pixel and none can measure.
+    32FC1 is metres (REP-118). NaN, infinity (REP-117: too near, too far), zero and negative values are invalid. 16UC1
+    and mono16 are millimetres. 0 is invalid, and so is 65535, with which several cameras mark a saturated pixel.
 
     Raises:
-        InputError: unknown encoding, or a size that does not fit the data.
+        InputError: the encoding is unknown, or a size does not match the data.
     """
     dtype = _choose(msg.encoding, _DEPTH)
     pixels = _pixels(msg, dtype, 1)[..., 0]
@@ -169,7 +172,7 @@ def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
 
 
 def depth_of_millimetres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Pixels (H, W) of a 16UC1 image to float32 metres, NaN where invalid."""
+    """Convert pixels (H, W) of a 16UC1 image to float32 metres, NaN where invalid."""
     depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
     depth /= np.float32(1000.0)
     depth[(pixels == 0) | (pixels == _SATURATED_MM)] = np.nan
@@ -177,20 +180,20 @@ def depth_of_millimetres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 
 def depth_of_metres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Pixels (H, W) of a 32FC1 image to float32 metres, NaN where invalid."""
+    """Convert pixels (H, W) of a 32FC1 image to float32 metres, NaN where invalid."""
     depth: npt.NDArray[np.float32] = pixels.astype(np.float32)
     depth[~((depth > 0) & (depth < np.inf))] = np.nan
     return depth
 
 
 def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
-    """Radar heatmap (32FC1) to float32 (rows, columns), linear magnitude.
+    """Decode a radar heatmap (32FC1) to float32 (rows, columns), linear magnitude.
 
-    NaN and negative cells are 0: outside the field of view. An infinite cell refuses the message:
-    the magnitudes overflowed, so the other cells are not to be trusted either.
+    NaN and negative cells, which are outside the field of view, become 0. An infinite cell means that the magnitudes
+    overflowed, which makes the other cells unreliable too.
 
     Raises:
-        InputError: unknown encoding, a size that does not fit the data, or an infinite cell.
+        InputError: the encoding is unknown, a size does not match the data, or a cell is infinite.
     """
     dtype = _choose(msg.encoding, _RADAR)
     heatmap: npt.NDArray[np.float32] = _pixels(msg, dtype, 1)[..., 0].astype(np.float32)
@@ -202,14 +205,14 @@ def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
 
 
 def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
-    """JPEG or PNG image to uint8 (H, W, 3), RGB order.
+    """Decode a JPEG or PNG image to uint8 (H, W, 3), RGB order.
 
-    The data decide, not the free text in `format`. The size is read from the file's own header
-    before anything is decompressed. An orientation tag is ignored: a sensor's pixels stay in place.
+    The format is detected from the data, not from the free text in `format`. The size is read from the header of the
+    file before decompression. An orientation tag is ignored, because the pixels of a sensor do not move.
 
     Raises:
-        InputError: neither JPEG nor PNG, more than 8 bits (that is a depth image), too large,
-            cut off, or broken.
+        InputError: the data are neither JPEG nor PNG, have more than 8 bits (as depth images), or are too large, cut
+            off, or broken.
     """
     data = bytes_of(msg.data)
     header = read_image_header(data.data)
@@ -219,7 +222,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
         raise InputError("data", f"{header.bits} bits per channel", "8 bits per channel")
     check_size(header.width, header.height)
     if header.kind == "jpeg" and not data[-4096:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
-        # OpenCV would fill the rest with grey and say nothing.
+        # OpenCV would fill the rest with grey without an error.
         raise InputError("data", f"a JPEG of {data.size} bytes without its end", "a complete file")
     try:
         image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -231,13 +234,13 @@ def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
 
 
 def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
-    """Audio chunk to float32 (samples, channels), full scale is 1.0.
+    """Decode an audio chunk to float32 (samples, channels), full scale 1.0.
 
-    S16LE is divided by 32768. F32LE is taken as it is, also beyond full scale.
+    S16LE is divided by 32768. F32LE is not changed, even beyond full scale.
 
     Raises:
-        InputError: unknown encoding, rate or channels out of the range of `AudioFrame.msg`, no data,
-            a length that is not a multiple of one sample of all channels, NaN or infinities.
+        InputError: the encoding is unknown, the rate or number of channels is out of the range of `AudioFrame.msg`,
+            there are no data, the length is not a multiple of one sample of all channels, or a value is not finite.
     """
     dtype = _choose(msg.encoding, _AUDIO)
     if not 1000 <= msg.sample_rate <= 384_000:
@@ -267,18 +270,22 @@ def _choose(encoding: str, known: dict[str, T]) -> T:
 
 
 def bytes_of(data: Buffer) -> npt.NDArray[np.uint8]:
-    """View of a message's bytes."""
+    """Return a view of the bytes of a message."""
     try:
-        view = memoryview(cast(bytes, data))  # a buffer, for which Python 3.10 has no type
+        view = memoryview(cast(bytes, data))  # Python 3.10 has no type for buffers.
     except TypeError as error:
         raise InputError("data", type(data).__name__, "bytes") from error
-    if view.nbytes == 0:  # frombuffer does not take nothing
+    if view.nbytes == 0:  # frombuffer does not accept an empty buffer.
         return np.empty(0, np.uint8)
     return np.frombuffer(view, np.uint8)
 
 
 def check_size(width: int, height: int) -> None:
-    """Refuse an image of no pixels or of more than MAX_PIXELS."""
+    """Check the size of an image.
+
+    Raises:
+        InputError: the image has no pixels, or more than `MAX_PIXELS`.
+    """
     for field, value in (("width", width), ("height", height)):
         if value <= 0:
             raise InputError(field, value, "at least 1")
@@ -287,7 +294,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
-    """View (H, W, channels) of an image's pixels, past the padding of rows, in its byte order."""
+    """Return a view (H, W, channels) of the pixels of an image, without the padding of rows, in its byte order."""
     check_size(msg.width, msg.height)
     pixel = dtype.itemsize * channels
     if msg.step < msg.width * pixel:

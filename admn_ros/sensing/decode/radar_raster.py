@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Radars that give points: clouds and scans to points, points to the heatmap that a network takes."""
+"""Decoding of radar points: point clouds and scans to points, points to a heatmap."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from admn_ros.sensing.decode.images import Buffer, bytes_of
 Points = npt.NDArray[np.float32]
 
 MAX_POINTS = 1_000_000
-"""Most points in a message."""
+"""Maximum number of points in a message."""
 _STRENGTHS = ("intensity", "snr", "power", "amplitude", "rcs")
-# sensor_msgs/PointField: INT8 to FLOAT64.
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
-_MOST_DECIBELS = 200.0
+"""NumPy types of the numbers of sensor_msgs/PointField."""
+_MAX_DECIBELS = 200.0
 
 
 class PointFieldMessage(Protocol):
@@ -63,13 +63,17 @@ class RadarScanMessage(Protocol):
 
 
 def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> Points:
-    """Point cloud to float32 (P, 4): x, y, z in metres (REP-103), strength as the message has it.
+    """Decode a point cloud to float32 (P, 4): x, y, z in metres (REP-103), and the strength as in the message.
 
-    Fields are found by name, in any order, type and byte order; without z it is 0. Points with NaN or infinity in
-    one of these fields are left out. An empty cloud gives no points: the radar sees nothing.
+    Fields are found by name and may have any order, type and byte order. A missing z is 0. Points with NaN or infinity
+    in one of these fields are left out. An empty cloud gives no points.
+
+    Args:
+        msg: point cloud.
+        grid: settings that name the field of the strength.
 
     Raises:
-        InputError: a field is missing or reaches beyond its point, or a size does not fit the data.
+        InputError: a field is missing or reaches beyond its point, or a size does not match the data.
     """
     count = msg.width * msg.height
     if count > MAX_POINTS:
@@ -88,12 +92,12 @@ def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> Points:
 
 
 def decode_radar_scan(msg: RadarScanMessage) -> Points:
-    """Radar scan to float32 (P, 4): x, y, z in metres (REP-103), amplitude as the message has it (dB).
+    """Decode a radar scan to float32 (P, 4): x, y, z in metres (REP-103), and the amplitude as in the message (dB).
 
-    Its azimuth grows clockwise, to the right, and its elevation upwards, as `radar_msgs` defines them.
+    `radar_msgs` defines the azimuth as clockwise (to the right) and the elevation as upwards.
 
     Raises:
-        InputError: too many returns.
+        InputError: there are too many returns.
     """
     if len(msg.returns) > MAX_POINTS:
         raise InputError("returns", len(msg.returns), f"at most {MAX_POINTS}")
@@ -106,10 +110,9 @@ def decode_radar_scan(msg: RadarScanMessage) -> Points:
 
 
 def heatmap_of_points(points: Points, grid: RadarGrid) -> npt.NDArray[np.float32]:
-    """Points (P, 4) of a radar in its own frame to magnitudes float32 (rows, columns), 0 where there is no point.
+    """Rasterize points (P, 4) in the frame of the radar to magnitudes float32 (rows, columns), 0 without a point.
 
-    Each point fills the cell that it is in; of several the strongest counts. What lies beyond the last row or behind
-    the antennas is left out.
+    A cell has the magnitude of its strongest point. Points beyond the last row or behind the antennas are left out.
     """
     x, y, z, strength = points.astype(np.float64).T
     reach = np.sqrt(x**2 + y**2 + z**2)
@@ -117,7 +120,7 @@ def heatmap_of_points(points: Points, grid: RadarGrid) -> npt.NDArray[np.float32
     kept = (x >= 0) & (reach > 0) & (rows < grid.rows)
     sine = np.divide(y, reach, out=np.zeros_like(y), where=kept)
     columns = np.minimum(np.floor((1 - sine) * grid.columns / 2), grid.columns - 1)
-    magnitude = 10 ** (np.minimum(strength, _MOST_DECIBELS) / 20) if grid.decibels else np.maximum(strength, 0.0)
+    magnitude = 10 ** (np.minimum(strength, _MAX_DECIBELS) / 20) if grid.decibels else np.maximum(strength, 0.0)
     heatmap = np.zeros((grid.rows, grid.columns), np.float32)
     cells = rows[kept].astype(np.intp), columns[kept].astype(np.intp)
     np.maximum.at(heatmap, cells, magnitude[kept].astype(np.float32))
@@ -125,7 +128,7 @@ def heatmap_of_points(points: Points, grid: RadarGrid) -> npt.NDArray[np.float32
 
 
 def _strength_field(fields: dict[str, PointFieldMessage], grid: RadarGrid) -> str:
-    """Its name, once all fields that are needed are there."""
+    """Return the name of the strength field; all required fields must exist."""
     strength = grid.strength or next((name for name in _STRENGTHS if name in fields), "")
     if not {"x", "y", strength} <= set(fields):
         raise InputError("fields", ", ".join(fields) or "none",
@@ -134,7 +137,7 @@ def _strength_field(fields: dict[str, PointFieldMessage], grid: RadarGrid) -> st
 
 
 def _column(msg: PointCloudMessage, field: PointFieldMessage, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """One field of all points (P,)."""
+    """Return one field of all points (P,)."""
     if field.datatype not in _TYPES:
         raise InputError(f"fields.{field.name}.datatype", field.datatype, "1 (INT8) to 8 (FLOAT64)")
     dtype = np.dtype(_TYPES[field.datatype]).newbyteorder(">" if msg.is_bigendian else "<")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of one camera of a deployment, and what that means for its pictures."""
+"""Calibration of one camera of a deployment, and its application to images."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from admn_ros.sample import Array, SensorKey
 from admn_ros.sensing.preprocess.camera_model import CameraModel, Rectifier, read_camera_info
 
 FIELD_OF_VIEW_TOLERANCE_DEG = 3.0
-"""A camera may see so much more or less than those of the training without a warning."""
+"""Deviation from the field of view of the training cameras, in degrees, without a warning."""
 
 
 class CameraCalibration:
-    """The calibration of one camera, as its messages tell it.
+    """The calibration of one camera, from its messages.
 
-    Nothing here stops a picture: without a calibration that fits, it goes on as it came, and `problem` says why.
-    A message that cannot be used leaves the calibration before it in force.
+    Images are never refused. Without a matching calibration they are passed on unchanged, and `problem` gives the
+    reason. After a message that cannot be used, the previous calibration stays in force.
+
+    Args:
+        topic: topic of the calibration.
+        entry: configured topic of the images.
+        trained_deg: horizontal field of view of the training cameras in degrees; None if unknown.
 
     Attributes:
-        topic: name of the calibration's topic, for what is said of it.
+        topic: topic of the calibration, for messages.
     """
 
     def __init__(self, topic: str, entry: InputTopic, trained_deg: float | None) -> None:
-        """Begin with nothing heard. trained_deg: horizontal field of view that the network knows, degrees."""
         self.topic = topic
         self._rectified, self._trained_deg = entry.is_rectified, trained_deg
         self._last: tuple[object, ...] = ()
@@ -37,44 +41,46 @@ class CameraCalibration:
         self._unfit: InputError | None = None
         self._fitted: CameraModel | None = None
 
-    def hear(self, message: Any) -> None:
-        """Take a sensor_msgs/CameraInfo. One like the last costs next to nothing."""
-        said = _content(message)
-        if said == self._last:
+    def on_message(self, message: Any) -> None:
+        """Handle a sensor_msgs/CameraInfo. Repeated content costs almost nothing."""
+        content = _content(message)
+        if content == self._last:
             return
-        self._last = said
+        self._last = content
         try:
             self._camera, self._refused, self._unfit, self._fitted = read_camera_info(message), None, None, None
         except InputError as error:
             self._refused = error
 
     def refuse(self, error: InputError) -> None:
-        """Note a message that cannot even be read."""
+        """Record a message that could not be decoded."""
         self._last, self._refused = (), error
 
-    def apply(self, picture: Array, frame_id: str) -> Array:
-        """A picture (H, W, ...) as a pinhole camera would have seen it; itself where that is what it is.
+    def apply(self, image: Array, frame_id: str) -> Array:
+        """Return an image as a pinhole camera would have taken it; the image itself if it needs no change.
 
-        frame_id: of the picture's header.
+        Args:
+            image: image (H, W, ...).
+            frame_id: frame in the header of the image.
         """
         if self._camera is None:
-            return picture
+            return image
         try:
-            self._fitted, self._unfit = self._fit(self._camera, picture, frame_id), None
+            self._fitted, self._unfit = self._fit(self._camera, image, frame_id), None
         except InputError as error:
             self._fitted, self._unfit = None, error
-            return picture
+            return image
         if self._rectified or not self._fitted.distorts:
-            return picture
+            return image
         if self._rectifier is None or self._rectifier[0] != self._fitted:
             self._rectifier = self._fitted, Rectifier(self._fitted)
-        return self._rectifier[1](picture)
+        return self._rectifier[1](image)
 
     @property
     def state(self) -> str:
-        """What is done with the pictures, in words."""
+        """Treatment of the images, for diagnostics."""
         if self._camera is None:
-            return "not heard" if self._refused is None else "not used"
+            return "not received" if self._refused is None else "not used"
         if self._unfit is not None:
             return "not used"
         if self._rectified:
@@ -83,14 +89,14 @@ class CameraCalibration:
 
     @property
     def field_of_view_deg(self) -> float | None:
-        """Horizontal, of the pictures as they go on; None while that is not known."""
+        """Horizontal field of view of the images after `apply`, in degrees; None while unknown."""
         if self._fitted is None:
             return None
         return self._fitted.field_of_view_deg(self._rectified or self._fitted.distorts)
 
     @property
     def problem(self) -> str:
-        """What is wrong, in one line; empty when nothing is."""
+        """Description of the current problem in one line; empty without one."""
         error = self._refused or self._unfit
         if error is not None:
             return str(error.within(self.topic))
@@ -103,21 +109,21 @@ class CameraCalibration:
                               f"{self._trained_deg:g}, which the model was trained with; expect worse estimates"))
 
     @staticmethod
-    def _fit(camera: CameraModel, picture: Array, frame_id: str) -> CameraModel:
-        """The calibration for a picture.
+    def _fit(camera: CameraModel, image: Array, frame_id: str) -> CameraModel:
+        """Return the calibration for an image.
 
         Raises:
-            InputError: it is another camera's, or of another size.
+            InputError: the calibration is that of another camera, or of another size.
         """
         frame = frame_id.lstrip("/")
         if frame and camera.frame_id and frame != camera.frame_id:
             raise InputError("header.frame_id", repr(camera.frame_id), f"that of the images, {frame!r}")
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         return camera.of_size(width, height)
 
 
 def calibrations(inputs: Mapping[SensorKey, InputTopic], config: ModelConfig) -> dict[SensorKey, CameraCalibration]:
-    """Of each camera that has a topic for it, with nothing heard."""
+    """Create the calibration of each camera with a calibration topic."""
     found = {}
     for key, entry in inputs.items():
         topic = entry.info_topic(key.modality)
@@ -129,7 +135,7 @@ def calibrations(inputs: Mapping[SensorKey, InputTopic], config: ModelConfig) ->
 
 
 def _content(message: Any) -> tuple[object, ...]:
-    """All that a message says but its stamp."""
+    """Return the content of a message without the stamp."""
     roi = message.roi
     return (message.header.frame_id, message.width, message.height, message.distortion_model, tuple(message.d),
             tuple(message.k), tuple(message.r), tuple(message.p), message.binning_x, message.binning_y,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera's calibration (sensor_msgs/CameraInfo, REP-104): what it says, and pictures without distortion.
+"""Camera calibration (sensor_msgs/CameraInfo, REP-104) and rectification.
 
-Conventions are those of image_geometry and image_proc: K, D, R and P are of the full picture; binning and region of
-interest say what was read out of it. Integer coordinates are pixel centres.
+The conventions are those of image_geometry and image_proc: K, D, R and P describe the full image; binning and region of
+interest define which part of it was read out. Integer coordinates are pixel centres.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ Matrix = npt.NDArray[np.float64]
 
 DISTORTION_MODELS: Final[dict[str, tuple[int, ...]]] = {
     "plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14), "equidistant": (4,)}
-"""Numbers of coefficients of the models of sensor_msgs; OpenCV has their order."""
-_LONGEST_SIDE = 32766  # OpenCV's maps hold 16 bits
+"""Allowed numbers of coefficients of the distortion models of sensor_msgs, which have the order of OpenCV."""
+_MAX_SIDE = 32766
+"""Maximum side of an image in pixels; the maps of OpenCV have 16 bits."""
 
 
 @dataclass(frozen=True)
 class CameraModel:
-    """One calibration, in pixels of the pictures that come: after binning and region of interest.
+    """One calibration, in pixels of the published images: after binning and region of interest.
 
-    width, height: of the pictures. frame_id: of the camera, without a slash before it.
-    matrix, rotation, projection: K (3, 3), R (3, 3) and the left part of P (3, 3), row by row; P is K where the
-        camera was not told where its rectified picture lies.
+    Attributes:
+        width: width of the images in pixels.
+        height: height of the images in pixels.
+        frame_id: frame of the camera, without a leading slash.
+        model: distortion model.
+        distortion: distortion coefficients.
+        matrix: K (3, 3), row by row.
+        rotation: R (3, 3), row by row.
+        projection: left part (3, 3) of P, row by row; K if the calibration has no P.
     """
 
     width: int
@@ -47,20 +54,20 @@ class CameraModel:
 
     @property
     def distorts(self) -> bool:
-        """Whether a picture must be rectified to be that of a pinhole."""
+        """Whether images differ from those of a pinhole camera."""
         return any(self.distortion)
 
     def field_of_view_deg(self, rectified: bool) -> float:
-        """Horizontal field of view, degrees, of the picture as it comes (a pinhole's) or as it is once rectified."""
+        """Return the horizontal field of view in degrees, of rectified or of raw images (taken as a pinhole's)."""
         pinhole = self.projection if rectified else self.matrix
         focal, centre = pinhole[0], pinhole[2]
         return math.degrees(math.atan((centre + 0.5) / focal) + math.atan((self.width - 0.5 - centre) / focal))
 
     def of_size(self, width: int, height: int) -> CameraModel:
-        """The same for pictures of a size.
+        """Return the calibration for images of another size.
 
         Raises:
-            InputError: it is neither the calibration's nor that divided by a whole number.
+            InputError: the size is neither that of the calibration nor a whole fraction of it.
         """
         if (width, height) == (self.width, self.height):
             return self
@@ -74,10 +81,10 @@ class CameraModel:
 
 
 class Rectifier:
-    """Turns pictures of one calibration into those of a pinhole camera. The maps are made once.
+    """Converts images of one calibration to those of a pinhole camera. The maps are computed once.
 
     Raises:
-        InputError: the model of distortion is not known, or has another number of coefficients.
+        InputError: the distortion model is unknown, or has another number of coefficients.
     """
 
     def __init__(self, camera: CameraModel) -> None:
@@ -89,35 +96,35 @@ class Rectifier:
             x, y = cv2.fisheye.initUndistortRectifyMap(k, d, r, p, size, cv2.CV_32FC1)
         else:
             x, y = cv2.initUndistortRectifyMap(k, d, r, p, size, cv2.CV_32FC1)
-        # Whole pixels and fractions of them: OpenCV's fastest form.
+        # Fixed-point maps are the fastest.
         self._smooth = cv2.convertMaps(x, y, cv2.CV_16SC2)
         self._nearest, _ = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)
-        self._nothing = np.empty(0, np.uint16)  # a map of whole pixels has no second part
+        self._nothing = np.empty(0, np.uint16)  # A map of whole pixels has no second part.
 
-    def __call__(self, picture: npt.NDArray[Any]) -> Array:
-        """The rectified picture, of the same shape and type.
+    def __call__(self, image: npt.NDArray[Any]) -> Array:
+        """Return the rectified image, of the same shape and type.
 
-        Colours, uint8 (H, W, 3), are interpolated, and black where the camera saw nothing. Depth, float32 (H, W),
-        is taken from the nearest pixel, since a mean of two surfaces is neither, and NaN where it saw nothing.
+        Colours, uint8 (H, W, 3), are interpolated and black outside of the field of view. Depth, float32 (H, W), comes
+        from the nearest pixel, because the mean of two surfaces is none of them, and is NaN outside.
         """
-        if picture.dtype.kind == "f":
-            return np.asarray(cv2.remap(picture, self._nearest, self._nothing, cv2.INTER_NEAREST,
+        if image.dtype.kind == "f":
+            return np.asarray(cv2.remap(image, self._nearest, self._nothing, cv2.INTER_NEAREST,
                                         borderMode=cv2.BORDER_CONSTANT, borderValue=math.nan))
-        return np.asarray(cv2.remap(picture, *self._smooth, cv2.INTER_LINEAR,
+        return np.asarray(cv2.remap(image, *self._smooth, cv2.INTER_LINEAR,
                                     borderMode=cv2.BORDER_CONSTANT, borderValue=0))
 
 
 def read_camera_info(message: Any) -> CameraModel:
-    """The calibration in a message.
+    """Read the calibration in a message.
 
     Raises:
-        InputError: a field that cannot be: no size, values that are not finite, a focal length that is not positive
-            (a camera that was not calibrated says 0), a region outside of the picture, an unknown model.
+        InputError: a field is invalid: no size, values that are not finite, a focal length that is not positive (0
+            marks an uncalibrated camera), a region outside of the image, or an unknown distortion model.
     """
     full = _size("", message.width, message.height)
     k, r, p = (_finite(name, getattr(message, name), count) for name, count in (("k", 9), ("r", 9), ("p", 12)))
     if k[0] <= 0 or k[4] <= 0:
-        raise InputError("k", f"focal lengths {k[0]:g} and {k[4]:g}", "positive ones; 0 is an uncalibrated camera's")
+        raise InputError("k", f"focal lengths {k[0]:g} and {k[4]:g}", "positive values; 0 marks an uncalibrated camera")
     left, top, width, height = _region(message.roi, full)
     across, down = max(1, int(message.binning_x)), max(1, int(message.binning_y))
     known = p[0] > 0 and p[5] > 0
@@ -132,10 +139,10 @@ def read_camera_info(message: Any) -> CameraModel:
 
 
 def check_distortion(camera: CameraModel) -> None:
-    """Refuse a distortion that is there and cannot be taken away.
+    """Check that the distortion of a calibration can be corrected.
 
     Raises:
-        InputError: naming the models that can.
+        InputError: the model is unknown, or has another number of coefficients.
     """
     if not camera.distorts:
         return
@@ -149,9 +156,9 @@ def check_distortion(camera: CameraModel) -> None:
 
 def _size(prefix: str, width: int, height: int) -> tuple[int, int]:
     for name, value in (("width", width), ("height", height)):
-        if not 1 <= value <= _LONGEST_SIDE:
+        if not 1 <= value <= _MAX_SIDE:
             field = f"{prefix}{'x' if name == 'width' else 'y'}" if prefix else name
-            raise InputError(field, f"a picture of {width}x{height}", f"sides of 1 to {_LONGEST_SIDE}")
+            raise InputError(field, f"an image of {width}x{height}", f"sides of 1 to {_MAX_SIDE}")
     return int(width), int(height)
 
 
@@ -165,7 +172,7 @@ def _finite(name: str, values: Sequence[float], count: int | None) -> tuple[floa
 
 
 def _region(roi: Any, full: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what was read out; all of it where the region is empty."""
+    """Return left, top, width and height of the region; the full image if it is empty."""
     left, top, width, height = (int(v) for v in (roi.x_offset, roi.y_offset, roi.width, roi.height))
     if not width and not height:
         return 0, 0, *full
@@ -175,7 +182,7 @@ def _region(roi: Any, full: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _read_out(matrix: tuple[float, ...], left: int, top: int, across: int, down: int) -> tuple[float, ...]:
-    """K or P (3, 3) of a picture of which a region was read, with pixels of several, as image_geometry has it."""
+    """Return K or P (3, 3) for a region with binned pixels, as in image_geometry."""
     m = np.array(matrix).reshape(3, 3)
     m[0, 2] -= left
     m[1, 2] -= top

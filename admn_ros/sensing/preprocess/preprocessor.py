@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a sensor frame to the tensors of the network: one rule per modality, from the model's config.
+"""Conversion of readings to the input tensors of the network, by one rule per modality from the model's config.
 
-The same functions serve the node, datasets, training and evaluation. The arithmetic is NumPy's and
-OpenCV's: torch's threads, which wait for each other, stall for tens of milliseconds per image when
-other processes want the same cores.
+The node, datasets, training and evaluation share these functions. They use NumPy and OpenCV, because threads of torch
+stall for tens of milliseconds per image when other processes use the same cores.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.decode.audio import resample
 from admn_ros.sensing.preprocess.mel import log_mel
-from admn_ros.sensing.preprocess.sound_direction import direction_picture
+from admn_ros.sensing.preprocess.sound_direction import direction_map
 
 _SMALLEST_WEIGHT = 1e-4
 _AROUND = 9
-"""Side in pixels of the surroundings of `_relief`."""
+"""Side of the neighbourhood of `_relief` in pixels."""
 _KEPT = 4
-"""Results of an input that are kept: a frame that waits holds readings that are a few periods old."""
-_MOST_UNUSED = 4
-"""Readings of an input that are worked on ahead between two frames."""
+"""Number of results kept per input. A waiting frame holds readings that are a few periods old."""
+_MAX_UNUSED = 4
+"""Maximum number of readings of an input that are prepared between two frames."""
 
 
 def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
-    """Image uint8 (H, W, 3), RGB order, to float32 (3, height, width): ([0, 1] values - mean) / std.
+    """Convert an image uint8 (H, W, 3), RGB order, to float32 (3, height, width): ([0, 1] values - mean) / std.
 
-    Resized without keeping the aspect, by area when it shrinks, else bilinear; rounded to uint8.
+    The image is resized without keeping the aspect ratio, by area if it shrinks, else bilinearly, and rounded to uint8.
 
     Raises:
-        InputError: another type or shape.
+        InputError: the image has another type or shape.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise _unfit("rgb", image, "uint8 (H, W, 3)")
@@ -53,25 +52,25 @@ def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
 
 
 def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
-    """Depth float32 (H, W) in metres to float32 (channels, height, width) in [min_m, max_m] / max_m.
+    """Convert depth float32 (H, W) in metres to float32 (channels, height, width) in [min_m, max_m] / max_m.
 
-    Invalid pixels (NaN, infinite, zero, negative) neither count nor spread: a new pixel is the mean
-    of the valid ones under it, weighted by area, and 0 when there is none.
+    Invalid pixels (NaN, infinite, zero, negative) are excluded: a new pixel is the mean of the valid pixels under it,
+    weighted by area, and 0 if there are none.
 
     Raises:
-        InputError: another type or shape.
+        InputError: the depth has another type or shape.
     """
     _check_map("depth", depth)
     metres = depth.astype(np.float32, copy=False)
     valid = (metres > 0) & (metres < np.inf)
     weights = valid.astype(np.float32)
     clipped = np.clip(cv2.copyTo(metres, valid.view(np.uint8)), config.min_m, config.max_m, dtype=np.float32)
-    # Two channels at once: the same sums as one by one, in half of the time.
+    # Two channels at once take half of the time.
     resized = _resize(cv2.merge((clipped * weights, weights)), config.height, config.width)
     summed, weights = (np.ascontiguousarray(resized[..., k]) for k in (0, 1))
     seen = weights > _SMALLEST_WEIGHT
     mean = np.divide(summed, weights, out=np.zeros_like(summed), where=seen)
-    # Rounding in the sums must not leave the range.
+    # Rounding of the sums can leave the range.
     mean[seen] = np.clip(mean[seen], config.min_m, config.max_m)
     if config.relief:
         planes = _relief(mean, seen, config.max_m)
@@ -82,13 +81,13 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
 
 
 def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
-    """Magnitudes float32 (rows, columns) to float32 (channels, height, width).
+    """Convert magnitudes float32 (rows, columns) to float32 (channels, height, width).
 
-    (log1p(x / floor) - mean) / std, then resized by area when it shrinks, else bilinear. NaN and
-    negative cells count as 0, cells too large for float32 as its largest value.
+    The values are (log1p(x / floor) - mean) / std, resized by area if the map shrinks, else bilinearly. NaN and
+    negative cells count as 0, and cells too large for float32 as its largest value.
 
     Raises:
-        InputError: another type or shape.
+        InputError: the map has another type or shape.
     """
     _check_map("radar", heatmap)
     largest = float(np.finfo(np.float32).max)
@@ -99,17 +98,22 @@ def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
 
 
 def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None = None) -> Tensor:
-    """Sound float32 (samples, channels) to log-mel float32 (channels, mels, frames), normalized.
+    """Convert sound to a normalized log-mel spectrogram float32 (channels, mels, frames).
 
-    With `microphones_m` to float32 (6, mels, azimuths), see `admn_ros.sensing.preprocess.sound_direction`.
+    With `microphones_m` the result is a direction map (6, mels, azimuths), see
+    `admn_ros.sensing.preprocess.sound_direction`.
 
-    The last frame ends with the last sample; the newest fft + (frames - 1) * hop samples count, and
-    where the recording is shorter, silence comes before it. Samples beyond full scale are clipped.
-    Of more channels than the model has the first are taken; fewer are repeated in turn.
-    `sample_rate_hz`, when it is not the model's, is resampled.
+    The newest fft + (frames - 1) * hop samples are used, and the last frame ends with the last sample. A shorter
+    recording is preceded by silence. Samples beyond full scale are clipped. Of more channels than the model has, the
+    first are used; fewer are repeated in turn.
+
+    Args:
+        samples: float32 (samples, channels).
+        config: audio input of the model.
+        sample_rate_hz: sample rate of the sound in Hz; None for the model's rate. The sound is resampled if needed.
 
     Raises:
-        InputError: another type or shape, or a sample that is not finite.
+        InputError: the sound has another type or shape, or a sample is not finite.
     """
     if samples.dtype.kind != "f" or samples.ndim != 2 or samples.shape[1] == 0:
         raise _unfit("audio", samples, "float32 (samples, channels)")
@@ -123,18 +127,18 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
     padded = np.zeros((config.channels, length), np.float32)
     padded[:, length - len(used):] = np.clip(used.T, -1.0, 1.0)
     if config.microphones_m:
-        return torch.from_numpy(direction_picture(padded, config))
+        return torch.from_numpy(direction_map(padded, config))
     spectrogram = log_mel(padded, config.sample_rate_hz, config.fft, config.hop, config.mels)
     return torch.from_numpy((spectrogram - np.float32(config.mean)) / np.float32(config.std))
 
 
 def input_tensor(data: Array, config: InputConfig) -> Tensor:
-    """A reading of any modality, as documented in `sample.Reading`, to float32 `config.shape`.
+    """Convert a reading, an array as in `sample.Reading`, to float32 of shape `config.shape`.
 
-    Audio is taken at the model's sample rate.
+    Audio must be at the model's sample rate.
 
     Raises:
-        InputError: data that do not fit the modality.
+        InputError: the reading does not fit its modality.
     """
     if isinstance(config, RgbInput):
         return rgb_tensor(data, config)
@@ -190,21 +194,18 @@ def preprocess(config: ModelConfig, readings: Mapping[SensorKey, Array], stamp_n
 
 
 class _Prepared(NamedTuple):
-    """What became of a reading. It does not keep the reading alive."""
+    """The tensor of a reading; it does not keep the reading alive."""
 
     of: weakref.ref[Array]
     tensor: Tensor
 
 
 class Preprocessor:
-    """Turns sensor frames into samples for one model.
+    """Converts sensor frames to samples for one model, as `preprocess` does, and caches the tensors.
 
-    Rows run over the model's sensor nodes in order; the row of an input that is missing, or that the
-    deployment does not have, is zero and not present.
-
-    Of each input the last few results are kept, so that a reading that is held for many frames is worked on once,
-    and one that arrives before its frame is complete can be worked on meanwhile (`ahead`, from any thread). A reading
-    is known by the identity of its array, which nobody writes into.
+    The last few results of each input are kept. A reading that is held for many frames is converted once, and a reading
+    that arrives before its frame is complete can be converted in the meantime (`ahead`, from any thread). Readings are
+    identified by the identity of their arrays, which must not be modified.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -224,13 +225,13 @@ class Preprocessor:
         return preprocess(self._config, there, frame.stamp_ns, self._used)
 
     def ahead(self, key: SensorKey, data: Array) -> None:
-        """Work on a reading that a frame to come will probably hold; that frame says what is wrong with it.
+        """Convert a reading that a later frame will probably use. Errors are raised by that frame.
 
-        An input that is much faster than the frames is not followed: after a few readings that no frame has used,
-        nothing happens here until one does.
+        After a few readings that no frame has used, nothing is converted until a frame uses one: the input is much
+        faster than the frames.
         """
         unused = self._unused.get(key, 0)
-        if unused >= _MOST_UNUSED:
+        if unused >= _MAX_UNUSED:
             return
         self._unused[key] = unused + 1
         with suppress(InputError):
@@ -242,22 +243,22 @@ class Preprocessor:
         return tensor
 
     def _tensor(self, key: SensorKey, data: Array) -> Tensor:
-        """What a reading becomes, new or kept. Nobody writes into it."""
+        """Return the tensor of a reading, new or kept, which must not be modified."""
         kept = self._prepared.get(key, ())
         for prepared in kept:
             if prepared.of() is data:
                 return prepared.tensor
         tensor = input_tensor(data, self._config.modalities[key.modality].input)
-        # A new tuple each time: another thread that reads the old one is not disturbed.
+        # A new tuple, because another thread may be reading the old one.
         self._prepared[key] = (*kept[1 - _KEPT:], _Prepared(weakref.ref(data), tensor))
         return tensor
 
 
 def _relief(metres: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_], max_m: float) -> npt.NDArray[np.float32]:
-    """Depth (H, W) as it is, where it is valid, and what stands out: float32 (3, H, W).
+    """Return depth, validity and relief of a depth image as float32 (3, H, W).
 
-    What stands out is inverse depth less its mean over the valid pixels around, in tenths of 1/m: about 0 on every
-    plane, as inverse depth is linear there. Holes, which a network would take for edges, count nowhere.
+    The relief is inverse depth minus its mean over the valid pixels of the neighbourhood, in tenths of 1/m. It is about
+    0 on every plane, where inverse depth is linear. Holes, which a network would treat as edges, are excluded.
     """
     valid = seen.astype(np.float32)
     inverse = valid / np.maximum(metres, np.float32(1e-3))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the synchronizer remembers of one input."""
+"""Buffer of one input of the synchronizer."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RATE_GAIN = 0.1
 
 
 class Stamped(NamedTuple):
-    """A reading in the buffer, its offset subtracted."""
+    """A reading in the buffer; the stamp is without the configured offset."""
 
     stamp_ns: int
     data: Array
 
 
 class Stored(Enum):
-    """What became of a reading that arrived."""
+    """Result of storing a reading."""
 
     KEPT = "kept"
     DUPLICATE = "duplicate"
@@ -30,18 +30,27 @@ class Stored(Enum):
 
 
 class InputBuffer:
-    """Readings of one input in order of their stamps, at most `capacity`, and its liveness.
+    """Readings of one input, sorted by stamp, and its liveness.
 
-    Only a reading that was kept counts as a sign of life: a driver that repeats its last message
-    for ever is dead.
+    Only a stored reading proves that an input is live. A driver that repeats its last message forever is not.
+
+    Args:
+        key: input.
+        settings: settings of its modality.
+        capacity: maximum number of readings.
+
+    Attributes:
+        last_stamp_ns: stamp of the last reading that arrived, which is not always the largest.
+        last_arrival_s: time of arrival of the last stored reading in seconds.
+        period_ns: smoothed distance of the stamps in nanoseconds.
     """
 
     def __init__(self, key: SensorKey, settings: SyncModality, capacity: int) -> None:
         self.key = key
         self._use(settings)
-        self.last_stamp_ns: int | None = None   # of the reading that arrived last, not the largest
+        self.last_stamp_ns: int | None = None
         self.last_arrival_s: float | None = None
-        self.period_ns: float | None = None     # smoothed distance of stamps
+        self.period_ns: float | None = None
         self._capacity = capacity
         self._readings: deque[Stamped] = deque()
 
@@ -50,11 +59,11 @@ class InputBuffer:
 
     @property
     def newest(self) -> Stamped | None:
-        """The reading with the largest stamp."""
+        """Reading with the largest stamp."""
         return self._readings[-1] if self._readings else None
 
     def retune(self, settings: SyncModality) -> int:
-        """Take other settings; readings move with the offset. Returns by how many nanoseconds stamps grow."""
+        """Change the settings, move the readings with the offset, and return by how many nanoseconds they move."""
         before_ns = self.offset_ns
         self._use(settings)
         by_ns = before_ns - self.offset_ns
@@ -64,14 +73,19 @@ class InputBuffer:
         return by_ns
 
     def is_live(self, now_s: float, silent_s: float) -> bool:
-        """Whether something came within the last `silent_s` seconds."""
+        """Return whether a reading was stored within the last `silent_s` seconds."""
         return self.last_arrival_s is not None and now_s - self.last_arrival_s <= silent_s
 
     def store(self, reading: Stamped, now_s: float, emitted_ns: int | None) -> Stored:
-        """Put a reading in its place.
+        """Store a reading in the order of the stamps.
 
-        Late is a reading that no frame can use any more: frames to come are newer than `emitted_ns`,
-        and a reading nearer to them is there, or the buffer is full of newer ones.
+        A reading is late if no further frame can use it: further frames are newer than `emitted_ns`, and a closer
+        reading exists or the buffer is full of newer ones.
+
+        Args:
+            reading: reading to store.
+            now_s: time of arrival in seconds.
+            emitted_ns: stamp of the last emitted frame.
         """
         readings = self._readings
         place = len(readings)
@@ -91,10 +105,10 @@ class InputBuffer:
         return Stored.KEPT
 
     def is_settled(self, stamp_ns: int) -> bool:
-        """Whether waiting would not bring this input nearer to a frame's stamp.
+        """Return whether waiting cannot bring a reading closer to a frame's stamp.
 
-        Either something newer than the stamp came, so nothing nearer will, or a reading within the
-        tolerance is there and the next one, a period later, would not be nearer.
+        This is the case if a newer reading has arrived, or if a reading is within the tolerance and the next one, a
+        period later, would not be closer.
         """
         if self.last_stamp_ns is None or self.last_stamp_ns >= stamp_ns:
             return self.last_stamp_ns is not None
@@ -104,7 +118,7 @@ class InputBuffer:
         return self.period_ns is None or age <= self.period_ns / 2
 
     def reading_at(self, stamp_ns: int) -> Reading:
-        """What this input contributes to a frame: see `Synchronizer`."""
+        """Return the contribution of this input to a frame, as `Synchronizer` describes it."""
         before = next((r for r in reversed(self._readings) if r.stamp_ns <= stamp_ns), None)
         after = next((r for r in self._readings if stamp_ns < r.stamp_ns <= stamp_ns + self.tolerance_ns), None)
         age = None if before is None else stamp_ns - before.stamp_ns
@@ -117,17 +131,17 @@ class InputBuffer:
         return Reading(Availability.HELD, before.data, before.stamp_ns) if age <= self.hold_ns else MISSING
 
     def forget_before(self, emitted_ns: int) -> None:
-        """Drop what frames newer than `emitted_ns` cannot use: all but the last reading up to there."""
+        """Drop the readings that frames newer than `emitted_ns` cannot use: all but the last one up to that time."""
         while len(self._readings) > 1 and self._readings[1].stamp_ns <= emitted_ns:
             self._readings.popleft()
 
     def clear(self) -> None:
-        """Forget readings and stamps; the sign of life stays."""
+        """Drop the readings and stamps; the liveness does not change."""
         self._readings.clear()
         self.last_stamp_ns = None
 
     def silence(self) -> None:
-        """Forget readings and the sign of life."""
+        """Drop the readings; the input is no longer live."""
         self.clear()
         self.last_arrival_s = None
 

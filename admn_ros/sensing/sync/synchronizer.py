@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings of many inputs, each with its own rate, loss and delay, to frames."""
+"""Synchronization of inputs with different rates, losses and delays into frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.sync.clock_watch import ClockWatch, Verdict
+from admn_ros.sensing.sync.clock_watch import ClockWatch, StampCheck
 from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
 
 _NS = 1_000_000_000
@@ -22,13 +22,19 @@ _MOST_OPEN = 8
 class InputStats:
     """Counters of one input since the start.
 
-    received: readings given to `add`; `duplicates` and `late` of them were dropped.
-    fresh, held, missing: what it contributed to the frames.
-    buffered: readings kept now.
-    last_stamp_ns: stamp that arrived last (offset subtracted); None before the first, after a reset.
-    last_arrival_s: when the last reading that was kept arrived.
-    rate_hz: smoothed rate by the stamps; None before the second reading.
-    ignored: readings dropped because the input's clock wandered; `wandering`: it does now.
+    Attributes:
+        received: number of readings given to `add`.
+        duplicates: number of readings dropped as duplicates.
+        late: number of readings dropped as late.
+        fresh: number of frames with a fresh reading.
+        held: number of frames with a held reading.
+        missing: number of frames without a reading.
+        buffered: number of buffered readings.
+        last_stamp_ns: last stamp that arrived, without the offset; None before the first one and after a reset.
+        last_arrival_s: time of arrival of the last stored reading in seconds.
+        rate_hz: smoothed rate of the stamps; None before the second reading.
+        ignored: number of readings dropped because the clock of the input was unsteady.
+        wandering: whether the clock of the input is unsteady now.
     """
 
     received: int
@@ -49,11 +55,13 @@ class InputStats:
 class SyncStats:
     """State of the synchronizer.
 
-    frames: emitted since the start; `hurried` of them before their wait was over, because too many
-        were open.
-    resets: times that the clock of the frames started anew.
-    waiting: frames open now.
-    reference: the input whose clock makes the frames now; None when no input is live.
+    Attributes:
+        inputs: counters by input.
+        frames: number of frames emitted since the start.
+        hurried: number of frames emitted before their wait was over, because too many were open.
+        resets: number of restarts of the frame clock.
+        waiting: number of open frames.
+        reference: input whose readings open frames; None if no input is live.
     """
 
     inputs: Mapping[SensorKey, InputStats]
@@ -65,27 +73,27 @@ class SyncStats:
 
 
 class FrameSynchronizer(Protocol):
-    """What makes frames of readings. `Synchronizer` says what each call means."""
+    """Interface of synchronizers; `Synchronizer` documents the calls."""
 
     def add(self, key: SensorKey, stamp_ns: int, data: Array, now_s: float) -> list[SensorFrame]:
-        """Take one reading; return the frames that it completes."""
+        """Add a reading and return the frames that it completes."""
         ...
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Let time pass; return the frames that became complete."""
+        """Advance the time and return the frames that became complete."""
         ...
 
     def retune(self, config: SyncConfig) -> None:
-        """Take other limits of the modalities and another `silent_s`, while readings come."""
+        """Change the settings of the modalities and `silent_s` during operation."""
         ...
 
     @property
     def resets(self) -> int:
-        """How often time has jumped back for all inputs."""
+        """Number of times that time jumped back for all inputs."""
         ...
 
     def stats(self) -> SyncStats:
-        """Counters and state."""
+        """Return counters and state."""
         ...
 
 
@@ -93,10 +101,10 @@ MakeSynchronizer = Callable[[SyncConfig, Sequence[SensorKey]], FrameSynchronizer
 
 
 def holding(config: SyncConfig, inputs: Sequence[SensorKey]) -> Synchronizer:
-    """The synchronizer of a deployment, where there is no ROS.
+    """Create the synchronizer of a deployment outside of ROS.
 
     Raises:
-        ConfigError: the deployment asks for ROS's own.
+        ConfigError: the deployment requires a policy of ROS.
     """
     if config.policy != "hold":
         raise ConfigError("sync.policy", config.policy, "hold; message_filters is part of ROS, which only the node has")
@@ -123,51 +131,50 @@ class _OpenFrame:
 
 
 class Synchronizer:
-    """Gathers readings into frames. Pure: the caller brings the time, equal calls give equal frames.
+    """Gathers readings into frames. It is deterministic: the caller provides the time.
 
-    Two clocks: `stamp_ns` is the sensors', `now_s` is any monotonic clock of arrival. `add` takes a
-    reading, `poll` lets time pass; both return the frames that became complete, oldest first. Call
-    `poll` often (a few milliseconds), since a frame whose wait ran out leaves with the next call.
+    There are two clocks: `stamp_ns` is that of the sensors, `now_s` any monotonic clock of arrival. `add` takes a
+    reading and `poll` advances the time; both return the completed frames, oldest first. Call `poll` every few
+    milliseconds: a frame whose wait is over is emitted by the next call.
 
-    Reference. Each reading of the reference input opens a frame with its stamp. The reference is the
-    first live input in the order of `SyncConfig.reference`, then of sensor nodes as given (modalities
-    that are not named come last). An input is live when a reading of it was kept within the last
-    `silent_s` of arrival. If the reference falls silent, the next takes over; when it is back, it
-    takes over again.
+    Reference. Each reading of the reference input opens a frame with its stamp. The reference is the first live input
+    in the order of `SyncConfig.reference`, then of the given inputs (modalities that are not named come last). An
+    input is live if a reading of it was stored within the last `silent_s` of arrival. If the reference falls silent,
+    the next input takes over, until the reference is back.
 
-    Completion. A frame leaves at once when every live input with `wait_s` > 0 is settled: it has a
-    reading within its tolerance that the next one, by its rate so far, would not beat, or one newer
-    than the frame. Otherwise it leaves when the `wait_s` of those that are not settled has run out
-    since it was opened. Frames leave in the order of their stamps. A dead input thus costs at most
-    its `wait_s` per frame, for at most `silent_s`. For inputs slower than the reference set
-    `wait_s` to 0, or most frames wait in vain.
+    Completion. A frame is emitted at once when every live input with `wait_s` > 0 is settled: it has a reading within
+    its tolerance and its next reading, by its rate so far, would not be closer, or it has a reading newer than the
+    frame. Otherwise the frame is emitted when the `wait_s` of the unsettled inputs is over. Frames are emitted in the
+    order of their stamps. A dead input thus delays a frame by at most its `wait_s`, for at most `silent_s`. Set
+    `wait_s` to 0 for inputs slower than the reference, or most frames wait in vain.
 
-    Contribution. Each input gives its nearest reading: fresh within `tolerance_s` of the frame's stamp
-    (before or after); held if older, up to `hold_s` (never from the future); otherwise missing.
+    Contribution. Each input contributes its closest reading: fresh within `tolerance_s` of the frame's stamp (before
+    or after); held if it is older, up to `hold_s` (never from the future); otherwise missing.
 
-    Order. Stamps of frames increase strictly, except after a reset. A reading with a stamp that its
-    input already gave is a duplicate; one out of order is put in its place, or dropped as late when
-    no frame to come can use it.
+    Order. Stamps of frames increase strictly, except after a reset. A reading with the stamp of an earlier one of its
+    input is a duplicate. A reading out of order is sorted in, or dropped as late if no further frame can use it.
 
-    Broken clocks. A stamp more than `jump_back_s` before the newest of its own input (a bag that
-    loops) resets everything: open frames leave as they are, all readings are forgotten, the new one
-    is kept. An input that jumps so again and again while the others go on is ignored until it is steady
-    (`ClockWatch` has the rule). A reading too far ahead or behind never matches a frame, so its input is missing while
-    the others are not touched. Such an input cannot lead either: the reference must agree with at
-    least half of the live inputs to within `jump_back_s` (when none does, the order decides). If a
-    wrong clock led before the others came, the frames' clock is reset once the majority takes over.
-    Stamps that are wrong by less than `jump_back_s` cost frames for at most that long.
+    Broken clocks. A stamp more than `jump_back_s` before the newest one of its input (a looping bag) resets
+    everything: open frames are emitted as they are, all readings are dropped, and the new one is kept. An input that
+    jumps repeatedly while the others continue is ignored until it is steady (see `ClockWatch`). A reading too far
+    ahead or behind never matches a frame, so its input is missing and the others are not affected. Such an input
+    cannot be the reference either: the reference must agree with at least half of the live inputs to within
+    `jump_back_s` (if none does, the order decides). If a wrong clock was the reference before the other inputs
+    started, the frame clock is reset when the majority takes over. Stamps that are wrong by less than `jump_back_s`
+    suppress frames for at most that long.
 
-    Bounds. At most `buffer` readings per input and eight open frames (fewer with a smaller buffer);
-    beyond that the oldest frame leaves as it is. The cost of a message does not depend on history.
+    Bounds. There are at most `buffer` readings per input and eight open frames (fewer with a smaller buffer); beyond
+    that the oldest frame is emitted as it is. The cost of a message does not depend on history.
+
+    Args:
+        config: synchronization settings.
+        inputs: inputs, in the order of `SensorFrame.readings`.
+
+    Raises:
+        ConfigError: there are no inputs, or one appears twice.
     """
 
     def __init__(self, config: SyncConfig, inputs: Sequence[SensorKey]) -> None:
-        """Prepare for the given inputs; their order is that of `SensorFrame.readings`.
-
-        Raises:
-            ConfigError: no inputs, or one twice.
-        """
         if not inputs or len(set(inputs)) != len(inputs):
             raise ConfigError("inputs", [str(k) for k in inputs], "at least one input, each once")
         self._config = config
@@ -185,10 +192,16 @@ class Synchronizer:
         self._frames = self._hurried = self._resets = 0
 
     def add(self, key: SensorKey, stamp_ns: int, data: Array, now_s: float) -> list[SensorFrame]:
-        """Take one reading; `stamp_ns` as the sensor gave it, the offset is subtracted here.
+        """Add a reading and return the frames that it completes.
+
+        Args:
+            key: input.
+            stamp_ns: stamp of the sensor; the configured offset is subtracted here.
+            data: decoded reading.
+            now_s: time of arrival in seconds.
 
         Raises:
-            InputError: an input that was not configured, or a time that is not finite.
+            InputError: the input is not configured, or the time is not finite.
         """
         if key not in self._inputs:
             raise InputError("key", key, ", ".join(map(str, self._inputs)))
@@ -197,12 +210,12 @@ class Synchronizer:
         counts.received += 1
         reading = Stamped(stamp_ns - source.offset_ns, data)
         frames: list[SensorFrame] = []
-        verdict = self._clocks.hear(key, reading.stamp_ns, now_s)
-        if verdict is Verdict.IGNORED:
+        verdict = self._clocks.check(key, reading.stamp_ns, now_s)
+        if verdict is StampCheck.IGNORED:
             counts.ignored += 1
             source.silence()
             return self._follow(now_s) + self._collect(now_s)
-        if verdict is Verdict.JUMPED:
+        if verdict is StampCheck.JUMPED:
             frames += self._restart_frames()
             for each in self._inputs.values():
                 each.clear()
@@ -213,10 +226,10 @@ class Synchronizer:
         return frames + self._collect(now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Let time pass.
+        """Advance the time and return the frames that became complete.
 
         Raises:
-            InputError: a time that is not finite.
+            InputError: the time is not finite.
         """
         now_s = self._advance(now_s)
         return self._follow(now_s) + self._collect(now_s)
@@ -224,11 +237,11 @@ class Synchronizer:
     def retune(self, config: SyncConfig) -> None:
         """Take other limits of the modalities and another `silent_s`, while readings come.
 
-        Readings that were received move with a changed offset. When it is the reference's, and larger, its frames
-        begin again where they were, after so long.
+        Buffered readings move with a changed offset. If the offset of the reference grows, its frames continue after
+        the time by which it grew.
 
         Raises:
-            ConfigError: something else of the configuration is another.
+            ConfigError: another part of the configuration differs.
         """
         free = {"modalities": config.modalities, "silent_s": config.silent_s}
         if self._config.model_copy(update=free) != config:
@@ -240,11 +253,11 @@ class Synchronizer:
 
     @property
     def resets(self) -> int:
-        """How often time has jumped back for all inputs."""
+        """Number of times that time jumped back for all inputs."""
         return self._resets
 
     def stats(self) -> SyncStats:
-        """Counters and state."""
+        """Return counters and state."""
         inputs = {}
         for key, i in self._inputs.items():
             rate = None if not i.period_ns else _NS / i.period_ns
@@ -260,12 +273,12 @@ class Synchronizer:
         return self._now_s
 
     def _follow(self, now_s: float, key: SensorKey | None = None, reading: Stamped | None = None) -> list[SensorFrame]:
-        """Choose the reference and open the frame that it asks for. Returns frames that a reset sends off."""
+        """Choose the reference and open its frame. Return the frames that a reset emits."""
         leader = self._choose_reference(now_s)
         before, self._reference = self._reference, leader.key if leader else None
         if leader is None:
             return []
-        if leader.key != before:  # it may have spoken before it was chosen
+        if leader.key != before:  # It may have sent readings before it was chosen.
             reading = leader.newest
         elif key != leader.key:
             reading = None
@@ -284,7 +297,7 @@ class Synchronizer:
         stamp = reading.stamp_ns
         sent: list[SensorFrame] = []
         newest = self._open[-1].stamp_ns if self._open else self._emitted_ns
-        if newest is not None and stamp < newest - self._jump_ns:  # led by another clock before
+        if newest is not None and stamp < newest - self._jump_ns:  # another clock was the reference before
             sent = self._restart_frames()
         too_old = self._emitted_ns is not None and stamp <= self._emitted_ns
         if not too_old and all(f.stamp_ns != stamp for f in self._open):
@@ -293,7 +306,7 @@ class Synchronizer:
         return sent
 
     def _restart_frames(self) -> list[SensorFrame]:
-        """Send off what is open and let the next frame have any stamp."""
+        """Emit the open frames, and allow any stamp for the next frame."""
         self._resets += 1
         sent = [self._emit() for _ in range(len(self._open))]
         self._emitted_ns = None

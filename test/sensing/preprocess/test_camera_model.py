@@ -82,7 +82,7 @@ def test_a_distorted_point_comes_to_where_a_pinhole_sees_it(
 
 def camera_of(d: tuple[float, ...], model: str) -> CameraCalibration:
     made = camera()
-    made.hear(info(d, model))
+    made.on_message(info(d, model))
     assert not made.problem
     return made
 
@@ -130,13 +130,13 @@ def test_binning_and_regions_show_the_same_world() -> None:
     full = cv2.GaussianBlur(np.random.default_rng(4).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8), (9, 9), 4)
     whole = camera_of(PLUMB_BOB, "plumb_bob").apply(full, "lens").astype(int)
     cut = camera()
-    cut.hear(info(PLUMB_BOB, roi=region(40, 20, 80, 60)))
+    cut.on_message(info(PLUMB_BOB, roi=region(40, 20, 80, 60)))
     part = cut.apply(full[20:80, 40:120], "lens").astype(int)
     inner = part[10:-10, 10:-10]
     assert np.abs(inner - whole[30:70, 50:110]).max() <= 2
     for said in (info(PLUMB_BOB, binning_x=2, binning_y=2), info(PLUMB_BOB)):  # a driver may forget to say it
         binned = camera()
-        binned.hear(said)
+        binned.on_message(said)
         small = binned.apply(cv2.resize(full, (80, 60), interpolation=cv2.INTER_AREA), "lens").astype(int)
         assert not binned.problem
         expected = cv2.resize(whole.astype(np.uint8), (80, 60), interpolation=cv2.INTER_AREA).astype(int)
@@ -144,7 +144,7 @@ def test_binning_and_regions_show_the_same_world() -> None:
 
 
 @pytest.mark.parametrize(("change", "field", "allowed"), [
-    ({"k": np.zeros(9)}, "k", "positive ones; 0 is an uncalibrated camera's"),
+    ({"k": np.zeros(9)}, "k", "positive values; 0 marks an uncalibrated camera"),
     ({"k": np.array([110.0, 0, 78, 0, -1.0, 61, 0, 0, 1])}, "k", "positive"),
     ({"k": np.full(9, np.nan)}, "k", "finite"),
     ({"p": np.full(12, np.inf)}, "p", "finite"),
@@ -163,18 +163,18 @@ def test_each_wrong_field_is_one_line_and_the_picture_goes_on(change: dict[str, 
     with pytest.raises(InputError):
         read_camera_info(message)
     made, picture = camera(), np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    made.hear(message)
+    made.on_message(message)
     assert made.apply(picture, "lens") is picture
     assert made.problem.startswith(f"/cam/camera_info.{field}: found ") and allowed in made.problem
     assert "\n" not in made.problem and made.state == "not used"
-    made.hear(info(PLUMB_BOB))  # and it is forgotten with the next good one
+    made.on_message(info(PLUMB_BOB))  # and it is forgotten with the next good one
     assert made.apply(picture, "lens") is not picture and not made.problem
 
 
 def test_a_refused_message_leaves_the_calibration_before_it_in_force() -> None:
     made, picture = camera_of(PLUMB_BOB, "plumb_bob"), spot(30, 30)
     before = made.apply(picture, "lens")
-    made.hear(info(PLUMB_BOB, "thin_lens"))
+    made.on_message(info(PLUMB_BOB, "thin_lens"))
     assert "thin_lens" in made.problem
     np.testing.assert_array_equal(made.apply(picture, "lens"), before)
 
@@ -182,9 +182,9 @@ def test_a_refused_message_leaves_the_calibration_before_it_in_force() -> None:
 def test_a_calibration_may_change_while_pictures_come() -> None:
     made, picture = camera_of(PLUMB_BOB, "plumb_bob"), spot(30, 30)
     first = place(made.apply(picture, "lens"))
-    made.hear(info((-0.1, 0.0, 0.0, 0.0, 0.0)))
+    made.on_message(info((-0.1, 0.0, 0.0, 0.0, 0.0)))
     second = place(made.apply(picture, "lens"))
-    made.hear(info())
+    made.on_message(info())
     assert np.abs(first - second).max() > 2
     assert made.apply(picture, "lens") is picture
 
@@ -204,10 +204,10 @@ def test_pictures_that_are_rectified_already_stay_as_they_are() -> None:
     for entry in (InputTopic(topic="/cam/image_rect_color"), InputTopic(topic="/cam/image", rectified=True),
                   InputTopic(topic="/cam/image_rect/compressed", type="compressed_image")):
         made = camera(entry)
-        made.hear(info(PLUMB_BOB))
+        made.on_message(info(PLUMB_BOB))
         assert made.apply(picture, "lens") is picture and made.state == "already rectified"
     raw = camera(InputTopic(topic="/cam/image_rect", rectified=False))
-    raw.hear(info(PLUMB_BOB))
+    raw.on_message(info(PLUMB_BOB))
     assert raw.apply(picture, "lens") is not picture
 
 
@@ -215,7 +215,7 @@ def test_the_field_of_view_is_compared_with_that_of_the_training() -> None:
     seen = 2 * np.degrees(np.arctan(80 / 110))
     for trained, warned in ((seen + 2, False), (seen + 4, True), (seen - 4, True), (None, False)):
         made = camera(trained_deg=trained)
-        made.hear(info())
+        made.on_message(info())
         made.apply(np.zeros((HEIGHT, WIDTH), np.float32), "lens")
         assert made.field_of_view_deg == pytest.approx(seen, abs=0.1)
         assert bool(made.problem) == warned
@@ -224,7 +224,7 @@ def test_the_field_of_view_is_compared_with_that_of_the_training() -> None:
     # Of a rectified picture it is that of P.
     made = camera()
     wide = info(PLUMB_BOB, p=np.array([55.0, 0, 79.5, 0, 0, 55.0, 59.5, 0, 0, 0, 1, 0]))
-    made.hear(wide)
+    made.on_message(wide)
     made.apply(np.zeros((HEIGHT, WIDTH), np.float32), "lens")
     assert made.field_of_view_deg == pytest.approx(2 * np.degrees(np.arctan(80 / 55)), abs=0.01)
 
@@ -257,6 +257,6 @@ def test_the_shipped_presets_know_their_cameras() -> None:
     assert known == {Modality.RGB: RGB_FOV_DEG[0], Modality.DEPTH: DEPTH_FOV_DEG[0]}
     inputs = {SensorKey("node1", m): InputTopic(topic=f"/{m}/image") for m in (Modality.RGB, Modality.DEPTH)}
     for made in calibrations(inputs, config).values():
-        made.hear(info())
+        made.on_message(info())
         made.apply(np.zeros((HEIGHT, WIDTH), np.float32), "lens")
         assert ("which the model was trained with" in made.problem) == (made.topic == "/rgb/camera_info")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from admn_ros.deployment import SyncConfig, SyncModality
 from admn_ros.errors import ConfigError
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
-from admn_ros.sensing.sync.clock_watch import FORGIVEN_S, MOST_ALONE
+from admn_ros.sensing.sync.clock_watch import MAX_ALONE, STEADY_AFTER_S
 from admn_ros.sensing.sync.synchronizer import Synchronizer
 
 KEYS = [SensorKey(f"node{n}", m) for n in (1, 2) for m in (Modality.RGB, Modality.DEPTH, Modality.RADAR)]
@@ -57,7 +57,7 @@ def test_two_publishers_with_two_clocks_on_one_topic_cost_that_input_alone(
     assert stats.inputs[key].wandering and stats.inputs[key].ignored > 4
     assert not any(s.wandering or s.ignored for k, s in stats.inputs.items() if k != key)
     # Time counts as jumped twice, and frames may be led from the wrong time to the right one once more each time.
-    assert stats.resets <= 2 * MOST_ALONE + 1
+    assert stats.resets <= 2 * MAX_ALONE + 1
     settled = [f for now, f in frames if now > 3.0]
     leader = next(k for k in KEYS if k.modality is Modality.RGB and k != key)
     assert len(settled) >= 28 and {f.reference for f in settled} == {leader}
@@ -88,10 +88,10 @@ def test_a_wandering_input_is_taken_again_once_it_is_steady() -> None:
     rgb1, rgb2 = SensorKey("node1", Modality.RGB), SensorKey("node2", Modality.RGB)
     sync = Synchronizer(SyncConfig(), [rgb1, rgb2])
     second = [Message(float(t), rgb2, t - 100.0) for t in np.arange(0, 3, 0.2)]
-    frames = play(sync, steady([rgb1, rgb2], 5.0 + FORGIVEN_S) + second)
+    frames = play(sync, steady([rgb1, rgb2], 5.0 + STEADY_AFTER_S) + second)
     state = {round(now, 1): f.readings[rgb2].availability for now, f in frames}
-    assert state[2.5] is Availability.MISSING and state[2.5 + FORGIVEN_S / 2] is Availability.MISSING
-    assert state[4.0 + FORGIVEN_S] is Availability.FRESH and not sync.stats().inputs[rgb2].wandering
+    assert state[2.5] is Availability.MISSING and state[2.5 + STEADY_AFTER_S / 2] is Availability.MISSING
+    assert state[4.0 + STEADY_AFTER_S] is Availability.FRESH and not sync.stats().inputs[rgb2].wandering
 
 
 def test_a_bag_that_loops_does_not_keep_a_mended_input_out() -> None:
