@@ -17,6 +17,7 @@ from admn_ros.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
     from admn_ros.evaluation.plan import EvaluationPlan
+    from admn_ros.evaluation.source import EvaluationSource
 
 DETAILS: Mapping[str, Mapping[str, Any]] = {
     "model": {"metavar": "DIR"}, "corruptions": {"metavar": "NAME"}, "policies": {"metavar": "NAME"},
@@ -52,12 +53,14 @@ def _add_options(new: Parser) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.results_folder import TIMINGS
     from admn_ros.evaluation.run import evaluate
+    from admn_ros.evaluation.workers import open_source
     from admn_ros.files import read_json
 
     plan = _plan(options)
+    source = open_source(plan)
     with progress_bar("frames") as progress:
-        results = evaluate(plan, options.out, jobs=options.jobs, resume=options.resume, force=options.force,
-                           progress=progress)
+        results = evaluate(plan, options.out, source=source, jobs=options.jobs, resume=options.resume,
+                           force=options.force, progress=progress)
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
@@ -66,15 +69,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
         print(save_metrics(Path(plan.model), results))
     if not options.no_report:
-        _report(plan, options.out)
+        _report(plan, options.out, source)
 
 
-def _report(plan: EvaluationPlan, folder: Path) -> None:
+def _report(plan: EvaluationPlan, folder: Path, source: EvaluationSource) -> None:
     from admn_ros.evaluation.report.context import gather_context
     from admn_ros.evaluation.report.make import make_report
 
     with CONSOLE.status("report"):
-        gather_context(plan, folder)
+        gather_context(plan, folder, source)
         page = make_report(folder)
     print(page)
 

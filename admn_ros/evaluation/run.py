@@ -26,8 +26,8 @@ OnProgress = Callable[[int, int], None]
 """Called with the number of finished frames and the total number."""
 
 
-def evaluate(plan: EvaluationPlan, out: Path, *, jobs: int = 1, resume: bool = False, force: bool = False,
-             progress: OnProgress = lambda done, total: None) -> Json:
+def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None = None, jobs: int = 1,
+             resume: bool = False, force: bool = False, progress: OnProgress = lambda done, total: None) -> Json:
     """Evaluate a model.
 
     On CPU, the same plan gives the same results.json and records, byte for byte, with any number of jobs.
@@ -35,6 +35,7 @@ def evaluate(plan: EvaluationPlan, out: Path, *, jobs: int = 1, resume: bool = F
     Args:
         plan: what to evaluate.
         out: folder of the results.
+        source: source of the plan, if it is open; opened here otherwise.
         jobs: number of processes, each with its own copy of the model.
         resume: continue an interrupted evaluation of the same plan.
         force: replace another evaluation.
@@ -50,7 +51,7 @@ def evaluate(plan: EvaluationPlan, out: Path, *, jobs: int = 1, resume: bool = F
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
     identity = plan.identity()
-    source = open_source(plan)
+    source = source or open_source(plan)
     labels = [dict(c.label) for c in policy_contenders(plan, source.engine, source.budgets(0))]
     folder = ResultsFolder(out, identity)
     folder.begin(resume=resume, force=force)

@@ -42,12 +42,13 @@ WIDTH, HEIGHT, QUALITY = 120, 80, 72
 Context = dict[str, Any]
 
 
-def gather_context(plan: EvaluationPlan, folder: Path) -> None:
+def gather_context(plan: EvaluationPlan, folder: Path, source: EvaluationSource | None = None) -> None:
     """Gather the excerpts that the report of a finished evaluation needs, unless they exist.
 
     Args:
         plan: plan of the evaluation.
         folder: results folder.
+        source: source of the plan, if it is open; opened here otherwise.
 
     Raises:
         InputError: the evaluation is not complete, a source cannot be read, or the folder cannot be written.
@@ -55,7 +56,7 @@ def gather_context(plan: EvaluationPlan, folder: Path) -> None:
     evaluation = read_evaluation(folder)
     if read_context(folder, evaluation):
         return
-    source, shown = open_source(plan), stretches(evaluation)
+    source, shown = source or open_source(plan), stretches(evaluation)
     with write_errors(folder):
         shutil.rmtree(folder / MOMENTS, ignore_errors=True)
         (folder / MOMENTS).mkdir()
