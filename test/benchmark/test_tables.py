@@ -45,7 +45,8 @@ def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Folders:
     """A dataset, and a preset of the size of the tests."""
     monkeypatch.setitem(PRESETS, "micro", models.one_node)
     splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
-              for split, count in {"train": 8, "val": 6, "test_time": 6}.items()}
+              for split, count in {"train": 8, "val": 6}.items()}
+    splits["test_time"] = [datasets.noise(2, seed, classes=2, nodes=1) for seed in range(6)]
     data = datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
     return Folders(data, tmp_path / "work", tmp_path / "out")
 
@@ -192,6 +193,8 @@ def test_a_cell_has_the_figures_of_an_evaluation(micro: Folders):
     run_cells(config, plan(config), micro)
     for found in read_results(micro.out / RESULTS).values():
         assert found.format == "admn-table-cell-2"
+        low, high = found.errors.mean_interval_cm
+        assert low <= found.errors.mean_cm <= high and found.figures["frames"]["scenes"] == 6
         assert found.figures["error_cm"]["mean"] == pytest.approx(found.errors.mean_cm, abs=1e-3)
         assert found.figures["ran_unlike_listed"] == 0 and found.figures["violations"] == found.costs.violations
         columns = read_columns(micro.work / config.fingerprint / "gdtm-gaussian/records" / f"{found.cell.name}.npz")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from admn_ros.scoring.metrics import CM_PER_M, distances
 CONSTANT_MARGIN = 0.05
 """A mean error that is less than this fraction below that of the constant predictor means that nothing was learned."""
 
-Interval = tuple[float | None, float | None]
+Interval = tuple[float, float]
 
 
 class ErrorFigures(Strict):
@@ -123,7 +123,8 @@ def summarize(columns: Columns, contender: int, model: ModelConfig,
         raise InputError("test split", "no sample with a car and a class", "at least one")
     errors = ErrorFigures(mean_cm=_rounded(error["mean"]), median_cm=_rounded(error["median"]),
                           p95_cm=_rounded(error["p95"]), accuracy=_rounded(classes["accuracy"]),
-                          mean_interval_cm=error["mean_interval"], accuracy_interval=classes["accuracy_interval"])
+                          mean_interval_cm=_interval(error["mean_interval"]),
+                          accuracy_interval=_interval(classes["accuracy_interval"]))
     return errors, figures
 
 
@@ -180,6 +181,10 @@ def as_json(result: CellResult) -> Mapping[str, object]:
     """Return the JSON values of a result."""
     content: Mapping[str, object] = json.loads(result.model_dump_json())
     return content
+
+
+def _interval(ends: Sequence[float] | None) -> Interval | None:
+    return None if ends is None else (_rounded(ends[0]), _rounded(ends[1]))
 
 
 def _rounded(value: float | np.floating[Any], digits: int = 3) -> float:

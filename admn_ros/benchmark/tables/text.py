@@ -113,7 +113,7 @@ def _error(found: Sequence[CellResult]) -> str:
     values, interval = [r.errors.mean_cm for r in found], found[0].errors.mean_interval_cm
     stuck = STUCK if all(r.at_constant for r in found) else ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    if len(values) == 1 and interval is not None and None not in interval:
+    if len(values) == 1 and interval is not None:
         spread = f" [{interval[0]:.1f}, {interval[1]:.1f}]"
     return f"{statistics.mean(values):.1f}{spread}{stuck}"
 
