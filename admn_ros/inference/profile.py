@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import date
+from typing import NamedTuple
 
 import torch
 
@@ -27,7 +28,8 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
                   power_w: float | None = None) -> MeasuredCosts:
     """Measure the median time of each part of a frame, for 1, 2, ... present sensor nodes.
 
-    What a whole frame takes beyond the sum of its parts (copies, allocation, Python) is added to the fixed part.
+    What a whole frame takes beyond the sum of its parts (copies, allocation, Python) is added to the fixed part. It is
+    the difference of the shortest times, because other load on the machine interrupts long work more often than short.
 
     Args:
         network: network on the device to measure. Other work on the device makes the result too high.
@@ -48,19 +50,27 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
     device, nodes = network.qoi.cls_token.device, range(1, len(config.sensor_nodes) + 1)
     clock = _Clock(device, repeats, seconds / (3 * len(nodes) * len(config.modalities) + 2))
 
-    def times(part: Callable[..., Work], *which: object) -> tuple[float, ...]:
-        return tuple(clock.median_ms(part(*which, n)) for n in nodes)
-
     run_frame()
-    modalities = {m: MeasuredModality(controller=times(parts.controller, m), embedding=times(parts.embedding, m),
-                                      layer=times(parts.layer, m)) for m in config.modalities}
-    parts_ms = sum(c.controller[-1] + c.embedding[-1] + config.depths[m] * c.layer[-1] for m, c in modalities.items())
-    fixed_ms = max(clock.median_ms(parts.fixed()), clock.median_ms(run_frame) - parts_ms)
-    milliseconds = MeasuredTable(fixed=fixed_ms, modalities=modalities)
+    modalities, fixed = {}, clock.time(parts.fixed())
+    overhead_ms = clock.time(run_frame).shortest_ms - fixed.shortest_ms
+    for m, depth in config.depths.items():
+        controller, embedding, layer = ([clock.time(part(m, n)) for n in nodes]
+                                        for part in (parts.controller, parts.embedding, parts.layer))
+        overhead_ms -= controller[-1].shortest_ms + embedding[-1].shortest_ms + depth * layer[-1].shortest_ms
+        modalities[m] = MeasuredModality(controller=_medians(controller), embedding=_medians(embedding),
+                                         layer=_medians(layer))
+    milliseconds = MeasuredTable(fixed=fixed.median_ms + max(0.0, overhead_ms), modalities=modalities)
     return MeasuredCosts(
         device=device_name(device), torch=torch.__version__, threads=torch.get_num_threads(),
         date=date.today().isoformat(), repeats=repeats, milliseconds=milliseconds, power_w=power_w,
         joules=None if power_w is None else _scaled(milliseconds, power_w / 1000))
+
+
+class _Timing(NamedTuple):
+    """Median and shortest time of a piece of work, in milliseconds."""
+
+    median_ms: float
+    shortest_ms: float
 
 
 class _Clock:
@@ -75,14 +85,14 @@ class _Clock:
     def __init__(self, device: torch.device, repeats: int, seconds: float) -> None:
         self._device, self._repeats, self._seconds = device, repeats, seconds
 
-    def median_ms(self, work: Work) -> float:
-        """Run a piece of work once to warm up, then return the median of its timed runs."""
+    def time(self, work: Work) -> _Timing:
+        """Run a piece of work once to warm up, then time it repeatedly."""
         started = time.perf_counter()
         work()
         times = [self._once_ms(work)]
         while len(times) < self._repeats and time.perf_counter() - started < self._seconds:
             times.append(self._once_ms(work))
-        return statistics.median(times)
+        return _Timing(statistics.median(times), min(times))
 
     def _once_ms(self, work: Work) -> float:
         self._wait()
@@ -94,6 +104,10 @@ class _Clock:
     def _wait(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _medians(timings: Sequence[_Timing]) -> tuple[float, ...]:
+    return tuple(timing.median_ms for timing in timings)
 
 
 def _scaled(table: MeasuredTable, factor: float) -> MeasuredTable:
