@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: what is shipped is valid, what is wrong is one clear line, what is documented is true."""
+"""Configuration: shipped files are valid, errors are one clear line, the documentation is correct."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_shipped_deployments_load_and_fit_their_models(name, fitting):
     assert deployment.budget.limit is not None
 
 
-def test_a_deployment_that_the_model_does_not_know_is_refused():
+def test_a_deployment_with_unknown_inputs_is_refused():
     deployment = load_config(DeploymentConfig, ROOT / "config" / "gdtm.yaml")
     with pytest.raises(ConfigError, match=r"node1.*allowed.*camera"):
         check_inputs(preset("rgbd"), deployment.inputs)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
-def test_presets_survive_writing_and_reading(name, tmp_path):
+def test_presets_are_the_same_after_writing_and_reading(name, tmp_path):
     path = tmp_path / "config.yaml"
     dump_config(preset(name), path)
     assert load_config(ModelConfig, path) == preset(name)
@@ -75,7 +75,7 @@ def test_presets_survive_writing_and_reading(name, tmp_path):
     ({"budget": {"unit": "furlongs"}}, "budget.unit", "'layers'"),
     ({"sensor": {}}, "sensor", "sensors, sync, budget"),
 ])
-def test_a_wrong_deployment_is_one_line_with_field_found_and_allowed(tmp_path, change, field, allowed):
+def test_an_invalid_deployment_is_one_line_with_field_found_and_allowed(tmp_path, change, field, allowed):
     path = tmp_path / "d.yaml"
     path.write_text(yaml.safe_dump(DEPLOYMENT | change))
     with pytest.raises(ConfigError) as caught:
@@ -92,12 +92,12 @@ def test_a_wrong_deployment_is_one_line_with_field_found_and_allowed(tmp_path, c
     ({"classes": ["x", "x"]}, "repeats a name"),
     ({"format": "other"}, "admn-model-1"),
 ])
-def test_a_model_that_contradicts_itself_is_refused(change, says):
+def test_an_inconsistent_model_is_refused(change, says):
     with pytest.raises(ConfigError, match=re.escape(says)):
         parse_config(ModelConfig, MODEL | change, "m")
 
 
-def test_files_that_are_missing_or_no_yaml_are_refused(tmp_path):
+def test_missing_files_and_invalid_yaml_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing\.yaml: found No such file.*allowed: a readable YAML file"):
         load_config(DeploymentConfig, tmp_path / "nothing.yaml")
     for text, says in (("a: [1", "broken YAML"), ("- 1", "list"), ("", "NoneType")):
@@ -109,7 +109,7 @@ def test_files_that_are_missing_or_no_yaml_are_refused(tmp_path):
         load_config(DeploymentConfig, tmp_path / "x.yaml")
 
 
-def test_a_key_that_stands_twice_is_refused(tmp_path):
+def test_a_duplicate_key_is_refused(tmp_path):
     path = tmp_path / "d.yaml"
     path.write_text("sensors: {a: {rgb: {topic: /x, topic: /y}}}\n")
     with pytest.raises(ConfigError, match="duplicate key topic"):
@@ -129,13 +129,13 @@ def test_depth_range_must_be_in_order():
         DepthInput(min_m=5.0, max_m=2.0)
 
 
-def test_radar_is_not_waited_for_unless_asked():
+def test_frames_do_not_wait_for_radar_by_default():
     assert SyncConfig().of(Modality.RADAR).wait_s == 0.0 < SyncConfig().of(Modality.RGB).wait_s
     asked = parse_config(SyncConfig, {"modalities": {"radar": {"wait_s": 0.2}}}, "s")
     assert asked.of(Modality.RADAR).wait_s == 0.2
 
 
-def test_every_field_of_every_message_is_described():
+def test_every_field_of_every_message_is_documented():
     for path in sorted((ROOT / "msg").glob("*.msg")):
         described = False
         for line in path.read_text().splitlines():

@@ -19,7 +19,7 @@ def layers(limit: float, source: str) -> Budget:
 
 
 @pytest.mark.parametrize("limit", [math.nan, -1.0, -math.inf])
-def test_a_limit_that_is_no_budget_is_refused(limit):
+def test_an_invalid_limit_is_refused(limit):
     with pytest.raises(InputError, match="limit"):
         Budget(limit, "layers")
 
@@ -35,7 +35,7 @@ def test_an_unknown_unit_is_refused():
         Budget(1, "horsepower")
 
 
-def test_the_default_of_a_deployment():
+def test_default_budget_of_a_deployment():
     assert Budget.of(BudgetConfig()).limit == math.inf
     assert Budget.of(BudgetConfig(limit=3.0, unit="gflops")) == Budget(3.0, "gflops", "default")
 
@@ -46,12 +46,12 @@ def test_watts_become_joules_per_frame():
 
 
 @pytest.mark.parametrize("rate", [None, 0.0, -5.0, math.nan, math.inf])
-def test_watts_need_a_frame_rate(rate):
+def test_watts_require_a_frame_rate(rate):
     with pytest.raises(InputError, match="frame_rate_hz"):
         Budget(5, "watts").per_frame(rate)
 
 
-def test_other_units_need_no_frame_rate():
+def test_other_units_ignore_the_frame_rate():
     budget = Budget(7, "milliseconds")
     assert budget.per_frame() is budget
 
@@ -65,25 +65,25 @@ def test_joules_per_frame_never_exceed_the_power(watts, rate):
     assert exact - Fraction(repr(joules)) < Fraction(1, 10**6) + exact / 10**15
 
 
-def test_without_a_source_the_default_holds():
+def test_the_default_is_in_force_without_a_source():
     assert BudgetBook(DEFAULT).current(0.0) is DEFAULT
 
 
-def test_the_highest_priority_wins_whoever_came_last():
+def test_the_highest_priority_wins_in_any_order_of_arrival():
     book = BudgetBook(DEFAULT)
     book.submit(layers(4, "thermal"), priority=2, valid_for_s=0, now_s=0)
     book.submit(layers(20, "operator"), priority=1, valid_for_s=0, now_s=1)
     assert book.current(2).source == "thermal"
 
 
-def test_of_equals_the_newest_wins_even_at_the_same_instant():
+def test_the_newest_of_equal_priorities_wins_even_at_the_same_time():
     book = BudgetBook(DEFAULT)
     for source in ("a", "b", "a"):
         book.submit(layers(1, source), priority=0, valid_for_s=0, now_s=5)
         assert book.current(5).source == source
 
 
-def test_a_source_replaces_its_own_budget_also_with_a_lower_priority():
+def test_a_source_can_replace_its_budget_by_one_with_a_lower_priority():
     book = BudgetBook(DEFAULT)
     book.submit(layers(4, "battery"), priority=9, valid_for_s=0, now_s=0)
     book.submit(layers(8, "other"), priority=5, valid_for_s=0, now_s=0)
@@ -91,7 +91,7 @@ def test_a_source_replaces_its_own_budget_also_with_a_lower_priority():
     assert book.current(0).source == "other"
 
 
-def test_a_budget_ends_with_its_validity():
+def test_a_budget_expires():
     book = BudgetBook(DEFAULT)
     book.submit(layers(20, "operator"), priority=0, valid_for_s=0, now_s=0)
     book.submit(layers(4, "thermal"), priority=1, valid_for_s=2.0, now_s=10)
@@ -99,14 +99,14 @@ def test_a_budget_ends_with_its_validity():
     assert book.current(12.0).source == "operator"
 
 
-def test_zero_validity_lasts():
+def test_a_validity_of_zero_never_expires():
     book = BudgetBook(DEFAULT)
     book.submit(layers(4, "x"), priority=0, valid_for_s=0, now_s=0)
     assert book.current(1e9).source == "x"
 
 
 @pytest.mark.parametrize("valid_for_s", [-0.1, math.nan])
-def test_a_refused_budget_leaves_the_one_in_force(valid_for_s):
+def test_a_refused_budget_changes_nothing(valid_for_s):
     book = BudgetBook(DEFAULT)
     book.submit(layers(4, "x"), priority=0, valid_for_s=0, now_s=0)
     with pytest.raises(InputError, match="valid_for_s"):
@@ -114,7 +114,7 @@ def test_a_refused_budget_leaves_the_one_in_force(valid_for_s):
     assert book.current(2).limit == 4
 
 
-def test_too_many_sources_are_refused_but_known_ones_can_still_change():
+def test_more_than_the_largest_number_of_sources_are_refused_but_known_ones_can_change():
     book = BudgetBook(DEFAULT, max_sources=3)
     for i in range(3):
         book.submit(layers(i, f"s{i}"), priority=i, valid_for_s=0, now_s=0)
@@ -124,19 +124,19 @@ def test_too_many_sources_are_refused_but_known_ones_can_still_change():
     assert book.current(0).limit == 7
 
 
-def test_expired_sources_make_room():
+def test_expired_sources_do_not_count():
     book = BudgetBook(DEFAULT, max_sources=2)
     for i in range(50):
         book.submit(layers(i, f"s{i}"), priority=0, valid_for_s=1, now_s=float(i))
     assert book.current(49.5).source == "s49"
 
 
-def test_a_time_that_is_no_time_is_refused():
+def test_a_time_that_is_not_finite_is_refused():
     with pytest.raises(InputError, match="now_s"):
         BudgetBook(DEFAULT).current(math.nan)
 
 
-def test_one_thread_submits_while_others_read():
+def test_one_thread_can_submit_while_others_read():
     book, limits, stop = BudgetBook(Budget(7, "layers")), set(), threading.Event()
 
     def read() -> None:

@@ -9,7 +9,7 @@ from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages
 
 
-def test_a_recorded_message_gives_what_was_written():
+def test_a_recorded_message_is_decoded_to_the_written_values():
     message = bag_messages.compute_budget(7.5, "gflops", 1, source="battery", priority=3, valid_for_ns=2_500_000_000)
     assert read_budget(message) == (Budget(7.5, "gflops", "battery"), 3, 2.5)
 
@@ -18,7 +18,7 @@ def test_a_recorded_message_gives_what_was_written():
     ({"unit": 9}, "budget.unit: found 9; allowed: 0 layers, 1 gflops"), ({"limit": -1.0}, "limit: found -1.0"),
     ({"limit": float("nan")}, "limit: found nan"),
     ({"valid_for": Message(sec=-1, nanosec=500_000_000)}, "budget.valid_for: found -0.5 s")])
-def test_a_message_that_is_no_budget_is_refused(changes, says):
+def test_an_invalid_message_is_refused(changes, says):
     fields = {"unit": 0, "limit": 1.0, "source": "", "priority": 0, "valid_for": Message(sec=0, nanosec=0)}
     with pytest.raises(InputError, match=says):
         read_budget(Message(**fields | changes))

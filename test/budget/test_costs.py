@@ -29,7 +29,7 @@ def measured(**changes):
     return MeasuredCosts(**{**values, **changes})
 
 
-def test_in_layers_only_layers_cost_and_nodes_are_free():
+def test_costs_in_layers_count_layers_only():
     costs = layer_costs(preset("gdtm"))
     assert costs.fixed == 0
     assert costs.total({Modality.RGB: 1, Modality.DEPTH: 0}) == 12
@@ -76,7 +76,7 @@ def frames(draw):
 
 @settings(max_examples=200, deadline=None)
 @given(frames())
-def test_one_price_for_one_frame_and_for_many(case):
+def test_prices_of_many_frames_are_those_of_each(case):
     costs, layers, present = case
     for got, ran, nodes in zip(costs.prices(layers, present).tolist(), layers.tolist(), present.tolist(), strict=True):
         expected = costs.fixed if any(ran) else 0
@@ -88,7 +88,7 @@ def test_one_price_for_one_frame_and_for_many(case):
         assert got == costs.price(dict(zip(modalities, ran, strict=True)), dict(zip(modalities, nodes, strict=True)))
 
 
-def test_decimal_limits_are_read_as_written():
+def test_decimal_limits_are_exact():
     # As binary floats 0.29 * 1e6 is 289999.99..., and a budget of 0.29 would not hold a cost of 0.29.
     joules = table(fixed=0.29, controller=0, embedding=0, layer=0)
     costs = ModelCosts(RGBD, measured(joules=joules)).table("joules")
@@ -109,7 +109,7 @@ def test_costs_round_up_and_budgets_down(cost, limit):
 
 
 @pytest.mark.parametrize("limit", [math.inf, 1e300])
-def test_an_unlimited_budget_holds_everything_and_no_more(limit):
+def test_an_unlimited_budget_is_the_cost_of_everything(limit):
     costs = layer_costs(RGBD)
     assert costs.room(Budget(limit, "layers"), ALL) == 24
 

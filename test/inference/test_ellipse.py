@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ellipses against tables and against draws."""
+"""Confidence ellipses against tables and known covariances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from admn_ros.inference.ellipse import ellipse_limit, plane_ellipse
 @pytest.mark.parametrize(("share", "axes", "expected"), [
     (0.50, 2, 1.386294), (0.90, 2, 4.605170), (0.95, 2, 5.991465),
     (0.50, 3, 2.365974), (0.90, 3, 6.251389), (0.95, 3, 7.814728)])
-def test_limits_are_the_tables(share, axes, expected):
+def test_limits_are_chi_square_quantiles(share, axes, expected):
     assert ellipse_limit(share, axes) == pytest.approx(expected, abs=1e-5)
 
 

@@ -82,7 +82,7 @@ budgets = st.one_of(
 
 @settings(max_examples=25, deadline=None)
 @given(presence, budgets)
-def test_what_runs_is_what_was_allocated(engine, present, budget):
+def test_exactly_the_allocated_layers_run(engine, present, budget):
     with Calls(engine) as calls:
         estimate = engine.infer(frame(engine.config, present), budget)
     allocation = estimate.allocation
@@ -110,7 +110,7 @@ def test_operations_of_the_whole_call_stay_within_a_budget_in_gflops(engine, pre
     assert counter.get_total_flops() == round(estimate.allocation.spent * 1e9)
 
 
-def test_a_change_of_budget_holds_from_the_very_next_frame(engine):
+def test_a_new_budget_applies_to_the_next_frame(engine):
     sample = frame(engine.config)
     for limit in (48, 1, 17, 0, 48, 4):
         with Calls(engine) as calls:
@@ -130,7 +130,7 @@ def test_an_estimate(engine):
     assert not engine.trained
 
 
-def test_a_model_of_the_plane_has_its_height(engine):
+def test_a_model_of_the_plane_has_the_configured_height(engine):
     estimate = engine.infer(frame(engine.config), UNLIMITED)
     assert estimate.mean_m.shape == (3,)
     assert estimate.mean_m[2] == 0.0
@@ -173,14 +173,14 @@ def test_a_sample_of_another_model_is_refused(engine):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_readings_that_are_not_finite_give_no_estimate(engine, value):
+def test_inputs_that_are_not_finite_give_no_estimate(engine, value):
     sample = frame(engine.config)
     sample.inputs[Modality.DEPTH][1, 0, 5, 5] = value
     with pytest.raises(AdmnError, match="not finite"):
         engine.infer(sample, UNLIMITED)
 
 
-def test_a_blind_controller_does_not_overspend(folder, tmp_path):
+def test_a_controller_with_overflowing_scores_does_not_overspend(folder, tmp_path):
     weights = load_file(folder / "weights.safetensors")
     weights["qoi.mlp_layers.2.bias"].fill_(3e38)
     weights["qoi.mlp_layers.2.weight"].fill_(3e38)
@@ -193,7 +193,7 @@ def test_a_blind_controller_does_not_overspend(folder, tmp_path):
     assert len(calls.blocks) == estimate.allocation.layers == 10
 
 
-def test_budgets_that_need_measured_costs(engine):
+def test_watts_require_a_frame_rate_and_joules(engine):
     sample = frame(engine.config)
     with pytest.raises(InputError, match="frame_rate_hz"):
         engine.infer(sample, Budget(10, "watts"))
@@ -229,7 +229,7 @@ def test_profile_gives_milliseconds_joules_and_watts(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [{"repeats": 0}, {"repeats": 3, "power_w": math.nan}])
-def test_a_profile_without_sense_is_refused(engine, arguments):
+def test_invalid_profile_arguments_are_refused(engine, arguments):
     with pytest.raises(InputError):
         engine.measure_costs(**arguments)
 
@@ -273,12 +273,12 @@ def test_costs_of_a_read_only_model_go_to_the_cache(folder, tmp_path, monkeypatc
     assert load_config(MeasuredCosts, written).power_w == 5.0
 
 
-def test_a_folder_that_is_no_model_is_refused(tmp_path):
+def test_a_missing_model_folder_is_refused(tmp_path):
     with pytest.raises(ModelError):
         Engine(tmp_path / "none")
 
 
-def test_warming_up_runs_everything(engine):
+def test_warm_up_runs_all_layers(engine):
     with Calls(engine) as calls:
         engine.warm_up(runs=1)
     assert len(calls.blocks) == 48

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads: those that are asked for, and no more."""
+"""Number of threads of PyTorch and NumPy."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker: what it may never do, on any input; and what it is for, on motions whose truth is known."""
+"""The tracker: invariants for any input, and accuracy on known motions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def frames(draw: st.DrawFn) -> tuple[int, np.ndarray | None, np.ndarray | None]:
 
 @given(st.lists(frames(), min_size=1, max_size=40))
 @settings(max_examples=150, deadline=None)
-def test_whatever_comes_the_track_is_a_gaussian_with_a_stamp_that_grows(sequence):
+def test_the_track_is_a_gaussian_with_increasing_stamps_for_any_input(sequence):
     tracker, stamp_ns, last = Tracker(TrackerConfig(), 2), 10**12, None
     for step_ns, mean, covariance in sequence:
         stamp_ns += step_ns
@@ -75,7 +75,7 @@ def drive(tracker: Tracker, seed: int, *, frames_: int = 90, std_m: float = 0.1,
 
 
 @pytest.mark.parametrize("axes", [2, 3])
-def test_a_straight_drive_is_tracked_without_bias_and_with_less_error(axes):
+def test_a_straight_drive_is_tracked_without_bias_and_with_a_smaller_error(axes):
     config = TrackerConfig(acceleration=0.01, gate=0.999999, spread=1.0)
     errors, speeds, inside = [], [], []
     for seed in range(40):
@@ -101,14 +101,14 @@ def test_an_outlier_is_gated_and_does_not_move_the_track():
     assert np.trace(state.covariance) > np.trace(states[-1].covariance), "it knows less than before"
 
 
-def test_a_track_that_lost_its_target_starts_afresh_where_the_estimates_are():
+def test_a_lost_track_restarts_at_the_estimates():
     tracker = Tracker(TrackerConfig(restart_after=4, timeout_s=10.0), 2)
     drive(tracker, 0)
     outcomes = [tracker.step(10**12 + (90 + k) * STEP_NS, np.array([-9.0, -9.0]), SMALL)[0] for k in range(5)]
     assert outcomes == [Outcome.GATED] * 3 + [Outcome.STARTED, Outcome.UPDATED]
 
 
-def test_without_estimates_it_predicts_and_then_ends():
+def test_a_track_without_estimates_is_predicted_and_then_ends():
     tracker = Tracker(TrackerConfig(timeout_s=0.5), 2)
     states, _ = drive(tracker, 1)
     spreads = [np.trace(states[-1].position_covariance_m2)]
@@ -136,14 +136,14 @@ def test_stamps_that_are_not_newer_are_refused_and_change_nothing():
     assert np.array_equal(one.position_m, two.position_m) and np.array_equal(one.covariance, two.covariance)
 
 
-def test_time_that_jumps_back_starts_a_new_track():
+def test_a_jump_back_in_time_starts_a_new_track():
     tracker = Tracker(TrackerConfig(), 2)
     drive(tracker, 3)
     outcome, state = tracker.step(10**11, np.array([5.0, 5.0]), SMALL)
     assert outcome is Outcome.STARTED and state.position_m.tolist() == [5.0, 5.0]
 
 
-def test_an_estimate_that_is_no_gaussian_is_refused_and_the_track_lives_on():
+def test_an_invalid_covariance_is_refused_and_the_track_continues():
     tracker = Tracker(TrackerConfig(), 2)
     states, _ = drive(tracker, 4)
     for mean, covariance in ((np.array([math.nan, 0.0]), SMALL), (np.zeros(2), np.full((2, 2), math.inf)),
@@ -152,7 +152,7 @@ def test_an_estimate_that_is_no_gaussian_is_refused_and_the_track_lives_on():
     assert tracker.step(states[-1].stamp_ns + STEP_NS, states[-1].position_m, SMALL)[0] is Outcome.UPDATED
 
 
-def test_spread_makes_it_trust_the_estimates_less():
+def test_spread_lowers_the_weight_of_the_estimates():
     narrow, wide = (drive(Tracker(TrackerConfig(spread=s), 2), 5)[0][-1] for s in (1.0, 3.0))
     assert np.trace(wide.covariance) > np.trace(narrow.covariance)
 

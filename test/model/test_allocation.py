@@ -89,7 +89,7 @@ def test_shape_of_an_allocation(problem):
 
 @settings(max_examples=200, deadline=None)
 @given(problems())
-def test_no_affordable_layer_is_left_over(problem):
+def test_no_affordable_layer_is_left_out(problem):
     scores, qoi, present, table, budget = problem
     result = allocate(scores, qoi, present, table, budget)
     left = table.room(budget, present) - round(Fraction(repr(result.spent)) * MICRO[table.unit])
@@ -122,19 +122,19 @@ def test_equal_costs_give_the_top_l(problem, limit):
         assert {m for m, layers in result.active.items() if layers} == set(best)
 
 
-def test_layers_go_to_the_best_scores():
+def test_layers_with_the_highest_scores_run():
     scores = {m: [0.0] * 12 for m in Modality} | {RADAR: [-9.0, *range(11)]}
     result = allocate(scores, CLEAN, EVERYTHING, TINY, Budget(7, "layers"))
     assert result.active == {RGB: (0,), DEPTH: (0,), RADAR: (0, 9, 10, 11), AUDIO: (0,)}
     assert (result.spent, result.reason) == (7.0, Reason.ALLOCATED)
 
 
-def test_half_a_layer_buys_nothing():
+def test_half_a_layer_is_rounded_down():
     assert allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(6.9, "layers")).layers == 6
     assert allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(0.9, "layers")).reason is Reason.BELOW_FLOOR
 
 
-def test_a_small_budget_drops_the_worst_and_says_so():
+def test_a_small_budget_drops_the_modality_with_the_lowest_qoi():
     result = allocate(FLAT, {RGB: 0.2, DEPTH: 0.9, RADAR: math.nan, AUDIO: 0.5}, EVERYTHING, TINY,
                       Budget(2, "layers", "thermal"))
     assert result.active == {RGB: (), DEPTH: (0,), RADAR: (), AUDIO: (0,)}
@@ -144,12 +144,12 @@ def test_a_small_budget_drops_the_worst_and_says_so():
     assert result.requested.source == "thermal"
 
 
-def test_of_equal_quality_the_later_modality_is_dropped():
+def test_the_last_of_equal_modalities_is_dropped():
     result = allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(3, "layers"))
     assert [m for m, layers in result.active.items() if not layers] == [AUDIO]
 
 
-def test_scores_that_are_not_finite_come_last():
+def test_scores_that_are_not_finite_are_lowest():
     scores = FLAT | {RGB: [math.nan] * 6 + [math.inf] * 6}
     result = allocate(scores, CLEAN, EVERYTHING, TINY, Budget(37, "layers"))
     assert result.active[RGB] == (0,)
@@ -167,7 +167,7 @@ def test_a_cheap_modality_runs_where_the_best_does_not_fit():
     assert result.active == {RGB: (), DEPTH: (), RADAR: (0,)}
 
 
-def test_looking_is_paid_also_for_a_dropped_modality():
+def test_a_dropped_modality_still_has_the_cost_of_the_controller():
     costs = {m: ModalityCosts(2, (1,), (2,), (4,)) for m in (RGB, DEPTH)}
     table = LayerCosts("layers", 3, costs)
     scores = {m: [0.0, 0.0] for m in costs}
@@ -181,7 +181,7 @@ def test_looking_is_paid_also_for_a_dropped_modality():
     assert "needs 11 layers" in none.reason_text
 
 
-def test_the_floor_it_names_is_enough():
+def test_the_reported_floor_is_sufficient():
     table = LayerCosts("milliseconds", 1_234_567, {RGB: ModalityCosts(2, (1,), (20,), (7_000_000,))})
     none = allocate({}, {}, {RGB: 1}, table, Budget(8.0, "milliseconds"))
     assert none.reason_text == "Nothing ran: one layer of one modality needs 8.234588 milliseconds."
@@ -189,7 +189,7 @@ def test_the_floor_it_names_is_enough():
     assert enough.active == {RGB: (0,)}
 
 
-def test_nothing_to_run_needs_no_scores():
+def test_no_scores_are_required_if_nothing_can_run():
     assert allocate({}, {}, {}, TINY, Budget(math.inf, "layers")).reason is Reason.NO_INPUT
     assert allocate({}, {}, EVERYTHING, TINY, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
 
@@ -202,7 +202,7 @@ def test_nothing_to_run_needs_no_scores():
     (FLAT, CLEAN, {RGB: -1}, "layers", "present sensor nodes of rgb"),
     (FLAT, CLEAN, EVERYTHING, "gflops", "unit"),
 ])
-def test_wrong_arguments_are_named(scores, qoi, present, unit, field):
+def test_errors_name_the_argument(scores, qoi, present, unit, field):
     with pytest.raises(InputError) as error:
         allocate(scores, qoi, present, TINY, Budget(48, unit))
     assert error.value.field == field

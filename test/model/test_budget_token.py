@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controller's budget token: what it changes, what it costs, and that models without it are as they were."""
+"""The controller's budget token: its influence, its cost, and models without it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def batch(size: int = 3) -> SampleBatch:
                        {m: torch.ones(size, 2, dtype=torch.bool) for m in (RGB, DEPTH)})
 
 
-def test_the_budget_matters_and_everything_is_the_default() -> None:
+def test_the_budget_changes_the_output_and_defaults_to_the_full_cost() -> None:
     made, inputs = network(), batch()
     logits = {s: made.controller(inputs, torch.full((3,), s)).logits[RGB] for s in (0.25, 0.3, 1.0)}
     assert not torch.allclose(logits[0.25], logits[1.0], atol=1e-4)
@@ -48,7 +48,7 @@ def test_the_budget_matters_and_everything_is_the_default() -> None:
     torch.testing.assert_close(mixed, torch.stack([logits[0.25][0], logits[1.0][1], logits[0.3][2]]))
 
 
-def test_its_gradient_reaches_the_token() -> None:
+def test_the_gradient_reaches_the_token() -> None:
     made = network()
     made.controller(batch(), torch.tensor([0.2, 0.5, 1.0])).logits[DEPTH].square().sum().backward()
     assert made.qoi.budget is not None
@@ -56,8 +56,8 @@ def test_its_gradient_reaches_the_token() -> None:
 
 
 @pytest.mark.slow
-def test_budgets_between_those_it_learned_lie_between() -> None:
-    """Taught a score that rises with the budget at four budgets, it is right at others too."""
+def test_budgets_between_training_budgets_are_interpolated() -> None:
+    """Train a score that rises with the budget at four budgets, and test it at others."""
     made, inputs = network(), batch(1)
     shares = torch.tensor([0.25, 0.5, 0.75, 1.0])
     many = inputs.part([RGB, DEPTH], torch.zeros(4, dtype=torch.int64))
@@ -72,7 +72,7 @@ def test_budgets_between_those_it_learned_lie_between() -> None:
     torch.testing.assert_close(found, 4 * torch.tensor([0.25, 0.375, 0.6, 0.9]), atol=0.3, rtol=0)
 
 
-def test_models_without_it_stay_as_they_were() -> None:
+def test_models_without_a_token_ignore_the_budget() -> None:
     made, inputs = network(token=False), batch()
     assert not [name for name in made.state_dict() if "budget" in name]
     assert torch.equal(made.controller(inputs, torch.full((3,), 0.1)).e_corr, made.controller(inputs).e_corr)
@@ -82,7 +82,7 @@ def test_models_without_it_stay_as_they_were() -> None:
     assert ModelConfig.model_validate_json(json.dumps(plain)) == models.pictures(budget_token=False)
 
 
-def test_its_operations_are_counted() -> None:
+def test_the_operations_of_the_token_are_counted() -> None:
     made, one = network(), batch(1)
     with torch.no_grad(), FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         made.controller(one, torch.tensor([0.5]))
@@ -94,7 +94,7 @@ def test_its_operations_are_counted() -> None:
 
 
 @given(st.integers(0, 2), st.integers(0, 2), st.floats(0, 20))
-def test_a_share_is_what_the_frame_can_buy(left: int, right: int, limit: float) -> None:
+def test_a_share_is_the_affordable_part_of_the_full_cost(left: int, right: int, limit: float) -> None:
     present = {RGB: left, DEPTH: right}
     layers = layer_costs(models.pictures(budget_token=True))
     share = budget_share(layers, Budget(limit, "layers"), present)
@@ -108,7 +108,7 @@ def test_a_share_is_what_the_frame_can_buy(left: int, right: int, limit: float) 
     assert budget_share(flops, Budget(0.0, "gflops"), present) == (0.0 if full else 1.0)
 
 
-def test_the_engine_tells_the_controller_the_budget(tmp_path: pytest.TempPathFactory) -> None:
+def test_the_engine_passes_the_budget_to_the_controller(tmp_path: pytest.TempPathFactory) -> None:
     create_random_model(models.pictures(budget_token=True), tmp_path / "model", 1)  # type: ignore[operator]
     engine = Engine(tmp_path / "model", "cpu")  # type: ignore[operator]
     heard: list[float] = []

@@ -29,7 +29,7 @@ def one_line(error):
     return str(error.value)
 
 
-def test_a_model_survives_the_folder(network, batch, tmp_path):
+def test_a_model_is_the_same_after_saving_and_loading(network, batch, tmp_path):
     save_model(network, tmp_path, card="# mine\n")
     loaded = load_model(tmp_path)
     assert not loaded.training
@@ -56,7 +56,7 @@ def test_every_weight_comes_from_the_seed(config, tmp_path):
     assert (tmp_path / "a/weights.safetensors").read_bytes() == (tmp_path / "b/weights.safetensors").read_bytes()
 
 
-def test_a_random_model_says_so(config, tmp_path):
+def test_the_card_of_a_random_model_warns(config, tmp_path):
     create_random_model(config.model_copy(update={"trained": True}), tmp_path, seed=7)
     loaded = load_model(tmp_path)
     assert (loaded.config.trained, loaded.config.seed) == (False, 7)
@@ -158,7 +158,7 @@ def test_presets_describe_networks_that_can_be_built(name):
     assert {m: v.depth for m, v in network.backbones.items()} == dict.fromkeys(map(str, config.modalities), 12)
 
 
-def test_the_paper_network_has_the_papers_size():
+def test_the_network_of_the_paper_has_its_size():
     with torch.device("meta"):
         network = AdmnNetwork(preset("gdtm"))
     # ViT-B without its unused ImageNet head, and a controller of 2.3 % of the network (Section 5).

@@ -28,7 +28,7 @@ def head():
 
 @pytest.fixture(scope="module", params=["conv", "fine"])
 def network(request, config):
-    """The fixtures' model with everything that is optional: each stem with convolutions, points, evidence."""
+    """Return the fixtures' model with all options: stems with convolutions, points, evidence."""
     modalities = dict(config.modalities)
     modalities[Modality.DEPTH] = modalities[Modality.DEPTH].model_copy(
         update={"backbone": BackboneConfig(dim=16, depth=4, heads=2, patch=(8, 8), stem=request.param, points=3,
@@ -48,13 +48,13 @@ def posed(angle, slots=4):
     return torch.stack([3 * turn.cos(), 3 * turn.sin(), height, turn + math.pi, tilt], dim=1)[None]
 
 
-def test_without_evidence_there_is_the_prior(head):
+def test_no_evidence_gives_the_prior(head):
     mean_m, tril_m, _ = head(torch.randn(2, 4, 12), torch.zeros(2, 4, dtype=torch.bool), posed(0.3).expand(2, -1, -1))
     torch.testing.assert_close(mean_m, torch.tensor([[1.0, 0.0]] * 2))
     torch.testing.assert_close(tril_m @ tril_m.mT, torch.diag(torch.tensor([4.0, 9.0]) + 0.02**2).expand(2, 2, 2))
 
 
-def test_absent_slots_have_no_influence_not_even_as_nan(head):
+def test_absent_slots_have_no_influence_even_if_they_are_nan(head):
     tokens, present = torch.randn(1, 4, 12), torch.tensor([[True, False, True, False]])
     other = tokens.clone()
     other[0, 1], other[0, 3] = math.nan, 1e30
@@ -64,8 +64,8 @@ def test_absent_slots_have_no_influence_not_even_as_nan(head):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), slots=st.integers(1, 6), scale=st.sampled_from([0.1, 1.0, 30.0]))
-def test_it_is_the_information_filter(head, seed, slots, scale):
-    """Against the textbook's sum with general matrix functions in double precision."""
+def test_fusion_equals_an_information_filter(head, seed, slots, scale):
+    """Compare with the sum of information matrices in double precision."""
     torch.manual_seed(seed)
     tokens, poses = scale * torch.randn(1, slots, 12), posed(float(seed), slots)
     present = torch.ones(1, slots, dtype=torch.bool)
@@ -85,8 +85,8 @@ def test_it_is_the_information_filter(head, seed, slots, scale):
 
 @settings(max_examples=30, deadline=None)
 @given(angle=st.floats(-3, 3), seed=st.integers(0, 100))
-def test_turning_the_world_turns_the_estimate(seed, angle):
-    """With an area that is the same from all sides, nothing else may know north."""
+def test_estimates_are_equivariant_to_rotation(seed, angle):
+    """Rotate all poses about the centre of a square area."""
     torch.manual_seed(seed)
     head = EvidenceHead(12, LocalizationConfig(kind="evidence"))
     tokens, present, poses = torch.randn(1, 4, 12), torch.ones(1, 4, dtype=torch.bool), posed(0.5)
@@ -102,14 +102,14 @@ def test_turning_the_world_turns_the_estimate(seed, angle):
     torch.testing.assert_close(other_tril_m @ other_tril_m.mT, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_more_evidence_is_never_less_sure(head):
+def test_more_evidence_never_increases_the_covariance(head):
     tokens, poses = torch.randn(3, 4, 12), posed(0.2).expand(3, -1, -1)
     volumes = [head(tokens, torch.arange(4)[None].expand(3, -1) < k, poses)[1].diagonal(dim1=1, dim2=2).prod(1)
                for k in range(5)]
     assert all(bool((more <= less + 1e-6).all()) for less, more in pairwise(volumes))
 
 
-def test_the_batch_may_say_where_the_nodes_stand(network, batch):
+def test_poses_of_the_batch_replace_those_of_the_model(network, batch):
     own = network.estimate(batch, FULL)
     same = SampleBatch(batch.inputs, batch.present, network.poses.expand(3, -1, -1))
     torch.testing.assert_close(network.estimate(same, FULL), own)
@@ -119,7 +119,7 @@ def test_the_batch_may_say_where_the_nodes_stand(network, batch):
         network.estimate(SampleBatch(batch.inputs, batch.present, torch.zeros(3, 1, 5)), FULL)
 
 
-def test_it_explains_itself(network, batch):
+def test_explain_returns_the_evidence_of_each_slot(network, batch):
     batch.present[Modality.RADAR][1, 0] = False
     output, evidence = network.explain(batch, {Modality.DEPTH: (0, 1), Modality.RADAR: (0,)})
     torch.testing.assert_close(output, network.estimate(batch, {Modality.DEPTH: (0, 1), Modality.RADAR: (0,)}))
@@ -127,7 +127,7 @@ def test_it_explains_itself(network, batch):
     assert evidence.present.tolist() == [[True] * 4, [True, True, False, True], [True] * 4]
 
 
-def test_skipping_is_masking_with_convolutions_and_points(network, batch):
+def test_skipped_and_masked_layers_agree_with_convolutions_and_points(network, batch):
     plan = {Modality.DEPTH: (0, 2), Modality.RADAR: (1,)}
     masks = {m: torch.zeros(3, d) for m, d in network.config.depths.items()}
     for m, layers in plan.items():
@@ -148,26 +148,26 @@ def test_the_flop_table_counts_stem_points_and_evidence(network, batch):
     assert table == counter.get_total_flops()
 
 
-def test_a_model_folder_keeps_it(network, batch, tmp_path):
+def test_a_model_folder_keeps_the_evidence_head(network, batch, tmp_path):
     save_model(network, tmp_path)
     torch.testing.assert_close(load_model(tmp_path).estimate(batch, FULL), network.estimate(batch, FULL))
 
 
-@pytest.mark.parametrize(("update", "said"), [
+@pytest.mark.parametrize(("update", "expected"), [
     ({"node_poses": {}}, "localization evidence requires those of"),
     ({"localization": AREA.model_copy(update={"min_m": (0.0, 0.0, 0.0), "max_m": (1.0, 1.0, 1.0)})}, "two axes"),
 ])
-def test_what_does_not_fit_is_said(network, update, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_inconsistent_configuration_is_refused(network, update, expected):
+    with pytest.raises(ValueError, match=expected):
         ModelConfig.model_validate(network.config.model_copy(update=update))
 
 
-def test_a_conv_stem_needs_square_patches():
+def test_a_conv_stem_requires_square_patches():
     with pytest.raises(ValueError, match="square patch of 2, 4, 8 or 16"):
         BackboneConfig(dim=16, heads=2, patch=(8, 4), stem="conv")
 
 
 @pytest.mark.parametrize("fields", [{"patch": (8, 8)}, {"patch": (8, 6), "points": 2}, {"patch": (2, 8), "points": 2}])
-def test_a_fine_stem_needs_points_and_patches_of_whole_cells(fields):
+def test_a_fine_stem_requires_points_and_patches_of_its_stride(fields):
     with pytest.raises(ValueError, match="requires points, and a patch of multiples of 4"):
         BackboneConfig(dim=16, heads=2, stem="fine", **fields)

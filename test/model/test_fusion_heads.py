@@ -23,7 +23,7 @@ def tokens():
 
 
 @pytest.mark.parametrize("garbage", [1.0, 1e6, math.inf, math.nan])
-def test_absent_tokens_have_no_influence_at_all(fusion, tokens, garbage):
+def test_absent_tokens_have_no_influence(fusion, tokens, garbage):
     present = torch.tensor([1, 0, 1, 1, 0, 0], dtype=torch.bool).expand(3, 6)
     changed = torch.where(present[..., None], tokens, torch.tensor(garbage))
     assert torch.equal(fusion(tokens, present), fusion(changed, present))
@@ -41,12 +41,12 @@ def test_every_present_token_has_influence(fusion, tokens):
         assert not torch.allclose(full, fusion(tokens, fewer), atol=1e-3)
 
 
-def test_slots_are_told_apart(fusion, tokens):
+def test_slots_are_distinguished(fusion, tokens):
     present = torch.ones(3, 6, dtype=torch.bool)
     assert not torch.allclose(fusion(tokens, present), fusion(tokens.flip(1), present), atol=1e-3)
 
 
-def test_nothing_present_gives_zeros_and_leaves_the_other_samples_alone(fusion, tokens):
+def test_a_sample_without_tokens_gives_zeros_and_does_not_change_others(fusion, tokens):
     present = torch.tensor([[True] * 6, [False] * 6, [True] * 6])
     fused = fusion(tokens, present)
     assert torch.equal(fused[1], torch.zeros(16))
@@ -71,7 +71,7 @@ def test_positions_stay_float32_under_bfloat16_autocast(kind):
         torch.testing.assert_close(a, b, atol=0.05, rtol=0.05)
 
 
-def test_nothing_present_has_a_finite_gradient(fusion, tokens):
+def test_a_sample_without_tokens_has_a_finite_gradient(fusion, tokens):
     tokens.requires_grad_()
     fusion(tokens, torch.zeros(3, 6, dtype=torch.bool)).sum().backward()
     assert torch.equal(tokens.grad, torch.zeros_like(tokens))
@@ -87,7 +87,7 @@ def test_position_code():
 
 @pytest.mark.parametrize("low_high", [((-2.0, 1.0), (2.0, 1.5)), ((-2.0, 1.0, 0.0), (2.0, 1.5, 9.0))])
 @pytest.mark.parametrize("size", [1.0, 1e4])
-def test_localization_is_inside_the_room_with_a_positive_definite_covariance(low_high, size):
+def test_localization_is_inside_the_area_with_a_positive_definite_covariance(low_high, size):
     torch.manual_seed(0)
     low, high = low_high
     axes = len(low)

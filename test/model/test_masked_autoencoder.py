@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masked autoencoding: exactly so many patches are hidden, and nothing of them is seen."""
+"""Masked autoencoding: number of hidden patches, and independence of their pixels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def backbone(stem: str = "patch") -> AdaptiveViT:
 
 @settings(deadline=None)
 @given(inputs=st.integers(1, 5), patches=st.integers(2, 300), share=st.floats(0.001, 0.999))
-def test_exactly_so_many_patches_are_hidden(inputs: int, patches: int, share: float) -> None:
+def test_the_number_of_hidden_patches_is_exact(inputs: int, patches: int, share: float) -> None:
     mask = draw_mask(inputs, patches, share, draws())
     hidden = mask.hidden.sum(dim=1)
     assert (hidden == min(max(round(share * patches), 1), patches - 1)).all()
@@ -59,7 +59,7 @@ def test_the_usual_shares_are_exact() -> None:
     assert draw_mask(1, 100, 0.8, draws()).visible.shape == (1, 20)
 
 
-def test_every_patch_is_hidden_as_often_and_each_input_has_its_own_mask() -> None:
+def test_masks_are_uniform_and_independent() -> None:
     hidden = draw_mask(4000, 16, 0.75, draws()).hidden
     often = hidden.float().mean(dim=0)
     assert (often - 0.75).abs().max() < 4.5 * math.sqrt(0.75 * 0.25 / 4000)
@@ -71,7 +71,7 @@ def test_every_patch_is_hidden_as_often_and_each_input_has_its_own_mask() -> Non
 
 
 @pytest.mark.parametrize(("patches", "share"), [(1, 0.5), (16, 0.0), (16, 1.0)])
-def test_masks_that_hide_nothing_or_all(patches: int, share: float) -> None:
+def test_masks_of_no_or_all_patches_are_refused(patches: int, share: float) -> None:
     with pytest.raises(InputError, match="mask"):
         draw_mask(2, patches, share, draws())
 
@@ -95,7 +95,7 @@ def test_normalized_patches() -> None:
 
 
 @pytest.mark.parametrize("stem", ["patch", "conv", "fine"])
-def test_hidden_pixels_are_not_seen(stem: str) -> None:
+def test_hidden_pixels_have_no_influence(stem: str) -> None:
     vit = backbone(stem)
     patch = PATCH if stem == "patch" else (8, 8)
     count = SHAPE[1] * SHAPE[2] // math.prod(patch)
@@ -111,14 +111,14 @@ def test_hidden_pixels_are_not_seen(stem: str) -> None:
     assert not torch.allclose(encode_visible(vit, seen, mask, (0, 2), patch), before)
 
 
-def test_all_patches_seen_is_the_backbone_itself() -> None:
+def test_all_patches_visible_equals_the_backbone() -> None:
     vit, x = backbone(), torch.randn(2, *SHAPE)
     everything = Mask(torch.arange(12).expand(2, -1), torch.zeros(2, 12, dtype=torch.bool))
     for layers in ((0, 1, 2), (1,)):
         torch.testing.assert_close(encode_visible(vit, x, everything, layers, PATCH)[:, 0], vit(x, layers))
 
 
-def test_the_decoder_puts_tokens_in_their_places() -> None:
+def test_the_decoder_restores_the_order_of_tokens() -> None:
     decoder = MaskedDecoder((4, 3), 16, 10, dim=8, depth=0, heads=2)
     mask = draw_mask(1, 12, 0.75, draws())
     encoded = torch.randn(1, 4, 16)

@@ -56,7 +56,7 @@ def test_a_modality_without_layers_is_not_run_at_all(network, batch):
     assert torch.equal(absent.mean_m, unknown.mean_m)
 
 
-def test_the_readings_of_absent_nodes_do_not_matter(network, batch):
+def test_readings_of_absent_nodes_have_no_influence(network, batch):
     batch.present[DEPTH][:, 1] = False
     batch.present[RADAR][1] = False
     before, judged = network.estimate(batch, FULL), network.controller(batch)
@@ -67,7 +67,7 @@ def test_the_readings_of_absent_nodes_do_not_matter(network, batch):
     assert torch.equal(judged.e_corr, again.e_corr)
 
 
-def test_nothing_present_is_defined(network, batch):
+def test_a_sample_without_inputs_is_finite(network, batch):
     empty = SampleBatch(batch.inputs, {m: torch.zeros_like(p) for m, p in batch.present.items()})
     for output in (network.estimate(empty, FULL), network.controller(empty).logits.values()):
         assert all(torch.isfinite(x).all() for x in output)
@@ -75,7 +75,7 @@ def test_nothing_present_is_defined(network, batch):
         network.estimate(SampleBatch({}, {}), FULL)
 
 
-def test_a_batch_is_the_same_as_one_by_one(network, batch):
+def test_a_batch_equals_single_samples(network, batch):
     batch.present[RADAR][1, 0] = False
     together = network.estimate(batch, {DEPTH: (0, 3), RADAR: (0, 1)})
     for i in range(3):
@@ -84,7 +84,7 @@ def test_a_batch_is_the_same_as_one_by_one(network, batch):
             assert torch.allclose(x[i], y[0], atol=1e-5)
 
 
-def test_training_with_mixed_masks_is_the_same_as_estimating_one_by_one(network, batch):
+def test_training_with_mixed_masks_equals_single_estimates(network, batch):
     batch.present[DEPTH][2, 0] = False
     plans = [{DEPTH: (0,), RADAR: (0, 2)}, {DEPTH: (), RADAR: (0,)}, {DEPTH: (0, 1, 3), RADAR: ()}]
     masks = {m: torch.zeros(3, d) for m, d in network.config.depths.items()}
@@ -128,7 +128,7 @@ def test_quality_stays_above_zero():
     assert 0 < output.qoi[DEPTH][1] < 1e-30
 
 
-def test_the_controller_looks_only_at_present_nodes(network, batch):
+def test_the_controller_processes_present_nodes_only(network, batch):
     batch.present[DEPTH][0] = False
     batch.present[RADAR][:] = False
     assert rows_seen(network, lambda: network.controller(batch)) == [("depth/stem", 4)]

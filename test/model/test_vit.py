@@ -73,14 +73,14 @@ def test_every_layer_matters(model, x):
 
 
 @pytest.mark.parametrize("active", [(), (0, 3), tuple(range(5))])
-def test_masked_is_the_same_as_skipped(model, x, active):
+def test_masked_equals_skipped(model, x, active):
     mask = torch.zeros(4, 5)
     mask[:, list(active)] = 1
     assert torch.allclose(model(x, active), model.forward_masked(x, mask), atol=1e-5)
     assert torch.allclose(model(x, active), model.forward_masked(x, mask.requires_grad_()), atol=1e-5)
 
 
-def test_mixed_allocations_are_the_same_as_one_by_one(model, x):
+def test_mixed_allocations_equal_single_ones(model, x):
     plans = [(0,), (0, 1, 4), (), (2, 3)]
     mask = torch.zeros(4, 5)
     for row, plan in enumerate(plans):
@@ -96,7 +96,7 @@ def test_a_layer_that_no_row_uses_is_not_executed_unless_it_needs_a_gradient(mod
     assert calls(model, lambda: model.forward_masked(x, mask.requires_grad_())) == [0, 1, 2, 3, 4]
 
 
-def test_gradient_of_the_mask_is_what_the_layer_adds(model, x):
+def test_the_gradient_of_the_mask_is_the_residual_of_the_layer(model, x):
     mask = torch.tensor([[1.0, 0, 1, 0, 0]]).requires_grad_()
     model.forward_masked(x[:1], mask)[0, 0].backward()
     before = model.blocks[2](model.blocks[0](model.embed(x[:1])[0])).detach().requires_grad_()
@@ -124,7 +124,7 @@ def test_dtype_follows_the_weights(x):
 
 
 @pytest.mark.slow
-def test_a_fine_stem_finds_what_is_smaller_than_a_patch():
+def test_a_fine_stem_locates_targets_smaller_than_a_patch():
     draws = torch.Generator().manual_seed(3)
 
     def dots(count):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of the official release compute in our network what they compute in theirs."""
+"""Imported official checkpoints give the outputs of the official network."""
 
 import re
 
@@ -82,7 +82,7 @@ def test_outputs_are_the_official_ones(imported, layout, layers):
 
 @pytest.mark.parametrize("layout", NODES)
 @torch.inference_mode()
-def test_controller_chooses_what_the_official_one_chooses(imported, layout):
+def test_the_controller_chooses_the_official_layers(imported, layout):
     state, network, _ = imported[layout]
     first, second, batch = official_inputs(layout)
     output = network.controller(batch)
@@ -126,7 +126,7 @@ def test_missing_inputs_leave_the_imported_networks_finite(imported):
         assert torch.isfinite(network.controller(nothing).e_corr).all()
 
 
-def test_reports_say_what_happened(imported):
+def test_report_of_an_import(imported):
     for layout, (state, network, report) in imported.items():
         own = set(network.state_dict())
         assert set(report.loaded) == own
@@ -179,7 +179,7 @@ def test_without_legacy_yaml_the_weights_do_not_fit(tmp_path):
         load_model(tmp_path / "m")
 
 
-def test_folders_are_not_overwritten_unasked(tmp_path):
+def test_folders_are_not_overwritten_without_force(tmp_path):
     torch.save(official.admn_state("gdtm"), tmp_path / "c.pt")
     import_admn(tmp_path / "c.pt", "gdtm", tmp_path / "m")
     (tmp_path / "m" / "costs.yaml").write_text("of before")
@@ -259,5 +259,5 @@ def test_any_wrong_weight_is_one_clear_line(layout, change):
 
 
 @given(st.integers(1, 4096), st.integers(1, 16384))
-def test_a_width_comes_back_from_its_ratio(dim, hidden):
+def test_the_ratio_gives_exactly_the_width(dim, hidden):
     assert hidden_width(dim, ratio_of(hidden, dim)) == hidden

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbones of MAE, DeiT, timm and AudioMAE in ours."""
+"""Import of MAE, DeiT, timm and AudioMAE backbones."""
 
 
 import pytest
@@ -35,7 +35,7 @@ def mae(make, dim=24):
     return s | make.norm("decoder_blocks.0.norm1", 16)
 
 
-def test_mae_computes_what_it_computed():
+def test_an_mae_backbone_gives_the_original_output():
     state, vit = mae(Maker()), ours()
     report = load_backbone(vit, state)
     assert (report.interpolated, report.missing) == ((), ())
@@ -73,7 +73,7 @@ def test_distilled_deit_at_its_own_size():
     assert torch.equal(vit.pos_embed, kept)
 
 
-def test_a_global_pool_norm_is_not_taken_for_ours():
+def test_a_global_pool_norm_is_not_loaded():
     vit = ours()
     before = vit.norm.weight.clone()
     report = load_backbone(vit, vit_state(Maker(), norm="fc_norm"))
@@ -116,7 +116,7 @@ def test_positions_are_interpolated_over_a_rectangle():
     torch.testing.assert_close(upsampled.pos_embed[0, 1:].T.reshape(1, 24, 8, 8), expected)
 
 
-def test_smaller_patches_answer_a_coarser_picture_alike():
+def test_smaller_patches_have_the_same_response_to_a_coarser_image():
     state, vit = vit_state(Maker(7)), ours(rows=2, columns=2, patch=(16, 4))
     report = load_backbone(vit, state)
     assert "patch_embed.proj.weight" in report.interpolated
@@ -125,7 +125,7 @@ def test_smaller_patches_answer_a_coarser_picture_alike():
     torch.testing.assert_close(vit(x, (0, 1)), official.vit(state, "", fine, (0, 1), heads=3, eps=1e-6))
 
 
-def test_audiomae_is_turned_to_mels_by_time():
+def test_audiomae_is_transposed_to_mels_by_time():
     make = Maker(8)
     state = vit_state(make, patches=32, channels=1) | make.linear("decoder_embed", 16, 24)
     vit = ours(channels=1, rows=2, columns=16)
@@ -171,7 +171,7 @@ def _changed(**changes):
     (_changed(**{"patch_embed.proj.weight": torch.zeros(())}), "patch_embed"),
     (_changed(**{"blocks.2.norm1.bias": torch.zeros(25)}), "norm1.bias"),
 ])
-def test_what_does_not_fit_is_named_and_changes_nothing(state, what):
+def test_errors_name_the_tensor_and_change_nothing(state, what):
     vit = ours()
     before = {k: v.clone() for k, v in vit.state_dict().items()}
     with pytest.raises(ModelError, match=what) as info:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations of the official networks at full size, against what was counted on the official code."""
+"""Operations of the official networks at full size, against a count on the official code."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def costs_of(layout):
 
 
 @pytest.mark.parametrize("layout", OFFICIAL)
-def test_full_size_networks_cost_what_was_counted_on_the_official_ones(layout):
+def test_full_size_networks_have_the_official_operations(layout):
     network, costs = costs_of(layout)
     present = {m: 1 if m is AUDIO else len(network.config.sensor_nodes) for m in network.config.modalities}
     controller, rest = (2e9 * giga for giga in OFFICIAL[layout])
@@ -42,14 +42,14 @@ def costs_of_token(encoder):
     return sum(2 * p.numel() for name, p in encoder.named_parameters() if name.endswith("weight") and p.ndim == 2)
 
 
-def test_an_image_layer_of_ave_costs_near_three_audio_layers():
+def test_operations_of_ave_layers():
     _, costs = costs_of("ave")
     image, audio = costs.modalities[RGB].layer[-1], costs.modalities[AUDIO].layer[0]
     assert image / 2e9 == pytest.approx(11.63, abs=0.01)
     assert audio / 2e9 == pytest.approx(4.035, abs=0.001)
 
 
-def test_mmfi_looks_at_three_frames_at_most():
+def test_the_mmfi_controller_reads_three_frames_at_most():
     _, costs = costs_of("mmfi")
     look = costs.modalities[DEPTH].controller
     assert look[:3] == (look[0], 2 * look[0], 3 * look[0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every weight of the official networks at full size has a place in ours, or is reported."""
+"""Every weight of the official networks at full size is imported or reported."""
 
 import re
 from pathlib import Path
@@ -43,7 +43,7 @@ def case(request):
     return request.param, state
 
 
-def test_nothing_is_left_over_and_nothing_is_missing(case):
+def test_no_weight_is_unused_or_missing(case):
     layout, state = case
     assert guess_layout(state) == layout
     read = read_admn(state, "last.pt", layout)
@@ -64,7 +64,7 @@ def test_nothing_is_left_over_and_nothing_is_missing(case):
     assert abs(numbers - twice - PARAMETERS[layout]) <= 67_334
 
 
-def test_the_configuration_is_the_papers(case):
+def test_the_configuration_is_that_of_the_paper(case):
     layout, state = case
     config = read_admn(state, "last.pt", layout).config
     for modality in (Modality.RGB, Modality.DEPTH):

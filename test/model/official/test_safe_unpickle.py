@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoint files of others: what is read, and what is refused."""
+"""Foreign checkpoint files: accepted and refused content."""
 
 import argparse
 import zipfile
@@ -25,7 +25,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
-def test_wrappers_and_prefixes_come_off(tmp_path, shape, suffix):
+def test_wrappers_and_prefixes_are_removed(tmp_path, shape, suffix):
     torch.save(SHAPES[shape], tmp_path / f"c{suffix}")
     state = read_foreign(tmp_path / f"c{suffix}")
     assert set(state) == set(STATE)
@@ -66,7 +66,7 @@ def test_files_that_cannot_be_read(tmp_path, name, content, what):
     assert "\n" not in str(info.value)
 
 
-def test_nothing_to_read(tmp_path):
+def test_a_missing_file(tmp_path):
     with pytest.raises(ModelError, match="nothing"):
         read_foreign(tmp_path / "absent.pt")
     torch.save({"epoch": 3}, tmp_path / "c.pt")
@@ -89,7 +89,7 @@ def _refused(path, what):
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_a_file_that_was_cut_off(tmp_path, suffix, share):
+def test_a_truncated_file(tmp_path, suffix, share):
     path, state = tmp_path / f"c{suffix}", {"w": torch.arange(4000.0)}
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
@@ -103,7 +103,7 @@ def test_a_text_file_with_the_name_of_a_checkpoint(tmp_path, suffix):
     _refused(path, "broken")
 
 
-def test_an_archive_that_grows_when_opened(tmp_path):
+def test_a_compressed_archive_is_refused(tmp_path):
     path, packed = tmp_path / "c.pt", tmp_path / "d.pt"
     torch.save({"w": torch.zeros(2_000_000)}, path)
     with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as small:
