@@ -61,8 +61,8 @@ class InputError(AdmnError, ValueError):
 
 
 class ConfigError(InputError):
-    """A configuration file or parameter that is missing, malformed or out of range."""
+    """Configuration file or parameter that is missing, malformed or out of range."""
 
 
 class ModelError(InputError):
-    """A model folder that is missing, incomplete or inconsistent with its configuration."""
+    """Model folder that is missing, incomplete or inconsistent with its configuration."""

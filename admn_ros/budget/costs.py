@@ -126,7 +126,7 @@ class LayerCosts:
         return min(total, math.floor(exact(budget.limit) * MICRO[self.unit]))
 
     def exceeds(self, micro: int, budget: Budget) -> bool:
-        """Whether a cost is above a budget in the table's unit."""
+        """Return whether a cost is above a budget in the table's unit."""
         return not math.isinf(budget.limit) and bool(micro > exact(budget.limit) * MICRO[self.unit])
 
     def amount(self, micro: int) -> float:
@@ -194,7 +194,7 @@ class CostLedger:
         return self.table.price(layers, self.present)
 
     def affords(self, layers: Counts) -> bool:
-        """Whether the layers use available modalities only and fit into the budget."""
+        """Return whether the layers use available modalities only and fit into the budget."""
         return all(self.present[m] for m, k in layers.items() if k) and self.price(layers) <= self.limit
 
     def costs(self, layers: Counts) -> dict[Modality, float]:

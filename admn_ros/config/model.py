@@ -191,7 +191,7 @@ class NodePose(Strict):
 
     @property
     def numbers(self) -> tuple[float, float, float, float, float]:
-        """The pose as (x, y, z, yaw, tilt)."""
+        """Pose as (x, y, z, yaw, tilt)."""
         return self.x_m, self.y_m, self.z_m, self.yaw_rad, self.tilt_rad
 
 

@@ -217,7 +217,7 @@ class Tracker:
 
 
 def shows_target(classes: Sequence[str], scores: Float64 | None, none_above: float) -> bool:
-    """Whether a frame shows a target: the model ran, and class `none` is below its threshold.
+    """Return whether a frame shows a target: the model ran, and class `none` is below its threshold.
 
     Args:
         classes: classes of the model; without class `none`, every frame shows a target.

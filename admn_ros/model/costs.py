@@ -23,7 +23,7 @@ class ModelCosts:
         config: description of the model.
         measured: measured costs of the model.
         flops: table of operations; None computes it from the configuration.
-        measure: measures the costs when milliseconds are asked for and there are no measured costs.
+        measure: measures the costs when milliseconds are requested and there are no measured costs.
 
     Raises:
         InputError: the measured costs belong to a model with other modalities or sensor nodes.

@@ -90,9 +90,9 @@ def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
         cells //= 4
         flops += _linear(cells, kernel * kernel * width_in, width_out)
     tokens = _linear(cells, FINE_WIDTHS[-1], b.dim)
-    asked = _linear(1, b.dim, b.points * FINE_KEYS) + _linear(cells, FINE_WIDTHS[-1], FINE_KEYS + b.point_values)
-    found = _linear(cells, FINE_KEYS, b.points) + _linear(cells, b.points, 2 + b.point_values)
-    return flops + tokens + asked + found + _linear(1, (3 + b.point_values) * b.points, b.dim)
+    queries = _linear(1, b.dim, b.points * FINE_KEYS) + _linear(cells, FINE_WIDTHS[-1], FINE_KEYS + b.point_values)
+    points = _linear(cells, FINE_KEYS, b.points) + _linear(cells, b.points, 2 + b.point_values)
+    return flops + tokens + queries + points + _linear(1, (3 + b.point_values) * b.points, b.dim)
 
 
 def _convolutions(qoi: QoiConfig, channels: int) -> int:

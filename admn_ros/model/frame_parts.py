@@ -90,7 +90,7 @@ def count_flops(network: AdmnNetwork) -> LayerCosts:
 
 
 def _flops(work: Work) -> int:
-    # The counter does not know the fused attention kernels of all devices, but it knows matrix products.
+    # The counter does not cover the fused attention kernels of all devices, but it counts matrix products.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         work()
     return int(counter.get_total_flops())

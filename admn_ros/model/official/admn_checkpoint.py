@@ -41,7 +41,7 @@ SPECTROGRAM_ASPECT: Final = 8
 BATCH_NORM_EPS: Final = 1e-5
 STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True: (1, 4, 8, 12)}
 """Indices of convolutions and projection in the official stems, without and with batch norms."""
-OUR_STEM: Final = (0, 2, 5, 8)
+OWN_STEM: Final = (0, 2, 5, 8)
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
@@ -276,7 +276,7 @@ class _Reader:
     def _ratio(self, hidden: str, dim: int) -> float:
         return ratio_of(len(self.take(hidden, 1)), dim)
 
-    # --- the weights, under our names ---------------------------------------------------------------
+    # --- the weights, by the names of this package --------------------------------------------------
 
     def weights(self, legacy: LegacyConfig) -> dict[str, Tensor]:
         """Return all weights of the file by their names in this package."""
@@ -295,23 +295,24 @@ class _Reader:
                 root, _, rest = name.partition(".")
                 if root == backbone and rest not in FROZEN_HEADS:
                     yield f"backbones.{m}.{rest}", self.take(name)
-            for official, ours in zip(self.names.adapter, ("0", "2"), strict=True):
-                yield from self._linear(f"{adapter}.{official}", f"adapters.{m}.{ours}").items()
+            for official, own in zip(self.names.adapter, ("0", "2"), strict=True):
+                yield from self._linear(f"{adapter}.{official}", f"adapters.{m}.{own}").items()
         yield from self._encoder("encoder", "fusion.encoder")
 
-    def _linear(self, official: str, ours: str) -> dict[str, Tensor]:
-        return {f"{ours}.{part}": self.take(f"{official}.{part}") for part in ("weight", "bias")}
+    def _linear(self, official: str, own: str) -> dict[str, Tensor]:
+        return {f"{own}.{part}": self.take(f"{official}.{part}") for part in ("weight", "bias")}
 
-    def _encoder(self, official: str, ours: str) -> Iterator[tuple[str, Tensor]]:
-        yield from self._linear(f"{official}.norm", f"{ours}.norm").items()
+    def _encoder(self, official: str, own: str) -> Iterator[tuple[str, Tensor]]:
+        yield from self._linear(f"{official}.norm", f"{own}.norm").items()
         for i in range(self._depth(f"{official}.layers.")):
-            attention, mlp, block = f"{official}.layers.{i}.0", f"{official}.layers.{i}.1", f"{ours}.blocks.{i}"
+            attention, mlp, block = f"{official}.layers.{i}.0", f"{official}.layers.{i}.1", f"{own}.blocks.{i}"
             qkv = self.take(f"{attention}.to_qkv.weight", 2)
             yield f"{block}.attn.qkv.weight", qkv
             yield f"{block}.attn.qkv.bias", torch.zeros(len(qkv))  # the official one has none
-            for theirs, mine in ((f"{attention}.norm", "norm1"), (f"{attention}.to_out.0", "attn.proj"),
-                                 (f"{mlp}.condln", "norm2"), (f"{mlp}.net.1", "mlp.fc1"), (f"{mlp}.net.4", "mlp.fc2")):
-                yield from self._linear(theirs, f"{block}.{mine}").items()
+            for source, target in (
+                    (f"{attention}.norm", "norm1"), (f"{attention}.to_out.0", "attn.proj"), (f"{mlp}.condln", "norm2"),
+                    (f"{mlp}.net.1", "mlp.fc1"), (f"{mlp}.net.4", "mlp.fc2")):
+                yield from self._linear(source, f"{block}.{target}").items()
 
     def _localization(self) -> dict[str, Tensor]:
         shared, again = (self._linear(f"output_head.mlp.{i}", "localization.shared") for i in (0, 2))
@@ -332,13 +333,13 @@ class _Reader:
             found |= self._stem(f"controller.encoder_dict.{stem}", f"qoi.stems.{m}.layers")
         return found
 
-    def _stem(self, official: str, ours: str) -> dict[str, Tensor]:
+    def _stem(self, official: str, own: str) -> dict[str, Tensor]:
         normed = f"{official}.2.running_mean" in self.state
         found: dict[str, Tensor] = {}
-        for i, (theirs, mine) in enumerate(zip(STEMS[normed], OUR_STEM, strict=True)):
-            part = self._linear(f"{official}.{theirs}", f"{ours}.{mine}")
-            if normed and i < len(OUR_STEM) - 1:
-                part = self._folded(part, f"{ours}.{mine}", f"{official}.{theirs + 1}")
+        for i, (source, target) in enumerate(zip(STEMS[normed], OWN_STEM, strict=True)):
+            part = self._linear(f"{official}.{source}", f"{own}.{target}")
+            if normed and i < len(OWN_STEM) - 1:
+                part = self._folded(part, f"{own}.{target}", f"{official}.{source + 1}")
             found |= part
         return found
 

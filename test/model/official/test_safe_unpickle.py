@@ -67,7 +67,7 @@ def test_files_that_cannot_be_read(tmp_path, name, content, what):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(ModelError, match="nothing"):
+    with pytest.raises(ModelError, match="missing; required: a checkpoint file"):
         read_foreign(tmp_path / "absent.pt")
     torch.save({"epoch": 3}, tmp_path / "c.pt")
     with pytest.raises(ModelError, match="without weights"):
