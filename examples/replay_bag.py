@@ -15,7 +15,7 @@ import numpy as np
 import admn_ros
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
-from admn_ros.replay.bag_facts import longest_wait_s
+from admn_ros.replay.bag_info import longest_wait_s
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
 from admn_ros.replay.ground_truth_sources import find_track
 from admn_ros.share import find_shipped

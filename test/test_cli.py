@@ -27,6 +27,7 @@ def test_a_model_is_made_inspected_and_profiled(tmp_path: Path, capsys):
     assert f"milliseconds; measured {date.today().isoformat()} on CPU" in output
 
 
+@pytest.mark.slow
 def test_a_recording_is_inspected_and_drawn(tmp_path: Path, capsys):
     bag, sheet = DEMO_BAG, tmp_path / "sheet.png"
     assert main(["inspect", str(bag)]) == 0

@@ -135,6 +135,7 @@ def test_the_constant_is_the_mean_of_training(tmp_path: Path):
         assert found.constant[split].mean_cm == pytest.approx(away.mean(), abs=0.01)
 
 
+@pytest.mark.slow
 def test_same_seed_same_figures(tmp_path: Path):
     folder = write_dataset(tmp_path / "ds", {"train": 40, "test_time": 10, "test_view": 10})
 

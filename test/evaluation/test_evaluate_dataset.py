@@ -203,6 +203,7 @@ def test_a_policy_that_can_run_nothing_gives_no_estimate(make_plan, tmp_path):
 # --- the command --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command(dataset, model, tmp_path, capsys):
     arguments = ["evaluate", str(dataset), "--model", str(model), "--out", str(tmp_path / "out"), "--limit", "6",
                  "--budgets", "3", "inf", "--corruption", "clean", "gdtm-gaussian", "--policy", "allocate", "only:rgb"]

@@ -234,6 +234,7 @@ def test_invalid_profile_arguments_are_refused(engine, arguments):
         engine.measure_costs(**arguments)
 
 
+@pytest.mark.slow
 def test_milliseconds_of_the_shipped_model_are_measured_at_first_use(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("ADMN_CACHE", str(tmp_path / "cache"))
     folder = Path(__file__).parents[2] / "models" / "gdtm"

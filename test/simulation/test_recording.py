@@ -116,6 +116,7 @@ def test_lights_go_out(recording: Recording) -> None:
             assert (decode_rgb(message).mean() < 60) == (seconds(message) >= 2.0)
 
 
+@pytest.mark.slow
 def test_same_seed_same_bag(world: World, recording: Recording, tmp_path: Path) -> None:
     """Messages and, under the same folder name, files are equal; another seed differs in every sensor."""
     again = record(tmp_path / "a" / "bag", world, 2.4)
@@ -174,6 +175,7 @@ def test_which_topics_each_event_touches() -> None:
     assert demo_events(1.9, ["node1"]) == ()
 
 
+@pytest.mark.slow
 def test_dead_topics_are_silent_and_saturated_depth_is_empty(world: World, tmp_path: Path) -> None:
     """The failures of the demo, all moved to the front to save time."""
     moved = [replace(e, start_s=0.3, end_s=0.8) for e in demo_events(12.0, ["node1", "node2"])
@@ -208,6 +210,7 @@ def test_bad_arguments(world: World, tmp_path: Path, argument: dict[str, object]
     assert not (tmp_path / "bag").exists()
 
 
+@pytest.mark.slow
 def test_contact_sheet(recording: Recording, tmp_path: Path) -> None:
     """Two instants differ in the RGB panel: light, then dark."""
     sheets = [cv2.imread(str(draw_sheet(recording.path, tmp_path / f"{t}.png", t))) for t in (1.5, 2.3)]

@@ -20,6 +20,8 @@ from admn_ros.sample import Modality, SensorKey
 from admn_ros.simulation.dataset import PAUSE_S, SHARES, SPACING_S, DatasetPlan, make_dataset
 from admn_ros.simulation.world import World
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def renderer() -> None:
@@ -87,7 +89,6 @@ def test_a_dataset_holds_what_was_asked_and_reads_back(dataset: Path):
         train[14]
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(dataset: Path, tmp_path: Path):
     make_dataset(tmp_path / "again", DatasetPlan(20, 3, nodes=2, audio_s=0.1), jobs=2)
     assert digest(tmp_path / "again") == digest(dataset)
@@ -97,7 +98,6 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room(datase
     assert np.abs(first.readings[key].astype(int) - other.readings[key].astype(int)).mean() > 5
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_continues_and_gives_the_same(dataset: Path, tmp_path: Path):
     folder, plan = tmp_path / "set", DatasetPlan(20, 3, nodes=2, audio_s=0.1)
 
@@ -154,7 +154,6 @@ def test_a_bad_plan_is_refused(fields, says):
         DatasetPlan(**({"frames": 10, "seed": 1} | fields))
 
 
-@pytest.mark.slow
 def test_a_bag_holds_sensors_calibration_truth_and_temperature(tmp_path: Path, capsys):
     bag = tmp_path / "bag"
     arguments = ["simulate", "--frames", "30", "--seed", "2", "--target", "red_car", "--quality", "small"]
@@ -174,7 +173,6 @@ def test_a_bag_holds_sensors_calibration_truth_and_temperature(tmp_path: Path, c
         assert (info.width, info.height) == (128, 72) and info.k[0] > 0
 
 
-@pytest.mark.slow
 def test_the_command_makes_a_dataset_as_asked(tmp_path: Path):
     arguments = ["--frames", "2", "--nodes", "1", "--audio-s", "0.2", "--room-frames", "50", "--jobs", "1"]
     assert main(["simulate", "--dataset", str(tmp_path / "set"), *arguments]) == 0
@@ -182,7 +180,6 @@ def test_the_command_makes_a_dataset_as_asked(tmp_path: Path):
     assert (plan["frames"], plan["nodes"], plan["audio_s"], plan["room_frames"]) == (2, 1, 0.2, 50)
 
 
-@pytest.mark.slow
 def test_a_drive_goes_in_laps_or_at_random(tmp_path: Path):
     ways = {}
     for drive in ("laps", "random"):

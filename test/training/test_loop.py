@@ -61,6 +61,7 @@ def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [(0, 1), (3, 2)])
 def test_resumed_run_is_bit_identical(dataset: Path, model: ModelConfig, tmp_path: Path,
                                              stop: tuple[int, int]) -> None:

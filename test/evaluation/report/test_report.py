@@ -94,6 +94,7 @@ def test_the_page_is_self_contained(which, request):
     assert pointed and pointed <= set(identifiers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["evaluated", "evaluated_bag"])
 def test_figures_have_text_alternatives(which, request):
     page = Page(request.getfixturevalue(which) / "report.html")
@@ -222,6 +223,7 @@ def test_records_of_other_results_are_refused(evaluated, evaluated_bag, tmp_path
         make_report(folder)
 
 
+@pytest.mark.slow
 def test_a_new_evaluation_removes_the_old_report(evaluated, dataset, model, tmp_path, capsys):
     folder = shutil.copytree(evaluated, tmp_path / "copy")
     arguments = ["evaluate", str(dataset), "--model", str(model), "--out", str(folder), "--limit", "6", "--no-report"]

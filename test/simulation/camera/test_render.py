@@ -184,6 +184,7 @@ def test_renderers_do_not_disturb_each_other(small: Renderer) -> None:
         assert np.array_equal(fresh.render(0, CARS[0]), before)
 
 
+@pytest.mark.slow
 def test_what_stands_before_the_car_hides_it() -> None:
     node = SCENE.nodes[0]
     car = state(0.0, 0.5)

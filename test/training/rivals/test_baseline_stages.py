@@ -219,6 +219,7 @@ def test_the_gate_is_fixed_while_only_the_network_is_trained(model: ModelConfig,
             assert "resource" not in losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dynmm", "fusion", "switch"])
 def test_a_higher_price_is_not_a_higher_cost(kind: str, small: ModelConfig, few: Samples) -> None:
     batch = next(few.batches(0, 4, shuffle=False))

@@ -121,6 +121,7 @@ def test_validation_allocates_like_the_engine(network: AdmnNetwork, train: Sampl
         assert {m: tuple(mask[i].nonzero().flatten().tolist()) for m, mask in masks.items()} == dict(active)
 
 
+@pytest.mark.slow
 def test_it_learns_the_corruption(network: AdmnNetwork, batch: LabeledBatch) -> None:
     stage = Controller(network, ControllerConfig(budgets=(5,), corruption_epochs=1))
     optimizer = torch.optim.Adam(stage.trainable().values(), lr=4e-3)
@@ -128,6 +129,7 @@ def test_it_learns_the_corruption(network: AdmnNetwork, batch: LabeledBatch) -> 
     assert sum(wrong[-5:]) < 0.35 * sum(wrong[:5])
 
 
+@pytest.mark.slow
 def test_it_learns_which_modality_is_useful(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
     """Layers of depth above the first are made harmful; the controller learns to avoid them."""
     batch = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 12, shuffle=False))
@@ -261,6 +263,7 @@ def test_bfloat16_is_close(make: Callable[[AdmnNetwork, OptimizerConfig], Stage]
 LEVELS = {Modality.RGB: (0.0, 0.5, 1.0), Modality.DEPTH: (0.0, 0.5, 1.0), Modality.AUDIO: (0.0, 1.0)}
 
 
+@pytest.mark.slow
 def test_it_learns_categories_and_qoi_follows_them(network: AdmnNetwork, batch: LabeledBatch, tmp_path: Path) -> None:
     stage = Controller(network, ControllerConfig(budgets=(5,), corruption="categories", corruption_levels=LEVELS))
     truth = categories(LEVELS, batch.severity)

@@ -115,6 +115,7 @@ def test_only_backbones_and_decoders_are_trained(network: AdmnNetwork) -> None:
     assert "network.backbones.rgb.pos_embed" in kept
 
 
+@pytest.mark.slow
 def test_a_tiny_batch_is_learned(network: AdmnNetwork, model: ModelConfig) -> None:
     # Four wallpapers: what one patch shows, all of its picture show.
     tiles = torch.randn(4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -224,6 +225,7 @@ class InterruptError(Exception):
     """Stands in for a power failure."""
 
 
+@pytest.mark.slow
 def test_resumed_run_is_bit_identical_and_depends_on_the_seed(file: Path, start: Path, tmp_path: Path) -> None:
     def run(folder: str, **arguments: object) -> dict[str, Tensor]:
         made = train(file, "pretrain", tmp_path / folder, model=start, device="cpu", **arguments)  # type: ignore[arg-type]
