@@ -15,8 +15,8 @@ import numpy as np
 import admn_ros
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
-from admn_ros.replay.bag_info import longest_wait_s
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.bag_info import longest_wait_s
 from admn_ros.replay.ground_truth_sources import find_track
 from admn_ros.share import find_shipped
 
@@ -32,7 +32,7 @@ def main(bag_path: str = "demo", sensors: str = "demo") -> None:
         track, _ = find_track(bag, None, pipeline.engine.config.frame_id)
         topics, absent = bag_inputs(bag, pipeline.frames)
         print(f"{len(topics)} inputs, {len(absent)} configured topics are not in the recording")
-        frames = bag_frames(bag, pipeline.frames, topics, (), lambda *_: None, longest_wait_s(deployment))
+        frames = bag_frames(bag, pipeline.frames, longest_wait_s(deployment))
         for number, (frame, _) in enumerate(frames):
             if number % EVERY:
                 continue
