@@ -223,11 +223,11 @@ def test_a_charge_is_never_guessed(charge: float) -> None:
         Battery(charge)
 
 
-@pytest.mark.parametrize(("raw", "says"), [
+@pytest.mark.parametrize(("raw", "expected"), [
     ({"target_c": 85.0}, "target_c"), ({"battery_low": 0.6}, "battery_low"), ({"k_i": math.nan}, "k_i"),
     ({"safe_layers": -1}, "safe_layers"), ({"speed": 1}, "speed")])
-def test_a_configuration_that_makes_no_sense_is_refused(raw: dict[str, float], says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+def test_a_configuration_that_makes_no_sense_is_refused(raw: dict[str, float], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
         parse_config(GovernorConfig, raw, "governor")
 
 

@@ -62,18 +62,18 @@ def test_every_kind_of_message_reaches_the_governor():
     assert not fed.refused
 
 
-@pytest.mark.parametrize(("message", "says"), [
+@pytest.mark.parametrize(("message", "expected"), [
     (budget(math.nan), "limit: found nan"), (budget(3, unit=9), "budget.unit: found 9"),
     (budget(3, seconds=-1), "budget.valid_for: found -1"), (battery(85.0), "battery.percentage: found 85.0"),
     (battery(math.nan), "battery.percentage: found nan"), (temperature(-256.0), "temperature of cpu: found -256.0"),
     (Message(data=-1.0), "watts of watts: found -1.0"),
     (diagnostics(("jetson_stats/temp/tj", "nanC")), "jetson_stats/temp/tj"),
     (diagnostics(("jetson_stats/temp/tj", "400C")), "temperature of jetson_stats/temp/tj")])
-def test_a_value_that_cannot_be_used_is_refused_and_changes_nothing(message: Message, says: str):
+def test_a_value_that_cannot_be_used_is_refused_and_changes_nothing(message: Message, expected: str):
     fed = Fed()
     before = fed.grant()
     after = fed.grant(message)
-    assert len(fed.refused) == 1 and says in str(fed.refused[0])
+    assert len(fed.refused) == 1 and expected in str(fed.refused[0])
     assert (after.granted, after.reason, after.temperature_c) == (before.granted, before.reason, None)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README says what the nodes do."""
+"""The README documents the parameters, commands and files."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def start(node: str, *arguments: str, ignoring: bool = False) -> subprocess.Pope
 
 
 def ends_well(process: subprocess.Popen[str]) -> str:
-    """Wait until it ended, as launch would not: much longer. Returns what it said."""
+    """Wait until it has ended, longer than launch would; return its standard error."""
     try:
         _, errors = process.communicate(timeout=60)
     finally:

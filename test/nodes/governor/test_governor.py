@@ -117,7 +117,7 @@ def diagnostics(name: str, message: str, **values: str) -> DiagnosticArray:
 
 def test_every_kind_of_input_reaches_the_budget(make_governor):
     rig = make_governor()
-    assert rig.grants(24)  # nobody asks
+    assert rig.grants(24)  # no request
     assert rig.grants(20, send=request(20))  # from a publisher that latches
     assert (rig.budgets[-1].unit, rig.budgets[-1].source) == (ComputeBudget.UNIT_LAYERS, "governor")
     assert rig.budgets[-1].valid_for == Duration(nanosec=500_000_000)
@@ -131,14 +131,14 @@ def test_every_kind_of_input_reaches_the_budget(make_governor):
 def test_what_cannot_be_used_is_ignored_and_reported(make_governor):
     rig = make_governor()
     assert rig.grants(24)
-    for index, (bad, says) in enumerate((
+    for index, (bad, expected) in enumerate((
             (Temperature(temperature=math.nan), "temperature of temperature: found nan"),
             (BatteryState(percentage=85.0), "battery.percentage: found 85.0"),
             (Float32(data=math.inf), "watts of watts: found inf"),
             (diagnostics("jetson_stats/temp/tj", "nanC"), "jetson_stats/temp/tj"),
             (request(math.nan), "limit: found nan"),
             (request(5, unit=9), "budget.unit: found 9"))):
-        assert rig.reaches(lambda says=says: says in rig.value("last_ignored"), send=bad), says
+        assert rig.reaches(lambda expected=expected: expected in rig.value("last_ignored"), send=bad), expected
         assert int(rig.value("ignored")) > index
         assert rig.states[-1].level == DiagnosticStatus.WARN
     assert rig.budgets[-1].limit == 24 and rig.value("reason") == "default"
@@ -159,10 +159,10 @@ def test_parameters_change_live_when_they_make_sense(make_governor):
     assert rig.grants(24)
     assert rig.node.set_parameters([Parameter("default_layers", value=7)])[0].successful
     assert rig.grants(7)
-    for name, value, says in (("target_c", 85.0, "limit_c"), ("valid_for_s", 0.06, "two periods"),
+    for name, value, expected in (("target_c", 85.0, "limit_c"), ("valid_for_s", 0.06, "two periods"),
                               ("safe_layers", -1, "safe_layers"), ("model", "x", "while unconfigured")):
         result = rig.node.set_parameters([Parameter(name, value=value)])[0]
-        assert not result.successful and says in result.reason
+        assert not result.successful and expected in result.reason
     assert rig.node.get_parameter("target_c").value == 75.0
 
 

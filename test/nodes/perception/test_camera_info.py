@@ -51,9 +51,9 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
     rig = make_rig(model=str(model_folder), autostart=True, diagnostics_period_s=0.1, sensors=deploy({
         "rgb": {"topic": "/cam/image_raw"}, "depth": {"topic": "/depth/image_raw", "camera_info": "/calibration"}}))
     rgb, depth = (rig.driver.create_publisher(Image, t, 5) for t in ("/cam/image_raw", "/depth/image_raw"))
-    said = rig.driver.create_publisher(CameraInfo, "/cam/camera_info", 5)
+    calibration = rig.driver.create_publisher(CameraInfo, "/cam/camera_info", 5)
     latched = rig.driver.create_publisher(CameraInfo, "/calibration", LATCHED)
-    assert rig.wait(lambda: all(p.get_subscription_count() for p in (rgb, depth, said)))
+    assert rig.wait(lambda: all(p.get_subscription_count() for p in (rgb, depth, calibration)))
     colours = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8), (7, 7), 3)
     metres = np.where(np.arange(64) < 16, np.float32(1), np.float32(3)) + np.zeros((48, 1), np.float32)
     stamps = iter(range(1, 10_000))
@@ -69,24 +69,24 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
             return rig.wait(lambda: right(rig.newest(key)), 0.2)
         return rig.wait(once)
 
-    # Before the camera has said anything, its images go on as they are.
+    # Without a calibration images are used unchanged.
     assert become(RGB, rgb, "rgb8", colours, lambda x: x is not None and (x == colours).all())
-    said.publish(info())
+    calibration.publish(info())
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, expected(colours)))
-    # It changes its mind, and then says nothing that can be used.
-    said.publish(info((-0.1, 0.0, 0.0, 0.0, 0.0)))
+    # The calibration changes, and then becomes invalid.
+    calibration.publish(info((-0.1, 0.0, 0.0, 0.0, 0.0)))
     changed = expected(colours, (-0.1, 0.0, 0.0, 0.0, 0.0))
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
-    said.publish(info(distortion_model="thin_lens"))
+    calibration.publish(info(distortion_model="thin_lens"))
     camera = rig.node.pipeline.frames.cameras[RGB]
     assert rig.wait(lambda: camera.problem)
     assert become(RGB, rgb, "rgb8", colours, lambda x: close(x, changed))
     problem = ("/cam/camera_info.distortion_model: found 'thin_lens'; allowed: plumb_bob, rational_polynomial, "
                "equidistant")
     assert become(RGB, rgb, "rgb8", colours, lambda _: rig.text("input left/rgb") == problem)
-    said.publish(info(()))
+    calibration.publish(info(()))
     assert become(RGB, rgb, "rgb8", colours, lambda x: x is not None and (x == colours).all())
-    # A calibration that was latched before anybody listened; depth is never mixed.
+    # A calibration that was latched before the subscription; depth is never mixed.
     latched.publish(info())
     assert become(DEPTH, depth, "32FC1", metres,
                   lambda x: x is not None and not np.array_equal(x, metres) and set(np.unique(x[x > 0])) == {1.0, 3.0})
@@ -97,17 +97,17 @@ def test_distorted_images_are_rectified_while_they_come(make_rig, model_folder, 
 
 
 def test_a_bad_calibration_stops_no_frame(rig, capfd):
-    said = rig.driver.create_publisher(CameraInfo, "/left/camera_info", 5)
-    assert rig.wait(said.get_subscription_count)
+    calibration = rig.driver.create_publisher(CameraInfo, "/left/camera_info", 5)
+    assert rig.wait(calibration.get_subscription_count)
     wrong = [info(k=np.zeros(9)), info(k=np.full(9, np.nan)), info(width=0), info(header=header(1, "elsewhere")),
              info(roi=RegionOfInterest(x_offset=60, width=64, height=48)), info(width=63), info((0.1,))]
     camera = rig.node.pipeline.frames.cameras[RGB]
     texts = set()
     for message in wrong:
-        said.publish(message)
-        heard = camera.problem
+        calibration.publish(message)
+        previous = camera.problem
 
-        def noticed(before: str = heard) -> bool:
+        def noticed(before: str = previous) -> bool:
             rig.frame()
             return camera.problem != before
 

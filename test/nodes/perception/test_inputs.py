@@ -135,8 +135,8 @@ def test_a_type_whose_package_is_not_installed_fails_configuration_and_names_it(
         pytest.skip(f"{package} is installed here")
     rig = make_rig(model=str(model_folder), sensors=deploy({modality: {"topic": "/x", "type": kind}}))
     assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
-    said = capfd.readouterr().err
-    assert f"sensors.left.{modality}.type: found {kind}" in said and f"ROS package {package}" in said
+    log = capfd.readouterr().err
+    assert f"sensors.left.{modality}.type: found {kind}" in log and f"ROS package {package}" in log
 
 
 def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_path, capfd):
@@ -163,12 +163,12 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
     assert rig.wait(camera.get_subscription_count)
     camera.publish(packed(Image, 10**9, encoding="rgb8", height=24, width=32, step=96, data=bytes(24 * 96)))
     assert rig.wait(lambda: rig.allocation_of(10**9)) and rig.wait(lambda: rig.poses)
-    said = capfd.readouterr().err
+    log = capfd.readouterr().err
     if kind is None:
-        assert said.count("tf2_msgs is not installed") == 1
+        assert log.count("tf2_msgs is not installed") == 1
         assert rig.node.pipeline.frames.node_poses.poses["left"] == config.node_poses["node1"]
     else:
-        assert "left: pose from TF: 1.50" in said
+        assert "left: pose from TF: 1.50" in log
 
 
 @pytest.mark.parametrize("name", ["mmfi", "ave"])
@@ -198,7 +198,8 @@ def test_a_clip_of_a_shipped_deployment_becomes_one_frame(make_rig, tmp_path, na
                     output.publish(packed(AudioFrame, stamp_ns, sample_rate=16000, channels=1, encoding="S16LE",
                                           data=bytes(2 * 160_000)))
 
-    # Who was never heard is not waited for: the first clip is in pieces, and so is one that takes longer than wait_s.
+    # Inputs without a message are not waited for: the first clip is in pieces, and so is one that takes longer than
+    # wait_s.
     for stamp_s in range(10, 100, 10):
         clip(stamp_s * 10**9)
         assert rig.wait(lambda: rig.allocation_of(stamp_s * 10**9), 60)  # noqa: B023

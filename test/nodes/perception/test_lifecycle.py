@@ -61,14 +61,14 @@ def test_twenty_cycles_leave_nothing_behind(make_rig, model_folder, sensors_file
     assert [cycle() for _ in range(18)] == [first] * 18
 
 
-@pytest.mark.parametrize(("broken", "says"), [
+@pytest.mark.parametrize(("broken", "expected"), [
     ("missing folder", "model: "),
     ("no weights", "weights.safetensors"),
     ("other config", "allowed"),
     ("corrupt weights", "weights.safetensors"),
 ])
 def test_a_bad_model_fails_configuration_and_the_node_lives_on(
-        make_rig, model_folder, sensors_file, tmp_path, capfd, broken, says):
+        make_rig, model_folder, sensors_file, tmp_path, capfd, broken, expected):
     folder = tmp_path / "model"
     if broken != "missing folder":
         folder.mkdir()
@@ -86,25 +86,25 @@ def test_a_bad_model_fails_configuration_and_the_node_lives_on(
     rig = make_rig(model=str(folder), sensors=str(sensors_file))
     assert not rig.transition(CONFIGURE)
     assert rig.state() == "unconfigured"
-    assert says in capfd.readouterr().err
+    assert expected in capfd.readouterr().err
     rig.node.set_parameters([Parameter("model", value=str(model_folder))])
     assert rig.transition(CONFIGURE)
 
 
-@pytest.mark.parametrize(("change", "says"), [
+@pytest.mark.parametrize(("change", "expected"), [
     ({"sensors": 3}, "sensors: found 3"),
     ({"sensor": {}}, "sensor: found an unknown key"),
     ({"sync": {"silent_s": "long"}}, "sync.silent_s: found 'long'"),
     ({"sensors": {"attic": {"rgb": {"topic": "/attic"}}}}, "attic"),
 ])
 def test_a_bad_sensors_file_fails_configuration_in_one_line(
-        make_rig, model_folder, sensors_file, capfd, change, says):
+        make_rig, model_folder, sensors_file, capfd, change, expected):
     raw = yaml.safe_load(sensors_file.read_text()) | change
     sensors_file.write_text(yaml.safe_dump(raw))
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
     assert not rig.transition(CONFIGURE)
     lines = [line for line in capfd.readouterr().err.splitlines() if "on_configure" in line]
-    assert len(lines) == 1 and says in lines[0] and "allowed" in lines[0]
+    assert len(lines) == 1 and expected in lines[0] and "allowed" in lines[0]
 
 
 def test_parameters_are_described_and_checked(rig):

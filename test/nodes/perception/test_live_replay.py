@@ -28,7 +28,7 @@ NODES, PHASES_MS = ("left", "right"), {"rgb": 0, "depth": 9, "audio": 15, "radar
 
 @pytest.fixture
 def bag(tmp_path: Path) -> Path:
-    """Two seconds at 15 Hz. Every input has its own phase, and what it says differs from frame to frame."""
+    """Two seconds at 15 Hz. Every input has its own phase, and its data differ from frame to frame."""
     rng, written = np.random.default_rng(4), []
     for k in range(30):
         for n, node in enumerate(NODES):
@@ -82,7 +82,7 @@ def test_every_frame_that_was_not_dropped_is_the_offline_one(bag, sensors, model
     finally:
         player.destroy_node()
     by_stamp = {p.header.stamp.sec * 10**9 + p.header.stamp.nanosec: p for p in rig.poses}
-    # The first frames are led by whoever was heard first, and what was heard first is not sure live.
+    # The first frames are opened by the first input received, which varies live.
     numbers = [n for n, stamp in enumerate(offline["stamp_ns"].tolist()) if n >= 3 and stamp in by_stamp]
     assert len(numbers) >= 20
     for n in numbers:

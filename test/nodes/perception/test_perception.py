@@ -101,21 +101,21 @@ def test_a_budget_in_flops_is_kept_and_names_its_unit(rig):
     assert 0.0 < allocation.spent <= limit and layers(allocation) < LAYERS_TOTAL
 
 
-@pytest.mark.parametrize(("message", "says"), [
+@pytest.mark.parametrize(("message", "expected"), [
     (ComputeBudget(limit=math.nan), "limit: found nan"),
     (ComputeBudget(limit=-1.0), "limit: found -1.0"),
     (ComputeBudget(limit=3.0, unit=9), "unit: found 9"),
     (ComputeBudget(limit=3.0, unit=ComputeBudget.UNIT_JOULES), "found joules"),
     (ComputeBudget(limit=3.0, valid_for=Duration(sec=-1)), "valid_for: found -1"),
 ])
-def test_a_budget_that_cannot_be_used_is_refused_and_the_old_one_stays(rig, message, says):
+def test_a_budget_that_cannot_be_used_is_refused_and_the_old_one_stays(rig, message, expected):
     settle(rig)
     rig.budget(6.0, source="before")
     assert rig.in_force(6.0)
     rig.budget_output.publish(message)
     assert rig.wait(lambda: rig.value(": budget", "refused") == "1")
     error = rig.value("inference", "last_error")
-    assert says in error and "allowed" in error
+    assert expected in error and "allowed" in error
     allocation = rig.frame()
     assert layers(allocation) == 6 and allocation.source == "before"
 
@@ -211,8 +211,8 @@ def test_a_frame_that_fails_is_reported_counted_logged_once_per_cause_and_surviv
         assert failed.spent == 0.0 and layers(failed) == 0
         assert rig.wait(lambda: rig.value("inference", "failed") == str(k + 1))  # noqa: B023
     assert rig.frame().reason == LayerAllocation.REASON_ALLOCATED
-    said = [line for line in capfd.readouterr().err.splitlines() if "frame lost" in line]
-    assert len(said) == 2 and "ValueError: a hole" in said[0] and "KeyError" in said[1]
+    log = [line for line in capfd.readouterr().err.splitlines() if "frame lost" in line]
+    assert len(log) == 2 and "ValueError: a hole" in log[0] and "KeyError" in log[1]
     assert rig.wait(lambda: rig.frame() and (status := rig.status("inference")) is not None
                     and status.message.startswith("4 frames failed"))
     assert rig.status("inference").level == b"\x01"

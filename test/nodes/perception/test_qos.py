@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QoS of each topic can be overridden, and who does not match is named in /diagnostics."""
+"""QoS of each topic can be overridden; peers that do not match are named in /diagnostics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ERROR, OK = b"\x02", b"\x00"
 
 
 def offered(rig, topic: str, subscriptions: bool) -> QoSProfile:
-    """What the node's endpoint on a topic says of itself on the graph."""
+    """QoS of the node's endpoint on a topic, as announced on the graph."""
     look = rig.driver.get_subscriptions_info_by_topic if subscriptions else rig.driver.get_publishers_info_by_topic
     found = []
     assert rig.wait(lambda: found.extend(i for i in look(topic) if i.node_name == "admn") or found)
@@ -87,8 +87,8 @@ def test_outputs_and_budgets_that_do_not_match_are_named(rig, topic, policy):
 
 
 def test_the_age_of_each_estimate_is_published_for_who_listens(rig):
-    heard: list[float] = []
-    rig.driver.create_subscription(Float32, "/admn/latency", lambda m: heard.append(m.data), 10)
+    ages: list[float] = []
+    rig.driver.create_subscription(Float32, "/admn/latency", lambda m: ages.append(m.data), 10)
     assert rig.wait(lambda: rig.driver.count_publishers("/admn/latency"))
     start_ns = 0
 
@@ -97,11 +97,11 @@ def test_the_age_of_each_estimate_is_published_for_who_listens(rig):
         start_ns = rig.node.get_clock().now().nanoseconds
         rig.now_ns = max(rig.now_ns, start_ns - 10**9)
         rig.frame()
-        return rig.wait(lambda: heard, 0.2)
+        return rig.wait(lambda: ages, 0.2)
 
     assert rig.wait(aged)
     elapsed_ms = 1e-6 * (rig.node.get_clock().now().nanoseconds - start_ns)
-    assert 900 < heard[0] < 1000 + elapsed_ms
+    assert 900 < ages[0] < 1000 + elapsed_ms
 
 
 def test_diagnostics_tell_memory(rig):

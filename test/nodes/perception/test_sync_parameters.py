@@ -51,12 +51,12 @@ def test_limits_begin_with_the_files_and_change_while_frames_go_on(rig):
     assert change(rig, sync__depth__offset_s=0.2, sync__rgb__wait_s=0.0, sync__silent_s=0.7) == (True, "")
     assert frames.sync.of(Modality.DEPTH).offset_s == 0.2 and frames.sync.of(Modality.RGB).wait_s == 0.0
     assert frames.sync.silent_s == 0.7
-    # Of several changes one that cannot be takes none of them, and says why in one line.
-    for wrong, says in (({"sync__rgb__hold_s": -1.0}, "sync.rgb.hold_s"), ({"sync__silent_s": 0.0}, "sync.silent_s"),
-                        ({"sync__rgb__tolerance_s": math.nan}, "tolerance_s"),
-                        ({"sync__radar__offset_s": math.inf}, "offset_s")):
+    # One invalid value among several changes refuses all of them, with the reason in one line.
+    for wrong, expected in (
+            ({"sync__rgb__hold_s": -1.0}, "sync.rgb.hold_s"), ({"sync__silent_s": 0.0}, "sync.silent_s"),
+            ({"sync__rgb__tolerance_s": math.nan}, "tolerance_s"), ({"sync__radar__offset_s": math.inf}, "offset_s")):
         done, reason = change(rig, sync__audio__wait_s=0.01, **wrong)
-        assert not done and says in reason and "\n" not in reason
+        assert not done and expected in reason and "\n" not in reason
         assert value("sync.audio.wait_s") == frames.sync.of(Modality.AUDIO).wait_s == 0.03
     rig.frame()
     assert frames.synchronizer is sync and sync.stats().resets == 0
@@ -70,8 +70,8 @@ def test_start_up_beats_the_file_and_cleanup_takes_them_away(make_rig, model_fol
         assert rig.transition(CLEANUP) and not rig.node.has_parameter("sync.rgb.hold_s")
     bad = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": -0.05})
     assert not bad.transition(CONFIGURE) and bad.state() == "unconfigured"
-    said = capfd.readouterr().err
-    assert "on_configure: sync: found" in said and "sync.rgb.hold_s" in said and "Traceback" not in said
+    log = capfd.readouterr().err
+    assert "on_configure: sync: found" in log and "sync.rgb.hold_s" in log and "Traceback" not in log
 
 
 def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):

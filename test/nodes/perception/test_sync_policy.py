@@ -36,8 +36,8 @@ def test_without_message_filters_configuration_fails_and_names_it(make_rig, mode
     sensors_file.write_text(yaml.safe_dump(raw))
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
     assert not rig.transition(CONFIGURE) and rig.state() == "unconfigured"
-    said = capfd.readouterr().err
-    assert "sync.policy: found approximate_time" in said and "ROS package message_filters" in said
+    log = capfd.readouterr().err
+    assert "sync.policy: found approximate_time" in log and "ROS package message_filters" in log
 
 
 def test_offline_there_is_only_our_own():
