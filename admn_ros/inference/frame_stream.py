@@ -63,6 +63,7 @@ class FrameStream:
         inputs: configured topics by input.
         health: message counters by input.
         sync: synchronization settings in force.
+        sound: audio settings of the model; the defaults for a model without audio.
         cameras: calibrations by camera input.
         node_poses: poses of the sensor nodes from TF; None where the deployment names no TF frames.
         newest: last reading of each input.
