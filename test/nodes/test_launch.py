@@ -35,16 +35,49 @@ LAUNCH = ROOT / "launch" / "gdtm.launch.py"
 ALLOCATION = "/admn/allocation"
 
 
-class Launched:
-    """The processes of a description, and a node that watches them."""
+class Watcher:
+    """A node that watches what was started."""
 
-    def __init__(self, description: Description, folder: Path) -> None:
-        self.description, self._folder = description, folder
+    def __init__(self) -> None:
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        self.watcher = rclpy.create_node("watcher", context=self.context)
+        self.node = rclpy.create_node("watcher", context=self.context)
         self._executor = rclpy.executors.SingleThreadedExecutor(context=self.context)
-        self._executor.add_node(self.watcher)
+        self._executor.add_node(self.node)
+
+    def wait(self, condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.05)
+            if condition():
+                return True
+        return False
+
+    def store(self, kind: type, topic: str) -> list[Any]:
+        """Messages of a topic from here on."""
+        found: list[Any] = []
+        self.node.create_subscription(kind, topic, found.append, qos.RESULT_OUT)
+        return found
+
+    def call(self, kind: type, service: str, request: object) -> Any:
+        client = self.node.create_client(kind, service)
+        assert self.wait(client.service_is_ready), f"{service} is not there"
+        future = client.call_async(request)
+        assert self.wait(future.done), service
+        return future.result()
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+class Launched(Watcher):
+    """The processes of a description, watched."""
+
+    def __init__(self, description: Description, folder: Path) -> None:
+        super().__init__()
+        self.description, self._folder = description, folder
         self.processes = {node.name: self._start(node) for node in description.nodes}
 
     def _start(self, node: Entity) -> subprocess.Popen[str]:
@@ -63,27 +96,6 @@ class Launched:
             command += ["-r", f"{source}:={target}"]
         return subprocess.Popen(command, env={**os.environ, **self.description.environment}, stderr=subprocess.PIPE,
                                 text=True, start_new_session=True)
-
-    def wait(self, condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            self._executor.spin_once(timeout_sec=0.05)
-            if condition():
-                return True
-        return False
-
-    def store(self, kind: type, topic: str) -> list[Any]:
-        """Messages of a topic from here on."""
-        found: list[Any] = []
-        self.watcher.create_subscription(kind, topic, found.append, qos.RESULT_OUT)
-        return found
-
-    def call(self, kind: type, service: str, request: object) -> Any:
-        client = self.watcher.create_client(kind, service)
-        assert self.wait(client.service_is_ready), f"{service} is not there"
-        future = client.call_async(request)
-        assert self.wait(future.done), service
-        return future.result()
 
     def bring_up(self) -> None:
         """Make the transitions that the description asks for, where it asks for them."""
@@ -110,9 +122,7 @@ class Launched:
         for process in self.processes.values():
             process.kill()
             process.wait()
-        self._executor.shutdown()
-        self.watcher.destroy_node()
-        self.context.try_shutdown()
+        super().close()
 
 
 def transitions(description: Description, node: Entity) -> list[int]:
@@ -202,7 +212,7 @@ def test_the_governor_sets_the_budget_of_a_perception_with_another_name(launched
     run.bring_up()
     budgets = run.store(ComputeBudget, "/robot/eyes/budget")
     assert run.wait(lambda: budgets) and budgets[-1].source == "governor"
-    assert run.watcher.get_subscriptions_info_by_topic("/robot/eyes/budget")
+    assert run.node.get_subscriptions_info_by_topic("/robot/eyes/budget")
     run.stop()
 
 
@@ -244,7 +254,17 @@ service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
     PythonLaunchDescriptionSource({str(LAUNCH)!r}), launch_arguments=[("bag", {str(bag)!r})])]))
 raise SystemExit(service.run())
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=110,
-                          check=False)
-    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
-    assert "configured: model 'gdtm-room'" in done.stdout + done.stderr
+    watcher = Watcher()
+    allocations = watcher.store(LayerAllocation, ALLOCATION)
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                               env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
+    try:
+        ended = watcher.wait(lambda: process.poll() is not None, 100.0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        watcher.close()
+    assert ended and process.returncode == 0 and "Traceback" not in output, output
+    assert "configured: model '" in output and allocations, output

@@ -81,8 +81,8 @@ def test_the_node_runs_with_it(make_rig, model_folder, sensors_file):
 
 
 def test_the_benchmark_gives_the_same_again_and_writes_what_it_ran(tmp_path, capsys):
-    scene = sync_benchmark.scenes()[3]
-    once, again = (dataclasses.asdict(sync_benchmark.run(scene, "hold", 3.0, seed=4)) for _ in range(2))
+    case = sync_benchmark.cases()[3]
+    once, again = (dataclasses.asdict(sync_benchmark.run(case, "hold", 3.0, seed=4)) for _ in range(2))
     assert {k: v for k, v in once.items() if k not in WITHOUT_SPEED} == {
         k: v for k, v in again.items() if k not in WITHOUT_SPEED}
     assert once["frames"] >= 40 and once["references"] == 45 and once["complete_share"] > 0.9
