@@ -21,6 +21,8 @@ from scipy.spatial.transform import Rotation
 from admn_ros.config import BUDGET_UNITS, BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_types import typestore
+from admn_ros.recordings.shard_format import encode
+from admn_ros.sample import Modality
 
 # A message object of rosbags: a dataclass with the fields of the .msg, arrays as NumPy.
 Message = Any
@@ -87,8 +89,7 @@ def compressed_depth_image(depth_m: npt.NDArray[np.float32], stamp_ns: int, fram
     It holds whole millimetres: 16UC1 in a PNG file behind the 12 bytes of compressed_depth_image_transport, zero here.
     """
     _check(depth_m, "depth_m", np.float32, 2)
-    millimetres = np.clip(np.rint(np.nan_to_num(depth_m) * 1000.0), 0, 65534).astype(np.uint16)
-    file = cv2.imencode(".png", millimetres, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
+    file = cv2.imencode(".png", encode(Modality.DEPTH, depth_m), [cv2.IMWRITE_PNG_COMPRESSION, 9])[1]
     return ros.sensor_msgs__msg__CompressedImage(header(stamp_ns, frame_id), "16UC1; compressedDepth png",
                                                  np.concatenate([np.zeros(12, np.uint8), file.reshape(-1)]))
 
