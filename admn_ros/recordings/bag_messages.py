@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays to messages, as rosbags objects, for writing bags without ROS.
+"""Construction of messages from arrays, as rosbags objects, for writing bags without ROS.
 
-Each function checks its arrays, so that no bag holds a message a reader must refuse. Stamps are
-nanoseconds since the epoch; quaternions are (x, y, z, w); positions are metres.
+Each function validates its arrays, so that readers accept the messages. Stamps are nanoseconds since the epoch,
+quaternions are (x, y, z, w), and positions are in metres.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.shard_format import encode
 from admn_ros.sample import Modality
 
-# A message object of rosbags: a dataclass with the fields of the .msg, arrays as NumPy.
 Message = Any
+"""A message object of rosbags: a dataclass with the fields of the .msg, and NumPy arrays."""
 Floats = npt.NDArray[np.floating[Any]]
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -42,7 +42,14 @@ COMPUTE_BUDGET = "admn_ros/msg/ComputeBudget"
 
 @dataclass(frozen=True)
 class Transform:
-    """A fixed transform: pose of `child` in `parent`, metres and quaternion (x, y, z, w)."""
+    """A static transform.
+
+    Attributes:
+        parent: parent frame.
+        child: child frame.
+        translation_m: position of the child in the parent in metres.
+        quaternion: rotation of the child in the parent.
+    """
 
     parent: str
     child: str
@@ -51,12 +58,12 @@ class Transform:
 
 
 def header(stamp_ns: int, frame_id: str) -> Message:
-    """std_msgs/Header."""
+    """Return a std_msgs/Header."""
     return ros.std_msgs__msg__Header(_time(stamp_ns), frame_id)
 
 
 def rgb_image(rgb: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/Image `rgb8` from uint8 (H, W, 3)."""
+    """Return a sensor_msgs/Image `rgb8` from uint8 (H, W, 3)."""
     _check(rgb, "rgb", np.uint8, 3)
     if rgb.shape[2] != 3:
         raise InputError("rgb", f"{rgb.shape[2]} channels", "3")
@@ -64,13 +71,13 @@ def rgb_image(rgb: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Messa
 
 
 def depth_image(depth_m: npt.NDArray[np.float32], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/Image `32FC1` from float32 (H, W) metres, NaN where invalid (REP-118)."""
+    """Return a sensor_msgs/Image `32FC1` from float32 (H, W) metres, NaN where invalid (REP-118)."""
     _check(depth_m, "depth_m", np.float32, 2)
     return _image(depth_m, "32FC1", 4, stamp_ns, frame_id)
 
 
 def depth_image_mm(depth_mm: npt.NDArray[np.uint16], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/Image `16UC1` from uint16 (H, W) millimetres, 0 where invalid (REP-118)."""
+    """Return a sensor_msgs/Image `16UC1` from uint16 (H, W) millimetres, 0 where invalid (REP-118)."""
     _check(depth_mm, "depth_mm", np.uint16, 2)
     return _image(depth_mm, "16UC1", 2, stamp_ns, frame_id)
 
@@ -95,7 +102,7 @@ def compressed_depth_image(depth_m: npt.NDArray[np.float32], stamp_ns: int, fram
 
 
 def radar_image(magnitude: npt.NDArray[np.float32], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/Image `32FC1` from float32 (rows, columns), linear magnitude, not negative."""
+    """Return a sensor_msgs/Image `32FC1` from float32 (rows, columns), linear magnitude, not negative."""
     _check(magnitude, "magnitude", np.float32, 2)
     if not (magnitude >= 0).all():
         raise InputError("magnitude", "negative or NaN values", "linear magnitude, at least 0")
@@ -103,9 +110,13 @@ def radar_image(magnitude: npt.NDArray[np.float32], stamp_ns: int, frame_id: str
 
 
 def audio_frame(samples: Floats | npt.NDArray[np.int16], sample_rate_hz: int, stamp_ns: int, frame_id: str) -> Message:
-    """admn_ros/AudioFrame `S16LE` from (samples, channels): int16, or float with full scale 1.0 (clipped).
+    """Return an admn_ros/AudioFrame `S16LE`.
 
-    `stamp_ns` is the time of the last sample.
+    Args:
+        samples: sound (samples, channels), int16, or floating point with full scale 1.0, which is clipped.
+        sample_rate_hz: sample rate in Hz.
+        stamp_ns: time of the last sample.
+        frame_id: frame of the microphones.
     """
     if samples.ndim != 2 or samples.size == 0:
         raise InputError("samples", f"shape {samples.shape}", "(samples, channels), not empty")
@@ -121,7 +132,7 @@ def audio_frame(samples: Floats | npt.NDArray[np.int16], sample_rate_hz: int, st
 
 def camera_info(intrinsics: Floats, width: int, height: int, stamp_ns: int, frame_id: str, *,
                 distortion: Sequence[float] = (0.0,) * 5) -> Message:
-    """sensor_msgs/CameraInfo of a single camera from its 3x3 matrix K (pixels), model plumb_bob."""
+    """Return a sensor_msgs/CameraInfo of a single camera from its 3x3 matrix K (pixels), model plumb_bob."""
     k = np.asarray(intrinsics, dtype=np.float64)
     if k.shape != (3, 3) or not np.isfinite(k).all() or k[0, 0] <= 0 or k[1, 1] <= 0:
         raise InputError("intrinsics", f"shape {k.shape}", "finite (3, 3) with positive focal lengths")
@@ -134,13 +145,13 @@ def camera_info(intrinsics: Floats, width: int, height: int, stamp_ns: int, fram
 
 
 def pose_stamped(position_m: Sequence[float], quaternion: Sequence[float], stamp_ns: int, frame_id: str) -> Message:
-    """geometry_msgs/PoseStamped."""
+    """Return a geometry_msgs/PoseStamped."""
     return ros.geometry_msgs__msg__PoseStamped(header(stamp_ns, frame_id), _pose(position_m, quaternion))
 
 
 def compute_budget(limit: float, unit: BudgetUnit, stamp_ns: int, *, source: str = "", priority: int = 0,
                    valid_for_ns: int = 0) -> Message:
-    """admn_ros/ComputeBudget. `valid_for_ns` 0: until the same source replaces it."""
+    """Return an admn_ros/ComputeBudget; with `valid_for_ns` 0 it is valid until its source replaces it."""
     if unit not in BUDGET_UNITS:
         raise InputError("unit", repr(unit), ", ".join(BUDGET_UNITS))
     if math.isnan(limit) or limit < 0:
@@ -152,12 +163,12 @@ def compute_budget(limit: float, unit: BudgetUnit, stamp_ns: int, *, source: str
 
 
 def temperature(celsius: float, stamp_ns: int, frame_id: str, *, variance: float = 0.0) -> Message:
-    """sensor_msgs/Temperature; variance in square degrees, 0: unknown."""
+    """Return a sensor_msgs/Temperature; the variance is in square degrees, 0 if unknown."""
     return ros.sensor_msgs__msg__Temperature(header(stamp_ns, frame_id), celsius, variance)
 
 
 def point_cloud(points: npt.NDArray[np.float32], fields: Sequence[str], stamp_ns: int, frame_id: str) -> Message:
-    """sensor_msgs/PointCloud2, unordered, from float32 (P, len(fields)), P may be 0; metres for x, y, z."""
+    """Return an unordered sensor_msgs/PointCloud2 from float32 (P, len(fields)), with x, y, z in metres."""
     if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] != len(fields):
         raise InputError("points", f"{points.dtype} {points.shape}", f"float32 with columns {', '.join(fields)}")
     described = [ros.sensor_msgs__msg__PointField(name, 4 * k, 7, 1) for k, name in enumerate(fields)]  # 7: FLOAT32
@@ -168,7 +179,7 @@ def point_cloud(points: npt.NDArray[np.float32], fields: Sequence[str], stamp_ns
 
 
 def static_transforms(transforms: Sequence[Transform], stamp_ns: int) -> Message:
-    """tf2_msgs/TFMessage for `/tf_static`. Write it on a latched topic."""
+    """Return a tf2_msgs/TFMessage for `/tf_static`, which must be a latched topic."""
     return ros.tf2_msgs__msg__TFMessage([
         ros.geometry_msgs__msg__TransformStamped(
             header=header(stamp_ns, t.parent), child_frame_id=t.child,
@@ -178,9 +189,9 @@ def static_transforms(transforms: Sequence[Transform], stamp_ns: int) -> Message
 
 
 def quaternion_of(rotation: Floats) -> tuple[float, float, float, float]:
-    """Quaternion (x, y, z, w), w not negative, of a 3x3 rotation matrix.
+    """Return the quaternion (x, y, z, w), w not negative, of a 3x3 rotation matrix.
 
-    If the matrix is only nearly orthonormal, the nearest rotation counts.
+    A matrix that is only nearly orthonormal is replaced with the nearest rotation.
     """
     x, y, z, w = Rotation.from_matrix(np.asarray(rotation, dtype=np.float64)).as_quat(canonical=True).tolist()
     return x, y, z, w

@@ -25,10 +25,11 @@ _READABLE = "a rosbag2 folder with its metadata.yaml, or one .mcap or .db3 file"
 class TopicInfo:
     """A topic of a bag.
 
-    type: message type, `sensor_msgs/msg/Image`.
-    count: messages.
-    durability, reliability: as the recorder saw them offered ("transient_local", "reliable", ...);
-        None where the bag does not say.
+    Attributes:
+        type: message type, such as `sensor_msgs/msg/Image`.
+        count: number of messages.
+        durability: durability that publishers offered, such as "transient_local"; None if not recorded.
+        reliability: reliability that publishers offered, such as "reliable"; None if not recorded.
     """
 
     type: str
@@ -38,19 +39,26 @@ class TopicInfo:
 
     @property
     def latched(self) -> bool:
-        """Whether a late subscriber must still get the last message."""
+        """Whether late subscribers get the last message."""
         return self.durability == "transient_local"
 
 
 class BagReader:
-    """A rosbag2 recording: folder (sqlite3, mcap, zstd-compressed or not) or one bare storage file.
+    """A rosbag2 recording: a folder (sqlite3 or mcap, with or without zstd) or a single storage file.
 
-    Use it as a context manager. Iteration gives (topic, record stamp ns, CDR bytes) in the order of the
-    record stamps; a split bag is read file after file. An empty bag is allowed: `message_count` is 0.
-    The bag's own message definitions are used where it has them, else those of Jazzy and ours.
+    Use it as a context manager. Iteration yields (topic, record stamp in ns, CDR bytes) in the order of the record
+    stamps; a split bag is read file by file. An empty bag is valid. Message definitions in the bag take precedence over
+    those of Jazzy and of this package.
+
+    Args:
+        path: bag folder, or .mcap or .db3 file.
+
+    Attributes:
+        path: path of the bag.
+        topics: topics by name.
 
     Raises:
-        InputError: the path is missing, is not a bag, has no metadata, or is truncated or corrupt.
+        InputError: the path does not exist, is no bag, has no metadata, or is truncated or corrupt.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -60,7 +68,7 @@ class BagReader:
         try:
             self._reader = Reader(self.path)
             self._reader.open()
-        except Exception as error:  # on broken files rosbags raises whatever its parsing trips over
+        except Exception as error:  # rosbags raises many kinds of exceptions for broken files
             raise self._broken(error) from error
         self._open = True
         self.topics: dict[str, TopicInfo] = {}
@@ -85,7 +93,7 @@ class BagReader:
 
     @property
     def message_count(self) -> int:
-        """Messages of all topics."""
+        """Number of messages of all topics."""
         return self._reader.message_count
 
     @property
@@ -100,7 +108,7 @@ class BagReader:
 
     @property
     def custom_data(self) -> dict[str, str]:
-        """What the writer noted in the metadata (`BagWriter.note`)."""
+        """Custom data in the metadata (see `BagWriter.note`)."""
         custom = getattr(getattr(self._reader.storage, "metadata", None), "custom", None)
         return dict(custom) if custom else {}
 
@@ -109,30 +117,34 @@ class BagReader:
 
     def raw(self, topics: Collection[str] | None = None, start_ns: int | None = None,
             stop_ns: int | None = None) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, record stamp ns, CDR bytes) of some topics (default: all), in [start_ns, stop_ns).
+        """Yield topic, record stamp in ns, and CDR bytes of messages.
+
+        Args:
+            topics: topics to read; None for all.
+            start_ns: first record stamp; None for the beginning.
+            stop_ns: end of the record stamps, exclusive; None for the end.
 
         Raises:
-            InputError: damage inside the file; or, at the end of a whole one, messages that the metadata counts and
-                that were not there.
+            InputError: the file is damaged, or has fewer messages than its metadata counts.
         """
         for connection, stamp_ns, data in self._read(self._select(topics), start_ns, stop_ns):
             yield connection.topic, stamp_ns, bytes(data)
 
     def messages(self, topics: Collection[str] | None = None, start_ns: int | None = None,
                  stop_ns: int | None = None) -> Iterator[tuple[str, int, Message]]:
-        """Like `raw`, with rosbags message objects.
+        """Yield the same as `raw`, with rosbags message objects in place of bytes.
 
         Raises:
-            InputError: a topic is not in the bag, or its type is unknown here (read it raw instead).
+            InputError: a topic is not in the bag, or its type is unknown (use `raw`).
         """
         for connection, stamp_ns, data in self._read(self._select(topics), start_ns, stop_ns):
             yield connection.topic, stamp_ns, self._decode(connection, data)
 
     def deserialize(self, topic: str, raw: bytes) -> Message:
-        """The message object of a topic's CDR bytes.
+        """Return the message object of CDR bytes of a topic.
 
         Raises:
-            InputError: no such topic, unknown type, or broken bytes.
+            InputError: there is no such topic, its type is unknown, or the bytes are broken.
         """
         (connection, *others) = self._select([topic])
         if any(other.msgtype != connection.msgtype for other in others):
@@ -158,7 +170,7 @@ class BagReader:
                 item = next(messages)
             except StopIteration:
                 break
-            except Exception as error:  # see __init__: damage inside the file shows here
+            except Exception as error:  # damage inside the file
                 raise self._broken(error) from error
             left -= 1
             yield item
@@ -177,11 +189,11 @@ class BagReader:
                              "a type of ROS 2 Jazzy or admn_ros, or a bag with its definition; it can be read raw")
         try:
             return store.deserialize_cdr(data, name)
-        except Exception as error:  # rosbags raises what it trips over
-            raise InputError(field, f"bytes that are not a {name} ({_said(error)})", "intact CDR") from error
+        except Exception as error:  # rosbags raises many kinds of exceptions
+            raise InputError(field, f"bytes that are not a {name} ({_reason(error)})", "intact CDR") from error
 
     def _store_for(self, connection: Connection) -> Typestore:
-        """The type as the recorder knew it: its fields can differ from ours of the same name."""
+        """Return the type as it was recorded; its fields can differ from those of our type of the same name."""
         definition = connection.msgdef
         if definition.format is MessageDefinitionFormat.NONE:
             return typestore()
@@ -189,21 +201,21 @@ class BagReader:
             if definition.format is MessageDefinitionFormat.MSG:
                 types = get_types_from_msg(definition.data, connection.msgtype)
             else:
-                # Several IDL files in one text, each under a line "IDL: name" after a ruler.
+                # The text has several IDL files, each after a ruler and a line "IDL: name".
                 parts = [part for part in definition.data.split("=" * 80 + "\n") if part.strip()]
                 types = {}
                 for part in parts:
                     types |= get_types_from_idl(part.split("\n", 1)[1] if part.startswith("IDL: ") else part)
             store = get_typestore(Stores.EMPTY)
             store.register(types)
-        except Exception as error:  # see __init__
+        except Exception as error:  # rosbags raises many kinds of exceptions
             raise InputError(f"{self.path}: {connection.topic}",
-                             f"a definition of {connection.msgtype} that cannot be parsed ({_said(error)})",
+                             f"a definition of {connection.msgtype} that cannot be parsed ({_reason(error)})",
                              "a ROS 2 message definition; the topic can be read raw") from error
         return store
 
     def _broken(self, error: Exception) -> InputError:
-        return InputError(str(self.path), f"a bag that cannot be read ({_said(error)})",
+        return InputError(str(self.path), f"a bag that cannot be read ({_reason(error)})",
                           f"{_READABLE}, complete (an interrupted recording: `ros2 bag reindex`, `mcap recover`)")
 
 
@@ -222,7 +234,7 @@ def _check_path(path: Path) -> None:
 
 def _topic_info(connections: list[Connection]) -> TopicInfo:
     profiles = [p for c in connections if isinstance(c.ext, ConnectionExtRosbag2) for p in c.ext.offered_qos_profiles]
-    # One latched publisher among several is enough to replay the topic latched; likewise reliable.
+    # One latched publisher makes the topic latched in a replay, and likewise one reliable publisher.
     durabilities = [p.durability.name.lower() for p in profiles]
     reliabilities = [p.reliability.name.lower() for p in profiles]
     return TopicInfo(
@@ -238,7 +250,7 @@ def _prefer(wish: str, found: list[str]) -> str | None:
     return wish if wish in found else found[0]
 
 
-def _said(error: Exception) -> str:
-    """The other library's words in one line."""
+def _reason(error: Exception) -> str:
+    """Return the message of another library in one line."""
     text: Any = error.args[0] if error.args else ""
     return f"{type(error).__name__}: {' '.join(str(text).split())}".rstrip(": ")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message types that a bag can hold, without ROS: rosbags' Jazzy types and our own."""
+"""Message types of bags, without ROS: those of ROS 2 Jazzy from rosbags, and those of this package."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def message_folder() -> Path:
 
 @cache
 def typestore() -> Typestore:
-    """The rosbags type store of ROS 2 Jazzy with our own messages. One store, shared: do not change it.
+    """Return the shared rosbags type store of ROS 2 Jazzy with the messages of this package; do not modify it.
 
     Raises:
-        InputError: our .msg files are absent or cannot be parsed.
+        InputError: a message definition is missing or cannot be parsed.
     """
     store = get_typestore(Stores.ROS2_JAZZY)
     folder = message_folder()

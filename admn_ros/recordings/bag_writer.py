@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing rosbag2 recordings without ROS."""
+"""Writing of rosbag2 recordings without ROS."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _FOREVER = QosTime(0, 0)
 
 
 class BagWriter:
-    """Writes a rosbag2 folder (version 9) that carries its message definitions.
+    """Writes a rosbag2 folder (version 9) with its message definitions.
 
-    Use it as a context manager. Topics are reliable and volatile unless `add_topic` says otherwise.
+    Use it as a context manager. Topics are reliable and volatile by default.
 
-    path: the folder to create; it must not exist.
-    storage: "mcap" or "sqlite3".
-    compress: zstd on the mcap chunks. Only for mcap.
-    keep_partial: what an exception inside the `with` leaves: a complete bag of what was written until
-        then (for a recorder), or nothing (for a converter, which can then be run again).
+    Args:
+        path: folder to create; it must not exist.
+        storage: "mcap" or "sqlite3".
+        compress: whether to compress mcap chunks with zstd.
+        keep_partial: whether an exception inside the `with` leaves a complete bag of the messages so far, as a recorder
+            needs it. Otherwise it leaves nothing, so that a conversion can be repeated.
 
     Raises:
-        InputError: the path exists, the storage is unknown, or the disk refuses.
+        InputError: the path exists, the storage is unknown, or the folder cannot be written.
     """
 
     def __init__(self, path: str | Path, storage: str = "mcap", *, compress: bool = False,
@@ -51,7 +52,7 @@ class BagWriter:
                 self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
             self._writer.open()
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._not_writable(error) from error
         self._open = True
 
     def __enter__(self) -> BagWriter:
@@ -65,10 +66,16 @@ class BagWriter:
             self._discard()
 
     def add_topic(self, topic: str, msgtype: str, *, latched: bool = False, best_effort: bool = False) -> None:
-        """Declare a topic before its first message, to give it a QoS. Latched is transient local.
+        """Declare the QoS of a topic before its first message.
+
+        Args:
+            topic: topic.
+            msgtype: message type.
+            latched: whether the durability is transient local.
+            best_effort: whether the reliability is best effort.
 
         Raises:
-            InputError: the topic is there already, or the type is unknown.
+            InputError: the topic exists already, or the type is unknown.
         """
         if topic in self._topics:
             raise InputError("topic", f"{topic} a second time", "each topic once")
@@ -82,7 +89,7 @@ class BagWriter:
         """Write a message object (`bag_messages`) with its record stamp in nanoseconds.
 
         Raises:
-            InputError: the type does not fit the topic or the message, or the disk refuses.
+            InputError: the type does not match the topic or the message, or the bag cannot be written.
         """
         found = getattr(message, "__msgtype__", type(message).__name__)
         if found != msgtype:
@@ -90,7 +97,7 @@ class BagWriter:
         self.write_raw(topic, msgtype, typestore().serialize_cdr(message, msgtype), stamp_ns)
 
     def write_raw(self, topic: str, msgtype: str, cdr: bytes | memoryview, stamp_ns: int) -> None:
-        """Write CDR bytes as they came, with their record stamp in nanoseconds."""
+        """Write CDR bytes with their record stamp in nanoseconds; errors as in `write`."""
         if topic not in self._topics:
             self.add_topic(topic, msgtype)
         connection = self._topics[topic]
@@ -100,10 +107,10 @@ class BagWriter:
         try:
             self._writer.write(connection, stamp_ns, cdr)
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._not_writable(error) from error
 
     def note(self, custom_data: Mapping[str, str]) -> None:
-        """Put words of our own into the metadata; `BagReader.custom_data` reads them."""
+        """Add custom data to the metadata; `BagReader.custom_data` returns them."""
         for key, value in custom_data.items():
             self._writer.set_custom_data(key, value)
 
@@ -115,19 +122,19 @@ class BagWriter:
         try:
             self._writer.close()
         except OSError as error:
-            raise self._refused(error) from error
+            raise self._not_writable(error) from error
 
     def _discard(self) -> None:
         if self._open:
             self._open = False
             self._writer.abort()
-        shutil.rmtree(self.path, ignore_errors=True)  # ours: __init__ refuses a path that exists
+        shutil.rmtree(self.path, ignore_errors=True)  # created by __init__
 
     def _check_open(self) -> None:
         if not self._open:
             raise InputError(str(self.path), "a closed bag", "writing before close()")
 
-    def _refused(self, error: OSError) -> InputError:
+    def _not_writable(self, error: OSError) -> InputError:
         return InputError(str(self.path), error.strerror or str(error), "a folder that can be written")
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder in the layout of Microsoft 7-Scenes (as tsdf-fusion-python ships it) to a bag.
+"""Conversion of folders in the layout of Microsoft 7-Scenes (as in tsdf-fusion-python) to bags.
 
 Files: `camera-intrinsics.txt` (3x3, pixels), and for each frame `frame-XXXXXX.color.jpg` (or .png),
 `frame-XXXXXX.depth.png` (uint16 millimetres, 0 and 65535 invalid) and `frame-XXXXXX.pose.txt`
-(4x4, camera to world, metres). The layout has one matrix for both cameras and does not register depth
-to colour; the bag says the same. Its world is the mapping's, with no promise that z points up.
+(4x4, camera to world, metres). The layout has one matrix for both cameras and does not register depth to colour, and so
+does the bag. The world frame is that of the mapping; z need not point up.
 """
 
 from __future__ import annotations
@@ -36,9 +36,14 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass
 class RgbdSummary:
-    """What a conversion did.
+    """Result of a conversion.
 
-    skipped: frame number -> why it was left out.
+    Attributes:
+        out: folder of the bag.
+        frames: number of converted frames.
+        messages: number of messages by topic.
+        seconds: duration of the recording.
+        skipped: error message by the number of each skipped frame.
     """
 
     out: Path
@@ -68,18 +73,18 @@ def convert_rgbd_folder(folder: str | Path, out: str | Path, *, storage: str = "
     A frame with a missing or broken file is skipped and named in the summary.
 
     Args:
-        folder: the folder to read.
-        out: bag folder to create; must not exist.
+        folder: folder to read.
+        out: bag folder to create; it must not exist.
         storage: "mcap" or "sqlite3".
         rate_hz: frame numbers per second.
-        node: sensor node, first part of the topics and of the frame.
+        node: name of the sensor node, the first part of the topics and of the frame.
         depth: 16UC1 (millimetres, 0 invalid) or 32FC1 (metres, NaN invalid).
-        limit: at most this many frames; None for all.
-        start_ns: stamp of frame number 0, nanoseconds.
-        progress: called with (frames done, frames in all) after each.
+        limit: maximum number of frames; None for all.
+        start_ns: stamp of frame number 0 in nanoseconds.
+        progress: function called with the number of frames done and in total after each frame.
 
     Raises:
-        InputError: the folder or its intrinsics cannot be used, not one frame can, or `out` exists.
+        InputError: the folder, its intrinsics, or all frames cannot be used, or `out` exists.
     """
     root = Path(folder)
     _check_arguments(rate_hz, node, depth, limit)
@@ -122,7 +127,7 @@ def _check_arguments(rate_hz: float, node: str, depth: str, limit: int | None) -
 
 
 def _numbers(root: Path) -> list[int]:
-    """Numbers of all frames of which any file is there, ascending."""
+    """Return the numbers of all frames with at least one file, ascending."""
     if not root.is_dir():
         raise InputError(str(root), "no folder", "a folder with frame-XXXXXX.color.jpg, .depth.png and .pose.txt")
     found = {int(match[1]) for path in root.iterdir() if (match := _FRAME.fullmatch(path.name))}
@@ -158,7 +163,7 @@ def _matrix(path: Path, size: int) -> Matrix:
     text = read_bytes(path, f"{size}x{size} numbers")
     try:
         rows = [[float(word) for word in line.split()] for line in text.decode("ascii").splitlines() if line.strip()]
-    except ValueError as error:  # words that are no numbers, or bytes that are no text
+    except ValueError as error:  # invalid numbers, or bytes that are not ASCII
         raise InputError(str(path), str(error), f"{size}x{size} numbers") from error
     if [len(row) for row in rows] != [size] * size:
         raise InputError(str(path), f"rows of {[len(row) for row in rows]} numbers", f"{size} rows of {size}")
@@ -171,7 +176,7 @@ def _matrix(path: Path, size: int) -> Matrix:
 def _camera_pose(path: Path) -> Matrix:
     pose = _matrix(path, 4)
     rotation = pose[:3, :3]
-    # The published poses are printed with few digits, so nearly orthonormal is all that can be asked.
+    # Published poses have few digits and are only nearly orthonormal.
     rigid = np.allclose(rotation @ rotation.T, np.eye(3), atol=0.02) and np.linalg.det(rotation) > 0
     if not rigid or not np.allclose(pose[3], (0, 0, 0, 1)):
         raise InputError(str(path), "a matrix that is no rigid motion", "4x4: rotation, translation, last row 0 0 0 1")

@@ -48,28 +48,33 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 def array_name(key: SensorKey) -> str:
-    """Name of the readings of an input in the listed layout."""
+    """Return the name of the array with the readings of an input in the listed layout."""
     return f"{key.node}.{key.modality}"
 
 
 def row_name(key: SensorKey) -> str:
-    """Name of the numbers of readings of an input in the listed layout."""
+    """Return the name of the array with the reading numbers of an input in the listed layout."""
     return f"{array_name(key)}.row"
 
 
 @dataclass(frozen=True)
 class Stacked:
-    """A shard in the stacked layout; `nodes` in the order of the arrays."""
+    """A shard in the stacked layout.
+
+    Attributes:
+        arrays: arrays by name.
+        nodes: sensor nodes in the order of the arrays.
+    """
 
     arrays: Arrays
     nodes: Sequence[str]
 
     @classmethod
     def of(cls, arrays: Arrays, nodes: Sequence[str], shard: Path) -> Stacked:
-        """Check a shard.
+        """Validate the arrays of a shard.
 
         Raises:
-            InputError: an array is missing, or as long as no other.
+            InputError: an array is missing, or the lengths differ.
         """
         missing = {*map(str, MODALITIES), *TRUTH} - set(arrays)
         if missing or len({len(a) for a in arrays.values()}) != 1:
@@ -77,24 +82,29 @@ class Stacked:
         return cls(arrays, nodes)
 
     def at(self, row: int) -> dict[SensorKey, Array]:
-        """Readings of a sample."""
+        """Return the readings of a sample."""
         return {SensorKey(node, m): decode(m, self.arrays[m.value][row, k])
                 for k, node in enumerate(self.nodes) for m in MODALITIES}
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A shard in the listed layout."""
+    """A shard in the listed layout.
+
+    Attributes:
+        arrays: arrays by name.
+        keys: inputs.
+    """
 
     arrays: Arrays
     keys: Sequence[SensorKey]
 
     @classmethod
     def of(cls, arrays: Arrays, keys: Sequence[SensorKey], shard: Path) -> Listed:
-        """Check a shard.
+        """Validate the arrays of a shard.
 
         Raises:
-            InputError: an array is missing or has another length, or a number points nowhere.
+            InputError: an array is missing or has another length, or a reading number is out of range.
         """
         by_sample = (*TRUTH, STAMPS, *map(row_name, keys), *([POSES] if POSES in arrays else []))
         missing = {*by_sample, *map(array_name, keys)} - set(arrays)
@@ -108,7 +118,7 @@ class Listed:
         return cls(arrays, keys)
 
     def at(self, row: int) -> dict[SensorKey, Array]:
-        """Readings of a sample; what was missing is absent."""
+        """Return the readings of a sample, without the missing ones."""
         numbers = {key: int(self.arrays[row_name(key)][row]) for key in self.keys}
         return {key: decode(key.modality, self.arrays[array_name(key)][number])
                 for key, number in numbers.items() if number >= 0}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings as they might have been: other crops, mirrored, louder, a moment earlier."""
+"""Augmentation of readings: crops, mirroring, loudness and shifts in time."""
 
 from __future__ import annotations
 
@@ -37,20 +37,26 @@ class AugmentConfig(Strict):
 
 
 class AugmentedSamples(Samples):
-    """Samples whose readings are augmented anew in every epoch; a function of seed, epoch and index."""
+    """Samples whose readings are augmented in every epoch. The result depends on seed, epoch and index alone.
+
+    Args:
+        source: samples before preprocessing.
+        model: model that they are for.
+        augment: settings of the augmentation.
+        seed: seed of order and augmentation.
+        repeats, draws, cache_mb, workers: as in `Samples`.
+
+    Raises:
+        InputError: the source is empty.
+    """
 
     def __init__(self, source: SampleSource, model: ModelConfig, augment: AugmentConfig, *, seed: int = 0,
                  repeats: int = 1, draws: int | None = None, cache_mb: int = 0, workers: int = 0) -> None:
-        """Wrap a source; arguments as of `Samples`.
-
-        Raises:
-            InputError: the source is empty.
-        """
         super().__init__(source, model, seed=seed, repeats=repeats, draws=draws, cache_mb=cache_mb, workers=workers)
         self._augment = augment
 
     def draw(self, epoch: int) -> int:
-        """Which augmentation an epoch sees."""
+        """Return the number of the augmentation draw of an epoch."""
         return epoch % self._draws if self._draws else epoch
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
@@ -60,14 +66,14 @@ class AugmentedSamples(Samples):
 
 def augmented(sample: LabeledReadings, model: ModelConfig, config: AugmentConfig,
               rng: np.random.Generator) -> LabeledReadings:
-    """Augment each reading that is an input of the model, on its own. The target is not moved along."""
+    """Augment each reading that is an input of the model, independently. The target does not change."""
     readings = {}
     for key, data in sample.readings.items():
         if key.modality not in model.modalities or key.node not in model.sensor_nodes:
             continue
         entry = model.modalities[key.modality].input
         if key.modality in (Modality.RGB, Modality.DEPTH):
-            readings[key] = _picture(data, entry, config, rng)
+            readings[key] = _image(data, entry, config, rng)
         elif isinstance(entry, AudioInput):
             readings[key] = _sound(data, entry, sample.audio_rate_hz or entry.sample_rate_hz, config, rng)
         else:
@@ -75,8 +81,8 @@ def augmented(sample: LabeledReadings, model: ModelConfig, config: AugmentConfig
     return replace(sample, readings=readings)
 
 
-def _picture(data: Array, entry: InputConfig, config: AugmentConfig, rng: np.random.Generator) -> Array:
-    """A part of a picture (H, W, ...), perhaps mirrored; it is resized with all inputs."""
+def _image(data: Array, entry: InputConfig, config: AugmentConfig, rng: np.random.Generator) -> Array:
+    """Return a crop of an image (H, W, ...), possibly mirrored; preprocessing resizes it."""
     if config.smallest_crop < 1:
         top, left, height, width = crop_box(data.shape[0], data.shape[1], entry.shape[2] / entry.shape[1],
                                             config.smallest_crop, rng)
@@ -88,13 +94,15 @@ def _picture(data: Array, entry: InputConfig, config: AugmentConfig, rng: np.ran
 
 def crop_box(height: int, width: int, aspect: float, smallest: float,
              rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, left, height and width of a random part of a picture.
+    """Draw a random crop and return its top, left, height and width.
 
     Args:
-        height, width: of the picture.
-        aspect: width over height of what the part becomes; its own is 3/4 to 4/3 of that, evenly in the logarithm.
-        smallest: share of the area, at least; evenly up to 1.
-        rng: of the draw.
+        height: height of the image.
+        width: width of the image.
+        aspect: aspect ratio (width over height) of the resized crop. The crop has 3/4 to 4/3 of it, uniformly in the
+            logarithm.
+        smallest: smallest share of the area; the share is uniform up to 1.
+        rng: source of random numbers.
     """
     for _ in range(_TRIES):
         area = rng.uniform(smallest, 1.0) * height * width
@@ -102,13 +110,13 @@ def crop_box(height: int, width: int, aspect: float, smallest: float,
         rows, columns = round(math.sqrt(area / shape)), round(math.sqrt(area * shape))
         if 0 < rows <= height and 0 < columns <= width:
             return int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1)), rows, columns
-    # Such a part rarely fits into a picture that is much longer than it: the largest one then, in the middle.
+    # Such a crop rarely fits into a much longer image. The largest one in the middle replaces it.
     rows, columns = max(1, min(height, round(width / aspect))), max(1, min(width, round(height * aspect)))
     return (height - rows) // 2, (width - columns) // 2, rows, columns
 
 
 def _sound(data: Array, entry: AudioInput, rate_hz: int, config: AugmentConfig, rng: np.random.Generator) -> Array:
-    """A piece of a recording (samples, channels) as long as the model's window, at another loudness."""
+    """Return a random piece of a recording (samples, channels) of the length of the model's window, with random gain."""
     window = math.ceil((entry.fft + (entry.frames - 1) * entry.hop) * rate_hz / entry.sample_rate_hz)
     start = int(rng.integers(len(data) - window + 1)) if len(data) > window else 0
     gain = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)

@@ -24,17 +24,19 @@ from admn_ros.training.cache import MemoryCache, SampleCache
 from admn_ros.training.seeding import CORRUPTION, ORDER, derive
 
 CLEAN = -1
-"""Number of the draw that corrupts nothing."""
+"""Number of the draw without corruption."""
 
 
 @dataclass(frozen=True)
 class LabeledBatch:
-    """A batch with what is known of it.
+    """A batch with its ground truth.
 
-    position_m: (B, 3) in the model's frame; 0 where there is none.
-    located: (B,) bool, whether there is a position; without one a sample counts for its class alone.
-    label: (B,) class index, -1 when unknown.
-    severity: per modality (B,) in [0, 1], NaN when unknown.
+    Attributes:
+        samples: inputs of the network.
+        position_m: positions (B, 3) in the model's frame in metres; 0 without a position.
+        located: whether there is a position, bool (B,). A sample without one has a class loss only.
+        label: class indices (B,), -1 if unknown.
+        severity: severities (B,) in [0, 1] by modality, NaN if unknown.
     """
 
     samples: SampleBatch
@@ -47,17 +49,17 @@ class LabeledBatch:
         return len(self.label)
 
     def available(self) -> dict[Modality, Tensor]:
-        """Per modality (B,) bool: whether any sensor node has it."""
+        """Return by modality whether any sensor node has it, bool (B,)."""
         return {m: present.any(dim=1) for m, present in self.samples.present.items()}
 
     def to(self, device: torch.device | str) -> LabeledBatch:
-        """Copy to a device."""
+        """Return a copy on a device."""
         return LabeledBatch(self.samples.to(device), self.position_m.to(device), self.located.to(device),
                             self.label.to(device), {m: s.to(device) for m, s in self.severity.items()})
 
     @classmethod
     def stack(cls, samples: Sequence[MultimodalSample]) -> LabeledBatch:
-        """Stack samples of one model; a sample without target knows nothing."""
+        """Stack samples of one model; without a target all ground truth is unknown."""
         unknown = Target((math.nan, math.nan, math.nan))
         targets = [s.target or unknown for s in samples]
         position_m = torch.tensor([t.position_m for t in targets], dtype=torch.float32)
@@ -108,24 +110,24 @@ class Samples:
         return other
 
     def __len__(self) -> int:
-        """Samples of an epoch."""
+        """Return the number of samples of an epoch."""
         return len(self._source) * self._repeats
 
     def steps(self, batch: int) -> int:
-        """Batches of an epoch; the last may be smaller."""
+        """Return the number of batches of an epoch; the last one may be smaller."""
         return -(-len(self) // batch)
 
     def draw(self, epoch: int) -> int:
-        """Which corruption an epoch sees: `CLEAN`, or the number of a draw."""
+        """Return the number of the corruption draw of an epoch, or `CLEAN`."""
         if self._corrupted is None or epoch < self._clean_epochs:
             return CLEAN
         return epoch % self._draws if self._draws else epoch
 
     def sample(self, epoch: int, index: int) -> MultimodalSample:
-        """One preprocessed sample of an epoch.
+        """Return one preprocessed sample of an epoch.
 
         Raises:
-            InputError: as the source, or readings that do not fit the model.
+            InputError: the source cannot read the sample, or a reading does not fit the model.
         """
         draw = self.draw(epoch)
         repeated = draw == CLEAN or self._draws is not None
@@ -140,18 +142,19 @@ class Samples:
 
     def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None,
                 part: tuple[int, int] = (0, 1)) -> Iterator[LabeledBatch]:
-        """Batches of an epoch.
+        """Yield the batches of an epoch.
 
         Args:
-            epoch: from 0.
-            batch: samples in each.
-            shuffle: in an order that seed and epoch give; else as the source has them.
-            first: only so many batches.
-            part: number of a process and how many there are: it gets its samples of every batch. One that has
-                none, because a batch is smaller than their number, gets the batch's first, which must not count.
+            epoch: number of the epoch, from 0.
+            batch: number of samples per batch.
+            shuffle: whether to shuffle, by seed and epoch; otherwise the order is that of the source.
+            first: maximum number of batches; None for all.
+            part: number of a process and number of processes. The process gets its samples of every batch. If a batch
+                is smaller than the number of processes, a process without samples gets the first one of the batch,
+                which must not count.
 
         Raises:
-            InputError: as `sample`.
+            InputError: see `sample`.
         """
         order = np.arange(len(self))
         if shuffle:
@@ -160,7 +163,7 @@ class Samples:
         rank, count = part
         parts = [indices[rank::count] or indices[:1] for indices in whole]
         if self._workers:
-            # The generator keeps the loader from drawing its workers' seeds out of the global one.
+            # Without a generator the loader would draw the seeds of its workers from the global one.
             yield from DataLoader(_Epoch(self, epoch), batch_sampler=parts, collate_fn=LabeledBatch.stack,
                                   num_workers=self._workers, generator=torch.Generator())
         else:
@@ -176,7 +179,7 @@ class Samples:
 
 
 class _Epoch(Dataset[MultimodalSample]):
-    """One epoch, for worker processes."""
+    """One epoch as a torch dataset, for worker processes."""
 
     def __init__(self, samples: Samples, epoch: int) -> None:
         self._samples, self._epoch = samples, epoch

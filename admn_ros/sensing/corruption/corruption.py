@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corruptions of decoded readings: what a bad sensor, bad light or bad weather does to the data.
+"""Corruptions of decoded readings: the effects of faulty sensors, bad light and bad weather.
 
-For training and evaluation, on simulated and real data alike. A corruption takes and gives the arrays of
-`admn_ros.sample.Reading`. Its severity runs from 0 (the data are returned as they are) to 1 (the physical
-parameters given to its constructor); `parameters` says what a severity means. It takes its random numbers
-from the given generator only, the same ones for every severity, so that a seed fixes the result and more
-severity does more of the same damage. It never writes into its input.
+They serve training and evaluation, on simulated and real data. A corruption maps an array as in
+`admn_ros.sample.Reading` to another one. Its severity is between 0 (the data are returned unchanged) and 1 (the
+physical parameters of the constructor); `parameters` returns the physical parameters of a severity. All random numbers
+come from the given generator and are the same for every severity, so that a seed determines the result, and a larger
+severity does more of the same damage. The input is never modified.
 
-The others are in `corruption_vision`, `weather`, `corruption_audio`, `corruption_radar` and
-`corruption_temporal`; named mixtures, with the paper's levels, in `corruption_presets`.
+Further corruptions are in `vision`, `weather`, `audio`, `radar` and `temporal`; named mixtures, with the levels of the
+paper, in `presets`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ from admn_ros.sample import Array, Modality
 
 Floats = npt.NDArray[np.float32]
 DEPTH_MAX_M = 9.0
-"""Default range of depth, that of `config.DepthInput`."""
+"""Default range of depth in metres, as in `config.DepthInput`."""
 NEAREST_M = 1e-3
-"""Where depth is clamped below: 0 would mean invalid."""
+"""Lower limit of depth in metres, because 0 means invalid."""
 PAPER_SIGMA: Mapping[Modality, float] = {
     Modality.RGB: 3.0, Modality.DEPTH: 0.75, Modality.RADAR: 0.8, Modality.AUDIO: 0.3}
-"""Largest sigma of Gaussian noise on [0, 1] data. RGB and depth: GDTM, paper Section A.3; radar: the
-official code's three-modality model; audio: ours."""
+"""Largest sigma of Gaussian noise on [0, 1] data.
+
+RGB and depth: GDTM, paper Section A.3. Radar: three-modality model of the official code. Audio: ours.
+"""
 
 _FORM: Mapping[Modality, tuple[str, int, str]] = {
     Modality.RGB: ("u1", 3, "uint8 (H, W, 3)"), Modality.DEPTH: ("f4", 2, "float32 (H, W)"),
@@ -42,13 +44,13 @@ _FORM: Mapping[Modality, tuple[str, int, str]] = {
 
 @dataclass(frozen=True)
 class CorruptionLabel:
-    """What was done to one modality of a sample.
+    """The corruption of one modality of a sample.
 
-    kind: name of the corruption, or "clean".
-    severity: in [0, 1]; 0 is clean.
-    parameters: the physical parameters (sigma, gamma, kernel_px, snr_db, ...); empty when clean.
-    level: place among the levels of a preset that has levels (0 is clean), for a classifier of
-        corruptions; -1 where the severity is continuous.
+    Attributes:
+        kind: name of the corruption, or "clean".
+        severity: severity in [0, 1]; 0 is clean.
+        parameters: physical parameters (sigma, gamma, kernel_px, snr_db, ...); empty if clean.
+        level: level of the preset, for a classifier of corruptions: 0 is clean, -1 a continuous severity.
     """
 
     kind: str = "clean"
@@ -58,22 +60,32 @@ class CorruptionLabel:
 
     @property
     def value(self) -> float:
-        """The first, characteristic parameter (the paper's sigma for Gaussian noise); 0 when clean."""
+        """First, characteristic parameter (sigma of Gaussian noise, as in the paper); 0 if clean."""
         return next(iter(self.parameters.values()), 0.0)
 
 
 @dataclass(frozen=True)
 class Corruption(ABC):
-    """One way in which the readings of one modality go bad, frame by frame."""
+    """A corruption of single readings of one modality.
+
+    Attributes:
+        kind: name of the corruption.
+        modality: modality of the readings.
+    """
 
     kind: ClassVar[str]
     modality: Modality
 
     def apply(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
-        """Corrupt one reading: same shape, same dtype. With severity 0 `data` itself is returned.
+        """Corrupt one reading. The result has the same shape and dtype; severity 0 returns `data` itself.
+
+        Args:
+            data: reading.
+            severity: severity in [0, 1].
+            rng: source of random numbers.
 
         Raises:
-            InputError: a severity outside [0, 1], or data that are not of the modality.
+            InputError: the severity is outside [0, 1], or the data are not of the modality.
         """
         check_severity(severity)
         check_reading(data, self.modality)
@@ -81,24 +93,25 @@ class Corruption(ABC):
 
     @abstractmethod
     def parameters(self, severity: float) -> dict[str, float]:
-        """The physical parameters at a severity above 0, the characteristic one first."""
+        """Return the physical parameters at a severity above 0, the characteristic one first."""
 
     @abstractmethod
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
-        """`apply` for data and a severity above 0 that have been checked."""
+        """Corrupt checked data with a severity above 0."""
 
 
 @dataclass(frozen=True)
 class GaussianNoise(Corruption):
     """Additive N(0, sigma) on data scaled to [0, 1], then clamped to [0, 1] (paper Sections 4.1.1, A.3).
 
-    sigma = severity * `sigma`. The scale: 255 for RGB, `depth_max_m` for depth, the frame's largest
-    magnitude for radar; audio is taken as it is, full scale 1, and clamped to [-1, 1].
+    Sigma is severity * `sigma`. The scale is 255 for RGB, `depth_max_m` for depth and the largest magnitude of the
+    frame for radar. Audio, full scale 1, is not scaled, and clamped to [-1, 1].
 
-    sigma: at severity 1; None for `PAPER_SIGMA` of the modality.
-    depth_max_m: the depth that is 1.
-    keep_invalid: depth only. True: invalid pixels stay NaN. False: they count as 0 and get noise like all
-        others, as in the paper, whose noise is on the images; afterwards none is invalid.
+    Attributes:
+        sigma: sigma at severity 1; None for `PAPER_SIGMA` of the modality.
+        depth_max_m: depth in metres that is 1 on the scale.
+        keep_invalid: whether invalid pixels of depth stay NaN. Otherwise they count as 0 and get noise like all others,
+            as in the paper, whose noise is on images; then no pixel is invalid.
     """
 
     kind: ClassVar[str] = "gaussian"
@@ -107,7 +120,7 @@ class GaussianNoise(Corruption):
     keep_invalid: bool = True
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Sigma on [0, 1] data."""
+        """Return sigma on [0, 1] data."""
         return {"sigma": severity * (PAPER_SIGMA[self.modality] if self.sigma is None else self.sigma)}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -136,7 +149,8 @@ class GaussianNoise(Corruption):
 class Chain(Corruption):
     """Several corruptions of one modality, one after the other (rain, then low light).
 
-    links: corruption and its share; it is applied with severity times share.
+    Attributes:
+        links: corruptions with their shares; each is applied with severity times share.
     """
 
     kind: ClassVar[str] = "chain"
@@ -153,7 +167,7 @@ class Chain(Corruption):
         return "+".join(c.kind for c, _ in self.links)
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Those of all links."""
+        """Return the parameters of all links."""
         return {name: value for c, share in self.links for name, value in c.parameters(severity * share).items()}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -163,15 +177,15 @@ class Chain(Corruption):
 
 
 def kind_of(corruption: Corruption) -> str:
-    """Name of a corruption for its label."""
+    """Return the name of a corruption for its label."""
     return corruption.name if isinstance(corruption, Chain) else corruption.kind
 
 
 def label_of(corruption: Corruption, severity: float, level: int = -1) -> CorruptionLabel:
-    """The label of a corruption that was applied with a severity; severity 0 gives clean.
+    """Return the label of a corruption with a severity; severity 0 gives clean.
 
     Raises:
-        InputError: a severity outside [0, 1].
+        InputError: the severity is outside [0, 1].
     """
     check_severity(severity)
     if severity == 0:
@@ -180,13 +194,21 @@ def label_of(corruption: Corruption, severity: float, level: int = -1) -> Corrup
 
 
 def check_severity(severity: float) -> None:
-    """Refuse a severity outside [0, 1], NaN included."""
+    """Check a severity.
+
+    Raises:
+        InputError: the severity is outside [0, 1], or NaN.
+    """
     if not 0 <= severity <= 1:
         raise InputError("severity", severity, "0 to 1")
 
 
 def check_reading(data: Array, modality: Modality) -> None:
-    """Refuse data that are not a reading of the modality."""
+    """Check a reading.
+
+    Raises:
+        InputError: the data are no reading of the modality.
+    """
     dtype, dimensions, allowed = _FORM[modality]
     fits = data.dtype == np.dtype(dtype) and data.ndim == dimensions and data.size > 0
     if not fits or (modality is Modality.RGB and data.shape[2] != 3):
@@ -194,16 +216,16 @@ def check_reading(data: Array, modality: Modality) -> None:
 
 
 def to_uint8(image: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    """Clamp [0, 1] values and round them to uint8."""
+    """Convert values in [0, 1] to uint8, clamped and rounded."""
     return np.asarray(np.rint(np.clip(image, 0, 1) * 255), dtype=np.uint8)
 
 
 def clip_audio(sound: Floats, original: Floats) -> Floats:
-    """Clip as a converter does: at full scale, or at the original's peak where that is beyond it."""
+    """Clip sound at full scale, or at the peak of the original if that is larger."""
     limit = np.float32(max(1.0, float(np.abs(original).max())))
     return np.asarray(np.clip(sound, -limit, limit), dtype=np.float32)
 
 
 def decibels(db: float) -> float:
-    """Amplitude ratio of a level in dB."""
+    """Return the amplitude ratio of a level in dB."""
     return math.pow(10.0, db / 20.0)

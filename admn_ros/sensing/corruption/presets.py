@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Named mixtures of corruptions: what each sample of a dataset suffers, drawn at random, with labels.
+"""Presets: named mixtures of corruptions, drawn at random for each sample of a dataset, with labels.
 
-One draw holds for all sensor nodes and all frames of a sample (paper Section A.3); the realisations of the
-noise are independent. The levels are the paper's where it gives any:
+A draw applies to all sensor nodes and all frames of a sample (paper Section A.3); the noise of each is independent. The
+levels are those of the paper if it gives any:
 
     gdtm-gaussian          RGB sigma {0, 1, 2, 3}, depth {0, .25, .5, .75}, independent
     gdtm-lowlight          ordinary light with depth saturated, medium, severe; equally often
@@ -11,8 +11,8 @@ noise are independent. The levels are the paper's where it gives any:
     ave-rain-noise         image or audio, never both; outdoors rain with low light or wind, indoors low light or fan
     gdtm-three-modalities  RGB, depth, radar each with probability 1/2 extreme noise (Section 4.3)
     room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 5, 10, 20 dB above its floor, independent
-    room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in half-dark, or in the dark
-    room-blur              ours: RGB sharp, blurred or blurred much; radar clean or with noise 10 dB above its floor
+    room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in medium, or severe low light
+    room-blur              ours: RGB with no, medium, severe blur; radar clean or with noise 10 dB above its floor
     room-all               ours: every modality, every kind, continuous severity
     room-freeze            ours: one modality repeats readings for spells of 10 frames, continuous severity
     room-delay             ours: one modality is 1 to 8 frames late, continuous severity
@@ -20,12 +20,12 @@ noise are independent. The levels are the paper's where it gives any:
 room-freeze and room-delay need consecutive frames. A draw holds for a stretch of a recording
 (`admn_ros.sensing.corruption.draws.StretchCorruption`, `admn_ros.datasets.corrupted.STRETCH_FRAMES`).
 
-Official code that differs is `variant="code"`: the Gaussian presets draw sigma evenly from 0 to the largest
-(its training of the first stage; for MM-Fi depth only up to 3); ave-rain-noise has clean and doubly corrupted
-samples too, four equal parts (its first stage; its controllers see the paper's two); in gdtm-three-modalities
-depth is clean whenever RGB and radar both are not. Where the code does as the paper says, the variants are the same.
-Gamma, kernels and the radar's sigma 0.8 are the code's in both, since the paper gives no numbers. The
-strengths of rain, low light, wind and fan for AVE are published nowhere; those here are ours.
+`variant="code"` follows the official code where it differs: the Gaussian presets draw sigma uniformly from 0 to the
+largest value (in training of the first stage; for depth of MM-Fi only up to 3); ave-rain-noise also has clean and
+doubly corrupted samples, in four equal parts (in the first stage; controllers see the two parts of the paper); in
+gdtm-three-modalities depth is clean if RGB and radar are both corrupted. Otherwise the variants are equal. Gamma,
+kernels and the sigma 0.8 of radar come from the code in both variants, because the paper gives no numbers. The
+strengths of rain, low light, wind and fan for AVE are not published; those here are ours.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ from admn_ros.sensing.corruption.weather import RainHaze
 Rule = Callable[[np.random.Generator, Scene], Draws]
 _RGB, _DEPTH, _RADAR, _AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 ROOM_CLEAN = 0.4
-"""room-all: probability that a modality is clean, and severity below which one modality stays."""
+"""Probability in room-all that a modality is clean, and the severity below which at least one modality stays."""
 
 
 @dataclass(frozen=True)
 class PresetOptions:
-    """What a preset depends on, besides its name.
+    """Settings of a preset.
 
     Attributes:
         variant: the paper's values, or those of the official code where it differs.
@@ -120,7 +120,7 @@ def preset_for_model(name: str, model: ModelConfig, variant: Variant = "paper", 
                              audio_rate_hz=audio_rate_hz or model.audio_rate_hz, modalities=tuple(model.modalities))
 
 
-# RGB and depth sigmas; in the code's first stage sigma is continuous, up to the last value.
+# Sigmas of RGB and depth, and the largest sigmas of the code's first stage, where sigma is continuous.
 _GAUSSIAN: Final = {
     "gdtm-gaussian": ((0.0, 1.0, 2.0, 3.0), (0.0, 0.25, 0.5, 0.75), (3.0, 0.75)),
     "mmfi-gaussian": ((0.0, 0.75, 1.5, 2.0), (0.0, 2.0, 3.0, 4.0), (2.0, 3.0)),
@@ -128,7 +128,7 @@ _GAUSSIAN: Final = {
 
 
 def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -> GaussianNoise:
-    """The paper's noise: on every pixel, invalid ones too."""
+    """Return the noise of the paper, which is on every pixel, including invalid ones."""
     return GaussianNoise(modality, sigma, depth_max_m, keep_invalid=False)
 
 
@@ -150,7 +150,7 @@ def _gaussian(name: str, depth_max_m: float, code: bool) -> Rule:
 
 
 def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
-    """Four levels for each of RGB and radar, from clean to where a small picture of the room shows nothing."""
+    """Draw one of four levels for each of RGB and radar; the last one leaves nothing visible in a small image."""
     rgb, radar = (0.0, 0.25, 0.5, 1.0), (0.0, 0.1, 0.2, 0.4)
     kinds: dict[Modality, tuple[Corruption, Sequence[float]]] = {
         _RGB: (GaussianNoise(_RGB, rgb[-1]), rgb), _RADAR: (RadarNoise(), radar)}
@@ -175,8 +175,7 @@ def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
     return _pick([{_RGB: rgb, _RADAR: radar} for rgb in pictures for radar in radars], rng)
 
 
-def _one_stream(modalities: Sequence[Modality],
-                kind: type[Freezing | Delay]) -> Rule:
+def _one_stream(modalities: Sequence[Modality], kind: type[Freezing | Delay]) -> Rule:
     def rule(rng: np.random.Generator, scene: Scene) -> Draws:
         faulty = modalities[int(rng.integers(len(modalities)))]
         severity = 1.0 - float(rng.random())
@@ -208,7 +207,7 @@ def _ave(rate_hz: int, code: bool) -> Rule:
     image: dict[Scene, Corruption] = {"indoor": Chain(_RGB, ((dark, medium),)),
                                       "outdoor": Chain(_RGB, ((RainHaze(), 1.0), (dark, medium)))}
     audio: dict[Scene, Corruption] = {"indoor": Fan(sample_rate_hz=rate_hz), "outdoor": Wind(sample_rate_hz=rate_hz)}
-    # (image, audio) corrupted
+    # Whether image and audio are corrupted.
     parts = [(True, False), (False, True), (False, False), (True, True)] if code else [(True, False), (False, True)]
 
     def rule(rng: np.random.Generator, scene: Scene) -> Draws:
@@ -253,7 +252,7 @@ def _room(options: PresetOptions) -> Rule:
         return Draw(corruption, 1.0 if isinstance(corruption, Dropout) else 1.0 - float(rng.random()), -1)
 
     def rule(rng: np.random.Generator, scene: Scene) -> Draws:
-        while True:  # of independent draws those in which something is left to see with; most are
+        while True:  # Most draws leave at least one modality usable; the others are rejected.
             draws = {m: one(choices, rng) for m, choices in kinds.items()}
             if any(d.severity < ROOM_CLEAN for d in draws.values()):
                 return draws

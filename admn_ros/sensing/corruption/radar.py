@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corruptions of radar heatmaps: another radar's chirps, and a raised noise floor.
+"""Corruptions of radar heatmaps: interference of another radar, and a raised noise floor.
 
-Both work on linear magnitudes of any unit, relative to the frame's own noise floor: the median of its
-positive cells, or 1 where there is none. What is added is complex, with random phase, as in the antenna.
+Both work on linear magnitudes of any unit, relative to the noise floor of the frame: the median of its positive cells,
+or 1 without any. The disturbance is complex with a random phase, as in the antenna.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from admn_ros.sensing.corruption.corruption import Corruption, Floats, decibels
 
 @dataclass(frozen=True)
 class RadarNoise(Corruption):
-    """Receiver noise that rises over the whole heatmap (a weak supply, a dirty radome, heat).
+    """Receiver noise over the whole heatmap (a weak supply, a dirty radome, heat).
 
-    floor_db: by how much the added noise's amplitude is above the frame's noise floor, at severity 1.
+    Attributes:
+        floor_db: amplitude of the added noise over the noise floor of the frame at severity 1, in dB.
     """
 
     kind: ClassVar[str] = "radar_noise"
@@ -28,7 +29,7 @@ class RadarNoise(Corruption):
     floor_db: float = 50.0
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Amplitude of the added noise over the noise floor, in dB (decibels of 1 + the ratio)."""
+        """Return the amplitude of the added noise over the noise floor, in dB (decibels of 1 + the ratio)."""
         return {"noise_db": severity * self.floor_db}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -39,15 +40,16 @@ class RadarNoise(Corruption):
 
 @dataclass(frozen=True)
 class RadarInterference(Corruption):
-    """Chirps of another FMCW radar that cross ours: after the FFTs, bright stripes on a raised floor.
+    """Interfering chirps of another FMCW radar: after the FFTs, bright stripes on a raised floor.
 
-    In a range-azimuth map the energy lies in the interferer's direction and spreads over all ranges; in
-    range-Doppler over all ranges at some velocities. Each stripe has soft edges and speckle.
+    In a range-azimuth map the energy is in the direction of the other radar, over all ranges; in a range-Doppler map it
+    is at some velocities, over all ranges. Stripes have soft edges and speckle.
 
-    stripe_db: amplitude of the stripes over the frame's noise floor, at severity 1.
-    floor_db: of the raised floor, at severity 1.
-    stripes: most stripes; 1 up to that number are drawn per frame.
-    axis: "columns" for maps whose rows are ranges, as in this package, or "rows".
+    Attributes:
+        stripe_db: amplitude of the stripes over the noise floor of the frame at severity 1, in dB.
+        floor_db: amplitude of the raised floor at severity 1, in dB.
+        stripes: maximum number of stripes; 1 to this number are drawn per frame.
+        axis: "columns" for maps whose rows are ranges, as in this package, or "rows".
     """
 
     kind: ClassVar[str] = "interference"
@@ -58,7 +60,7 @@ class RadarInterference(Corruption):
     axis: Literal["columns", "rows"] = "columns"
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Stripes and floor over the noise floor, in dB (decibels of 1 + the ratio)."""
+        """Return stripes and raised floor over the noise floor, in dB (decibels of 1 + the ratio)."""
         return {"stripe_db": severity * self.stripe_db, "floor_db": severity * self.floor_db}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -82,11 +84,11 @@ def _floor(values: Floats) -> float:
 
 
 def _speckle(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """Rayleigh amplitudes of unit power."""
+    """Return Rayleigh amplitudes of unit power."""
     return np.sqrt(rng.standard_exponential(shape, dtype=np.float32))
 
 
 def _added(values: Floats, amplitude: Floats, rng: np.random.Generator) -> Floats:
-    """|x + a e^(i phi)| with a random phase; cells that are NaN stay so."""
+    """Return |x + a e^(i phi)| with a random phase; NaN cells stay NaN."""
     phase = rng.uniform(0, 2 * np.pi, values.shape).astype(np.float32)
     return np.asarray(np.hypot(values + amplitude * np.cos(phase), amplitude * np.sin(phase)), dtype=np.float32)

@@ -24,12 +24,13 @@ _PAPER_PX = 224
 class LowLight(Corruption):
     """A dark scene: gamma correction, noise, less contrast, a shift to blue (paper Section 4.1.1, after LLNet).
 
-    The paper gives no numbers; they are the official code's: gamma 5 (medium) and 100 (severe), then
-    noise of sigma 25/255, contrast times 0.5, 10/255 more brightness, 30/255 more blue. Here gamma =
-    `gamma` ** severity, and the rest grows in proportion up to gamma 5 and is the code's from there.
-    The code corrupts images of 224 x 224; on larger readings the noise is averaged down in the resize.
+    The paper gives no numbers; these are from the official code: gamma 5 (medium) and 100 (severe), then noise of sigma
+    25/255, contrast times 0.5, 10/255 more brightness, 30/255 more blue. Here gamma is `gamma` ** severity. The other
+    values grow proportionally up to gamma 5, and are those of the code from there on. The code corrupts images of
+    224 x 224 pixels; on larger images the noise is averaged in the resize.
 
-    gamma: at severity 1, at least 5.
+    Attributes:
+        gamma: gamma at severity 1, at least 5.
     """
 
     kind: ClassVar[str] = "lowlight"
@@ -41,11 +42,11 @@ class LowLight(Corruption):
             raise InputError("gamma", self.gamma, f"at least {MEDIUM_GAMMA}")
 
     def severity_of(self, gamma: float) -> float:
-        """The severity that gives a gamma (1 to `self.gamma`)."""
+        """Return the severity of a gamma (1 to `self.gamma`)."""
         return math.log(gamma) / math.log(self.gamma)
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Gamma, sigma of the noise on [0, 1] data, gain and offsets in [0, 1]."""
+        """Return gamma, sigma of the noise on [0, 1] data, gain, and offsets in [0, 1]."""
         grown = min(1.0, severity / self.severity_of(MEDIUM_GAMMA))
         return {"gamma": self.gamma ** severity, "sigma": grown * 25 / 255, "gain": 1 - 0.5 * grown,
                 "offset": grown * 10 / 255, "blue": grown * 30 / 255}
@@ -61,14 +62,16 @@ class LowLight(Corruption):
 
 @dataclass(frozen=True)
 class Blur(Corruption):
-    """Gaussian kernel blur (paper Section A.3). The paper gives two sizes without numbers: the code's are 51 and 201.
+    """Gaussian blur (paper Section A.3). The paper has two strengths without numbers: 51 and 201 pixels in the code.
 
-    Those are pixels of an image of 224 x 224, which the paper's is after a resize that does not keep the
-    aspect. On a reading of another size the kernel is scaled with its height and its width, so that after
-    the same resize the blur is the same. Kernel at 224 px = 1 + (`kernel_px` - 1) * severity, and OpenCV's
-    rule for the standard deviation: 0.15 * kernel + 0.35.
+    They refer to images of 224 x 224 pixels, after a resize that does not keep the aspect ratio. For images of another
+    size the kernel is scaled with the height and the width, so that the blur is the same after the resize. The kernel
+    at 224 pixels is 1 + (`kernel_px` - 1) * severity, with OpenCV's rule for the standard deviation:
+    0.15 * kernel + 0.35.
 
-    kernel_px: at severity 1 and 224 px; severity 0.25 of the default is the medium kernel of 51.
+    Attributes:
+        kernel_px: kernel at severity 1 in pixels of a 224-pixel image; the medium kernel of 51 is severity 0.25 of the
+            default.
     """
 
     kind: ClassVar[str] = "blur"
@@ -76,11 +79,11 @@ class Blur(Corruption):
     kernel_px: int = SEVERE_KERNEL
 
     def severity_of(self, kernel_px: float) -> float:
-        """The severity that gives a kernel, in pixels of a 224 px image."""
+        """Return the severity of a kernel in pixels of a 224-pixel image."""
         return (kernel_px - 1) / (self.kernel_px - 1)
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Kernel and standard deviation in pixels of a 224 px image."""
+        """Return kernel and standard deviation in pixels of a 224-pixel image."""
         kernel = 1 + (self.kernel_px - 1) * severity
         return {"kernel_px": kernel, "sigma_px": 0.15 * kernel + 0.35}
 
@@ -95,12 +98,15 @@ class Blur(Corruption):
 
 @dataclass(frozen=True)
 class DepthSaturation(Corruption):
-    """Infrared depth drowned in sunlight: pixels without a return, a few with a wrong one (paper Section A.3).
+    """Infrared depth saturated by sunlight: pixels without a return, some with a false one (paper Section A.3).
 
-    The paper puts in one recorded frame "entirely saturated, no useful information", which is not
-    published; this is procedural. `severity` is the share of the pixels that are lost, in patches as the
-    sun falls; of those, `false_returns` report a random range. The rest are noisier by up to 5 %.
-    Severity 1 leaves nothing of the scene.
+    The paper inserts one recorded frame, "entirely saturated, no useful information", which is not published; this
+    corruption is procedural. The severity is the share of lost pixels, which form patches. The other pixels get up to
+    5 % of noise. Severity 1 leaves nothing of the scene.
+
+    Attributes:
+        depth_max_m: largest false range in metres.
+        false_returns: share of the lost pixels that report a random range.
     """
 
     kind: ClassVar[str] = "saturation"
@@ -109,7 +115,7 @@ class DepthSaturation(Corruption):
     false_returns: float = 0.05
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Share of the pixels that are lost, and the relative noise of the others."""
+        """Return the share of lost pixels, and the relative noise of the others."""
         return {"lost": severity, "noise": 0.05 * severity}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -125,6 +131,6 @@ class DepthSaturation(Corruption):
 
 
 def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    """A smooth random field (H, W) of about unit variance, a few patches across."""
+    """Return a smooth random field (H, W) of about unit variance, a few patches across."""
     coarse = rng.standard_normal((6, 8), dtype=np.float32)
     return np.asarray(cv2.resize(coarse, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float32)

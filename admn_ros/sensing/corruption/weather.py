@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heavy rain in front of a camera: streaks, and the veil that distant rain draws over the scene.
+"""Heavy rain in front of a camera: streaks, and haze from distant rain.
 
 The image model is that of Li et al., "Heavy Rain Image Restoration" (CVPR 2019), which the paper follows for
-AVE: I = T * (J + sum of streak layers) + (1 - T) * A, with T = exp(-beta * distance) and A the light of the
-air. Written from the formula. Where the distance is not known, it grows towards the top of the image.
+AVE: I = T * (J + sum of streak layers) + (1 - T) * A, with T = exp(-beta * distance) and the atmospheric light A. It is
+implemented from the formula. The distance is assumed to grow towards the top of the image.
 """
 
 from __future__ import annotations
@@ -19,19 +19,22 @@ import numpy.typing as npt
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import Corruption, Floats, to_uint8
 
-# Length of the streaks (parts of the image's height), share of pixels in which one begins, brightness:
-# near drops are few, long and bright, far ones many, short and faint.
 _LAYERS = ((0.16, 0.0012, 0.9), (0.09, 0.004, 0.6), (0.05, 0.010, 0.4))
+"""Length of the streaks as a share of the image height, share of pixels with a drop, and brightness of each layer.
+
+Near drops are few, long and bright; far ones are many, short and faint.
+"""
 
 
 @dataclass(frozen=True)
 class RainHaze(Corruption):
     """Rain streaks and haze.
 
-    beta: attenuation over the distance of the image's top row, at severity 1 (1.2: 30 % of the scene's
-        contrast is left there, 70 % at the bottom).
-    air: light of the air in [0, 1].
-    tilt_deg: largest tilt of the rain against the vertical; one tilt is drawn per image.
+    Attributes:
+        beta: attenuation at the top row of the image at severity 1. 1.2 leaves 30 % of the contrast there, and 70 % at
+            the bottom.
+        air: atmospheric light in [0, 1].
+        tilt_deg: largest tilt of the rain against the vertical in degrees; one tilt is drawn per image.
     """
 
     kind: ClassVar[str] = "rain"
@@ -41,7 +44,7 @@ class RainHaze(Corruption):
     tilt_deg: float = 25.0
 
     def parameters(self, severity: float) -> dict[str, float]:
-        """Attenuation of the haze, and share of all drops that fall."""
+        """Return the attenuation of the haze, and the share of all drops."""
         return {"haze_beta": severity * self.beta, "rain_density": severity}
 
     def _damage(self, data: Array, severity: float, rng: np.random.Generator) -> Array:
@@ -59,7 +62,7 @@ class RainHaze(Corruption):
 
 
 def _streaks(drops: Floats, length_px: float, tilt_rad: float) -> Floats:
-    """Draw each drop (H, W; 1 where one is) into a line, bright in its middle."""
+    """Draw a streak for each drop (H, W), bright in its middle."""
     half = math.ceil(length_px / 2)
     line: npt.NDArray[np.float32] = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     dx, dy = round(half * math.sin(tilt_rad)), round(half * math.cos(tilt_rad))
