@@ -116,7 +116,7 @@ def crop_box(height: int, width: int, aspect: float, smallest: float,
 
 
 def _sound(data: Array, entry: AudioInput, rate_hz: int, config: AugmentConfig, rng: np.random.Generator) -> Array:
-    """Return a random piece of a recording (samples, channels) of the length of the model's window, with random gain."""
+    """Return a random piece of a recording (samples, channels) as long as the model's window, with random gain."""
     window = math.ceil((entry.fft + (entry.frames - 1) * entry.hop) * rate_hz / entry.sample_rate_hz)
     start = int(rng.integers(len(data) - window + 1)) if len(data) > window else 0
     gain = 10 ** (rng.uniform(-config.gain_db, config.gain_db) / 20)
