@@ -28,6 +28,8 @@ import admn_ros.msg
 assert prefix in Path(admn_ros.msg.__file__).parents, admn_ros.msg.__file__
 for file in ("config/gdtm.yaml", "config/fastdds_large_images.xml", "launch/gdtm.launch.py", "msg/ComputeBudget.msg"):
     assert (prefix / "share/admn_ros" / file).is_file(), file
+from admn_ros.evaluation.report.page import TEMPLATES
+assert (TEMPLATES / "page.html.j2").is_file() and (TEMPLATES / "page.css").is_file(), TEMPLATES
 for program in ("admn", "demo", "governor", "perception", "replay", "simulator", "watch"):
     assert (prefix / "lib/admn_ros" / program).stat().st_mode & 0o111, program
 """

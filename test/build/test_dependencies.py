@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Third-party packages: every import has a requirement, every requirement a tested version and a rosdep key."""
+"""Third-party packages have requirements, tested versions and rosdep keys; data files are part of the wheel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
+
+from setuptools.config.pyprojecttoml import read_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
@@ -55,3 +57,12 @@ def test_every_requirement_has_a_rosdep_key():
     package = ElementTree.parse(ROOT / "package.xml")
     keys = {str(e.text) for e in package.findall("exec_depend") if str(e.text).startswith("python3-")}
     assert keys == {ROSDEP_KEYS.get(name, f"python3-{name}") for name in listed("requirements.txt") - PIP_ONLY}
+
+
+def test_every_data_file_is_part_of_the_wheel():
+    patterns = read_configuration(ROOT / "pyproject.toml")["tool"]["setuptools"]["package-data"]
+    packed = {path for package, globs in patterns.items() for pattern in globs
+              for path in ROOT.joinpath(*package.split(".")).glob(pattern)}
+    data = {path for path in (ROOT / "admn_ros").rglob("*") if path.is_file() and "__pycache__" not in path.parts
+            and path.suffix not in (".py", ".pyc") and path.name != "py.typed"}
+    assert data and data <= packed
