@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import yaml
 from admn_ros.cli import main, parser
 from admn_ros.cli.command import Parser
 from admn_ros.cli.plan_options import given_values, parse_options, spell, with_deployment
-from admn_ros.config import Strict
+from admn_ros.config import Strict, dump_config
 from admn_ros.errors import ConfigError
 from admn_ros.evaluation.plan import BagPlan, EvaluationPlan
 from admn_ros.inference.tracking import TrackerConfig
@@ -171,6 +172,18 @@ def test_a_plan_is_read_from_a_file_and_changed_by_options(dataset, model, tmp_p
                  "--seed", "3"]) == 0
     a, b = ((tmp_path / name / "results.json").read_bytes() for name in "ab")
     assert a == b
+
+
+def test_a_plan_for_recordings_names_its_deployment_file(bag, model, deployment, tmp_path):
+    dump_config(deployment, tmp_path / "sensors.yaml")
+    plan = {"model": str(model), "budgets": [3], "limit": 4,
+            "bag": {"deployment": str(tmp_path / "sensors.yaml"), "hold_s": 1.0}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    assert main(["evaluate", str(bag), "--plan", str(tmp_path / "plan.yaml"), "--out", str(tmp_path / "out"), "--align",
+                 "nearest", "--no-report"]) == 0
+    settings = json.loads((tmp_path / "out" / "results.json").read_text())["settings"]
+    assert settings["kind"] == "bag" and (settings["bag"]["hold_s"], settings["bag"]["align"]) == (1.0, "nearest")
+    assert settings["bag"]["deployment"] == deployment.model_dump(mode="json")
 
 
 @pytest.mark.parametrize(("text", "expected"), [
