@@ -18,7 +18,7 @@ from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
 from admn_ros.benchmark.tables.baseline_contender import BaselineContender
 from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method
-from admn_ros.benchmark.tables.training import Part, TrainingCost, TrainingStore
+from admn_ros.benchmark.tables.training import Part, Recipe, TrainingCost, TrainingStore
 from admn_ros.budget.costs import Counts, LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
@@ -169,7 +169,7 @@ class Contenders:
             return Autoencoder(network, AutoencoderConfig(optimizer=optimizer))
 
         return self.store.part("autoencoder", "autoencoder", self.config.efforts.autoencoder, recipe,
-                                  seed=self.config.seed)
+                               seed=self.config.seed)
 
     def _baseline(self, method: Method, layers: int, seed: int) -> Entry:
         baseline, training = self._trained_baseline(method.removesuffix("_strict"), layers, seed)
@@ -183,10 +183,15 @@ class Contenders:
         part: Part[Gate] | Part[FusionGate] | Part[AdaMMLStage]
         if method == "scratch":
             return self._scratch(layers)
+        experts = mns_experts(self.model, layers)
         if method == "mns":
-            part = self._mns(layers, seed)
+            recipe = self._gated(experts, lambda price: Mns(self.model, experts))
+            part = store.part(name, method, efforts.gate, recipe, seed=seed)
         elif method == "dynmm":
-            part = store.part(name, family, efforts.dynmm, self._dynmm(layers), seed=seed, layers=layers)
+            # One expert above the budget: DynMM bounds only the mean cost.
+            experts.append(dict.fromkeys(self.model.modalities, layers))
+            recipe = self._gated(experts, lambda price: DynMM(self.model, experts, price))
+            part = store.part(name, family, efforts.dynmm, recipe, seed=seed, layers=layers)
         elif method == "dynmm_fusion":
             part = store.part(name, family, efforts.dynmm_fusion, self._fusion(layers), seed=seed, layers=layers)
         else:
@@ -210,28 +215,14 @@ class Contenders:
                                                 modality_dropout=self.config.modality_dropout, solo=self.config.solo))
 
         return self.store.part(name, f"expert-{'-'.join(map(str, layers))}", self.config.efforts.expert, recipe,
-                                  seed=self.config.seed)
+                               seed=self.config.seed)
 
-    def _mns(self, layers: int, seed: int) -> Part[Gate]:
-        experts = mns_experts(self.model, layers)
+    def _gated(self, experts: Sequence[Counts], make: Callable[[float], Mns | DynMM]) -> Recipe[Gate]:
+        """Return the recipe of a gate over trained experts; `make` gets the price on compute."""
         weights = [self.expert(e).stage.network.state_dict() for e in experts]
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Gate:
-            baseline = Mns(self.model, experts)
-            initialize(baseline, optimizer.seed)
-            for i, known in enumerate(weights):
-                baseline.expert(i).load_state_dict(known)
-            return Gate(baseline, GateConfig(optimizer=optimizer, loss=self.config.loss))
-
-        return self.store.part(f"mns-L{layers:02d}-s{seed}", "mns", self.config.efforts.gate, recipe, seed=seed)
-
-    def _dynmm(self, layers: int) -> Callable[[OptimizerConfig, float], Gate]:
-        # The experts of MNS, and one above the budget: DynMM bounds only the mean cost.
-        experts = [*mns_experts(self.model, layers), dict.fromkeys(self.model.modalities, layers)]
-        weights = [self.expert(e).stage.network.state_dict() for e in experts]
-
-        def recipe(optimizer: OptimizerConfig, price: float) -> Gate:
-            baseline = DynMM(self.model, experts, price)
+            baseline = make(price)
             initialize(baseline, optimizer.seed)
             for i, known in enumerate(weights):
                 baseline.expert(i).load_state_dict(known)
@@ -239,7 +230,7 @@ class Contenders:
 
         return recipe
 
-    def _fusion(self, layers: int) -> Callable[[OptimizerConfig, float], FusionGate]:
+    def _fusion(self, layers: int) -> Recipe[FusionGate]:
         known = self.finetuned().stage.network.state_dict()
 
         def recipe(optimizer: OptimizerConfig, price: float) -> FusionGate:
@@ -252,7 +243,7 @@ class Contenders:
 
         return recipe
 
-    def _adamml(self, layers: int) -> Callable[[OptimizerConfig, float], AdaMMLStage]:
+    def _adamml(self, layers: int) -> Recipe[AdaMMLStage]:
         known = self.expert(equal_shares(self.model, layers)).stage.network.state_dict()
 
         def recipe(optimizer: OptimizerConfig, price: float) -> AdaMMLStage:
