@@ -53,6 +53,9 @@ def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None
     identity = plan.identity()
     source = source or open_source(plan)
     labels = [dict(c.label) for c in policy_contenders(plan, source.engine, source.budgets(0))]
+    measured = source.engine.costs.measured
+    if plan.unit not in ("layers", "gflops") and measured is not None:
+        identity["costs"] = measured.model_dump(mode="json")
     folder = ResultsFolder(out, identity)
     folder.begin(resume=resume, force=force)
     if folder.is_complete:
