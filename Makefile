@@ -5,7 +5,7 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.xml setup.py pyproject.toml \
   build_support/ros_build.py $(wildcard cmake/*)
-# These run on all cores. Tests of nodes measure time, and run alone.
+# Tests without ROS run on all cores. Tests of nodes depend on time, and run one after another.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 WITHOUT_ROS := --ignore test/nodes --ignore test/build/test_colcon.py test
 

@@ -11,7 +11,7 @@ from admn_ros.sample import Modality, SampleBatch
 from helpers import models
 
 RGB, DEPTH, RADAR = Modality.RGB, Modality.DEPTH, Modality.RADAR
-CONFIG = models.pictures()
+CONFIG = models.images()
 EXPERTS = mns_experts(CONFIG, 4)
 
 

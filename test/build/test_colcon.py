@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`colcon build` of this tree, in both install modes, and the result without its build folder."""
+"""`colcon build` of this tree in both install modes, and the installed package."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:
     command += ["--symlink-install"] if mode == "symlinked" else []
     built = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
-    # A symlinked install links to what is generated in build/: colcon's design. A copied one stands alone.
+    # A symlinked install links to generated files in build/. A copied one must not need them.
     if mode == "copied":
         shutil.rmtree(tmp_path / "build")
     prefix = tmp_path / "install" / "admn_ros"
@@ -71,7 +71,7 @@ def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """The underlay alone: this environment, or the ROS 2 that is sourced."""
+    """Return an environment with the underlay only: this virtual environment, or the sourced ROS 2."""
     env = dict(os.environ)
     env.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     env["CMAKE_PREFIX_PATH"] = env["AMENT_PREFIX_PATH"]

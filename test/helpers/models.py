@@ -23,7 +23,7 @@ from admn_ros.sample import Modality
 
 RGB, DEPTH, RADAR, AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 SPECTROGRAM = AudioInput(channels=1, fft=256, hop=128, mels=16, frames=16)
-PICTURES = {RGB: RgbInput(height=32, width=32), DEPTH: DepthInput(height=32, width=32)}
+IMAGES = {RGB: RgbInput(height=32, width=32), DEPTH: DepthInput(height=32, width=32)}
 
 
 def build(inputs: Mapping[Modality, InputConfig], backbone: BackboneConfig | Mapping[Modality, BackboneConfig], *,
@@ -63,16 +63,16 @@ def one_node() -> ModelConfig:
                  qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, layer_hidden=8, corruption_hidden=8))
 
 
-def pictures(*, budget_token: bool = False) -> ModelConfig:
+def images(*, budget_token: bool = False) -> ModelConfig:
     """RGB and depth with equal backbones of four layers."""
-    return build(PICTURES, BackboneConfig(dim=16, depth=4, heads=2), hidden=8,
+    return build(IMAGES, BackboneConfig(dim=16, depth=4, heads=2), hidden=8,
                  qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, budget_token=budget_token))
 
 
 def unequal_depths() -> ModelConfig:
     """RGB, depth and audio with four, five and two layers."""
     depths = {RGB: 4, DEPTH: 5, AUDIO: 2}
-    return build({**PICTURES, AUDIO: SPECTROGRAM},
+    return build({**IMAGES, AUDIO: SPECTROGRAM},
                  {m: BackboneConfig(dim=16, depth=d, heads=2, patch=(8, 8)) for m, d in depths.items()}, hidden=8)
 
 

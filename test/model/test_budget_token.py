@@ -27,7 +27,7 @@ RGB, DEPTH = Modality.RGB, Modality.DEPTH
 
 
 def network(*, token: bool = True) -> AdmnNetwork:
-    made = AdmnNetwork(models.pictures(budget_token=token))
+    made = AdmnNetwork(models.images(budget_token=token))
     initialize(made, 0)
     return made.eval()
 
@@ -77,9 +77,9 @@ def test_models_without_a_token_ignore_the_budget() -> None:
     assert not [name for name in made.state_dict() if "budget" in name]
     assert torch.equal(made.controller(inputs, torch.full((3,), 0.1)).e_corr, made.controller(inputs).e_corr)
     assert made.state_dict().keys() < network().state_dict().keys()
-    plain = models.pictures(budget_token=False).model_dump(mode="json")
+    plain = models.images(budget_token=False).model_dump(mode="json")
     del plain["qoi"]["budget_token"]
-    assert ModelConfig.model_validate_json(json.dumps(plain)) == models.pictures(budget_token=False)
+    assert ModelConfig.model_validate_json(json.dumps(plain)) == models.images(budget_token=False)
 
 
 def test_the_operations_of_the_token_are_counted() -> None:
@@ -96,11 +96,11 @@ def test_the_operations_of_the_token_are_counted() -> None:
 @given(st.integers(0, 2), st.integers(0, 2), st.floats(0, 20))
 def test_a_share_is_the_affordable_part_of_the_full_cost(left: int, right: int, limit: float) -> None:
     present = {RGB: left, DEPTH: right}
-    layers = layer_costs(models.pictures(budget_token=True))
+    layers = layer_costs(models.images(budget_token=True))
     share = budget_share(layers, Budget(limit, "layers"), present)
     held = sum(4 for n in present.values() if n)
     assert share == (min(math.floor(limit), held) / held if held else 1.0)
-    flops = flop_costs(models.pictures(budget_token=True))
+    flops = flop_costs(models.images(budget_token=True))
     assert budget_share(flops, Budget(math.inf, "gflops"), present) == 1.0
     full = flops.total(present) - flops.base(present)
     exactly = Budget((flops.base(present) + full // 2) / 1e9, "gflops")
@@ -109,7 +109,7 @@ def test_a_share_is_the_affordable_part_of_the_full_cost(left: int, right: int, 
 
 
 def test_the_engine_passes_the_budget_to_the_controller(tmp_path: pytest.TempPathFactory) -> None:
-    create_random_model(models.pictures(budget_token=True), tmp_path / "model", 1)  # type: ignore[operator]
+    create_random_model(models.images(budget_token=True), tmp_path / "model", 1)  # type: ignore[operator]
     engine = Engine(tmp_path / "model", "cpu")  # type: ignore[operator]
     heard: list[float] = []
     assert engine.network.qoi.budget is not None

@@ -167,7 +167,7 @@ class Controller(Stage):
         `budget_8/...`: metrics and mean layers per modality at 8 layers. `corruption_rgb`, `category_rgb/accuracy`:
         mean |predicted - severity| and accuracy of categories per modality, averaged over the budgets.
         """
-        figures = {b: SplitScores() for b in self.config.budgets}
+        scores = {b: SplitScores() for b in self.config.budgets}
         layers = {(b, m): 0.0 for b in self.config.budgets for m in self.network.config.modalities}
         corruption: dict[str, float] = {}
         count = 0
@@ -175,7 +175,7 @@ class Controller(Stage):
             for budget in self.config.budgets:
                 output = self.run_controller(batch, budget)
                 masks = allocated(output, batch, self.costs, budget)
-                figures[budget].add(self.network.forward_train(batch.samples, masks), batch)
+                scores[budget].add(self.network.forward_train(batch.samples, masks), batch)
                 for modality, mask in masks.items():
                     layers[budget, modality] += float(mask.sum())
                 judged = corruption_losses(output.corruption, batch, {})
@@ -184,7 +184,7 @@ class Controller(Stage):
                     share = float(value) * len(batch) / len(self.config.budgets)
                     corruption[name] = corruption.get(name, 0.0) + share
             count += len(batch)
-        result = {f"budget_{b}/{key}": value for b, f in figures.items() for key, value in f.result().items()}
+        result = {f"budget_{b}/{key}": value for b, s in scores.items() for key, value in s.result().items()}
         result |= {f"budget_{b}/layers_{m}": total / count for (b, m), total in layers.items()}
         return result | {name: total / count for name, total in corruption.items()}
 

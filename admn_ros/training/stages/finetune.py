@@ -118,14 +118,14 @@ class Finetune(Stage):
 
         `constant/error_m` is the error of the split's mean position, for comparison.
         """
-        figures = {name: SplitScores() for name in self.allocations}
+        scores = {name: SplitScores() for name in self.allocations}
         axes = len(self.network.config.localization.min_m)
         targets = []
         for batch in batches:
             targets.append((batch.position_m[:, :axes].cpu(), batch.located.cpu()))
             for name, layers in self.allocations.items():
-                figures[name].add(self.network.estimate(batch.samples, layers), batch)
-        result = {f"{name}/{key}": value for name, f in figures.items() for key, value in f.result().items()}
+                scores[name].add(self.network.estimate(batch.samples, layers), batch)
+        result = {f"{name}/{key}": value for name, s in scores.items() for key, value in s.result().items()}
         constant = constant_error_m(targets)
         return result if constant is None else {**result, "constant/error_m": constant}
 

@@ -203,10 +203,10 @@ class Pretrain(Stage):
                     places[modality].add(self._target(modality, rows))
                     for name, error in self._errors(modality, rows, masks).items():
                         sums[name] = sums.get(name, 0.0) + error.item() * len(rows)
-        figures = {name: value / counts[Modality(name.split("/")[0])] for name, value in sums.items()}
-        figures |= {f"{m}/place": places[m].error() for m in counts}
-        shares = {f"{m}/share": figures[f"{m}/error"] / figures[f"{m}/mean"] for m in counts if figures[f"{m}/mean"]}
-        return figures | shares
+        metrics = {name: value / counts[Modality(name.split("/")[0])] for name, value in sums.items()}
+        metrics |= {f"{m}/place": places[m].error() for m in counts}
+        shares = {f"{m}/share": metrics[f"{m}/error"] / metrics[f"{m}/mean"] for m in counts if metrics[f"{m}/mean"]}
+        return metrics | shares
 
     def finish(self, folder: Path) -> None:
         """Copy weights as `copies` asks, and write trained backbones with stem patch as `mae-rgb.safetensors`.
