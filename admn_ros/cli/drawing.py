@@ -7,27 +7,31 @@ import argparse
 import math
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, add_command
+from admn_ros.cli.command import Commands, Parser, add_command
 
 
 def add_commands(commands: Commands) -> None:
     """Add the commands that draw one frame, and a run of the governor."""
-    new = add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
-                      _debug_image)
+    add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
+                _debug_image, derive=_add_frame_options)
+    plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
+                       _governor_plot)
+    plot.add_argument("png", type=Path, help="PNG file to write")
+
+
+def _add_frame_options(new: Parser) -> None:
+    from admn_ros.config import BUDGET_UNITS
+
     new.add_argument("bag", type=Path, help="rosbag2 recording")
     new.add_argument("png", type=Path, help="PNG file to write")
     new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
     new.add_argument("--sensors", type=Path, required=True, metavar="FILE",
                      help="deployment file with the topics, such as config/gdtm.yaml")
     new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
-    new.add_argument("--unit", default="layers", choices=("layers", "gflops", "milliseconds", "joules"),
+    new.add_argument("--unit", default="layers", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
                      help="unit of the budget (default: layers)")
     new.add_argument("--at", type=float, metavar="SECONDS",
                      help="time since the start of the recording (default: its middle)")
-
-    plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
-                       _governor_plot)
-    plot.add_argument("png", type=Path, help="PNG file to write")
 
 
 def _debug_image(options: argparse.Namespace) -> None:
