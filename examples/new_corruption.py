@@ -15,7 +15,7 @@ import numpy as np
 import admn_ros
 from admn_ros.sample import Array
 from admn_ros.sensing.corruption.corruption import Corruption
-from admn_ros.sensing.corruption.draws import Draw, Draws, Scene
+from admn_ros.sensing.corruption.draws import Draw, Draws, Environment
 from admn_ros.sensing.corruption.presets import CORRUPTIONS, Mixture, PresetOptions, corruption_preset
 
 RGB = admn_ros.Modality.RGB
@@ -51,7 +51,7 @@ class LensDirt(Corruption):
 
 def lens_dirt(options: PresetOptions) -> Mixture:
     """Return the preset `lens-dirt`: every sample has dirt of a random severity."""
-    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         return {RGB: Draw(LensDirt(), float(rng.uniform()), -1)}
 
     return Mixture((RGB,), rule)

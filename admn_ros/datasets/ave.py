@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from admn_ros.errors import InputError
 from admn_ros.files import read_bytes
 from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
+from admn_ros.sensing.corruption.draws import Environment
 
 FRAMES = 8
 """Number of frames per clip."""
@@ -192,7 +193,7 @@ class AveCache:
                                tensors={SensorKey("frame1", Modality.AUDIO): fbank.astype(np.float32)})
 
 
-def _scene(label: int) -> Literal["indoor", "outdoor"]:
+def _scene(label: int) -> Environment:
     return "outdoor" if AVE_CLASSES[label] in OUTDOOR else "indoor"
 
 

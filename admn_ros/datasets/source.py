@@ -13,6 +13,7 @@ import torch
 from admn_ros.config import AudioInput, ModelConfig, NodePose
 from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey, Target
+from admn_ros.sensing.corruption.draws import Environment
 from admn_ros.sensing.decode.audio import resample
 from admn_ros.sensing.preprocess.preprocessor import preprocess
 
@@ -27,7 +28,7 @@ class LabeledReadings:
         target: ground truth.
         stamp_ns: stamp of the sample in nanoseconds.
         audio_rate_hz: sample rate of the audio readings in Hz; None without audio, or if it is the model's rate.
-        scene: setting, which decides which corruptions are realistic.
+        scene: environment, which determines the realistic corruptions.
         poses: poses of the sensor nodes; None if unknown, and the poses of the model apply.
         tensors: inputs that the dataset stores preprocessed, float32 in the shape of the model's input.
     """
@@ -36,7 +37,7 @@ class LabeledReadings:
     target: Target
     stamp_ns: int = 0
     audio_rate_hz: int | None = None
-    scene: Literal["indoor", "outdoor"] = "indoor"
+    scene: Environment = "indoor"
     poses: Mapping[str, NodePose] | None = None
     tensors: Mapping[SensorKey, Array] = field(default_factory=dict)
 

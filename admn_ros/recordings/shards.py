@@ -21,7 +21,7 @@ import numpy.typing as npt
 from admn_ros.errors import InputError
 from admn_ros.files import read_json, write_errors, write_text
 
-FORMAT = "admn-dataset-1"
+DATASET_FORMAT = "admn-dataset-1"
 PLAN, INDEX, META = "plan.json", "dataset.json", "meta.json"
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -33,7 +33,7 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
     Raises:
         InputError: the folder cannot be written, holds something else, or was begun with another plan.
     """
-    text = _text({"format": FORMAT, **plan})
+    text = _text({"format": DATASET_FORMAT, **plan})
     there = folder / PLAN
     if there.is_file():
         if there.read_text(encoding="utf-8") != text:
@@ -79,7 +79,7 @@ def finish(folder: Path, splits: Mapping[str, list[str]]) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
-    write_text(folder / INDEX, _text({"format": FORMAT, "splits": splits}))
+    write_text(folder / INDEX, _text({"format": DATASET_FORMAT, "splits": splits}))
 
 
 def read_index(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
@@ -94,8 +94,8 @@ def read_index(folder: Path) -> tuple[dict[str, list[str]], dict[str, Any]]:
     if not (folder / INDEX).is_file():
         raise InputError(str(folder), "an incomplete dataset", "a complete one; the same command continues it")
     index, plan = (read_json(folder / name) for name in (INDEX, PLAN))
-    if index.get("format") != FORMAT or not isinstance(index.get("splits"), dict):
-        raise InputError(str(folder / INDEX), f"format {index.get('format')!r}", FORMAT)
+    if index.get("format") != DATASET_FORMAT or not isinstance(index.get("splits"), dict):
+        raise InputError(str(folder / INDEX), f"format {index.get('format')!r}", DATASET_FORMAT)
     return index["splits"], plan
 
 

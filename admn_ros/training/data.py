@@ -23,7 +23,7 @@ from admn_ros.sensing.corruption.draws import CorruptionPreset
 from admn_ros.training.cache import MemoryCache, SampleCache
 from admn_ros.training.seeding import CORRUPTION, ORDER, derive
 
-CLEAN = -1
+CLEAN_DRAW = -1
 """Number of the draw without corruption."""
 
 
@@ -118,9 +118,9 @@ class Samples:
         return -(-len(self) // batch)
 
     def draw(self, epoch: int) -> int:
-        """Return the number of the corruption draw of an epoch, or `CLEAN`."""
+        """Return the number of the corruption draw of an epoch, or `CLEAN_DRAW`."""
         if self._corrupted is None or epoch < self._clean_epochs:
-            return CLEAN
+            return CLEAN_DRAW
         return epoch % self._draws if self._draws else epoch
 
     def sample(self, epoch: int, index: int) -> MultimodalSample:
@@ -130,7 +130,7 @@ class Samples:
             InputError: the source cannot read the sample, or a reading does not fit the model.
         """
         draw = self.draw(epoch)
-        repeated = draw == CLEAN or self._draws is not None
+        repeated = draw == CLEAN_DRAW or self._draws is not None
         kept = self._cache.get(draw, index) if repeated else None
         if kept is None:
             read = self._readings(draw, index).sample(self._model)
@@ -173,7 +173,7 @@ class Samples:
     def _readings(self, draw: int, index: int) -> LabeledReadings:
         if self._corrupted is None:
             return self._source[index % len(self._source)]
-        if draw == CLEAN:
+        if draw == CLEAN_DRAW:
             return self._corrupted.clean(index)
         return self._corrupted.labeled(index, self._noise(draw))[0]
 

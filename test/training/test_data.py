@@ -16,7 +16,7 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.training.config import DataConfig
-from admn_ros.training.data import CLEAN, LabeledBatch, Samples
+from admn_ros.training.data import CLEAN_DRAW, LabeledBatch, Samples
 from admn_ros.training.sources import open_samples
 
 
@@ -88,7 +88,7 @@ def test_cached_samples_are_not_read_again(dataset: Path, model: ModelConfig, ca
 
 def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
     data = samples(dataset, model, clean_epochs=2, repeats=3)
-    assert [data.draw(e) for e in range(4)] == [CLEAN, CLEAN, 2, 3]
+    assert [data.draw(e) for e in range(4)] == [CLEAN_DRAW, CLEAN_DRAW, 2, 3]
     assert len(data) == 36
     assert data.steps(10) == 4
     clean = next(data.batches(0, 36, shuffle=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
-from admn_ros.benchmark.tables.text import CORRUPTIONS, Results, seeds_of
+from admn_ros.benchmark.tables.text import CORRUPTION_TITLES, Results, seeds_of
 from admn_ros.errors import InputError
 from admn_ros.files import write_errors
 
@@ -36,7 +36,7 @@ def draw(results: Results, png: Path) -> Path:
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     found = dict.fromkeys(c.corruption for c in results)
-    corruptions = [c for c in CORRUPTIONS if c in found] + [c for c in found if c not in CORRUPTIONS]
+    corruptions = [c for c in CORRUPTION_TITLES if c in found] + [c for c in found if c not in CORRUPTION_TITLES]
     figure = Figure(figsize=(13, 5.2 * len(corruptions)), dpi=110, layout="constrained")
     panels = figure.subplots(len(corruptions), 2, squeeze=False, width_ratios=(3, 2))
     for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
@@ -66,7 +66,7 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
             axes.axhline(bound.errors.mean_cm, color="black", lw=0.8, label=TITLES[method])
-    axes.set_title(f"{CORRUPTIONS.get(corruption, corruption)}: error within a budget", loc="left", fontsize=10)
+    axes.set_title(f"{CORRUPTION_TITLES.get(corruption, corruption)}: error within a budget", loc="left", fontsize=10)
     axes.set_xlabel("budget, layers")
     axes.set_ylabel("mean error, cm")
     axes.spines[["top", "right"]].set_visible(False)

@@ -12,11 +12,11 @@ from admn_ros.config import ModelConfig
 from admn_ros.model.presets import preset
 
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
-CORRUPTIONS = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
-               "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
-               "room-lowlight": "darkness on RGB, or receiver noise on radar",
-               "room-blur": "blur on RGB, receiver noise on radar",
-               "room-all": "every kind of corruption"}
+CORRUPTION_TITLES = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
+                     "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
+                     "room-lowlight": "darkness on RGB, or receiver noise on radar",
+                     "room-blur": "blur on RGB, receiver noise on radar",
+                     "room-all": "every kind of corruption"}
 Results = Mapping[Cell, CellResult]
 PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (
     ("Table 1", "localization error within a budget of layers", (
@@ -49,17 +49,17 @@ def render(config: TablesConfig, results: Results) -> str:
     for number, title, methods in PAPER:
         lines += [f"## {number}: {title}", ""]
         for corruption in corruptions:
-            lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "",
+            lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
                       *_errors(corruption, methods, cells, results, model, with_bounds=number == "Table 1"), ""]
     lines += ["## Costs", "", "Over the frames of the test split; worst is the most expensive frame of any seed. "
               "Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
               "training, without the networks that it starts from.", ""]
     for corruption in corruptions:
-        lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_costs(corruption, cells, results), ""]
+        lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "", *_costs(corruption, cells, results), ""]
     lines += ["## Figure 6, Tables 8 and 9: layers removed", "", "Mean error in centimetres when layers are removed "
               "in the every-other order.", ""]
     for corruption in corruptions:
-        lines += [f"### {CORRUPTIONS.get(corruption, corruption)}", "", *_removal(corruption, results), ""]
+        lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "", *_removal(corruption, results), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -16,7 +16,8 @@ from admn_ros.sample import MISSING, Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.corruption.corruption import Corruption, CorruptionLabel, label_of
 from admn_ros.sensing.corruption.temporal import MEMORY_FRAMES, Dropout, InputHistory, TemporalCorruption
 
-Scene = Literal["indoor", "outdoor"]
+Environment = Literal["indoor", "outdoor"]
+"""Environment of a sample; it determines the realistic corruptions."""
 Variant = Literal["paper", "code"]
 
 
@@ -74,15 +75,15 @@ class CorruptionPreset:
     name: str
     variant: Variant
     modalities: tuple[Modality, ...]
-    rule: Callable[[np.random.Generator, Scene], Draws]
+    rule: Callable[[np.random.Generator, Environment], Draws]
     temporal: bool = False
 
-    def draw(self, rng: np.random.Generator, scene: Scene = "indoor") -> Draws:
+    def draw(self, rng: np.random.Generator, scene: Environment = "indoor") -> Draws:
         """Draw a corruption for each modality; only ave-rain-noise depends on `scene`."""
         return self.rule(rng, scene)
 
     def __call__(self, readings: Mapping[SensorKey, Array], rng: np.random.Generator,
-                 scene: Scene = "indoor") -> Corrupted:
+                 scene: Environment = "indoor") -> Corrupted:
         """Draw corruptions for one sample and apply them to its readings.
 
         Raises:

@@ -41,13 +41,13 @@ from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.audio import Fan, Wind
 from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, Chain, Corruption, GaussianNoise
-from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Draws, Scene, Variant
+from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Draws, Environment, Variant
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
 from admn_ros.sensing.corruption.temporal import Delay, Dropout, Freezing, TemporalCorruption
 from admn_ros.sensing.corruption.vision import MEDIUM_GAMMA, MEDIUM_KERNEL, Blur, DepthSaturation, LowLight
 from admn_ros.sensing.corruption.weather import RainHaze
 
-Rule = Callable[[np.random.Generator, Scene], Draws]
+Rule = Callable[[np.random.Generator, Environment], Draws]
 _RGB, _DEPTH, _RADAR, _AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 ROOM_CLEAN = 0.4
 """Probability in room-all that a modality is clean, and the severity below which at least one modality stays."""
@@ -135,21 +135,21 @@ def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -
 def _gaussian(name: str, depth_max_m: float, code: bool) -> Rule:
     rgb_sigmas, depth_sigmas, largest = _GAUSSIAN[name]
 
-    def levels(rng: np.random.Generator, scene: Scene) -> Draws:
+    def levels(rng: np.random.Generator, scene: Environment) -> Draws:
         draws = {}
         for modality, sigmas in ((_RGB, rgb_sigmas), (_DEPTH, depth_sigmas)):
             level = int(rng.integers(len(sigmas)))
             draws[modality] = Draw(_noise(modality, sigmas[-1], depth_max_m), sigmas[level] / sigmas[-1], level)
         return draws
 
-    def continuous(rng: np.random.Generator, scene: Scene) -> Draws:
+    def continuous(rng: np.random.Generator, scene: Environment) -> Draws:
         return {m: Draw(_noise(m, sigma, depth_max_m), float(rng.uniform()), -1)
                 for m, sigma in zip((_RGB, _DEPTH), largest, strict=True)}
 
     return continuous if code else levels
 
 
-def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
+def _room_gaussian(rng: np.random.Generator, scene: Environment) -> Draws:
     """Draw one of four levels for each of RGB and radar; the last one leaves nothing visible in a small image."""
     rgb, radar = (0.0, 0.25, 0.5, 1.0), (0.0, 0.1, 0.2, 0.4)
     kinds: dict[Modality, tuple[Corruption, Sequence[float]]] = {
@@ -161,14 +161,14 @@ def _room_gaussian(rng: np.random.Generator, scene: Scene) -> Draws:
     return draws
 
 
-def _room_lowlight(rng: np.random.Generator, scene: Scene) -> Draws:
+def _room_lowlight(rng: np.random.Generator, scene: Environment) -> Draws:
     dark = LowLight()
     return _pick([{_RGB: Draw(), _RADAR: Draw(RadarNoise(), 0.4, 1)},
                   {_RGB: Draw(dark, dark.severity_of(MEDIUM_GAMMA), 1), _RADAR: Draw()},
                   {_RGB: Draw(dark, 1.0, 2), _RADAR: Draw()}], rng)
 
 
-def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
+def _room_blur(rng: np.random.Generator, scene: Environment) -> Draws:
     blur = Blur()
     pictures = (Draw(), Draw(blur, blur.severity_of(MEDIUM_KERNEL), 1), Draw(blur, 1.0, 2))
     radars = Draw(), Draw(RadarNoise(), 0.2, 1)
@@ -176,7 +176,7 @@ def _room_blur(rng: np.random.Generator, scene: Scene) -> Draws:
 
 
 def _one_stream(modalities: Sequence[Modality], kind: type[Freezing | Delay]) -> Rule:
-    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         faulty = modalities[int(rng.integers(len(modalities)))]
         severity = 1.0 - float(rng.random())
         return {m: Draw(kind(m), severity, -1) if m is faulty else Draw() for m in modalities}
@@ -204,13 +204,14 @@ def _pick(conditions: Sequence[Draws], rng: np.random.Generator) -> Draws:
 def _ave(rate_hz: int, code: bool) -> Rule:
     dark = LowLight()
     medium = dark.severity_of(MEDIUM_GAMMA)
-    image: dict[Scene, Corruption] = {"indoor": Chain(_RGB, ((dark, medium),)),
-                                      "outdoor": Chain(_RGB, ((RainHaze(), 1.0), (dark, medium)))}
-    audio: dict[Scene, Corruption] = {"indoor": Fan(sample_rate_hz=rate_hz), "outdoor": Wind(sample_rate_hz=rate_hz)}
+    image: dict[Environment, Corruption] = {
+        "indoor": Chain(_RGB, ((dark, medium),)), "outdoor": Chain(_RGB, ((RainHaze(), 1.0), (dark, medium)))}
+    audio: dict[Environment, Corruption] = {
+        "indoor": Fan(sample_rate_hz=rate_hz), "outdoor": Wind(sample_rate_hz=rate_hz)}
     # Whether image and audio are corrupted.
     parts = [(True, False), (False, True), (False, False), (True, True)] if code else [(True, False), (False, True)]
 
-    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         if scene not in image:
             raise InputError("scene", scene, "indoor or outdoor")
         bad_image, bad_audio = parts[int(rng.integers(len(parts)))]
@@ -223,7 +224,7 @@ def _ave(rate_hz: int, code: bool) -> Rule:
 def _three(depth_max_m: float, code: bool) -> Rule:
     extreme = {_RGB: 3.0, _DEPTH: 0.75, _RADAR: 0.8}
 
-    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         bad = {m: bool(rng.random() < 0.5) for m in extreme}
         if code and bad[_RGB] and bad[_RADAR]:
             bad[_DEPTH] = False
@@ -251,7 +252,7 @@ def _room(options: PresetOptions) -> Rule:
         corruption = choices[int(rng.integers(len(choices)))]
         return Draw(corruption, 1.0 if isinstance(corruption, Dropout) else 1.0 - float(rng.random()), -1)
 
-    def rule(rng: np.random.Generator, scene: Scene) -> Draws:
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         while True:  # Most draws leave at least one modality usable; the others are rejected.
             draws = {m: one(choices, rng) for m, choices in kinds.items()}
             if any(d.severity < ROOM_CLEAN for d in draws.values()):

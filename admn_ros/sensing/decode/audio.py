@@ -12,7 +12,7 @@ import torch
 
 from admn_ros.errors import InputError
 
-Samples = npt.NDArray[np.float32]
+Sound = npt.NDArray[np.float32]
 
 _NS = 1_000_000_000
 _FOLLOW = 0.05
@@ -83,7 +83,7 @@ class AudioWindow:
         """Sample rate of the recorded sound in Hz; 0 before the first chunk."""
         return self._rate
 
-    def push(self, samples: Samples, stamp_ns: int, sample_rate: int) -> None:
+    def push(self, samples: Sound, stamp_ns: int, sample_rate: int) -> None:
         """Append a chunk.
 
         Args:
@@ -114,7 +114,7 @@ class AudioWindow:
         if len(samples):
             self._append(samples, stamp_ns)
 
-    def window(self, end_ns: int, length_s: float, sample_rate: int | None = None) -> Samples:
+    def window(self, end_ns: int, length_s: float, sample_rate: int | None = None) -> Sound:
         """Return a copy of the sound of a period, float32 (samples, channels).
 
         The period before the first sample and after the last one is filled with zeros. An end within the tolerance of
@@ -149,7 +149,7 @@ class AudioWindow:
         self._rate = sample_rate
         self._ring = _Ring(math.ceil(self._capacity_s * sample_rate) + 1, channels)
 
-    def _append(self, samples: Samples, stamp_ns: int) -> None:
+    def _append(self, samples: Sound, stamp_ns: int) -> None:
         self._ring.append(samples)
         self._newest_ns = stamp_ns
 
@@ -159,7 +159,7 @@ class AudioWindow:
         self.stats.lost_samples += missing
         self._ring.skip(missing)
 
-    def _without_overlap(self, samples: Samples, early_ns: int) -> Samples:
+    def _without_overlap(self, samples: Sound, early_ns: int) -> Sound:
         again = min(len(samples), round(early_ns * self._rate / _NS))
         self.stats.overlaps += 1
         self.stats.dropped_samples += again
@@ -178,7 +178,7 @@ class _Ring:
         self._buffer = np.zeros((2 * capacity, channels), np.float32)
         self._end = capacity  # The buffer begins with zeros.
 
-    def append(self, samples: Samples) -> None:
+    def append(self, samples: Sound) -> None:
         samples = samples[-self._capacity:]
         start = self._make_room(len(samples))
         self._buffer[start:self._end] = samples
@@ -187,7 +187,7 @@ class _Ring:
         start = self._make_room(min(count, self._capacity))
         self._buffer[start:self._end] = 0.0
 
-    def read(self, ahead: int, count: int) -> Samples:
+    def read(self, ahead: int, count: int) -> Sound:
         """Return a copy of `count` samples that end `ahead` samples after the newest one."""
         out = np.zeros((count, self.channels), np.float32)
         stop = self._end + ahead
@@ -207,7 +207,7 @@ class _Ring:
         return start
 
 
-def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+def resample(samples: Sound, from_hz: int, to_hz: int) -> Sound:
     """Resample float32 (samples, channels) to (round(samples * to_hz / from_hz), channels).
 
     The spectrum is truncated or padded with zeros. This is exact below the lower Nyquist frequency, has no aliases, and
@@ -234,5 +234,5 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     # The Nyquist bins are left out, because the phase of a real signal is ambiguous there.
     kept = spectrum.new_zeros(sound.shape[0], m + 1)
     kept[:, :min(n, m)] = spectrum[:, :min(n, m)]
-    taken: Samples = (torch.fft.irfft(kept, 2 * m)[:, :m] * (m / n)).T.numpy()
+    taken: Sound = (torch.fft.irfft(kept, 2 * m)[:, :m] * (m / n)).T.numpy()
     return taken

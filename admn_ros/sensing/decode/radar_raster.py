@@ -13,7 +13,7 @@ from admn_ros.deployment import RadarGrid
 from admn_ros.errors import InputError
 from admn_ros.sensing.decode.images import Buffer, bytes_of
 
-Points = npt.NDArray[np.float32]
+RadarPoints = npt.NDArray[np.float32]
 
 MAX_POINTS = 1_000_000
 """Maximum number of points in a message."""
@@ -62,7 +62,7 @@ class RadarScanMessage(Protocol):
     def returns(self) -> Sequence[Any]: ...  # noqa: D102
 
 
-def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> Points:
+def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> RadarPoints:
     """Decode a point cloud to float32 (P, 4): x, y, z in metres (REP-103), and the strength as in the message.
 
     Fields are found by name and may have any order, type and byte order. A missing z is 0. Points with NaN or infinity
@@ -91,7 +91,7 @@ def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> Points:
     return points[np.isfinite(points).all(axis=1)]
 
 
-def decode_radar_scan(msg: RadarScanMessage) -> Points:
+def decode_radar_scan(msg: RadarScanMessage) -> RadarPoints:
     """Decode a radar scan to float32 (P, 4): x, y, z in metres (REP-103), and the amplitude as in the message (dB).
 
     `radar_msgs` defines the azimuth as clockwise (to the right) and the elevation as upwards.
@@ -109,7 +109,7 @@ def decode_radar_scan(msg: RadarScanMessage) -> Points:
     return np.stack(points, axis=1).astype(np.float32)
 
 
-def heatmap_of_points(points: Points, grid: RadarGrid) -> npt.NDArray[np.float32]:
+def heatmap_of_points(points: RadarPoints, grid: RadarGrid) -> npt.NDArray[np.float32]:
     """Rasterize points (P, 4) in the frame of the radar to magnitudes float32 (rows, columns), 0 without a point.
 
     A cell has the magnitude of its strongest point. Points beyond the last row or behind the antennas are left out.

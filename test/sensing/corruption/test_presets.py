@@ -11,7 +11,7 @@ import pytest
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.corruption.corruption import CorruptionLabel, GaussianNoise
-from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Scene, apply_draws
+from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Environment, apply_draws
 from admn_ros.sensing.corruption.presets import CORRUPTIONS, corruption_preset
 
 RGB, DEPTH, RADAR, AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
@@ -19,7 +19,7 @@ NODES = ("node1", "node2", "node3")
 DRAWS = 3000
 
 
-def labels(preset: CorruptionPreset, scene: Scene = "indoor",
+def labels(preset: CorruptionPreset, scene: Environment = "indoor",
            count: int = DRAWS) -> list[dict[Modality, CorruptionLabel]]:
     rng = np.random.default_rng(11)
     return [{m: d.label for m, d in preset.draw(rng, scene).items()} for _ in range(count)]
@@ -77,7 +77,7 @@ def test_blur_is_three_equal_conditions_of_rgb() -> None:
 
 @pytest.mark.parametrize(("scene", "image", "audio"), [
     ("outdoor", "rain+lowlight", "wind"), ("indoor", "lowlight", "fan")])
-def test_ave_corrupts_image_or_audio(scene: Scene, image: str, audio: str) -> None:
+def test_ave_corrupts_image_or_audio(scene: Environment, image: str, audio: str) -> None:
     found = shares([(x[RGB].kind, x[AUDIO].kind) for x in labels(corruption_preset("ave-rain-noise"), scene)])
     assert found == {(image, "clean"): pytest.approx(1 / 2, abs=0.03), ("clean", audio): pytest.approx(1 / 2, abs=0.03)}
     found = shares([(x[RGB].kind, x[AUDIO].kind) for x in labels(corruption_preset("ave-rain-noise", "code"), scene)])
