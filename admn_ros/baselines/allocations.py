@@ -17,7 +17,7 @@ from admn_ros.sample import Modality
 
 @dataclass(frozen=True)
 class NaiveAllocation:
-    """The paper's Naive Allocation: the same number of layers for each available modality.
+    """Naive Allocation of the paper: the same number of layers for each available modality.
 
     Layers are added in turns in the model's order, up to the first one that does not fit, so the cost never falls when
     the budget grows. A modality that is missing, at its full depth, or whose first layer does not fit is skipped.
@@ -35,7 +35,7 @@ class NaiveAllocation:
 
 @dataclass(frozen=True)
 class OnlyModality:
-    """The paper's Image, Depth or Audio Only: one modality gets all layers, at most its depth.
+    """Image, Depth or Audio Only of the paper: one modality gets all layers, at most its depth.
 
     Frames without that modality run nothing. The cost never falls when the budget grows.
     """
@@ -53,7 +53,7 @@ class OnlyModality:
 
 @dataclass(frozen=True)
 class UpperBound:
-    """The paper's Upper Bound: every layer of every available modality.
+    """Upper Bound of the paper: every layer of every available modality.
 
     A budget that does not hold all of them runs nothing; use an infinite budget for the bound.
     """
@@ -92,7 +92,7 @@ class RandomAllocation:
 
 @dataclass(frozen=True)
 class PrefixScores:
-    """The numbers of layers of another policy, but always the first layers of each backbone.
+    """Another policy's numbers of layers, but always the first layers of each backbone.
 
     For backbones that were trained with nested depths, and to measure the benefit of choosing single layers.
 

@@ -37,7 +37,7 @@ def exits(depth: int) -> tuple[int, ...]:
 
 
 class FusionDynMM(LearnedBaseline):
-    """The main modality always runs all layers; a gate chooses the exit of each auxiliary modality.
+    """Network whose main modality runs all layers; a gate chooses the exit of each auxiliary modality.
 
     The original has one auxiliary modality (depth beside RGB) and fuses after each stage of a convolutional network.
     Here fusion is at the end, so an exit is the number of layers of the modality; exit 0 leaves the modality out.

@@ -52,7 +52,7 @@ class BudgetSource(Protocol):
 
 @dataclass(frozen=True)
 class ConstantBudget:
-    """The same limit for every frame.
+    """Constant limit.
 
     Attributes:
         limit: limit in `unit`; None for no limit.

@@ -24,7 +24,7 @@ CHUNK = 512
 
 
 class Contender(Protocol):
-    """A method under evaluation: a policy with a budget, or a network of its own."""
+    """Method under evaluation: a policy with a budget, or a network of its own."""
 
     @property
     def label(self) -> Mapping[str, Any]:
@@ -46,7 +46,7 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class PolicyContender:
-    """A model whose layers are chosen by a policy within a budget.
+    """Model whose layers are chosen by a policy within a budget.
 
     Attributes:
         engine: model that runs.

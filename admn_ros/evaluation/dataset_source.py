@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A split of a dataset as an evaluation source. The corruption of a sample depends on seed and index alone."""
+"""Split of a dataset as an evaluation source. The corruption of a sample depends on seed and index alone."""
 
 from __future__ import annotations
 

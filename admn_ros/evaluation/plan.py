@@ -37,7 +37,7 @@ Limit = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, Bef
 
 
 class BagPlan(BagTruth):
-    """How recordings are evaluated."""
+    """Evaluation of recordings."""
 
     search_s: NotNegative = Field(
         default=0.0, description="search for the best time offset within this many seconds around offset_s, by the "

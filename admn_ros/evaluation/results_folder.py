@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of an evaluation. Finished parts are complete files; results.json is written last.
+"""Output folder of an evaluation. Finished parts are complete files; results.json is written last.
 
     file                     content
     run.json                 identity of the evaluation; a resumed run must have the same

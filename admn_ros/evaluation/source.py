@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The common interface of the sources of an evaluation: a split of a dataset, or recordings.
+"""Interface of the sources of an evaluation: a split of a dataset, or recordings.
 
 The work is divided into units. The frames of a unit depend on the plan alone, not on other units.
 """
@@ -25,7 +25,7 @@ Readings: TypeAlias = "Mapping[SensorKey, Array | None]"
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit of work: samples of a dataset, or one bag, under one corruption.
+    """Unit of work: samples of a dataset, or one bag, under one corruption.
 
     Attributes:
         name: name of the unit's folder.

@@ -38,15 +38,15 @@ def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey
     if not bag.message_count:
         raise InputError(str(bag.path), "0 messages", "a recording with messages")
     wanted = {absolute(entry.topic): key for key, entry in stream.inputs.items()}
-    there = {topic: key for topic, key in wanted.items() if topic in bag.topics and bag.topics[topic].count}
-    if not there:
+    found = {topic: key for topic, key in wanted.items() if topic in bag.topics and bag.topics[topic].count}
+    if not found:
         raise InputError(f"{bag.path}: topics", ", ".join(bag.topics), f"at least one of {', '.join(wanted)}, "
                                                                        "or another deployment file")
-    for topic, key in there.items():
+    for topic, key in found.items():
         expected = MESSAGE_TYPES[stream.inputs[key].kind_of(key.modality)]
         if bag.topics[topic].type != expected:
             raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
-    return there, [topic for topic in wanted if topic not in there]
+    return found, [topic for topic in wanted if topic not in found]
 
 
 def absolute(topic: str) -> str:

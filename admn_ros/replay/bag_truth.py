@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How bags are read, and where their ground truth comes from."""
+"""Settings of recordings: topics and ground truth."""
 
 from __future__ import annotations
 

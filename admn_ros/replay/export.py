@@ -40,7 +40,7 @@ OnProgress = Callable[[float, float], None]
 class _Counts:
     """Frames of a bag: all of them, the excluded ones, and the included ones with ground truth."""
 
-    there: int = 0
+    read: int = 0
     in_pauses: int = 0
     without_truth: int = 0
     located: int = 0
@@ -109,13 +109,13 @@ class _BagExport:
             for frame, now_s in bag_frames(reader, self._stream, wait_s):
                 time_s = max(now_s - bag.start_ns / NS, 0.0)
                 on_seconds(min(time_s, bag.length_s))
-                if counts.there % self._plan.every == 0:
+                if counts.read % self._plan.every == 0:
                     self._take(frame, self._blocks.split(time_s))
-                counts.there += 1
-        if not counts.there:
+                counts.read += 1
+        if not counts.read:
             raise no_frames(bag, self._stream)
         collector.flush()
-        return {"name": bag.name, "frames_there": counts.there, "frames": collector.frames,
+        return {"name": bag.name, "frames_there": counts.read, "frames": collector.frames,
                 "located": counts.located, "with_class": counts.with_class,
                 "left_out": {"in_pauses": counts.in_pauses, "without_truth": counts.without_truth},
                 "truth": None if bag.track is None else bag.track.origin, "why_no_truth": bag.why_no_track or None,

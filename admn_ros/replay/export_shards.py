@@ -20,7 +20,7 @@ MOST_BYTES = 256 << 20
 
 
 class _Readings:
-    """The readings of one input in one shard."""
+    """Readings of one input in one shard."""
 
     def __init__(self) -> None:
         self.stored: list[npt.NDArray[Any]] = []

@@ -121,6 +121,7 @@ def _stations(folder: Path, split: str, nodes: list[str]) -> Floats:
 def _places(meta: dict[str, Any], nodes: list[str], shard: Path) -> Floats:
     poses = meta.get("node_poses") or {}
     if not set(nodes) <= set(poses):
-        raise InputError(f"{shard}: node_poses", ", ".join(poses) or "nothing", f"poses of {', '.join(nodes)}")
+        field, required = f"{shard}: node_poses", f"poses of {', '.join(nodes)}"
+        raise InputError(field, ", ".join(poses), required) if poses else InputError.missing(field, required)
     found = [parse_config(NodePose, poses[node], f"{shard}: node_poses.{node}") for node in nodes]
     return np.array([pose.numbers[:3] for pose in found], np.float32)

@@ -271,8 +271,8 @@ class Contenders:
             scores = SplitScores()
             with torch.no_grad():
                 for batch in self.store.splits.validation.batches(0, self.config.batch, shuffle=False):
-                    there = batch.to(self.device)
-                    scores.add(network.estimate(there.samples, plan), there)
+                    moved = batch.to(self.device)
+                    scores.add(network.estimate(moved.samples, plan), moved)
             losses[depths] = scores.result()["error_m"]
             self.store.on_step("search of the static allocation", len(losses), len(tried))
         write_json(path, {",".join(map(str, d)): x for d, x in losses.items()})

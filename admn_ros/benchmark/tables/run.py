@@ -54,8 +54,8 @@ def missing(config: TablesConfig, cells: Sequence[Cell], out: Path) -> list[Cell
     Raises:
         InputError: a result cannot be read.
     """
-    there = read_results(out / RESULTS, config.fingerprint)
-    return [cell for cell in cells if cell not in there]
+    results = read_results(out / RESULTS, config.fingerprint)
+    return [cell for cell in cells if cell not in results]
 
 
 def run_cells(config: TablesConfig, cells: Sequence[Cell], folders: Folders, *, command: str = "",
