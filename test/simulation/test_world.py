@@ -45,7 +45,7 @@ def digest(folder: Path) -> dict[str, str]:
             for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_readings_are_what_every_consumer_expects():
+def test_readings_have_the_documented_shapes_and_ranges():
     with World(5, target="green_car", quality="small", nodes=2) as world:
         readings = world.readings(4.0, 0, 0.1)
         assert list(readings) == world.keys
@@ -58,7 +58,7 @@ def test_readings_are_what_every_consumer_expects():
     assert audio.shape == (1600, 4) and audio.dtype == np.float32 and 1e-4 < np.abs(audio).max() < 1
 
 
-def test_a_room_without_a_car_is_silent_and_still():
+def test_a_room_without_a_car_is_silent_and_static():
     with World(5, target="none", quality="small", nodes=1) as world:
         assert world.car(3.0) is None
         first, later = world.readings(3.0, 0, 0.1), world.readings(6.0, 0, 0.1)
@@ -76,7 +76,7 @@ def test_a_measurement_does_not_depend_on_what_else_is_measured():
         assert np.array_equal(world.radar(1, 2.0, 5).range_azimuth, alone)
 
 
-def test_a_dataset_holds_what_was_asked_and_reads_back(dataset: Path):
+def test_a_dataset_has_the_planned_samples_and_reads_back(dataset: Path):
     lengths = {split: len(ShardDataset(dataset, split)) for split in SHARES}
     assert sum(lengths.values()) == 20 and lengths["train"] == 14 and all(lengths.values())
     train = ShardDataset(dataset, "train")

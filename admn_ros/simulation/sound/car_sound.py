@@ -56,7 +56,8 @@ class CarSound:
     """Sound pressure of one drive at 1 m from the car, full scale 1.0.
 
     Args:
-        distance_m: function from times (N,) in seconds, at least 0, to the driven distance; the car stands before 0.
+        distance_m: function from times (N,) in seconds, at least 0, to the driven distance. The car is stationary
+            before 0.
         target: "red_car", "green_car", or "none", which is silent.
         seed: seed of the tyre noise.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings through the nodes as separate processes: what is typed, what comes out."""
+"""Recordings through the nodes as separate processes: demo, replay and simulator."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_recording(tmp_path_factory.mktemp("bags") / "short", 3.0)
 
 
-def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_recording, tmp_path):
+def test_the_demo_ends_with_a_table_a_picture_and_figures(short_recording, tmp_path):
     done = run("demo", "--bag", short_recording, "--sensors", "demo", "--model", "untrained:gdtm-tiny",
                "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -39,7 +39,7 @@ def test_the_demo_ends_by_itself_with_a_table_a_picture_and_figures(short_record
     assert figures["budget_violations"] == 0 and figures["frames_without_estimate"] == 0
     received = figures["inputs"]["node1/rgb"]["received"]
     assert received >= 43, "15 Hz for 3 s"
-    # Each reading of the reference is a frame; the first few may be led by whoever spoke first.
+    # Each reading of the reference is a frame; another input may make the first few.
     assert abs(figures["frames_processed"] + figures["frames_dropped"] - received) <= 5
     assert 0 < figures["latency_p50_ms"] <= figures["latency_p95_ms"]
     assert (tmp_path / "demo.png").stat().st_size > 10_000
@@ -74,7 +74,7 @@ def test_a_real_rgbd_recording_goes_through_the_node(shared_data, tmp_path, reco
     assert figures["frames_watched"] >= 0.8 * 250
 
 
-def test_a_bag_of_the_simulated_room_plays_through_the_node_with_its_truth(tmp_path):
+def test_a_bag_of_the_simulated_room_has_ground_truth_in_the_demo(tmp_path):
     bag = tmp_path / "room"
     try:
         with World(3, target="red_car", quality="small") as world:
@@ -99,7 +99,7 @@ def test_the_simulator_plays_its_room_and_ends():
     assert "/node1/rgb/image_raw 2" in done.stderr and "/ground_truth/pose" in done.stderr
 
 
-def test_a_simulator_with_a_bad_argument_says_so_in_one_line():
+def test_a_bad_argument_of_the_simulator_is_one_clear_line():
     done = run("simulator", "--ros-args", "-p", "drive:=sideways", "-p", "wait_for_subscribers_s:=0.0")
     assert done.returncode == 2 and "drive: found" in done.stderr and "allowed: laps" in done.stderr
     assert "Traceback" not in done.stderr
@@ -112,13 +112,13 @@ def test_a_simulator_with_a_bad_argument_says_so_in_one_line():
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=2"), "rate"),
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=0.0"), "rate"),
 ])
-def test_replay_of_nothing_or_with_a_wrong_parameter_is_one_clear_line(arguments, says):
+def test_a_missing_bag_or_a_wrong_parameter_of_replay_is_one_clear_line(arguments, says):
     done = run("replay", *arguments)
     assert done.returncode == 2 and says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_what_is_missing_or_wrong_ends_the_demo_at_once_with_one_line(short_recording, tmp_path):
+def test_a_wrong_argument_ends_the_demo_at_once_with_one_line(short_recording, tmp_path):
     (tmp_path / "file").write_text("x")
     for arguments, says in (
         (("--bag", tmp_path / "nothing", "--model", "untrained:gdtm-tiny"), "nothing"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The views of RViz and Foxglove parse, and show nothing but what the node publishes, as it publishes it."""
+"""The layouts of RViz and Foxglove parse, and show only topics of the node with their types."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def fits(value: object, wanted: object, where: str) -> None:
 
 
 def panels(layout: object) -> set[str]:
-    """Names of the panels that a Foxglove layout places."""
+    """Return the names of the panels in a Foxglove layout."""
     if isinstance(layout, str):
         return {layout}
     assert isinstance(layout, dict) and layout["direction"] in ("row", "column")
@@ -92,7 +92,7 @@ def panels(layout: object) -> set[str]:
 
 
 def foxglove_paths() -> list[str]:
-    """Topics and message paths of all panels."""
+    """Return the topics and message paths of all panels."""
     found = []
     for name, config in FOXGLOVE["configById"].items():
         match name.split("!")[0]:
@@ -115,11 +115,11 @@ def displayed() -> dict[str, dict]:
     return {d["Topic"]["Value"]: d for d in RVIZ["Displays"] if "Topic" in d}
 
 
-def test_foxgloves_panels_are_all_placed_and_described():
+def test_all_foxglove_panels_are_placed_and_configured():
     assert panels(FOXGLOVE["layout"]) == set(FOXGLOVE["configById"])
 
 
-def test_foxglove_knows_every_setting_of_the_layout():
+def test_every_setting_of_the_layout_exists_in_foxglove():
     for name, config in FOXGLOVE["configById"].items():
         fits(config, TITLE | PANELS[name.split("!")[0]], name)
         assert config["foxglovePanelTitle"] == config["lichtblickPanelTitle"], name
@@ -128,7 +128,7 @@ def test_foxglove_knows_every_setting_of_the_layout():
         assert re.fullmatch(r'(/\w+)+(\.\w+(\[:\]\{\w+=="\w+"\})?)*', path), path
 
 
-def test_both_show_only_what_the_node_publishes_and_as_it_publishes_it(rig):
+def test_both_layouts_show_only_topics_of_the_node_with_their_types(rig):
     wanted = {path.split(".")[0] for path in foxglove_paths()} | set(displayed())
 
     def own() -> dict[str, list[str]]:
@@ -149,7 +149,7 @@ def test_both_show_only_what_the_node_publishes_and_as_it_publishes_it(rig):
     assert RVIZ["Global Options"]["Fixed Frame"] == rig.node.pipeline.engine.config.frame_id
 
 
-def test_rviz_knows_every_property_that_the_view_sets():
+def test_every_property_of_the_layout_exists_in_rviz():
     for display in RVIZ["Displays"]:
         package, kind = display["Class"].split("/")
         assert package == "rviz_default_plugins"
@@ -159,8 +159,8 @@ def test_rviz_knows_every_property_that_the_view_sets():
     assert {panel["Class"] for panel in RVIZ_FILE["Panels"]} == {"rviz_common/Displays", "rviz_common/Time"}
 
 
-def test_rvizs_window_holds_every_panel():
-    """Without Hide Left Dock and Hide Right Dock, RViz reads memory that nobody wrote, and may hide the panels."""
+def test_the_rviz_window_has_every_panel():
+    """Without Hide Left Dock and Hide Right Dock, RViz reads uninitialized memory and may hide the panels."""
     window = RVIZ_FILE["Window Geometry"]
     assert window["Hide Left Dock"] is False and window["Hide Right Dock"] is False
     state = bytes.fromhex(window["QMainWindow State"]).decode("utf-16-be", "replace"), bytes.fromhex(
@@ -187,7 +187,7 @@ def test_plotted_fields_are_in_the_messages():
         assert isinstance(value, int | float), path
 
 
-def test_the_launch_file_renames_in_rviz_what_rviz_shows():
+def test_the_launch_file_remaps_the_topics_that_rviz_shows():
     shown = next(ast.literal_eval(node.value) for node in ast.parse(LAUNCH).body
                  if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHOWN")
     assert {f"/admn/{name}" for name in shown} == set(displayed()) - OTHERS

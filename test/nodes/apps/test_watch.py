@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`admn watch` beside a running node, as a program; and what the watching node understands of its topics."""
+"""`admn watch` beside a running node, and the state that the watching node collects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rclpy.executors import SingleThreadedExecutor
 from admn_ros.nodes.apps.watch import WatchNode
 
 
-def test_the_dashboard_shows_what_the_node_says(rig):
+def test_the_dashboard_shows_the_outputs_of_the_node(rig):
     rig.frame()
     watch = WatchNode(target="/admn", context=rig.context)
     executor = SingleThreadedExecutor(context=rig.context)

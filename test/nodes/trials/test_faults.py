@@ -24,7 +24,7 @@ SENT_NAN = {"rgb": True, "depth": False, "radar": False, "audio": True}  # wheth
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory, model_folder: Path) -> dict[str, dict[str, object]]:
-    """All rows, by their names, from one run of the command."""
+    """Results by name, from one run of the command."""
     folder = tmp_path_factory.mktemp("faults")
     sensors = folder / "sensors.yaml"
     sensors.write_text(yaml.safe_dump({
@@ -64,12 +64,12 @@ def test_the_node_survives_a_fault_of_a_modality(table, modality, fault):
     assert (row["refused"] > 0) == refuses
 
 
-def test_the_budget_that_changes_at_every_frame_is_kept(table):
+def test_a_budget_that_changes_at_every_frame_is_never_exceeded(table):
     row = passed(table["the budget changes at every frame between one layer and all"])
     assert int(row["outcome"].split()[0]) >= 10
 
 
-def test_under_a_flood_the_newest_frame_wins_and_memory_is_bounded(table):
+def test_under_a_flood_older_frames_are_dropped_and_memory_is_bounded(table):
     row = passed(next(r for name, r in table.items() if "3x their rate" in name))
     assert "dropped" in row["outcome"]
 
@@ -90,7 +90,7 @@ def test_a_failed_fault_names_its_failures():
     assert "| FAILED: no pose; a gap of 3.00 s |" in faults.markdown([result])
 
 
-def test_a_model_that_does_not_exist_is_one_line(capsys):
+def test_a_missing_model_is_one_clear_line(capsys):
     assert faults.main(["--model", "nowhere/at/all"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("faults: ") and "allowed" in said and said.count("\n") == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The soak in its short form, the feed that goes round, and the added latency's arithmetic."""
+"""A short soak, the sensor feed, and the latency benchmark."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from admn_ros.recordings.bag_writer import BagWriter
 pytestmark = pytest.mark.slow
 
 SECOND_NS = 1_000_000_000
-ROUND_NS = 2 * SECOND_NS
+PERIOD_NS = 2 * SECOND_NS
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def bag(tmp_path: Path) -> Path:
     """Two seconds of one camera and one radar of a deployment of eight topics."""
     written = []
     for k in range(31):
-        written.append((ROUND_NS + k * ROUND_NS // 30, "/left/rgb", make.IMAGE,
+        written.append((PERIOD_NS + k * PERIOD_NS // 30, "/left/rgb", make.IMAGE,
                         make.rgb_image(np.full((8, 8, 3), k, np.uint8), 5, "camera")))
     for k in range(9):
-        written.append((ROUND_NS + k * ROUND_NS // 8, "/left/radar", make.IMAGE,
+        written.append((PERIOD_NS + k * PERIOD_NS // 8, "/left/radar", make.IMAGE,
                         make.radar_image(np.full((4, 4), k, np.float32), 5, "radar")))
     with BagWriter(tmp_path / "bag") as writer:
         for stamp_ns, topic, kind, message in sorted(written, key=lambda w: w[0]):
@@ -50,7 +50,7 @@ def bag(tmp_path: Path) -> Path:
 
 
 @given(st.integers(1, 2**31 * SECOND_NS - 1))
-def test_another_stamp_leaves_the_rest_of_a_message_alone(stamp_ns):
+def test_another_stamp_does_not_change_the_rest_of_a_message(stamp_ns):
     store, image = typestore(), make.rgb_image(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), 77, "camera")
     raw = bytes(store.serialize_cdr(image, make.IMAGE))
     moved = store.deserialize_cdr(restamped(raw, stamp_ns), make.IMAGE)
@@ -61,7 +61,7 @@ def test_another_stamp_leaves_the_rest_of_a_message_alone(stamp_ns):
     assert moved.header.stamp.sec * SECOND_NS + moved.header.stamp.nanosec == stamp_ns
 
 
-def test_a_recording_becomes_streams_at_its_own_rates(bag, sensors_file):
+def test_a_recording_becomes_streams_at_its_recorded_rates(bag, sensors_file):
     streams = {s.topic: s for s in recorded_streams(load_config(DeploymentConfig, sensors_file), bag)}
     assert set(streams) == {"/left/rgb", "/left/radar"}
     assert streams["/left/rgb"].rate_hz == pytest.approx(15.0, rel=1e-3) and len(streams["/left/rgb"].messages) == 31
@@ -69,17 +69,17 @@ def test_a_recording_becomes_streams_at_its_own_rates(bag, sensors_file):
     rgb = streams["/left/rgb"]
     first = rgb.next_message()
     rgb.ticks = 31
-    assert rgb.next_message() == first, "it goes round"
+    assert rgb.next_message() == first, "it repeats"
 
 
-def test_a_recording_of_something_else_is_refused(bag, sensors_file):
+def test_a_recording_without_an_input_is_refused(bag, sensors_file):
     text = sensors_file.read_text().replace("/left/", "/attic/")
     sensors_file.write_text(text)
     with pytest.raises(InputError, match=r"allowed: some of .*/attic/rgb"):
         recorded_streams(load_config(DeploymentConfig, sensors_file), bag)
 
 
-def test_made_up_sensors_are_those_of_the_deployment(sensors_file):
+def test_synthetic_sensors_are_those_of_the_deployment(sensors_file):
     deployment = load_config(DeploymentConfig, sensors_file)
     streams = synthetic_streams(deployment, Sizes(rgb=(48, 64), depth=(24, 32)))
     assert [s.key for s in streams] == list(deployment.inputs)
@@ -88,7 +88,7 @@ def test_made_up_sensors_are_those_of_the_deployment(sensors_file):
     assert (rgb.height, rgb.width, rgb.encoding) == (48, 64, "rgb8")
 
 
-def test_an_input_that_cannot_be_made_up_is_refused(sensors_file):
+def test_an_input_without_synthetic_messages_is_refused(sensors_file):
     raw = yaml.safe_load(sensors_file.read_text())
     raw["sensors"]["left"]["rgb"]["type"] = "compressed_image"
     streams = synthetic_streams(parse_config(DeploymentConfig, raw, "sensors"), Sizes(rgb=(48, 64)))
@@ -118,7 +118,7 @@ def test_a_short_soak_has_no_slope():
 
 @pytest.mark.timeout(600)
 def test_a_short_soak_keeps_every_budget_and_writes_its_figures(bag, sensors_file, model_folder, tmp_path):
-    """Half of a minute with the node in a process of its own; the bag goes round many times."""
+    """A third of a minute with the node in a process of its own; the bag is repeated many times."""
     out = tmp_path / "out"
     assert soak.main(["--minutes", "0.33", "--bag", str(bag), "--model", str(model_folder),
                       "--sensors", str(sensors_file), "--span-seconds", "2", "--out", str(out)]) == 0
@@ -133,8 +133,8 @@ def test_a_short_soak_keeps_every_budget_and_writes_its_figures(bag, sensors_fil
 
 
 @pytest.mark.timeout(600)
-def test_added_latency_is_what_neither_waiting_nor_inference_took(sensors_file, model_folder, tmp_path, capsys):
-    """The command, over real DDS, with small images."""
+def test_added_latency_is_the_rest_after_waiting_and_inference(sensors_file, model_folder, tmp_path, capsys):
+    """The command, over DDS, with small images."""
     assert latency_benchmark.main(["--model", str(model_folder), "--sensors", str(sensors_file), "--rgb", "64x48",
                                    "--depth", "64x48", "--seconds", "3", "--runs", "1", "--out", str(tmp_path)]) == 0
     (run,) = json.loads((tmp_path / "latency.json").read_text())["runs"]
@@ -157,7 +157,7 @@ def test_a_node_that_cannot_start_ends_the_benchmark(capfd):
     (soak.parse, ["--minutes", "0"], "--minutes: found 0.0"), (soak.parse, ["--span-seconds", "nan"], "found nan"),
     (latency_benchmark.parse, ["--runs", "0"], "--runs: found 0; allowed: 1 or more"),
     (latency_benchmark.parse, ["--seconds", "inf"], "--seconds: found inf")])
-def test_lengths_that_make_no_run_are_refused(parse, arguments, said, capsys) -> None:
+def test_bad_durations_are_refused(parse, arguments, said, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2

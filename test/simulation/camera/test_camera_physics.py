@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What exposure, noise and missing returns do to pictures and depth."""
+"""Sensor models of the cameras: exposure, noise and invalid depth."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def missing(depth: np.ndarray) -> float:
     return float(np.isnan(depth).mean())
 
 
-def test_a_plain_exposure_keeps_the_picture() -> None:
+def test_a_neutral_exposure_keeps_the_image() -> None:
     shot = expose(GREY, generator(), iso=100, **PLAIN)
     assert shot.mean() == pytest.approx(128, abs=1)
     assert 0.2 < shot.std() < 3
 
 
-def test_exposure_cast_iso_vignetting_and_blur_do_what_they_say() -> None:
+def test_effects_of_exposure_cast_iso_vignetting_and_blur() -> None:
     def shot(**changes: object) -> np.ndarray:
         return expose(GREY, generator(), **{**PLAIN, "iso": 100, **changes}).astype(float)
 
@@ -49,7 +49,7 @@ def test_exposure_cast_iso_vignetting_and_blur_do_what_they_say() -> None:
     assert np.abs(np.diff(soft, axis=1)).max() < 0.7 * np.abs(np.diff(sharp, axis=1)).max()
 
 
-def test_automatic_exposure_pulls_dark_and_bright_together() -> None:
+def test_automatic_exposure_brings_dark_and_bright_together() -> None:
     dark, bright = (expose(np.full_like(GREY, v), generator()).mean() for v in (90, 190))
     assert dark > 100
     assert bright < 190
@@ -69,7 +69,7 @@ def test_noise_follows_the_generator(seed: int) -> None:
     assert not np.array_equal(shots[0][1], shots[2][1], equal_nan=True)
 
 
-def test_depth_is_right_in_steps_and_noisier_far_away() -> None:
+def test_depth_is_quantized_and_noisier_far_away() -> None:
     errors = []
     for metres in (0.5, 2.0, 6.0):
         white = np.full((120, 160), 0.9, np.float32)
@@ -81,7 +81,7 @@ def test_depth_is_right_in_steps_and_noisier_far_away() -> None:
     assert errors[0] < errors[1] < errors[2] < 0.03
 
 
-def test_dark_far_grazing_and_out_of_range_go_missing() -> None:
+def test_dark_far_grazing_and_out_of_range_pixels_are_invalid() -> None:
     rng = generator()
     white, black = (np.full((120, 160), v, np.float32) for v in (0.8, 0.02))
     assert missing(measure_depth(flat(3.0), rng, reflectance=white, stripes=())) < 0.03
@@ -94,7 +94,7 @@ def test_dark_far_grazing_and_out_of_range_go_missing() -> None:
         assert missing(measure_depth(flat(metres), rng, reflectance=white)) == 1
 
 
-def test_stripes_stand_where_they_are_put() -> None:
+def test_stripes_are_at_the_given_columns() -> None:
     lost = np.isnan(measure_depth(flat(1.0), generator(), stripes=(0.5,))).mean(axis=0)
     assert lost[76:85].max() > 0.5
     assert lost[:70].max() < 0.1
@@ -103,7 +103,7 @@ def test_stripes_stand_where_they_are_put() -> None:
     assert 2 <= (drawn > 0.35).sum() <= 16
 
 
-def test_edges_lose_pixels_and_let_some_fly() -> None:
+def test_edges_have_invalid_and_flying_pixels() -> None:
     step = flat(1.0)
     step[:, 80:] = 2.0
     measured = measure_depth(step, generator(), stripes=())

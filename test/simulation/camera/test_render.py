@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rendered pictures agree with the geometry of the scene."""
+"""Rendered images agree with the geometry of the scene."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def test_projection_inverts_rendered_depth_for_the_walls(full: Renderer) -> None
     assert np.allclose(along, depth[rows, columns], atol=1e-4)
 
 
-def test_the_window_is_the_whole_picture(small: Renderer) -> None:
-    """Rendering only what the car can touch gives what rendering everything gives."""
+def test_the_window_gives_the_whole_image(small: Renderer) -> None:
+    """Rendering the window of the car gives the same image as rendering everything."""
     for node in range(3):
         for car in CARS[:4]:
             for lens in ("rgb", "depth"):
@@ -147,7 +147,7 @@ def test_the_window_is_the_whole_picture(small: Renderer) -> None:
                     assert (np.abs(got - everything.depth) > 2e-3).mean() < 0.002
 
 
-def test_a_small_picture_is_the_large_one_resized(full: Renderer, small: Renderer) -> None:
+def test_a_small_image_is_the_large_one_resized(full: Renderer, small: Renderer) -> None:
     for node in range(3):
         large = full.render(node, CARS[1], "rgb").astype(float)
         blocks = large[:268, :480].reshape(67, 4, 120, 4, 3).mean(axis=(1, 3))
@@ -160,7 +160,7 @@ def test_a_small_picture_is_the_large_one_resized(full: Renderer, small: Rendere
 
 
 @pytest.mark.slow
-def test_same_seed_same_bytes_and_another_room_is_another() -> None:
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_another_room() -> None:
     def shots(scene: Scene) -> list[np.ndarray]:
         with Renderer(scene, **SMALL) as renderer:
             return [renderer.render(k, CARS[2], which) for k in range(2) for which in ("rgb", "depth", "reflectance")]
@@ -173,7 +173,7 @@ def test_same_seed_same_bytes_and_another_room_is_another() -> None:
 
 @pytest.mark.slow
 def test_renderers_do_not_disturb_each_other(small: Renderer) -> None:
-    """Several may be open; one that nobody closed goes without harm."""
+    """Several can be open; one that is not closed does no harm."""
     before = small.render(0, CARS[0])
     for seed in (4, 5):
         forgotten = Renderer(Scene.seeded(seed, "green_car"), **SMALL)
@@ -185,7 +185,7 @@ def test_renderers_do_not_disturb_each_other(small: Renderer) -> None:
 
 
 @pytest.mark.slow
-def test_what_stands_before_the_car_hides_it() -> None:
+def test_a_box_in_front_of_the_car_hides_it() -> None:
     node = SCENE.nodes[0]
     car = state(0.0, 0.5)
     eye = node.sensor("rgb_optical").translation_m
@@ -234,7 +234,7 @@ def test_reflectance_of_tape_and_mat(full: Renderer) -> None:
 
 
 @pytest.mark.parametrize("node", range(3))
-def test_markers_lie_where_they_are_printed(full: Renderer, node: int) -> None:
+def test_markers_are_at_their_positions(full: Renderer, node: int) -> None:
     """White sheet beside each code, dark mat at the mirrored places."""
     picture, camera = full.render(node, None).mean(axis=2), full.camera(node)
 
@@ -267,7 +267,7 @@ def test_bad_sizes(bad: dict[str, object], message: str) -> None:
         Renderer(SCENE, **bad)
 
 
-def test_bad_questions() -> None:
+def test_bad_arguments_of_render() -> None:
     with Renderer(SCENE, rgb=(16, 9), depth=(8, 8)) as renderer:
         with pytest.raises(InputError, match="node_index: found 3; allowed: 0 to 2"):
             renderer.render(3, None)
@@ -277,7 +277,7 @@ def test_bad_questions() -> None:
         renderer.render(0, None)
 
 
-def test_missing_mujoco_says_what_to_install() -> None:
+def test_missing_mujoco_is_an_error_with_packages_to_install() -> None:
     code = ("import sys; sys.modules['mujoco'] = None\n"
             "from admn_ros.errors import InputError\n"
             "from admn_ros.simulation.camera.render import Renderer\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated radar measures range, azimuth and radial velocity where the geometry says they are."""
+"""The simulated radar measures range, azimuth and radial velocity of the geometry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CELL = 2 / ANTENNAS                           # azimuth resolution, in sine
 
 @dataclass(frozen=True)
 class Draw:
-    """A reading with what it should show: range, sine of azimuth, radial velocity."""
+    """A frame with its expected range, sine of azimuth and radial velocity."""
 
     reading: RadarReading
     empty: RadarReading   # the same radar without the car
@@ -105,7 +105,7 @@ def test_range_azimuth_peaks_at_the_car(bare: list[Draw]):
     assert np.abs(sines).max() < CELL / 4 and abs(np.mean(sines)) < 0.01
 
 
-def test_both_maps_tell_of_the_same_power(bare: list[Draw]):
+def test_both_maps_have_the_same_power(bare: list[Draw]):
     # At the peak eight antennas add up: eight times the mean power of one, and the mean over all velocities.
     for d in bare:
         row = int(d.reading.range_azimuth.argmax()) // C.azimuth_bins
@@ -138,7 +138,7 @@ def test_the_car_stands_out_of_clutter_after_subtraction(cluttered: list[Draw]):
 
 
 @pytest.mark.parametrize("speed", [-1.8, -0.9, 0.9, 1.8])
-def test_doppler_is_positive_going_away(speed: float):
+def test_doppler_is_positive_for_receding_targets(speed: float):
     radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)  # at (0, -2.5), looking along +y
     reading = radar.measure(car(0, 0.5), np.array([0, speed]), np.random.default_rng(1))
     column = int(reading.range_doppler.argmax()) % 16
@@ -146,7 +146,7 @@ def test_doppler_is_positive_going_away(speed: float):
     assert C.velocity_of_column()[column] == pytest.approx(speed * 2.95 / reach, abs=C.velocity_step_mps)
 
 
-def test_velocity_given_beats_speed_along_heading():
+def test_a_given_velocity_replaces_speed_along_heading():
     radar = FmcwRadar(SCENE, SCENE.nodes[0], BARE)
     ahead = radar.measure(car(0, 0.5, np.pi / 2, 1.2), None, np.random.default_rng(1))
     given_ = radar.measure(car(0, 0.5, np.pi / 2, 0.0), np.array([0, 1.2]), np.random.default_rng(1))
@@ -192,7 +192,7 @@ def test_without_a_car_nothing_moves(cluttered: list[Draw]):
         assert beside < max(ridge / 20, 4), "and stands still"
 
 
-def test_static_heatmap_leaves_the_mover_out():
+def test_static_heatmap_excludes_moving_targets():
     node = SCENE.nodes[0]
     state, seed = car(0, 0.5, np.pi / 2, 1.5), 5
     reach, _, _ = truth(0, state)
@@ -209,7 +209,7 @@ def test_static_heatmap_leaves_the_mover_out():
     assert reading.range_azimuth[row].max() > 10
 
 
-def test_points_hold_the_car(cluttered: list[Draw]):
+def test_points_include_the_car(cluttered: list[Draw]):
     found = 0
     for d in cluttered:
         points = d.reading.points
@@ -230,7 +230,7 @@ def test_cfar_averages_both_sides():
     assert points == pytest.approx(np.array([[6.0, 0, 0, -1.5, 10 * np.log10(12)]]))
 
 
-def test_a_reading_follows_from_its_seed():
+def test_the_same_seed_gives_the_same_frame():
     radar = FmcwRadar(SCENE, SCENE.nodes[1])
     a, b, other = (radar.measure(car(0.4, 0.2, 1, 1), None, np.random.default_rng(s)) for s in (4, 4, 5))
     again = FmcwRadar(SCENE, SCENE.nodes[1]).measure(car(0.4, 0.2, 1, 1), None, np.random.default_rng(4))

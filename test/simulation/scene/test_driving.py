@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The car's drives stay on the mat and within what a model car can do."""
+"""Drives stay on the mat and within the limits of a model car."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_velocity_heading_and_distance_are_the_motion(seed: int, kind: str) -> N
 
 @settings(max_examples=15, deadline=None)
 @given(seeds, kinds, st.lists(st.floats(0, 300), min_size=1, max_size=8))
-def test_order_of_questions_does_not_matter(seed: int, kind: str, times: list[float]) -> None:
+def test_states_do_not_depend_on_the_order_of_calls(seed: int, kind: str, times: list[float]) -> None:
     asked = Drive.seeded(seed, kind)
     one_by_one = np.array([asked.at(t).position_m for t in times])
     assert np.array_equal(one_by_one, Drive.seeded(seed, kind).at(times).position_m)

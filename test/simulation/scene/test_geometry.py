@@ -13,7 +13,7 @@ from admn_ros.simulation.scene.track import DRIVEN, INNER_LINE, OUTER_LINE
 
 
 @given(st.floats(-50, 50))
-def test_lines_are_closed_and_their_heading_is_the_way(distance: float) -> None:
+def test_lines_are_closed_and_their_heading_is_the_tangent(distance: float) -> None:
     for line in (DRIVEN, OUTER_LINE, INNER_LINE):
         here, heading = line.at(distance)
         assert np.abs(here).max() <= line.half_m + 1e-9
@@ -25,7 +25,7 @@ def test_lines_are_closed_and_their_heading_is_the_way(distance: float) -> None:
 
 @given(st.lists(st.floats(-3, 3), min_size=3, max_size=3), st.floats(-3, 3))
 def test_box_is_entered_on_its_surface(start: list[float], yaw: float) -> None:
-    """Rays at random: where they enter, the point lies on the box, and the normal looks back."""
+    """Random rays enter on the surface of the box, with the normal towards their origin."""
     box = Box((0.1, -0.2, 0.3), (0.5, 0.3, 0.2), (1, 1, 1), yaw)
     origin = np.array(start) + np.array([5.0, 0, 0])
     rays = np.array(box.centre_m) - origin + np.random.default_rng(1).normal(0, 0.4, (200, 3))

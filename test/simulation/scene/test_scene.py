@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rooms drawn from a seed: what stands where, and from where the nodes look."""
+"""Rooms drawn from a seed: clutter, sensor nodes and viewpoints."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def corners(box: Box) -> np.ndarray:
 
 @settings(max_examples=15, deadline=None)
 @given(seeds, views, st.integers(1, 3))
-def test_everything_stands_in_the_room(seed: int, viewpoints: str, count: int) -> None:
+def test_clutter_and_nodes_are_inside_the_room_and_off_the_mat(seed: int, viewpoints: str, count: int) -> None:
     scene = Scene.seeded(seed, viewpoints=viewpoints, nodes=count)
     assert [n.name for n in scene.nodes] == [f"node{k + 1}" for k in range(count)]
     assert len(scene.look.clutter_materials) == len(scene.clutter) >= 5
@@ -58,7 +58,7 @@ def test_everything_stands_in_the_room(seed: int, viewpoints: str, count: int) -
 @settings(max_examples=15, deadline=None)
 @given(seeds, views)
 def test_nodes_see_the_track(seed: int, viewpoints: str) -> None:
-    """Each node has most of the dashed line in its picture, all together have it whole, and no clutter hides it."""
+    """Each node sees most of the dashed line, all together see all of it, and no clutter hides it."""
     scene = Scene.seeded(seed, viewpoints=viewpoints)
     line, _ = DRIVEN.at(np.linspace(0, DRIVEN.length_m, 200, endpoint=False))
     points = np.concatenate([line, np.full((200, 1), 0.06)], axis=1)
@@ -85,7 +85,7 @@ def test_train_and_held_out_are_disjoint(many: list[int]) -> None:
     assert len({azimuth_deg(n) for n in train}) == len(train)  # every seed has viewpoints of its own
 
 
-def test_the_same_seed_is_the_same_room_and_another_is_another() -> None:
+def test_the_same_seed_gives_the_same_room_and_another_seed_another_room() -> None:
     def key(scene: Scene) -> str:
         return repr(dataclasses.astuple(scene))
 

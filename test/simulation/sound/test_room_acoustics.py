@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated microphones hear the car where it is, as fast as it is, and the room around it."""
+"""Simulated microphones: delays, levels, Doppler shifts, reflections and noise agree with the geometry."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def driving(speed: float, target: str = "red_car", seed: int = 0) -> CarSound:
 
 
 def lag(a: np.ndarray, b: np.ndarray, fine: int = 16) -> float:
-    """Samples by which a is later than b: the highest point of GCC-PHAT within MAX_LAG."""
+    """Return the samples by which a is later than b: the maximum of GCC-PHAT within MAX_LAG."""
     n = 2 * len(a)
     cross = np.fft.rfft(a * np.hanning(len(a)), n) * np.conj(np.fft.rfft(b * np.hanning(len(b)), n))
     hertz = np.fft.rfftfreq(n, 1 / SAMPLE_RATE_HZ)
@@ -65,10 +65,10 @@ def lag_errors(config: AcousticsConfig, count: int) -> np.ndarray:
         drive = Drive.seeded(k)
         array, t = arrays[k % 3], float(rng.uniform(2, 20))
         source = CarSound(drive.distance_m, "red_car", k)
-        heard = array.chunk(t, CHUNK, source, lambda s, d=drive: d.at(s).position_m, rng)
+        sound = array.chunk(t, CHUNK, source, lambda s, d=drive: d.at(s).position_m, rng)
         # In the middle of the chunk, less the way of the sound, about.
         delays = array.delays_s(place(*drive.at(t + CHUNK / SAMPLE_RATE_HZ / 2 - 0.007).position_m))
-        errors.append([lag(heard[:, a], heard[:, b]) - (delays[a] - delays[b]) * SAMPLE_RATE_HZ for a, b in PAIRS])
+        errors.append([lag(sound[:, a], sound[:, b]) - (delays[a] - delays[b]) * SAMPLE_RATE_HZ for a, b in PAIRS])
     return np.array(errors)
 
 
@@ -110,7 +110,7 @@ def test_lags_are_mostly_the_geometrys_in_the_room():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("order", "node"), [(0, 0), (1, 1), (3, 0), (3, 2)])
-def test_a_standing_source_sounds_as_in_pyroomacoustics(order: int, node: int):
+def test_a_static_source_agrees_with_pyroomacoustics(order: int, node: int):
     pra = pytest.importorskip("pyroomacoustics")
     config = AcousticsConfig(order=order, noise=0, hiss=0)
     array = Microphones(SCENE, SCENE.nodes[node], config)
@@ -143,12 +143,12 @@ def _noise(t: np.ndarray) -> np.ndarray:
     return np.fft.irfft(spectrum * ((hertz > 150) & (hertz < 3500)), len(t))
 
 
-def test_a_moving_tone_arrives_when_it_should():
+def test_a_moving_tone_arrives_with_its_delay():
     array = Microphones(SCENE, SCENE.nodes[0], DRY)
     rise, tone = np.array([0.4, 1.7]), 900.0
     def position(t: np.ndarray) -> np.ndarray:
         return np.array([0.2, -1.0]) + (t[:, None] - 1) * rise
-    heard = array.chunk(1.0, 4000, lambda t: np.sin(2 * np.pi * tone * t), position, np.random.default_rng(0))
+    sound = array.chunk(1.0, 4000, lambda t: np.sin(2 * np.pi * tone * t), position, np.random.default_rng(0))
     t = 1 + np.arange(4000) / SAMPLE_RATE_HZ
     pose = SCENE.nodes[0].sensor("microphones")
     for m, microphone in enumerate(array_shape() @ pose.rotation.T + pose.translation_m):
@@ -156,7 +156,7 @@ def test_a_moving_tone_arrives_when_it_should():
         for _ in range(20):
             away = np.linalg.norm(np.column_stack([position(left), np.full(4000, CAR_CENTRE_Z_M)]) - microphone, axis=1)
             left = t - away / SOUND_MPS
-        assert np.abs(heard[:, m] * away - np.sin(2 * np.pi * tone * left)).max() < 0.01
+        assert np.abs(sound[:, m] * away - np.sin(2 * np.pi * tone * left)).max() < 0.01
 
 
 def test_level_falls_with_distance():
@@ -170,7 +170,7 @@ def test_level_falls_with_distance():
         assert levels[0] / levels[1] == pytest.approx(ways[1] / ways[0], rel=0.02)
 
 
-def test_reflections_are_where_mirrors_put_them():
+def test_reflections_are_mirror_images():
     at = np.array([[1.0, 2.0, 0.5]])
     images, gains = mirrored(at, np.array([-3.0, -4.0, 0.0]), np.array([3.0, 4.0, 2.5]),
                              np.array([[0.19, 0.36], [0.51, 0.75], [0.84, 0.96]]), 1)
@@ -181,7 +181,7 @@ def test_reflections_are_where_mirrors_put_them():
         assert len(mirrored(at, np.zeros(3), np.full(3, 5.0), np.full((3, 2), 0.3), order)[1]) == count
 
 
-def test_absorption_is_the_scenes_or_given():
+def test_absorption_is_drawn_by_the_scene_or_given():
     other = Scene(1, SCENE.room_half_m, SCENE.ceiling_m, SCENE.clutter, SCENE.nodes, "red_car")
     assert not np.array_equal(absorption_of(SCENE, CLEAN), absorption_of(other, CLEAN))
     assert np.array_equal(absorption_of(SCENE, AcousticsConfig(absorption=0.2)), np.full((3, 2), 0.2))
@@ -202,7 +202,7 @@ def test_chunks_join(config: AcousticsConfig):
     rough = np.abs(np.diff(joined, 3, axis=0)) ** 2
     seams = np.concatenate([rough[k * CHUNK - 3:k * CHUNK] for k in range(1, 8)])
     assert seams.mean() < 2 * rough.mean() and seams.max() <= rough.max()
-    # And no long recording knows of any chunk.
+    # A long recording does not depend on the chunks.
     whole = array.chunk(7.0, 8 * CHUNK, source, path, rng)
     assert np.abs(joined - whole).max() < 1e-4 * np.abs(whole).max()
     # A window in the middle of it is a part of it.
@@ -232,14 +232,14 @@ def test_pitch_and_level_follow_speed(target: str, speed: float):
     assert 2 < sound.std() / slower.std() < 4
 
 
-def test_cars_sound_different_and_nothing_sounds_of_no_car():
+def test_cars_sound_different_and_no_car_is_silent():
     t = np.arange(4000) / DENSE_RATE_HZ
     red, green = driving(1.0, "red_car")(t), driving(1.0, "green_car")(t)
     assert abs(np.corrcoef(red, green)[0, 1]) < 0.5
     assert not driving(1.0, "none")(t).any()
 
 
-def test_a_standing_car_is_silent():
+def test_a_stationary_car_is_silent():
     source = CarSound(lambda t: np.minimum(t, 2.0), "red_car")   # brakes at once after two seconds
     t = np.arange(DENSE_RATE_HZ) / DENSE_RATE_HZ
     assert not source(t + 2.1).any() and source(t + 0.9).std() > 0.03
@@ -265,11 +265,11 @@ def test_background_has_its_level_and_its_seeds():
     assert silent.shape == (100, 4) and not silent.any()
 
 
-def test_a_drive_can_be_heard_from_its_first_instant():
+def test_a_drive_can_be_recorded_from_its_start():
     drive = Drive.seeded(2)
-    heard = Microphones(SCENE, SCENE.nodes[0], FAST).chunk(
+    sound = Microphones(SCENE, SCENE.nodes[0], FAST).chunk(
         0.0, CHUNK, CarSound(drive.distance_m), lambda t: drive.at(t).position_m, np.random.default_rng(0))
-    assert np.isfinite(heard).all() and heard[500:].std() > 2 * heard[:60].std()
+    assert np.isfinite(sound).all() and sound[500:].std() > 2 * sound[:60].std()
 
 
 def test_wrong_arguments_are_named():
