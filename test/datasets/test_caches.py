@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pickles of arrays are read as they are; pickles that name anything else are refused, and do nothing."""
+"""Pickles: arrays are read, any other name raises an error, and no code is executed."""
 
 from __future__ import annotations
 

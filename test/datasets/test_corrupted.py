@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets seen through bad sensors: repeatable in any order, labelled, and independent across samples."""
+"""Corrupted datasets: reproducible in any order, labelled, and independent across samples."""
 
 from __future__ import annotations
 

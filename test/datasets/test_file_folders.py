@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Folders of pictures and of recordings: real files, classes, broken ones."""
+"""Folders of image and sound files: formats, classes, broken files."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bags: what is written comes back, from both storages; what is broken is refused in one line."""
+"""Bags: round trips through both storages, and one-line errors for broken files."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_rclpy_reads_our_own_messages() -> None:
 
 
 def test_real_bags(shared_data: Path) -> None:
-    """Recordings of other people: audio and cameras deserialise; a radar type nobody here knows is named."""
+    """Third-party recordings: audio and cameras deserialise; an unknown radar type raises an error with its name."""
     bags = shared_data / "rosbag2"
     with BagReader(bags / "sound_classification_sample_rosbag_applause_757eae") as bag:
         assert bag.topics["/audio"].type == "audio_common_msgs/msg/AudioData"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""RGB-D folders to bags: pixels, metres, poses and pace survive; bad files are named."""
+"""RGB-D folders to bags: pixels, depth, poses and stamps are kept, and errors name broken files."""
 
 from __future__ import annotations
 

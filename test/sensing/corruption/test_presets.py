@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Presets: the paper's levels and frequencies, one draw for all nodes, labels that say what was done."""
+"""Presets: levels and frequencies of the paper, one draw for all nodes, and correct labels."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ MS = 1_000_000  # one sample
 
 
 def ramp(first: int, count: int, channels: int = 2) -> np.ndarray:
-    """Samples whose value is their index (from 1), so that none looks like silence."""
+    """Return samples with their index (from 1) as value, so that none is silent."""
     values = np.arange(first + 1, first + count + 1, dtype=np.float32)
     return np.stack([values * (c + 1) for c in range(channels)], axis=1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Radars that give points: clouds of every layout, scans, and the heatmap they become."""
+"""Radar points: clouds of every layout, scans, and the heatmap."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_real_messages_of_both_libraries(library: str) -> None:
 GOOD = cloud(POINTS, ("x", "y", "z", "intensity"), ("f4",) * 4)
 
 
-@pytest.mark.parametrize(("change", "field", "says"), [
+@pytest.mark.parametrize(("change", "field", "words"), [
     ({"data": GOOD.data[:-1]}, "data", "row_step times height 1"),
     ({"row_step": 47, "data": GOOD.data[:-1]}, "data", "point_step times width 3"),
     ({"fields": []}, "fields", "one of intensity, snr"),
@@ -119,10 +119,10 @@ GOOD = cloud(POINTS, ("x", "y", "z", "intensity"), ("f4",) * 4)
     ({"fields": [*GOOD.fields[:3], Field("intensity", 12, 9)]}, "fields.intensity.datatype", "found 9"),
     ({"width": 2**16, "height": 2**16}, "width", "at most 1000000 points"),
 ])
-def test_refusals(change: dict[str, Any], field: str, says: str) -> None:
+def test_refusals(change: dict[str, Any], field: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
         decode_point_cloud(SimpleNamespace(**vars(GOOD) | change), GRID)
-    assert caught.value.field == field and says in str(caught.value)
+    assert caught.value.field == field and words in str(caught.value)
 
 
 def test_a_scan_turns_right_with_its_azimuth_and_up_with_its_elevation() -> None:

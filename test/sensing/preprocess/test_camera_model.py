@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibrations of cameras: what is refused, and that a rectified picture is a pinhole's."""
+"""Camera calibrations: errors of each field, and rectified images against a pinhole camera."""
 
 from __future__ import annotations
 
@@ -134,9 +134,9 @@ def test_binning_and_regions_show_the_same_world() -> None:
     part = cut.apply(full[20:80, 40:120], "lens").astype(int)
     inner = part[10:-10, 10:-10]
     assert np.abs(inner - whole[30:70, 50:110]).max() <= 2
-    for said in (info(PLUMB_BOB, binning_x=2, binning_y=2), info(PLUMB_BOB)):  # a driver may forget to say it
+    for message in (info(PLUMB_BOB, binning_x=2, binning_y=2), info(PLUMB_BOB)):  # a driver may forget to say it
         binned = camera()
-        binned.on_message(said)
+        binned.on_message(message)
         small = binned.apply(cv2.resize(full, (80, 60), interpolation=cv2.INTER_AREA), "lens").astype(int)
         assert not binned.problem
         expected = cv2.resize(whole.astype(np.uint8), (80, 60), interpolation=cv2.INTER_AREA).astype(int)
@@ -245,7 +245,7 @@ def test_the_calibration_is_looked_for_beside_the_image(entry: dict[str, Any], m
 
 def test_only_cameras_are_calibrated() -> None:
     for field in ({"camera_info": "/x"}, {"rectified": True}):
-        with pytest.raises(ValueError, match="is of rgb and depth, not radar"):
+        with pytest.raises(ValueError, match="applies to rgb and depth, not to radar"):
             DeploymentConfig(sensors={"node1": {Modality.RADAR: InputTopic(topic="/radar", **field)}})
     with pytest.raises(ValueError, match="camera_info"):
         InputTopic(topic="/a", camera_info="not a topic")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses of the sensor nodes from TF: as the simulated room stands, however the tree is built, and with nonsense."""
+"""Poses of the sensor nodes from TF: against the simulated room, for any shape of the tree, and for invalid values."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def room() -> list[make.Transform]:
     return made
 
 
-def test_simulated_nodes_stand_where_they_are_and_others_where_the_model_says(model: ModelConfig) -> None:
+def test_nodes_with_tf_frames_have_the_simulated_poses_and_others_those_of_the_model(model: ModelConfig) -> None:
     nodes = NodePoses(model, FRAMES)
     assert nodes.poses == model.node_poses
     assert nodes.add(message(*room())) == ["node1", "node3"]
@@ -61,7 +61,7 @@ def test_simulated_nodes_stand_where_they_are_and_others_where_the_model_says(mo
     assert nodes.poses["node3"].x_m == 1.0
 
 
-def test_transforms_may_come_one_by_one_and_the_map_may_hang_below(model: ModelConfig) -> None:
+def test_transforms_may_come_one_by_one_and_the_map_may_have_a_parent(model: ModelConfig) -> None:
     # world above map, a slash in front as ROS 1 wrote it, the camera's transform last.
     nodes = NodePoses(model, FRAMES)
     assert nodes.add(message(make.Transform("/world", "/map", (1.0, 2.0, 0.0), NOT_TURNED))) == []
@@ -82,7 +82,7 @@ def test_yaw_and_tilt_of_a_frame_come_back(yaw: float, tilt: float, x: float) ->
     np.testing.assert_allclose(nodes.poses["node2"].numbers, [x, 1.0, 2.0, yaw, tilt], atol=1e-6)
 
 
-def test_nonsense_moves_nothing(model: ModelConfig) -> None:
+def test_invalid_transforms_move_no_node(model: ModelConfig) -> None:
     nodes = NodePoses(model, FRAMES)
     good = message(*room())
     for each, value in zip(good.transforms[:4], (math.nan, math.inf, math.nan, math.inf), strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Readings that are preprocessed before their frame: the same samples, no work twice, no reading mistaken."""
+"""Readings that are preprocessed before their frame: equal samples, no repeated work, no confused readings."""
 
 from __future__ import annotations
 

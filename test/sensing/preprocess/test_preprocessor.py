@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Preprocessing: each modality against values that are known, and whole frames."""
+"""Preprocessing: each modality against known values, and complete frames."""
 
 from __future__ import annotations
 

@@ -66,11 +66,11 @@ def test_what_stands_on_a_plane_stands_out_and_holes_do_not():
     assert relief[14:26, 4:36].abs().max() < 0.25   # the floor around the hole
 
 
-@pytest.mark.parametrize(("fields", "said"), [
+@pytest.mark.parametrize(("fields", "words"), [
     ({"microphones_m": PLACES_M[:2]}, "one for each"), ({"microphones_m": PLACES_M, "frames": 2}, "at least 3"),
     ({"microphones_m": ((0.0, 0.0),), "channels": 1}, "at least 2")])
-def test_bad_microphones_are_said(fields: dict[str, object], said: str):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_microphones(fields: dict[str, object], words: str):
+    with pytest.raises(ValueError, match=words):
         AudioInput(**fields)
 
 
@@ -86,5 +86,5 @@ def test_the_channels_of_relief_are_standardized():
     standard = input_tensor(metres, DepthInput(height=8, width=12, relief=True, mean=mean, std=std))
     expected = (plain - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     torch.testing.assert_close(standard, expected)
-    with pytest.raises(ValueError, match="need relief"):
+    with pytest.raises(ValueError, match="require relief"):
         DepthInput(std=(0.5, 1.0, 1.0))

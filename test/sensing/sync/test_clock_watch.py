@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One wandering clock costs its own input; a bag that loops resets all."""
+"""An unsteady clock affects its own input only; a looping bag resets all inputs."""
 
 from __future__ import annotations
 

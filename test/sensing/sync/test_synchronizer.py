@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synchronizer on streams whose outcome is known."""
+"""The synchronizer on streams with known results."""
 
 from __future__ import annotations
 

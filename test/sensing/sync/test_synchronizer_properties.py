@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synchronizer on random streams: nothing raises, nothing lies, nothing grows, nothing stops."""
+"""The synchronizer on random streams: no exceptions, correct frames, bounded memory, and progress."""
 
 from __future__ import annotations
 
