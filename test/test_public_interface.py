@@ -48,7 +48,7 @@ def test_names_of_inputs_are_checked(name: str, message: str):
 
 
 def test_a_frame_needs_a_reading():
-    with pytest.raises(admn_ros.InputError, match="readings: found none"):
+    with pytest.raises(admn_ros.InputError, match="readings: missing; required: at least one reading"):
         admn_ros.SensorFrame.of({})
 
 
