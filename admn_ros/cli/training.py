@@ -59,6 +59,11 @@ def _train(options: argparse.Namespace) -> None:
                        dry_run=options.dry_run, on_progress=progress, **given_values(options, OptimizerConfig))
     if os.environ.get("RANK", "0") == "0":
         print(folder)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        # All work is done. Threads of torch's process group can still abort the interpreter while it shuts down.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class _ConsoleProgress:

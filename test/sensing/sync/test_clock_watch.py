@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from admn_ros.deployment import SyncConfig, SyncModality
@@ -67,6 +67,7 @@ def test_two_publishers_with_two_clocks_on_one_topic_cost_that_input_alone(
 
 @quick
 @given(st.integers(1, 5), st.floats(2.0, 3.5), st.integers(1, len(KEYS)), st.floats(0.0, 0.3), st.integers(0, 2**32))
+@example(laps=2, length_s=2.781285964830362, inputs=4, late_s=0.2731581384236737, seed=38214)  # five resets
 def test_a_bag_that_loops_resets_all_however_often(
         laps: int, length_s: float, inputs: int, late_s: float, seed: int) -> None:
     """Also when messages of the lap before still come after the first of the new one."""
@@ -80,7 +81,8 @@ def test_a_bag_that_loops_resets_all_however_often(
     frames = play(sync, messages)
     stats = sync.stats()
     assert not any(s.wandering or s.ignored for s in stats.inputs.values())
-    assert laps - 1 <= stats.resets <= (laps - 1) * len(keys)
+    # In each new lap every input can jump back once, and the clock of the frames once more.
+    assert laps - 1 <= stats.resets <= (laps - 1) * (len(keys) + 1)
     assert len(frames) >= laps * (length_s * 15 * 0.7 - 8)
 
 
