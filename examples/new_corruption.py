@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Add a corruption: dirt on the lens.
 
-A corruption is a class with two methods. As an entry of `CORRUPTIONS` it has a name, which training files, result
-tables and `admn evaluate --corruption` accept.
+A corruption is a class with two methods. Its entry in `CORRUPTIONS` gives it a name. Here the entry is made at run
+time; in `admn_ros/sensing/corruption/presets.py` it serves training files, result tables and
+`admn evaluate --corruption`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a dataset in a format of your own, and score a model on it.
 
-A reader has a length and returns samples by number. As an entry of `READERS` it has a kind, which training files and
-`admn evaluate --kind` accept.
+A reader has a length and returns samples by number. Its entry in `READERS` gives it a kind. Here the entry is
+made at run time; in `admn_ros/datasets/open.py` it serves training files and `admn evaluate --kind`.
 """
 
 from __future__ import annotations

@@ -38,6 +38,7 @@ class PowerManager(Node):
     def _publish(self) -> None:
         message = ComputeBudget(unit=ComputeBudget.UNIT_LAYERS, priority=1, source="battery")
         message.header.stamp = self.get_clock().now().to_msg()
+        # A limit of 0 stops perception. Send at least 1 to keep an estimate.
         message.limit = float(round(FULL_LAYERS * self._charge))
         message.valid_for.sec = 2
         self._budget.publish(message)

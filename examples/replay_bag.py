@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a recording through the pipeline of the perception node, without ROS.
 
-    python examples/replay_bag.py [BAG [SENSORS_FILE]]
+    python examples/replay_bag.py [BAG SENSORS_FILE]
 
-Without arguments this takes the recording that the package ships. The budget falls from frame to frame.
+Without arguments this takes the recording that the package ships. Every 15th frame is
+processed, with the next of six budgets, in a cycle.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from admn_ros import __version__
+from admn_ros.baselines.named import POLICIES
 from admn_ros.config import BudgetUnit, Count, NotNegative, Positive, Strict
 from admn_ros.datasets.open import READERS, allowed_kinds
 from admn_ros.files import file_identity, fingerprint, source_fingerprint
@@ -57,7 +58,7 @@ class EvaluationPlan(Strict):
 
     sources: tuple[str, ...] = Field(min_length=1, description="dataset folder, or one or several rosbag2 recordings")
     kind: Annotated[str, AfterValidator(_check_kind)] = Field(
-        default="shards", description="format of the source (default: detected from its files)")
+        default="shards", description="format of the source (default: bag for recordings, shards otherwise)")
     split: str = Field(default="test_time", description="split of a dataset")
     model: str = Field(description="model folder")
     corruptions: tuple[str, ...] = Field(
@@ -67,7 +68,7 @@ class EvaluationPlan(Strict):
     budgets: tuple[Limit, ...] = Field(default=(None,), description="limits per frame; inf for no limit (default: inf)")
     unit: BudgetUnit = Field(default="layers", description="unit of the limits")
     policies: tuple[str, ...] = Field(
-        default=("allocate",), min_length=1, description="allocation policies: allocate, naive, upper, prefix, random, "
+        default=("allocate",), min_length=1, description=f"allocation policies: {', '.join(POLICIES)}; random:SEED, "
                                                          "only:rgb, static:rgb=6,depth=6")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of corruptions and intervals")
     limit: Count | None = Field(

@@ -107,7 +107,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def constant_error_m(batches: Iterable[tuple[Tensor, Tensor]]) -> float | None:
-    """Mean distance of positions (B, D) with masks (B,) to their own mean: what knowing nothing gives."""
+    """Return the mean distance of positions (B, D) with masks (B,) to their own mean: the error of a constant guess."""
     located = [position[mask] for position, mask in batches]
     positions = torch.cat(located) if located else torch.zeros(0, 1)
     if not len(positions):

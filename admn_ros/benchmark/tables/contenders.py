@@ -43,7 +43,7 @@ from admn_ros.training.stages.controller import Controller, ControllerConfig, Mo
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from admn_ros.training.stages.layer_sampling import Selection
 
-POLICIES: Mapping[Method, AllocationPolicy] = {
+POLICY_METHODS: Mapping[Method, AllocationPolicy] = {
     "upper_bound": UpperBound(), "naive": NaiveAllocation(),
     **{method: OnlyModality(modality) for method, modality in ALONE.items()}}
 CONTROLLERS: Mapping[Method, tuple[Mode, Selection]] = {
@@ -83,8 +83,8 @@ class Contenders:
             AdmnError: a training fails.
         """
         method, layers, seed = cell.method, cell.layers, cell.seed
-        if method in POLICIES:
-            return self._by_policy(method, POLICIES[method], layers)
+        if method in POLICY_METHODS:
+            return self._by_policy(method, POLICY_METHODS[method], layers)
         if method in ("removal_layerdrop", "removal_plain"):
             return self._removal(method)
         if layers is None:
