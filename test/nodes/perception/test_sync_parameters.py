@@ -62,12 +62,15 @@ def test_limits_begin_with_the_files_and_change_while_frames_go_on(rig):
     assert frames.synchronizer is sync and sync.stats().resets == 0
 
 
-def test_start_up_beats_the_file_and_cleanup_takes_them_away(make_rig, model_folder, sensors_file, capfd):
+def test_start_up_beats_the_file_and_cleanup_takes_them_away(make_rig, model_folder, sensors_file):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": 0.05})
     for _ in range(2):
         assert rig.transition(CONFIGURE)
         assert rig.node.pipeline.frames.sync.of(Modality.RGB).hold_s == 0.05
         assert rig.transition(CLEANUP) and not rig.node.has_parameter("sync.rgb.hold_s")
+
+
+def test_a_start_up_value_out_of_range_fails_configure(make_rig, model_folder, sensors_file, capfd):
     bad = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": -0.05})
     assert not bad.transition(CONFIGURE) and bad.state() == "unconfigured"
     log = capfd.readouterr().err
