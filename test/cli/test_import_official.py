@@ -14,6 +14,8 @@ from admn_ros.model.checkpoint import save_model
 from admn_ros.sample import Modality, MultimodalSample
 from helpers import official_network as official
 
+pytestmark = pytest.mark.slow
+
 NODES = {"gdtm": 3, "mmfi": 5, "ave": 8}
 SECOND = {"gdtm": Modality.DEPTH, "mmfi": Modality.DEPTH, "ave": Modality.AUDIO}
 

@@ -26,6 +26,8 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import BagWriter
 
+pytestmark = pytest.mark.slow
+
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 STORAGES = ("mcap", "sqlite3")
 MCAP_FOOTER = 37   # bytes: the record and the closing magic

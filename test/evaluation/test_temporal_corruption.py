@@ -11,6 +11,8 @@ import pytest
 from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
 
+pytestmark = pytest.mark.slow
+
 PRESETS = {"room-freeze": "freezing", "room-delay": "delay"}
 
 

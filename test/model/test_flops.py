@@ -18,6 +18,8 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.presets import PRESETS, preset
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = sorted(Path(__file__).parents[2].glob("models/*/config.yaml"))
 CONFIGS = {name: preset(name) for name in PRESETS} | {
     f"models/{path.parent.name}": load_config(ModelConfig, path) for path in SHIPPED}

@@ -36,6 +36,8 @@ from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.sample import Modality, SensorKey
 from helpers.demo_recording import DEMO_SENSORS, cut_recording
 
+pytestmark = pytest.mark.slow
+
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
 RGB1, DEPTH1, AUDIO2 = (SensorKey(n, m) for n, m in (

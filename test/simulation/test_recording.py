@@ -22,6 +22,8 @@ from admn_ros.simulation.streams import START_NS
 from admn_ros.simulation.world import World
 from admn_ros.views.contact_sheet import draw_sheet
 
+pytestmark = pytest.mark.slow
+
 
 def make_world(nodes: int = 1, seed: int = 7) -> World:
     return World(seed, target="red_car", nodes=nodes, quality="small")

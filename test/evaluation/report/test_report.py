@@ -26,7 +26,7 @@ from admn_ros.evaluation.run import evaluate
 from admn_ros.sample import Modality
 from admn_ros.views.palette import THEME
 
-pytestmark = pytest.mark.timeout(600)   # a busy machine draws slowly
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]   # a busy machine draws slowly
 FIGURES = ("allocation", "error_budget", "error_cdf", "latency", "latent", "timeline")
 VOID = {"meta", "link", "img", "br", "use", "path", "rect"}
 

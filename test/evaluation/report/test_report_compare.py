@@ -19,7 +19,7 @@ from admn_ros.evaluation.report.data import read_evaluation
 from admn_ros.evaluation.run import evaluate
 from admn_ros.scoring.bootstrap import SceneBootstrap
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def changed(folder: Path, to: Path, **figures: float | None) -> Path:

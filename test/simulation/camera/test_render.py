@@ -23,6 +23,8 @@ from admn_ros.simulation.scene.geometry import Box, rotation_z
 from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.scene.track import MARKERS
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"rgb": (128, 72), "depth": (80, 60), "supersample": 2}
 SCENE = Scene.seeded(3, "red_car")
 DRIVE = Drive.seeded(3)

@@ -13,6 +13,8 @@ from admn_ros.errors import InputError
 from admn_ros.simulation.scene.driving import KINDS, LIMIT_HALF_M, Drive
 from admn_ros.simulation.scene.track import DRIVEN
 
+pytestmark = pytest.mark.slow
+
 STEP_S = 0.005
 SPAN_S = 150.0
 seeds = st.integers(0, 2**40)

@@ -26,6 +26,8 @@ from admn_ros.simulation.sound.room_acoustics import (
 )
 from helpers.plain_room import PLAIN_ROOM
 
+pytestmark = pytest.mark.slow
+
 SCENE, CHUNK = PLAIN_ROOM, 1056
 DRY = AcousticsConfig(order=0, noise=0, hiss=0)
 CLEAN = AcousticsConfig(noise=0, hiss=0)

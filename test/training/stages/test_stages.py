@@ -27,6 +27,8 @@ from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
 from admn_ros.training.stages.controller import Controller, ControllerConfig
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
+pytestmark = pytest.mark.slow
+
 LEVELS = dict.fromkeys((Modality.RGB, Modality.DEPTH, Modality.AUDIO), (0.0, 0.5, 1.0))
 Make = Callable[[AdmnNetwork, OptimizerConfig], Stage]
 # Each with the figure that says which of its epochs is best.
