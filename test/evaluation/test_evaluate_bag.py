@@ -244,8 +244,8 @@ def test_stamps_out_of_order_lose_no_frame(tmp_path, make_bag_plan, write_bag):
     results = evaluate(make_bag_plan(write_bag(tmp_path / "bag", shuffle=True)), tmp_path / "out")
     seen = records(tmp_path / "out")
     assert (np.diff(seen["stamp_ns"]) > 0).all()
-    said = results["pieces"]["clean-00000"]["inputs"]["node1/rgb"]
-    assert said["received"] == 24 and said["late"] + len(seen["index"]) >= 12
+    stats = results["pieces"]["clean-00000"]["inputs"]["node1/rgb"]
+    assert stats["received"] == 24 and stats["late"] + len(seen["index"]) >= 12
 
 
 def test_a_missing_topic_is_named_and_the_rest_is_evaluated(tmp_path, make_bag_plan, deployment, write_bag):
@@ -267,8 +267,8 @@ def test_messages_that_cannot_be_used_are_counted(tmp_path, make_bag_plan, write
             broken = topic == "/node1/rgb" and n % 2
             hurt.write_raw(topic, bag.topics[topic].type, raw[:60] if broken else raw, stamp_ns)
     results = evaluate(make_bag_plan(tmp_path / "hurt"), tmp_path / "out")
-    said = results["pieces"]["clean-00000"]["inputs"]["node1/rgb"]
-    assert said["refused"] == 12 and said["received"] == 12 and "intact CDR" in said["last_refusal"]
+    stats = results["pieces"]["clean-00000"]["inputs"]["node1/rgb"]
+    assert stats["refused"] == 12 and stats["received"] == 12 and "intact CDR" in stats["last_refusal"]
 
 
 def test_types_messages_and_files_that_are_wrong(tmp_path, make_bag_plan, write_bag):

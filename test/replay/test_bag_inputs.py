@@ -135,12 +135,12 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
     with BagWriter(tmp_path / "drive") as writer:
         for k, distortion in enumerate(((0.0,) * 5, (-0.3, 0.1, 0.0, 0.0, 0.0), (np.nan,) * 5)):
             stamp_ns = START_NS + k * 66_000_000
-            said = make.camera_info(intrinsics, 32, 32, stamp_ns, "lens", distortion=distortion)
-            writer.write("/cam/camera_info", make.CAMERA_INFO, said, stamp_ns - 1000)
+            info = make.camera_info(intrinsics, 32, 32, stamp_ns, "lens", distortion=distortion)
+            writer.write("/cam/camera_info", make.CAMERA_INFO, info, stamp_ns - 1000)
             writer.write("/cam/image_raw", make.IMAGE, make.rgb_image(picture, stamp_ns, "lens"), stamp_ns)
     cameras = {"node1": {"rgb": {"topic": "/cam/image_raw"}}}
     stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
-    for _ in range(2):  # each reading begins with a camera that has said nothing
+    for _ in range(2):  # each reading begins with a camera without calibration
         with BagReader(tmp_path / "drive") as reader:
             frames = [frame for frame, _ in bag_frames(reader, stream, 0.1)]
         seen = [frame.readings[frame.reference].data for frame in frames]
@@ -148,9 +148,9 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
         np.testing.assert_array_equal(seen[0], picture)
         assert np.abs(seen[1].astype(int) - wanted).max() <= 8
         np.testing.assert_array_equal(seen[2], seen[1])  # what was in force stays
-        said = input_stats(stream)["inputs"]["node1/rgb"]
-        assert said["calibration"] == "rectified, plumb_bob"
-        assert "/cam/camera_info.d: found nan" in said["calibration_problem"]
+        stats = input_stats(stream)["inputs"]["node1/rgb"]
+        assert stats["calibration"] == "rectified, plumb_bob"
+        assert "/cam/camera_info.d: found nan" in stats["calibration_problem"]
 
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:

@@ -70,7 +70,7 @@ def test_classes_by_hand():
     confusion = metrics.confusion_matrix(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0]), 4)
     assert confusion.tolist() == [[1, 1, 0, 0], [0, 2, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
     assert metrics.accuracy(confusion) == pytest.approx(3 / 5)
-    # F1 0.5, 0.8 and 0; of the fourth class nothing was there or said.
+    # F1 0.5, 0.8 and 0; of the fourth class nothing is true or predicted.
     assert metrics.macro_f1(confusion) == pytest.approx(1.3 / 3)
     assert np.isnan(metrics.accuracy(np.zeros((2, 2), np.int64)))
 

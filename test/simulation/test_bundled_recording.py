@@ -23,10 +23,10 @@ SHAPES = {Modality.RGB: (72, 128, 3), Modality.DEPTH: (60, 80), Modality.RADAR: 
 
 
 def test_the_readme_names_the_file_that_is_there():
-    said = (DEMO_BAG / "README.md").read_text(encoding="utf-8")
-    (found,) = re.findall(r"[0-9a-f]{64}", said)
+    text = (DEMO_BAG / "README.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"[0-9a-f]{64}", text)
     assert hashlib.sha256((DEMO_BAG / "demo.mcap").read_bytes()).hexdigest() == found
-    assert "admn simulate --bag config/demo --frames 180 --seed 7 --quality small --target red_car --compact" in said
+    assert "admn simulate --bag config/demo --frames 180 --seed 7 --quality small --target red_car --compact" in text
 
 
 def test_it_is_small_and_holds_every_input_of_its_deployment():

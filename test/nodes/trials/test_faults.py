@@ -92,5 +92,5 @@ def test_a_failed_fault_names_its_failures():
 
 def test_a_missing_model_is_one_clear_line(capsys):
     assert faults.main(["--model", "nowhere/at/all"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("faults: ") and "allowed" in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("faults: ") and "allowed" in message and message.count("\n") == 1

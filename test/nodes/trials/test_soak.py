@@ -149,16 +149,16 @@ def test_added_latency_is_the_rest_after_waiting_and_inference(sensors_file, mod
 @pytest.mark.timeout(600)
 def test_a_node_that_cannot_start_ends_the_benchmark(capfd):
     assert latency_benchmark.main(["--model", "nowhere/at/all"]) == 2
-    said = capfd.readouterr().err
-    assert "the perception node did not start" in said and "nowhere/at/all" in said
+    message = capfd.readouterr().err
+    assert "the perception node did not start" in message and "nowhere/at/all" in message
 
 
-@pytest.mark.parametrize(("parse", "arguments", "said"), [
+@pytest.mark.parametrize(("parse", "arguments", "message"), [
     (soak.parse, ["--minutes", "0"], "--minutes: found 0.0"), (soak.parse, ["--span-seconds", "nan"], "found nan"),
     (latency_benchmark.parse, ["--runs", "0"], "--runs: found 0; allowed: 1 or more"),
     (latency_benchmark.parse, ["--seconds", "inf"], "--seconds: found inf")])
-def test_bad_durations_are_refused(parse, arguments, said, capsys) -> None:
+def test_bad_durations_are_refused(parse, arguments, message, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
     assert ended.value.code == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
