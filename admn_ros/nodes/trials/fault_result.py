@@ -134,11 +134,12 @@ class FaultWindow:
         self._setup.subject.wait(lambda: len(self.frames) >= before + MIN_FRAMES, limits.patience_s)
 
     def close(self, gap_s: float | None = None) -> FaultResult:
-        """Count, and check the requirements of every fault.
+        """Wait for the frames that a verdict needs, count, and check the requirements of every fault.
 
         Args:
             gap_s: longest gap in the output that passes; `Limits.gap_s` by default.
         """
+        self._setup.subject.wait(lambda: len(self.frames) >= MIN_FRAMES, self._setup.limits.patience_s)
         result, frames, listener = self.result, self.frames, self._setup.subject.listener
         poses = listener.poses[self._first_pose:]
         times = [f.received_s for f in listener.frames[max(0, self._first_frame - 1):]]
