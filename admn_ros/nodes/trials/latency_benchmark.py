@@ -9,7 +9,6 @@ publishing.
 from __future__ import annotations
 
 import argparse
-import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import write_json
 from admn_ros.nodes.processes import isolate_discovery, machine
-from admn_ros.nodes.trials.options import make_out_folder, trial_parser
+from admn_ros.nodes.trials.options import check_durations, make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import Interval, PerceptionUnderTest
 from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
 
@@ -41,8 +40,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parsed = parser.parse_args(args)
     if parsed.runs < 1:
         parser.error(f"argument --runs: found {parsed.runs}; allowed: 1 or more")
-    if not 0 < parsed.seconds < math.inf:
-        parser.error(f"argument --seconds: found {parsed.seconds}; allowed: more than 0")
+    check_durations(parser, parsed, "seconds")
     return parsed
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from admn_ros.files import write_errors
@@ -24,6 +25,20 @@ def trial_parser(program: str, description: str, files: str, *, needs_node: bool
         parser.add_argument("--sensors", default="gdtm", help="deployment file or its name in config/ (default: gdtm)")
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"output folder for {files}")
     return parser
+
+
+def check_durations(parser: argparse.ArgumentParser, options: argparse.Namespace, *names: str) -> None:
+    """Exit with code 2 and one line if a duration is not a positive, finite number.
+
+    Args:
+        parser: parser of the options, which writes the line.
+        options: parsed options.
+        names: attributes of the durations.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if not 0 < value < math.inf:
+            parser.error(f"argument --{name.replace('_', '-')}: found {value}; allowed: more than 0")
 
 
 def make_out_folder(out: Path | None) -> None:

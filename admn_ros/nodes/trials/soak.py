@@ -8,7 +8,6 @@ current stamps. The budget changes at random frames.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 import time
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from admn_ros.errors import AdmnError
 from admn_ros.files import write_json
 from admn_ros.inference.model import load_model_config
 from admn_ros.nodes.processes import isolate_discovery, machine
-from admn_ros.nodes.trials.options import make_out_folder, trial_parser
+from admn_ros.nodes.trials.options import check_durations, make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import Listener, PerceptionUnderTest, ReportedFrame
 from admn_ros.nodes.trials.soak_report import Span, draw, summarize, text
 
@@ -35,9 +34,7 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--bag", type=Path, help="rosbag2 to repeat (default: synthetic messages)")
     parser.add_argument("--span-seconds", type=float, default=10.0, help="time between two measurements (default: 10)")
     parsed = parser.parse_args(args)
-    for name in ("minutes", "span_seconds"):
-        if not 0 < getattr(parsed, name) < math.inf:
-            parser.error(f"argument --{name.replace('_', '-')}: found {getattr(parsed, name)}; allowed: more than 0")
+    check_durations(parser, parsed, "minutes", "span_seconds")
     return parsed
 
 
