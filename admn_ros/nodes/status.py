@@ -10,10 +10,33 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.STALE)
 
 
-def make_status(name: str, hardware_id: str, level: bytes, text: str,
-                values: Mapping[str, object]) -> DiagnosticStatus:
-    """Return a status; values are formatted with `str`."""
-    return DiagnosticStatus(name=name, hardware_id=hardware_id, level=level, message=text,
+def status_name(node: str, part: str) -> str:
+    """Return the name of a status, as `admn: inference`.
+
+    There is no leading slash: the standard aggregator (`diagnostic_aggregator`) matches the start of names, and its
+    paths begin with a slash of their own.
+
+    Args:
+        node: full name of the node, `/robot/admn`.
+        part: what the status is about.
+    """
+    return f"{node.removeprefix('/')}: {part}"
+
+
+def make_status(node: str, part: str, level: bytes, text: str, values: Mapping[str, object], *,
+                hardware_id: str | None = None) -> DiagnosticStatus:
+    """Return a status of a node; values are formatted with `str`.
+
+    Args:
+        node: full name of the node.
+        part: what the status is about; see `status_name`.
+        level: level of the status.
+        text: its message.
+        values: its values by key.
+        hardware_id: what the status concerns; None for the node.
+    """
+    return DiagnosticStatus(name=status_name(node, part), hardware_id=node if hardware_id is None else hardware_id,
+                            level=level, message=text,
                             values=[KeyValue(key=k, value=str(v)) for k, v in values.items()])
 
 
@@ -25,4 +48,4 @@ def connections_status(node: str, mismatches: Mapping[str, str]) -> DiagnosticSt
         mismatches: descriptions by topic.
     """
     text = "; ".join(f"{topic}: {why}" for topic, why in mismatches.items()) or "no QoS mismatch"
-    return make_status(f"{node}: connections", node, ERROR if mismatches else OK, text, mismatches)
+    return make_status(node, "connections", ERROR if mismatches else OK, text, mismatches)

@@ -93,8 +93,8 @@ def test_what_should_be_a_reading_and_is_none_is_reported(status: tuple[str, str
     ("jetson_stats/cpu/1", "OFF", [("Val", "OFF")]),
     ("gpu_monitor: GPU Thermal Throttling", "OK", [("GPU 0: status", "All clear")]),
     ("cpu_monitor: CPU Temperature", "warm", []),
-    ("/admn: inference", "latency p50 9 ms, p95 12 ms", [("latency_p50_ms", "9.1")]),
-    ("/admn_governor: grant", "12 of 24 layers (temperature): soc at 75.1 C, target 75 C",
+    ("admn: inference", "latency p50 9 ms, p95 12 ms", [("latency_p50_ms", "9.1")]),
+    ("admn_governor: grant", "12 of 24 layers (temperature): soc at 75.1 C, target 75 C",
      [("hottest_c", "75.10"), ("others_w", "2.10"), ("limits", "12.1 temperature (soc at 75.1 C)")]),
 ])
 def test_what_is_no_reading_is_left_alone(status: tuple[str, str, list[tuple[str, str]]]) -> None:

@@ -25,6 +25,7 @@ from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
 from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.status import status_name
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 
@@ -54,6 +55,7 @@ class WatchNode(Node):
         super().__init__(name, **kwargs)
         target = target or self._declare("node", "/admn", "Perception node to watch.")
         self._target = target
+        self._inputs, self._inference = status_name(target, "input "), status_name(target, "inference")
         self.picture = self._declare("picture", "", "PNG file for a timeline of all frames at the end; empty: none.")
         self.svg = self._declare("svg", "", "SVG file for the dashboard at the end; empty: none.")
         self.seconds = self._declare("seconds", 0.0, "Duration in seconds; 0: until interrupted.")
@@ -102,11 +104,10 @@ class WatchNode(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             self._statuses[status.name] = time.monotonic(), status
-            name, _, key = status.name.partition(": input ")
             values = {v.key: v.value for v in status.values}
-            if key and name == self._target:
-                self.accepted[key] = int(values["accepted"])
-            elif status.name == f"{self._target}: inference":
+            if status.name.startswith(self._inputs):
+                self.accepted[status.name.removeprefix(self._inputs)] = int(values["accepted"])
+            elif status.name == self._inference:
                 self.processed = int(values["frames"])
 
     def _on_allocation(self, message: LayerAllocation) -> None:

@@ -21,11 +21,11 @@ def grant_status(node: str, grant: Grant | None, refused: int, last_refusal: str
         last_refusal: reason of the last refusal.
     """
     if grant is None:
-        return make_status(f"{node}: grant", node, STALE, "not active", {})
+        return make_status(node, "grant", STALE, "not active", {})
     problems = [*grant.problems, *([f"{refused} inputs ignored, last: {last_refusal}"] if refused else [])]
     text = "; ".join([f"{grant.granted} of {grant.requested} layers ({grant.reason.value}): {grant.text}", *problems])
     # The governor reads /diagnostics, and so this status: no key may look like a temperature or a power.
-    return make_status(f"{node}: grant", node, WARN if problems else OK, text, {
+    return make_status(node, "grant", WARN if problems else OK, text, {
         "requested": grant.requested, "granted": grant.granted, "reason": grant.reason.value, "text": grant.text,
         "ignored": refused, "last_ignored": last_refusal, "hottest_c": _text(grant.temperature_c),
         "others_w": _text(grant.others_w), "limits": "; ".join(

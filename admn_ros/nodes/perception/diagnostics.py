@@ -76,7 +76,7 @@ def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
         label, level, text = "receiving", WARN, camera.problem
     else:
         label, level, text = "receiving", OK, "receiving"
-    return make_status(f"{state.name}: input {key}", str(key), level, text, {
+    return make_status(state.name, f"input {key}", level, text, {
         "topic": topic,
         "state": label,
         "age_s": "never" if age_s is None else f"{age_s:.3f}",
@@ -88,7 +88,7 @@ def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
         "ignored": stats.ignored,
         "frames_fresh": stats.fresh, "frames_held": stats.held, "frames_missing": stats.missing,
         "last_error": health.last_error,
-    } | ({} if camera is None else _camera_values(camera)))
+    } | ({} if camera is None else _camera_values(camera)), hardware_id=str(key))
 
 
 def _camera_values(camera: CameraCalibration) -> dict[str, object]:
@@ -108,7 +108,7 @@ def _inference_status(state: NodeState) -> DiagnosticStatus:
         level, text = WARN, "no frame yet"
     else:
         level, text = OK, f"latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
-    return make_status(f"{state.name}: inference", state.name, level, text, {
+    return make_status(state.name, "inference", level, text, {
         "frames": log.frames,
         "dropped": state.dropped,
         "hurried": stats.hurried,
@@ -135,10 +135,10 @@ def _budget_status(state: NodeState) -> DiagnosticStatus:
     if last is not None:
         values |= {"requested": f"{last.requested.limit:g} {last.requested.unit}", "source": last.requested.source,
                    "granted": f"{last.granted_limit:g} {last.granted_unit}", "spent": f"{last.spent:g}"}
-    return make_status(f"{state.name}: budget", state.name, level, text, values)
+    return make_status(state.name, "budget", level, text, values)
 
 
 def _process_status(node: str) -> DiagnosticStatus:
     now = resident_mib()
-    return make_status(f"{node}: process", node, OK, f"{now:.0f} MiB of memory", {
+    return make_status(node, "process", OK, f"{now:.0f} MiB of memory", {
         "rss_mib": f"{now:.1f}", "peak_rss_mib": f"{peak_mib():.1f}", "threads": threading.active_count()})

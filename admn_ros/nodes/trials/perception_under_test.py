@@ -23,6 +23,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
 from admn_ros.nodes.processes import NodeProcess, isolate_discovery
 from admn_ros.nodes.run_node import prepare_process
+from admn_ros.nodes.status import status_name
 from admn_ros.sample import Availability
 
 START_TIMEOUT_S = 300.0
@@ -174,9 +175,10 @@ class Listener(Node):
             self.on_frame(frame)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        own = [s for s in message.status if s.name.startswith(f"{TARGET}: ")]
+        node = status_name(TARGET, "")
+        own = [s for s in message.status if s.name.startswith(node)]
         for status in own:
-            name = status.name.removeprefix(f"{TARGET}: ")
+            name = status.name.removeprefix(node)
             self.statuses[name] = {v.key: v.value for v in status.values} | {"message": status.message}
         self.reports += bool(own)
 
