@@ -13,7 +13,9 @@ from admn_ros.errors import InputError
 from admn_ros.share import share_directory
 
 PACKAGE = "admn_ros"
-OWN_TYPES = ("ComputeBudget", "AudioFrame", "ModalityAllocation", "LayerAllocation", "Classification")
+OWN_TYPES = ("ComputeBudget", "BudgetRange", "BudgetRefusal", "BudgetState", "AudioFrame", "ModalityAllocation",
+             "LayerAllocation", "Classification")
+"""Messages of this package, each after those that it contains."""
 
 
 def message_folder() -> Path:
