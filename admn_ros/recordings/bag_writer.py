@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_messages import Message
@@ -17,6 +21,28 @@ from admn_ros.recordings.bag_types import typestore
 
 STORAGES: dict[str, StoragePlugin] = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _FOREVER = QosTime(0, 0)
+
+
+class _SqliteFile(Sqlite3Writer):
+    """The sqlite3 file of a bag, under a name that SQLite takes literally: rosbags makes a URI of it."""
+
+    def __init__(self, path: Path, compression: CompressionMode) -> None:
+        self.path = path / f"{_storage_name(path)}.db3"
+        self.conn = sqlite3.connect(self.path.absolute(), uri=False)
+        self.conn.executescript(self.SQLITE_SCHEMA)
+        self.cursor = self.conn.cursor()
+
+
+class _McapFile(McapWriter):
+    """The mcap file of a bag, under a name that metadata.yaml can hold."""
+
+    def __init__(self, path: Path, compression: CompressionMode) -> None:
+        super().__init__(path, compression)
+        self.path = self.path.rename(path / f"{_storage_name(path)}.mcap")
+
+
+class _Files(Writer):
+    STORAGE_PLUGINS = {StoragePlugin.MCAP: _McapFile, StoragePlugin.SQLITE3: _SqliteFile}  # noqa: RUF012
 
 
 class BagWriter:
@@ -29,7 +55,8 @@ class BagWriter:
         storage: "mcap" or "sqlite3".
         compress: whether to compress mcap chunks with zstd.
         keep_partial: whether an exception inside the `with` leaves a complete bag of the messages so far, as a recorder
-            needs it. Otherwise it leaves nothing, so that a conversion can be repeated.
+            needs it. Otherwise it leaves nothing, so that a conversion can be repeated. If the storage itself fails (a
+            full disk), what is left has no metadata.yaml, because its file may lack messages.
 
     Raises:
         InputError: the path exists, the storage is unknown, or the folder cannot be written.
@@ -38,22 +65,21 @@ class BagWriter:
     def __init__(self, path: str | Path, storage: str = "mcap", *, compress: bool = False,
                  keep_partial: bool = False) -> None:
         self.path = Path(path)
-        self._keep_partial = keep_partial
+        self._keep_partial, self._open = keep_partial, False
         self._topics: dict[str, Connection] = {}
         if storage not in STORAGES:
             raise InputError("storage", repr(storage), " or ".join(STORAGES))
         if compress and storage != "mcap":
             raise InputError("compress", f"True with {storage}", "only with mcap")
-        if self.path.exists():
-            raise InputError(str(self.path), "an existing path", "a new folder; bags are never overwritten")
-        try:
-            self._writer = Writer(self.path, version=9, storage_plugin=STORAGES[storage])
+        with self._storage_errors():
+            if self.path.exists():
+                raise InputError(str(self.path), "an existing path", "a new folder; bags are never overwritten")
+            self._writer = _Files(self.path, version=9, storage_plugin=STORAGES[storage])
             if compress:
                 self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-            self._writer.open()
-        except OSError as error:
-            raise self._not_writable(error) from error
         self._open = True
+        with self._storage_errors():
+            self._writer.open()
 
     def __enter__(self) -> BagWriter:
         return self
@@ -82,8 +108,9 @@ class BagWriter:
         if msgtype not in typestore().fielddefs:
             raise InputError(f"type of {topic}", msgtype, "a type of ROS 2 Jazzy or admn_ros")
         self._check_open()
-        self._topics[topic] = self._writer.add_connection(
-            topic, msgtype, typestore=typestore(), offered_qos_profiles=[_qos(latched, best_effort)])
+        with self._storage_errors():
+            self._topics[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=typestore(), offered_qos_profiles=[_qos(latched, best_effort)])
 
     def write(self, topic: str, msgtype: str, message: Message, stamp_ns: int) -> None:
         """Write a message object (`bag_messages`) with its record stamp in nanoseconds.
@@ -104,10 +131,8 @@ class BagWriter:
         if connection.msgtype != msgtype:
             raise InputError(f"type of {topic}", msgtype, connection.msgtype)
         self._check_open()
-        try:
+        with self._storage_errors():
             self._writer.write(connection, stamp_ns, cdr)
-        except OSError as error:
-            raise self._not_writable(error) from error
 
     def note(self, custom_data: Mapping[str, str]) -> None:
         """Add custom data to the metadata; `BagReader.custom_data` returns them."""
@@ -118,24 +143,41 @@ class BagWriter:
         """Finish the bag. Closing twice does nothing."""
         if not self._open:
             return
-        self._open = False
-        try:
+        with self._storage_errors():
             self._writer.close()
-        except OSError as error:
-            raise self._not_writable(error) from error
+        self._open = False
+
+    @contextmanager
+    def _storage_errors(self) -> Iterator[None]:
+        """Turn an error of the storage into an `InputError`, and end the bag: SQLite may have dropped its messages."""
+        try:
+            yield
+        except (OSError, sqlite3.Error, UnicodeError) as error:
+            if self._open:
+                self._abort()
+                if not self._keep_partial:
+                    self._discard()
+            raise InputError(str(self.path), getattr(error, "strerror", None) or str(error) or type(error).__name__,
+                             "a folder that can be written, with space") from error
+
+    def _abort(self) -> None:
+        self._open = False
+        with suppress(OSError, sqlite3.Error):   # closing flushes, which fails again on a full disk
+            self._writer.abort()
 
     def _discard(self) -> None:
         if self._open:
-            self._open = False
-            self._writer.abort()
+            self._abort()
         shutil.rmtree(self.path, ignore_errors=True)  # created by __init__
 
     def _check_open(self) -> None:
         if not self._open:
             raise InputError(str(self.path), "a closed bag", "writing before close()")
 
-    def _not_writable(self, error: OSError) -> InputError:
-        return InputError(str(self.path), error.strerror or str(error), "a folder that can be written")
+
+def _storage_name(folder: Path) -> str:
+    """Return the name of the storage file without its suffix: that of the folder, if it can stand in YAML."""
+    return folder.name if folder.name.isprintable() else "bag"
 
 
 def _qos(latched: bool, best_effort: bool) -> Qos:

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -306,6 +309,40 @@ def test_an_error_leaves_nothing_or_a_complete_bag(tmp_path: Path) -> None:
         assert path.exists() is keep
     with BagReader(tmp_path / "True") as bag:
         assert bag.message_count == 1
+
+
+@contextmanager
+def full_disk(limit_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("keep_partial", [False, True])
+@pytest.mark.parametrize("limit_bytes", [0, 10_000, 100_000])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_full_disk_leaves_no_bag_that_looks_complete(tmp_path: Path, storage: str, limit_bytes: int,
+                                                       keep_partial: bool) -> None:
+    image, path = make.depth_image(np.ones((100, 100), np.float32), START, "a"), tmp_path / "bag"
+    with pytest.raises(InputError, match="allowed: a folder that can be written, with space") as caught, \
+            full_disk(limit_bytes), BagWriter(path, storage, keep_partial=keep_partial) as bag:
+        for i in range(200):   # more than SQLite keeps in memory
+            bag.write("/depth", make.IMAGE, image, START + i)
+    assert str(caught.value).startswith(f"{path}: found ") and "\n" not in str(caught.value)
+    assert not (path / "metadata.yaml").exists()
+    if not keep_partial:
+        assert not path.exists()
+        BagWriter(path, storage).close()   # the way is free for another try
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_folder_that_cannot_be_written(storage: str) -> None:
+    with pytest.raises(InputError, match=r"/proc/bag: found .*allowed: a folder that can be written"):
+        BagWriter("/proc/bag", storage)
 
 
 @pytest.mark.parametrize(("call", "words"), [
