@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
-from admn_ros.config import BudgetUnit, Finite, Name, NotNegative, Positive, Strict
+from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Positive, Strict
 from admn_ros.sample import Modality, SensorKey
 
 InputType = Literal["image", "compressed_image", "point_cloud", "radar_scan", "audio_frame", "audio_data"]
@@ -204,7 +204,7 @@ class BudgetConfig(Strict):
         unit: unit of the limit.
     """
 
-    limit: Annotated[float, Field(ge=0)] | None = None
+    limit: Limit = None
     unit: BudgetUnit = "layers"
 
 

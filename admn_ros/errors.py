@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
+LONGEST: Final = 400
+"""Characters of a value in a message."""
 E = TypeVar("E", bound="InputError")
 
 
@@ -27,7 +29,7 @@ class InputError(AdmnError, ValueError):
     """
 
     def __init__(self, field: str, found: object, allowed: object) -> None:
-        self._set(field, found, allowed, f"found {found}; allowed: {allowed}")
+        self._set(field, found, allowed, f"found {_short(found)}; allowed: {allowed}")
 
     @classmethod
     def missing(cls: type[E], field: str, required: object) -> E:
@@ -57,7 +59,17 @@ class InputError(AdmnError, ValueError):
 
     def _set(self, field: str, found: object, allowed: object, problem: str) -> None:
         self.field, self.found, self.allowed, self._problem = field, found, allowed, problem
-        self.args = (f"{field}: {problem}",)
+        self.args = (one_line(f"{field}: {problem}"),)
+
+
+def one_line(text: str) -> str:
+    """Return a text with its control characters and line separators escaped, so that it is one line on a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
 
 
 class ConfigError(InputError):

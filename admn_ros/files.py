@@ -1,19 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files written whole or not at all, JSON, and fingerprints."""
+"""Files written whole or not at all, files read in bounded memory, JSON, and fingerprints."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from admn_ros.errors import InputError
 
 WRITABLE = "a writable folder with space"
+MAX_TEXT: Final = 1 << 20
+"""Largest text that people write by hand, in bytes."""
+MAX_JSON: Final = 64 << 20
+"""Largest JSON file, in bytes."""
+MAX_DATA: Final = 1 << 30
+"""Largest file that is read whole, in bytes."""
+MAX_DIGITS: Final = 64
+"""Characters of a number in a JSON file."""
 _WHOLE_BYTES = 1 << 20
 """Half of the largest file that is hashed whole; of larger ones both ends and the size are."""
 
@@ -81,20 +90,86 @@ def json_text(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
-def read_bytes(path: Path, allowed: str) -> bytes:
-    """Read a file.
+def read_bytes(path: Path, allowed: str, most: int = MAX_DATA) -> bytes:
+    """Read a file; what is no file, such as a device or a pipe, is neither waited for nor read.
 
     Args:
         path: file to read.
         allowed: what the error message asks for.
+        most: largest size in bytes.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or is too large.
     """
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unreadable", allowed) from error
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            regular = stat.S_ISREG(status.st_mode)
+            data = file.read(most + 1) if regular else b""
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise InputError(str(path), getattr(error, "strerror", None) or "unreadable", allowed) from error
+    if not regular:
+        raise InputError(str(path), "a device or a pipe", allowed)
+    if len(data) > most:
+        raise InputError(str(path), f"{max(len(data), status.st_size)} bytes", f"{allowed} of at most {most} bytes")
+    return data
+
+
+def read_text(path: Path, allowed: str, most: int = MAX_TEXT) -> str:
+    """Read a text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: file to read.
+        allowed: what the error message asks for.
+        most: largest size in bytes.
+
+    Raises:
+        InputError: the file cannot be read, is too large, or is no text in UTF-8.
+    """
+    data = read_bytes(path, allowed, most)
+    other = other_content(data)
+    if other is not None:
+        raise InputError(str(path), other, allowed)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        found = "text in UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "bytes that are not UTF-8"
+        raise InputError(str(path), found, f"{allowed} in UTF-8") from error
+
+
+def other_content(head: bytes) -> str | None:
+    """Name what often lies in the place of a file after a download that failed; None for anything else.
+
+    Args:
+        head: beginning of the file, 64 bytes or more.
+    """
+    start = head[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer; `git lfs pull` downloads the file"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page"
+    if start.startswith((b"<?xml", b"<error")):
+        return "an XML document, such as the error of a download"
+    return None
+
+
+def parse_json(text: str) -> object:
+    """Parse JSON whose numbers have at most `MAX_DIGITS` characters.
+
+    Raises:
+        ValueError: the text is not JSON, is nested too deeply, or has a longer number.
+    """
+    try:
+        return json.loads(text, parse_int=_short_int)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} characters")
+    return int(digits)
 
 
 def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
@@ -105,11 +180,13 @@ def read_json(path: Path, allowed: str = "a JSON file") -> dict[str, Any]:
         allowed: what the error message asks for.
 
     Raises:
-        InputError: the file is missing, is not JSON, or holds no object.
+        InputError: the file is missing, too large, is not JSON, or holds no object.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        found = parse_json(read_text(path, allowed, MAX_JSON))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(str(path), f"an unreadable file ({error})", allowed) from error
     if not isinstance(found, dict):
         raise InputError(str(path), type(found).__name__, "a JSON object")

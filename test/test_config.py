@@ -100,7 +100,7 @@ def test_an_inconsistent_model_is_refused(change, says):
 def test_missing_files_and_invalid_yaml_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"nothing\.yaml: found No such file.*allowed: a readable YAML file"):
         load_config(DeploymentConfig, tmp_path / "nothing.yaml")
-    for text, says in (("a: [1", "broken YAML"), ("- 1", "list"), ("", "NoneType")):
+    for text, says in (("a: [1", "broken YAML"), ("- 1", "list"), ("", "found nothing")):
         (tmp_path / "x.yaml").write_text(text)
         with pytest.raises(ConfigError, match=says):
             load_config(DeploymentConfig, tmp_path / "x.yaml")

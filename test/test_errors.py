@@ -29,3 +29,9 @@ def test_within_keeps_shape_and_type() -> None:
         == "node1/rgb.encoding: found bgr; allowed: rgb8"
     error = ConfigError.missing("topic", "a name").within("node1")
     assert str(error) == "node1.topic: missing; required: a name" and type(error) is ConfigError
+
+
+def test_a_message_is_one_line_of_bounded_length() -> None:
+    assert str(InputError("a\nb", "c\x1b[2J\u2028", "d")) == "a\\nb: found c\\x1b[2J\\u2028; allowed: d"
+    assert str(InputError("a", "x" * 5000, "y")) == f"a: found {'x' * 400}... (5000 characters); allowed: y"
+    assert str(InputError("a", "größer · 5 m²", "…")) == "a: found größer · 5 m²; allowed: …"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,16 @@ from typing import Any, NoReturn, TypeAlias
 from rich.console import Console
 from rich.progress import Progress
 
-from admn_ros.errors import AdmnError
+from admn_ros.errors import AdmnError, one_line
 
 Command = Callable[[argparse.Namespace], int | None]
 """Runs a subcommand; returns its exit code if it is not 0."""
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+MOST = 2000
+"""Characters of an error message."""
+MOST_JOBS = 1024
+"""Processes or threads."""
+LARGEST_SEED = 2**32 - 1
 CONSOLE = Console(stderr=True)
 _SHAPES = ((r"invalid int value: (.*)", r"found \1; allowed: an integer"),
            (r"invalid float value: (.*)", r"found \1; allowed: a number"),
@@ -54,7 +60,7 @@ class Parser(argparse.ArgumentParser):
         message = message.removeprefix("argument ")
         for pattern, shape in _SHAPES:
             message = re.sub(pattern, shape, message)
-        raise UsageError(f"{self.prog}: {message}")
+        raise UsageError(one_line(f"{self.prog}: {message[:MOST]}"))
 
 
 def add_command(commands: Commands, name: str, text: str, run: Command, *,
@@ -85,6 +91,32 @@ def add_device(options: argparse.ArgumentParser) -> None:
     """Add the option --device."""
     options.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"),
                          help="device; auto takes a GPU if there is one (default: auto)")
+
+
+def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
+    """Return an option type: an integer from `low` to `high`."""
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"found {text!r}; allowed: an integer") from error
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"found {text}; allowed: an integer from {low} to {high}")
+        return value
+    return parse
+
+
+def number(low: float, high: float = 1e9) -> Callable[[str], float]:
+    """Return an option type: a finite number from `low` to `high`."""
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"found {text!r}; allowed: a number") from error
+        if not low <= value <= high or not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"found {text}; allowed: a number from {low:g} to {high:g}")
+        return value
+    return parse
 
 
 @contextmanager

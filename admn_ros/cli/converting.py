@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from admn_ros.cli.command import Commands, Parser, add_command, add_family, progress_bar
+from admn_ros.cli.command import Commands, Parser, add_command, add_family, progress_bar, whole
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, with_deployment
 
 
@@ -22,7 +22,7 @@ def add_commands(commands: Commands) -> None:
                       help="storage format of the recording (default: mcap)")
     rgbd.add_argument("--depth", default="16UC1", choices=("16UC1", "32FC1"),
                       help="encoding of the depth images (default: 16UC1)")
-    rgbd.add_argument("--limit", type=int, metavar="N", help="largest number of frames (default: all)")
+    rgbd.add_argument("--limit", type=whole(1), metavar="N", help="largest number of frames (default: all)")
     add_command(kinds, "bag", "turn rosbag2 recordings into a dataset for admn train and admn evaluate", _convert_bag,
                 derive=_add_bag_options)
 

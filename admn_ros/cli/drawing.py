@@ -7,7 +7,7 @@ import argparse
 import math
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, Parser, add_command
+from admn_ros.cli.command import Commands, Parser, add_command, number
 
 
 def add_commands(commands: Commands) -> None:
@@ -30,7 +30,7 @@ def _add_frame_options(new: Parser) -> None:
     new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
     new.add_argument("--unit", default="layers", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
                      help="unit of the budget (default: layers)")
-    new.add_argument("--at", type=float, metavar="SECONDS",
+    new.add_argument("--at", type=number(0), metavar="SECONDS",
                      help="time since the start of the recording (default: its middle)")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, progress_bar
+from admn_ros.cli.command import CONSOLE, MOST_JOBS, Commands, Parser, add_command, progress_bar, whole
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell, with_deployment
 from admn_ros.errors import ConfigError, InputError
 
@@ -41,7 +41,8 @@ def _add_options(new: Parser) -> None:
     new.add_argument("--plan", type=Path, metavar="FILE",
                      help="YAML file with fields of the evaluation plan; options take precedence")
     add_plan_options(new, EvaluationPlan, {**DETAILS, "kind": {"choices": (*READERS, BAG)}}, skip=("bag",))
-    new.add_argument("--jobs", type=int, default=1, metavar="N", help="number of processes (default: 1)")
+    new.add_argument("--jobs", type=whole(1, MOST_JOBS), default=1, metavar="N",
+                     help="number of processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
     new.add_argument("--force", action="store_true", help="replace the results in the folder")
     new.add_argument("--save-metrics", action="store_true", help="write the main figures into the model folder, as "

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, LARGEST_SEED, Commands, add_command, whole
 
 KINDS = ("auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit")
 MODALITIES = ("rgb", "depth", "radar", "audio")
@@ -29,9 +29,9 @@ def add_commands(commands: Commands) -> None:
     new.add_argument("--modality", action="append", default=[], choices=MODALITIES,
                      help="backbones: modality whose backbone to replace; may be repeated (default: rgb and depth, "
                           "or audio for AudioMAE)")
-    new.add_argument("--nodes", type=int, metavar="N",
+    new.add_argument("--nodes", type=whole(1, 64), metavar="N",
                      help="official: number of sensor nodes or frames (default: as in the paper)")
-    new.add_argument("--seed", type=int, default=0, metavar="N",
+    new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
                      help="backbones: seed of the other weights (default: 0)")
     new.add_argument("--force", action="store_true",
                      help="replace an existing model, or the backbones of a trained one")

@@ -7,8 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command, add_device
-from admn_ros.errors import ModelError
+from admn_ros.cli.command import CONSOLE, LARGEST_SEED, MOST_JOBS, Commands, add_command, add_device, number, whole
 
 if TYPE_CHECKING:
     from admn_ros.config import ModelConfig
@@ -21,7 +20,8 @@ def add_commands(commands: Commands) -> None:
     new.add_argument("folder", type=Path, help="model folder to write")
     new.add_argument("--preset", default="gdtm-tiny",
                      help="architecture, or list to print all of them (default: gdtm-tiny)")
-    new.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the weights (default: 0)")
+    new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
+                     help="seed of the weights (default: 0)")
     new.add_argument("--force", action="store_true", help="replace an existing model folder")
 
     inspect = add_command(commands, "inspect", "describe a model folder or a recording", _inspect)
@@ -30,10 +30,11 @@ def add_commands(commands: Commands) -> None:
     profile = add_command(commands, "profile", "measure the latency of a model here, for budgets in milliseconds",
                           _profile)
     profile.add_argument("model", type=Path, help="model folder; costs.yaml is written to it")
-    profile.add_argument("--repeats", type=int, default=30, metavar="N", help="runs per measurement (default: 30)")
-    profile.add_argument("--watts", type=float, metavar="X",
+    profile.add_argument("--repeats", type=whole(1, 10**6), default=30, metavar="N",
+                         help="runs per measurement (default: 30)")
+    profile.add_argument("--watts", type=number(1e-3, 1e6), metavar="X",
                          help="power drawn while computing, in watts; adds budgets in joules")
-    profile.add_argument("--threads", type=int, default=0, metavar="N",
+    profile.add_argument("--threads", type=whole(0, MOST_JOBS), default=0, metavar="N",
                          help="CPU threads; 0 for the default of torch (default: 0)")
     add_device(profile)
 
@@ -115,8 +116,6 @@ def _inspect_bag(path: Path) -> None:
 def _profile(options: argparse.Namespace) -> None:
     from admn_ros.inference.engine import Engine
 
-    if options.repeats < 1:
-        raise ModelError("--repeats", options.repeats, "1 or more")
     engine = Engine(options.model, options.device, options.threads)
     with CONSOLE.status("measuring"):
         costs = engine.measure_costs(options.repeats, power_w=options.watts)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command
+from admn_ros.cli.command import CONSOLE, LARGEST_SEED, Commands, add_command, whole
 
 
 def add_commands(commands: Commands) -> None:
@@ -18,9 +18,10 @@ def add_commands(commands: Commands) -> None:
     probe.add_argument("dataset", type=Path, help="dataset folder of `admn simulate --dataset`")
     probe.add_argument("--out", type=Path, required=True, metavar="FILE",
                        help="JSON file to write; a PNG is written beside it")
-    probe.add_argument("--epochs", type=int, default=4, metavar="N", help="training epochs of each probe (default: 4)")
+    probe.add_argument("--epochs", type=whole(1, 10**6), default=4, metavar="N",
+                       help="training epochs of each probe (default: 4)")
     probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted inputs")
-    probe.add_argument("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
+    probe.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help="random seed (default: 0)")
 
 
 def _probe(options: argparse.Namespace) -> None:

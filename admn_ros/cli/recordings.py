@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, add_command, progress_bar
+from admn_ros.cli.command import LARGEST_SEED, MOST_JOBS, Commands, add_command, number, progress_bar, whole
 from admn_ros.errors import ConfigError
 
 
@@ -17,9 +17,10 @@ def add_commands(commands: Commands) -> None:
     """Add the commands that simulate and draw recordings."""
     simulate = add_command(commands, "simulate", "simulate the GDTM room: write a dataset, a rosbag2 or a picture",
                            _simulate)
-    simulate.add_argument("--frames", type=int, default=300, metavar="N",
+    simulate.add_argument("--frames", type=whole(1, 10**6), default=300, metavar="N",
                           help="number of multimodal frames; a rosbag2 has 15 per second (default: 300)")
-    simulate.add_argument("--seed", type=int, default=7, metavar="N", help="seed of room, drive and noise (default: 7)")
+    simulate.add_argument("--seed", type=whole(0, LARGEST_SEED), default=7, metavar="N",
+                          help="seed of room, drive and noise (default: 7)")
     simulate.add_argument("--dataset", type=Path, metavar="DIR",
                           help="dataset folder to write, in splits and shards; an interrupted run is continued")
     simulate.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 folder to write; must not exist")
@@ -36,26 +37,25 @@ def add_commands(commands: Commands) -> None:
                           help="rosbag2: compress images, round radar and sound; a third of the size or less")
     simulate.add_argument("--quality", choices=("real", "medium", "small"),
                           help="image resolution (default: real for a rosbag2, small for a dataset)")
-    simulate.add_argument("--nodes", type=int, default=3, metavar="N", help="number of sensor nodes (default: 3)")
-    simulate.add_argument("--audio-s", type=float, default=0.512, metavar="X",
+    simulate.add_argument("--nodes", type=whole(1, 3), default=3, metavar="N",
+                          help="number of sensor nodes (default: 3)")
+    simulate.add_argument("--audio-s", type=number(0.05, 4), default=0.512, metavar="X",
                           help="dataset: audio window in seconds (default: 0.512)")
-    simulate.add_argument("--room-frames", type=int, default=100, metavar="N",
+    simulate.add_argument("--room-frames", type=whole(1, 10**6), default=100, metavar="N",
                           help="dataset: largest number of samples per room; a room has one car (default: 100)")
-    simulate.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+    simulate.add_argument("--jobs", type=whole(1, MOST_JOBS), default=os.cpu_count() or 1, metavar="N",
                           help="dataset: number of processes (default: one per core)")
 
     sheet = add_command(commands, "sheet", "draw all sensors of a recording at one instant", _sheet)
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
     sheet.add_argument("png", type=Path, help="PNG file to write")
-    sheet.add_argument("--at", type=float, metavar="SECONDS",
+    sheet.add_argument("--at", type=number(0), metavar="SECONDS",
                        help="time since the start of the recording (default: its middle)")
 
 
 def _simulate(options: argparse.Namespace) -> None:
     if options.dataset is None and options.bag is None and options.sheet is None:
         raise ConfigError.missing("output", "--dataset DIR, --bag BAG, --sheet PNG, or several")
-    if options.frames < 1:
-        raise ConfigError("--frames", options.frames, "1 or more")
     if options.dataset is not None:
         _simulate_dataset(options)
     if options.bag is not None:

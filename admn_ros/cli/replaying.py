@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, add_command
+from admn_ros.cli.command import Commands, add_command, number
 from admn_ros.errors import InputError
 
 
@@ -23,14 +23,14 @@ def add_commands(commands: Commands) -> None:
     replay = add_command(commands, "replay", "publish a rosbag2 on its topics, with /clock; needs ROS 2",
                          _replay)
     replay.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
-    replay.add_argument("--rate", type=float, default=1.0, metavar="X", help="playback speed (default: 1)")
+    replay.add_argument("--rate", type=number(0.01, 100), default=1.0, metavar="X", help="playback speed (default: 1)")
     replay.add_argument("--loop", action="store_true", help="restart at the end; stamps then jump back")
     replay.add_argument("--exclude", nargs="+", default=[], metavar="TOPIC", help="topics to leave out")
-    replay.add_argument("--wait-s", type=float, default=10.0, metavar="SECONDS",
+    replay.add_argument("--wait-s", type=number(0), default=10.0, metavar="SECONDS",
                         help="longest time to wait for subscribers of the sensor topics (default: 10)")
     watch = add_command(commands, "watch", "show a running perception node on the terminal; needs ROS 2", _watch)
     watch.add_argument("node", nargs="?", default="/admn", help="name of the perception node (default: /admn)")
-    watch.add_argument("--seconds", type=float, default=0.0, metavar="X",
+    watch.add_argument("--seconds", type=number(0), default=0.0, metavar="X",
                        help="duration in seconds (default: until Ctrl-C)")
     watch.add_argument("--svg", type=Path, metavar="FILE", help="SVG file to write the dashboard to at the end")
     watch.add_argument("--picture", type=Path, metavar="FILE",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from admn_ros.cli.command import CONSOLE, Commands, add_command, add_device
+from admn_ros.cli.command import CONSOLE, MOST_JOBS, Commands, add_command, add_device, whole
 
 if TYPE_CHECKING:
     from admn_ros.benchmark.tables.config import Cell, TablesConfig
@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
     tables.add_argument("--list", action="store_true", help="print the cells and their state, and exit")
     tables.add_argument("--render", action="store_true", help="write the tables from existing results; run nothing")
     add_device(tables)
-    tables.add_argument("--threads", type=int, default=0, metavar="N",
+    tables.add_argument("--threads", type=whole(0, MOST_JOBS), default=0, metavar="N",
                         help="CPU threads; 0 for one per core (default: 0)")
 
 

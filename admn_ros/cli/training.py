@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, add_device
+from admn_ros.cli.command import CONSOLE, Commands, Parser, add_command, add_device, whole
 from admn_ros.cli.plan_options import add_plan_options, given_values
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def _add_options(new: Parser) -> None:
                      help="run folder to write: checkpoints, metrics and the model")
     new.add_argument("--model", type=Path, metavar="DIR", help="model folder of the preceding stage")
     new.add_argument("--data", type=Path, metavar="DIR", help="dataset folder; overrides the file")
-    new.add_argument("--budget", type=int, metavar="LAYERS",
+    new.add_argument("--budget", type=whole(1), metavar="LAYERS",
                      help="layer budget to train a controller for; overrides the file")
     add_plan_options(new, OptimizerConfig, {
         "seed": {"help": "random seed; overrides the file"},

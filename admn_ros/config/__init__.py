@@ -3,9 +3,11 @@
 
 from admn_ros.config.base import (
     BUDGET_UNITS,
+    LARGEST_COUNT,
     BudgetUnit,
     Count,
     Finite,
+    Limit,
     Name,
     NotNegative,
     Positive,
@@ -35,12 +37,14 @@ from admn_ros.config.model import (
     NodePose,
     QoiConfig,
 )
+from admn_ros.config.strict_yaml import parse_yaml
 
 __all__ = [
     "AUDIO_PARTS",
     "AUDIO_RATE_HZ",
     "BUDGET_UNITS",
     "FINE_STRIDE",
+    "LARGEST_COUNT",
     "AudioInput",
     "BackboneConfig",
     "BudgetUnit",
@@ -50,6 +54,7 @@ __all__ = [
     "FusionConfig",
     "InputConfig",
     "Levels",
+    "Limit",
     "LocalizationConfig",
     "ModalityConfig",
     "ModelConfig",
@@ -64,5 +69,6 @@ __all__ = [
     "dump_config",
     "load_config",
     "parse_config",
+    "parse_yaml",
     "read_yaml",
 ]

@@ -8,20 +8,33 @@ and the values that are allowed.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from admn_ros.errors import ConfigError
-from admn_ros.files import write_text
+from admn_ros.config.strict_yaml import parse_yaml
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.files import read_text, write_text
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+LARGEST: Final = 1e12
+"""Largest magnitude of a number: more than any length, time or rate, and exact in integer nanoseconds and float32."""
+LARGEST_COUNT: Final = 2**31 - 1
+
+
+def _no_limit(limit: Any) -> Any:
+    return None if limit == math.inf else limit
+
+
+Positive = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGEST, le=LARGEST, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=LARGEST_COUNT)]
+Limit = Annotated[NotNegative | None, BeforeValidator(_no_limit)]
+"""Limit of a budget. None is no limit; infinity is read as None."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 BudgetUnit = Literal["layers", "gflops", "milliseconds", "joules", "watts"]
 BUDGET_UNITS: Final[tuple[BudgetUnit, ...]] = get_args(BudgetUnit)
@@ -38,22 +51,11 @@ C = TypeVar("C", bound=Strict)
 Spell = Callable[[tuple[int | str, ...]], str]
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML loader that refuses duplicate keys, of which PyYAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {twice}", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def load_config(kind: type[C], path: str | Path) -> C:
     """Read a YAML file into a configuration.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, has a duplicate key, or does not fit.
+        ConfigError: the file cannot be read (`read_yaml`), or does not fit.
     """
     return parse_config(kind, read_yaml(path), str(path))
 
@@ -62,19 +64,13 @@ def read_yaml(path: str | Path) -> object:
     """Read a YAML file.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or has a duplicate key.
+        ConfigError: the file is missing, is no file or too large, is not text, or is YAML that `parse_yaml` refuses.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(str(path), error.strerror or "unreadable", "a readable YAML file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(str(path), "bytes that are not UTF-8", "a YAML file in UTF-8") from error
-    try:
-        return yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ConfigError(str(path), f"broken YAML ({' '.join(str(error).split())})", "a YAML mapping") from error
+        text = read_text(Path(path), "a readable YAML file")
+    except InputError as error:
+        raise ConfigError(error.field, error.found, error.allowed) from error
+    return parse_yaml(text, str(path))
 
 
 def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = None) -> C:
@@ -90,7 +86,8 @@ def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = N
         ConfigError: the mapping does not fit; only the first problem is described.
     """
     if not isinstance(raw, dict):
-        raise ConfigError(place, type(raw).__name__, f"a mapping with {', '.join(kind.model_fields)}")
+        found = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError(place, found, f"a mapping with {', '.join(kind.model_fields)}")
     try:
         # In JSON mode, strict validation accepts lists as tuples and names as modalities.
         return kind.model_validate_json(json.dumps(raw, default=str))

@@ -16,6 +16,7 @@ from admn_ros.budget.compute_budget import read_budget
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.files import MAX_JSON, read_text
 from admn_ros.recordings.bag_messages import COMPUTE_BUDGET
 
 
@@ -106,9 +107,10 @@ class TracedBudget:
         self._name, self._start_s = path.name, start_s
         self._times: list[float] = []
         self._budgets: list[Budget] = []
+        text = read_text(path, "a CSV file of limits", MAX_JSON)
         try:
-            rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(), skipinitialspace=True))
-        except (OSError, UnicodeDecodeError) as error:
+            rows = list(csv.DictReader(text.splitlines(), skipinitialspace=True))
+        except csv.Error as error:
             raise InputError(str(path), f"an unreadable file ({error})", "a CSV file of limits") from error
         for number, row in enumerate(rows, start=2):
             self._add(f"{path}: line {number}", row)

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from admn_ros import __version__
 from admn_ros.baselines.named import POLICIES
-from admn_ros.config import BudgetUnit, Count, NotNegative, Positive, Strict
+from admn_ros.config import BudgetUnit, Count, Limit, Positive, Strict
 from admn_ros.datasets.open import READERS, allowed_kinds
 from admn_ros.files import file_identity, fingerprint, source_fingerprint
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
@@ -19,6 +18,8 @@ from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.sensing.corruption.presets import CORRUPTIONS
 
 CLEAN = "clean"
+SEARCH_MAX_S = 60.0
+"""Half width of the widest search for a time offset, in seconds; its duration grows with the width."""
 BAG = "bag"
 """Kind of a source that is a recording."""
 
@@ -29,18 +30,10 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
-def _finite(limit: Any) -> Any:
-    """Turn an infinite limit into None."""
-    return None if limit == math.inf else limit
-
-
-Limit = Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_finite)]
-
-
 class BagPlan(BagTruth):
     """Evaluation of recordings."""
 
-    search_s: NotNegative = Field(
+    search_s: Annotated[float, Field(ge=0, le=SEARCH_MAX_S)] = Field(
         default=0.0, description="search for the best time offset within this many seconds around offset_s, by the "
                                  "estimates of the first corruption with most layers; 0 disables the search")
     hold_s: Positive = Field(default=2.0, description="duration for which a drawn corruption is held, in seconds")

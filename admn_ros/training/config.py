@@ -11,13 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from admn_ros.config import Count, NotNegative, Positive, Strict
+from admn_ros.config import LARGEST_COUNT, Count, NotNegative, Positive, Strict
 from admn_ros.datasets.open import DatasetKind
 from admn_ros.sensing.corruption.presets import CORRUPTIONS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
-Whole = Annotated[int, Field(ge=0)]
+Whole = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
@@ -55,7 +55,7 @@ class DataConfig(Strict):
     limit: Count | None = None
     validation_limit: Count | None = None
     cache_mb: Whole = 0
-    workers: Whole = 0
+    workers: Annotated[int, Field(ge=0, le=256)] = 0
 
     @field_validator("corruption")
     @classmethod

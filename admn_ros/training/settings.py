@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import model_validator
 
-from admn_ros.config import Strict, load_config, parse_config
+from admn_ros.config import Strict, load_config, parse_config, parse_yaml
 from admn_ros.errors import ConfigError
+from admn_ros.files import parse_json
 from admn_ros.training.config import DataConfig
 from admn_ros.training.stage import StageConfig
 from admn_ros.training.stages.autoencoder import AutoencoderConfig
@@ -118,10 +117,6 @@ def _override(raw: dict[str, Any], setting: str) -> None:
 
 def _value(text: str, setting: str) -> object:
     try:
-        return json.loads(text)  # JSON reads 1e-3 as a number, YAML does not
+        return parse_json(text)  # JSON reads 1e-3 as a number, YAML does not
     except ValueError:
-        pass
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError("set", setting, "a value in YAML") from error
+        return parse_yaml(text, f"set {setting}", "a value in YAML")

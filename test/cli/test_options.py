@@ -139,9 +139,16 @@ def test_limits_are_numbers_or_infinite():
     (["evaluate", "{ds}", "--out", "o", "--plan", "{ds}/none.yaml"], "none.yaml"),
     (["evaluate", "{ds}/none", "--out", "o", "--model", "m"], "none: found nothing there"),
     (["convert", "bag", "{ds}", "o", "--model", "untrained:rgbd"], "--sensors: missing; required: "),
+    (["evaluate", "{bag}", "--out", "o", "--model", "m", "--sensors", "{gdtm}", "--search-s", "1e9"],
+     "--search-s: found 1000000000.0 (float); allowed: input should be less than or equal to 60"),
+    (["evaluate", "{ds}", "--out", "o", "--model", "m", "--limit", "1" + "0" * 30], "--limit: found 1000"),
+    (["tracking", "{ds}", "--timeout-s", "1e300"], "--timeout-s: found 1e+300"),
     (["tracking", "{ds}", "--gate", "1.5"], "--gate: found 1.5")])
 def test_an_error_names_the_option(arguments, expected, tmp_path, capsys):
-    assert main([word.format(ds=tmp_path) for word in arguments]) == 2
+    bag = tmp_path / "bags" / "bag.mcap"
+    bag.parent.mkdir()
+    bag.touch()
+    assert main([word.format(ds=tmp_path, bag=bag, gdtm=GDTM) for word in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"admn {arguments[0]}: ") and expected in line
 
@@ -150,6 +157,12 @@ def test_an_error_names_the_option(arguments, expected, tmp_path, capsys):
     (["evaluate", "x", "--out", "o", "--seed", "one"], "admn evaluate: --seed: found 'one'; allowed: an integer"),
     (["evaluate", "x", "--out", "o", "--budgets", "a"], "admn evaluate: --budgets: found 'a'; allowed: a number"),
     (["evaluate", "x", "--out", "o", "--unit", "apples"], "admn evaluate: --unit: found 'apples'; allowed: 'layers'"),
+    (["simulate", "--frames", "1" + "0" * 30], "admn simulate: --frames: found 1000000000000000000000000000000; "),
+    (["simulate", "--frames", "1" + "0" * 5000], "admn simulate: --frames: found '100"),
+    (["simulate", "--frames", "-1"], "admn simulate: --frames: found -1; allowed: an integer from 1 to 1000000"),
+    (["sheet", "b", "p", "--at", "nan"], "admn sheet: --at: found nan; allowed: a number from 0 to 1e+09"),
+    (["profile", "m", "--watts", "inf"], "admn profile: --watts: found inf; allowed: a number from 0.001 to 1e+06"),
+    (["tables", "c", "--out", "o", "--threads", "1000000000"], "admn tables: --threads: found 1000000000; allowed: "),
     (["evaluate", "x"], "admn evaluate: --out: missing; required: a value"),
     (["evaluate", "x", "--out", "o", "--lyrics"], "admn: unrecognized arguments: --lyrics"),
     (["convert", "pdf"], "admn convert: COMMAND: found 'pdf'; allowed: 'rgbd', 'bag'"),
@@ -157,7 +170,14 @@ def test_an_error_names_the_option(arguments, expected, tmp_path, capsys):
 def test_a_malformed_command_line_is_one_line(arguments, expected, capsys):
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(expected)
+    assert line.startswith(expected) and len(line) < 3000
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_numbers_of_options_are_bounded(name):
+    plain = [action.option_strings for action in COMMANDS[name]._actions if action.type in (int, float)]
+    held = {spell(field) for plan in PLANS.get(name, (OptimizerConfig,)) for field in plan.model_fields}
+    assert [words for words in plain if words[0] not in {*held, "--budget"}] == []
 
 
 # --- plans from files ---------------------------------------------------------------------------------

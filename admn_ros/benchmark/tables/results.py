@@ -19,6 +19,7 @@ from admn_ros.config import ModelConfig, Strict
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns
 from admn_ros.evaluation.summary import ContenderSummary
+from admn_ros.files import read_text
 from admn_ros.scoring.estimates import ErrorSummary, finite_rows
 from admn_ros.scoring.metrics import CM_PER_M, distances
 
@@ -169,8 +170,8 @@ def read_results(folder: Path, fingerprint: str | None = None) -> dict[Cell, Cel
     found: dict[Cell, CellResult] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            result = CellResult.model_validate_json(path.read_text(encoding="utf-8"), strict=False)
-        except (OSError, ValidationError, ValueError) as error:
+            result = CellResult.model_validate_json(read_text(path, "a cell of the result tables"), strict=False)
+        except ValidationError as error:
             raise InputError(str(path), " ".join(str(error).split())[:200], "a cell of the result tables") from error
         if fingerprint is None or result.config == fingerprint:
             found[result.cell] = result
