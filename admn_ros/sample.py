@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -135,6 +136,10 @@ class SensorFrame:
             if state in states:
                 return state
         return Availability.MISSING
+
+    def present_nodes(self) -> dict[Modality, int]:
+        """Return the number of sensor nodes with a reading, of each modality that has one."""
+        return dict(Counter(k.modality for k, r in self.readings.items() if r.data is not None))
 
     def nodes(self, modality: Modality, *states: Availability) -> list[str]:
         """Return the sensor nodes whose input of this modality is in one of the given states, in order."""

@@ -176,21 +176,45 @@ class Engine:
             InputError: the sample does not fit the model, or the model has no costs in the unit of the budget.
             AdmnError: the output of the network is not finite.
         """
+        present = self.present(sample)
+        nothing = self.decline(sample.stamp_ns, present, budget, frame_rate_hz)
+        if nothing is not None:
+            return nothing
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
-        present = self.present(sample)
-        if not CostLedger.open(present, table, granted).runnable:
-            allocation = allocate({}, {}, present, table, granted, requested=budget)
-            return self._estimate(sample, allocation, dict.fromkeys(present, math.nan), None, (0.0, 0.0))
         start = time.perf_counter()
         batch = SampleBatch.stack([sample]).to(self.device)
         allocation, qoi = self._decide(batch, present, table, granted, budget, decide)
         decided = time.perf_counter()
         if not allocation.layers:  # other policies may run nothing although one layer fits
-            return self._estimate(sample, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
+            return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
-        return self._estimate(sample, allocation, qoi, output, ((decided - start) * 1e3, (done - decided) * 1e3))
+        return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
+                             ((decided - start) * 1e3, (done - decided) * 1e3))
+
+    def decline(self, stamp_ns: int, present: Mapping[Modality, int], budget: Budget,
+                frame_rate_hz: float | None = None) -> Estimate | None:
+        """Return the empty estimate of a frame on which nothing can run; None if a layer can run.
+
+        It needs no reading, so a frame that is declined need not be preprocessed.
+
+        Args:
+            stamp_ns: stamp of the frame, nanoseconds.
+            present: number of present sensor nodes of each modality.
+            budget: budget of the frame.
+            frame_rate_hz: frame rate in Hz, used for budgets in watts.
+
+        Raises:
+            InputError: the model lacks a modality, or has no costs in the unit of the budget.
+        """
+        granted = budget.per_frame(frame_rate_hz)
+        table = self.costs.table(granted.unit)
+        ledger = CostLedger.open(present, table, granted)
+        if ledger.runnable:
+            return None
+        allocation = allocate({}, {}, present, table, granted, requested=budget)
+        return make_estimate(self.config, stamp_ns, allocation, dict.fromkeys(ledger.present, math.nan), None)
 
     def present(self, sample: MultimodalSample) -> dict[Modality, int]:
         """Count the present sensor nodes of each modality.
@@ -215,10 +239,6 @@ class Engine:
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
         return decide(scores, qoi, present, table, granted, requested=requested), qoi
-
-    def _estimate(self, sample: MultimodalSample, allocation: Allocation, qoi: Mapping[Modality, float],
-                  output: NetworkOutput | None, times_ms: tuple[float, float]) -> Estimate:
-        return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output, times_ms)
 
 
 def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qoi: Mapping[Modality, float],

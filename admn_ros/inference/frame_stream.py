@@ -120,12 +120,16 @@ class FrameStream:
         return self.synchronizer.add(key, stamp, data, now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Return frames whose waiting time has run out. Call it every few milliseconds.
+        """Return frames whose waiting time has run out. Call it at the time that `due_s` gives.
 
         Args:
             now_s: current time on the clock of `receive`, in seconds.
         """
         return self.synchronizer.poll(now_s)
+
+    def due_s(self) -> float | None:
+        """Return when to call `poll` if no message comes before, on the clock of `receive`; None for never."""
+        return self.synchronizer.due_s()
 
     def retune(self, sync: SyncConfig) -> None:
         """Replace `silent_s` and the limits of each modality without losing readings.

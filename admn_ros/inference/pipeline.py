@@ -83,6 +83,9 @@ class Pipeline:
     def process(self, frame: SensorFrame, budget: Budget, frame_rate_hz: float | None = None) -> Estimate:
         """Estimate position and class from one frame within a budget.
 
+        A frame on which nothing can run is not preprocessed. `preprocess_ahead` then stops too, after a few readings
+        that no frame has used.
+
         Args:
             frame: frame of `frames`.
             budget: upper bound of what the frame may spend.
@@ -92,4 +95,5 @@ class Pipeline:
             InputError: a reading does not fit its modality, or the model has no costs in the unit of the budget.
             AdmnError: the network's output is not finite.
         """
-        return self.engine.infer(self.prepare(frame), budget, frame_rate_hz)
+        nothing = self.engine.decline(frame.stamp_ns, frame.present_nodes(), budget, frame_rate_hz)
+        return self.engine.infer(self.prepare(frame), budget, frame_rate_hz) if nothing is None else nothing

@@ -24,9 +24,14 @@ class ReceiveClock:
         self._lock = threading.Lock()
         self._last_s = self._offset_s = 0.0
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the clock follows `/clock`, at any speed."""
+        return bool(self._node.get_parameter("use_sim_time").value)
+
     def now_s(self) -> float:
         """Return the current time in seconds since an arbitrary start. Safe to call from any thread."""
-        if not self._node.get_parameter("use_sim_time").value:
+        if not self.simulated:
             return time.monotonic()
         with self._lock:
             ros_s = self._node.get_clock().now().nanoseconds * 1e-9

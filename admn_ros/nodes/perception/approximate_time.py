@@ -111,6 +111,10 @@ class ApproximateTime:
         """Return no frames: time alone completes none."""
         return []
 
+    def due_s(self) -> float | None:
+        """Return None: time alone completes no frame."""
+        return None
+
     def retune(self, config: SyncConfig) -> None:
         """Replace the offsets, for later readings. Other settings have no effect here."""
         self._config = config

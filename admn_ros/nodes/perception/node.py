@@ -96,8 +96,7 @@ class PerceptionNode(ManagedNode):
         self._frame_rate = FrameRate()
         self._visualization.start()
         self._queue = queue = LatestOnlyQueue(self._process, self._on_error)
-        self._sensors = sensors = SensorSubscriptions(self, self._pipeline, queue.put)
-        self.start_timer("poll_period_s", sensors.poll)
+        self._sensors = SensorSubscriptions(self, self._pipeline, queue.put)
 
     def deactivate(self) -> None:
         """Unsubscribe from the sensors, finish the current frame, end the worker thread."""

@@ -17,8 +17,9 @@ PARAMETERS = (
     Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=BUDGET_UNITS),
     Spec("frame_rate_hz", 15.0, "Frame rate that budgets in watts are divided by, in Hz; the measured rate is used "
          "where it is higher.", live=True, low=0.1, high=1000.0),
-    Spec("poll_period_s", 0.01, "Period of the timer that releases timed-out frames, in seconds.", live=True, low=0.001,
-         high=0.5),
+    Spec("poll_period_s", 0.01, "With use_sim_time: longest time between two looks at /clock while an input is live, "
+         "in seconds. Without it the node sleeps until the next message or the next frame that is due.", live=True,
+         low=0.001, high=0.5),
     Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
     Spec("tracking_acceleration", 2.0, "Spectral density of the target's acceleration, in m^2/s^3.", low=1e-4,
          high=1e4),

@@ -15,6 +15,7 @@ from admn_ros.deployment import MESSAGE_TYPES, InputTopic
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.nodes import qos
+from admn_ros.nodes.alarm import Alarm
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.camera_inputs import CameraInputs
 from admn_ros.recordings import tf_tree
@@ -75,8 +76,10 @@ class SensorSubscriptions:
         self._resets = 0
         self._located: set[str] = set()
         self._subscriptions: list[Subscription] = []
+        self._alarm: Alarm | None = None
         self._cameras = CameraInputs(node, node.endpoints, self._frames)
         try:
+            self._alarm = Alarm(node, self._poll)
             for key, entry in self._frames.inputs.items():
                 self._subscribe(message_class(key, entry), entry.topic, partial(self._receive, key), qos.SENSOR_IN)
             if self._frames.node_poses is not None:
@@ -90,14 +93,27 @@ class SensorSubscriptions:
         while self._subscriptions:
             self._node.endpoints.destroy(self._subscriptions.pop())
         self._cameras.close()
+        if self._alarm is not None:
+            self._alarm.close()
 
     def check(self) -> None:
         """Log new problems of camera calibrations. Call it periodically."""
         self._cameras.check()
 
-    def poll(self) -> None:
-        """Pass on frames whose waiting time has run out. Call it every few milliseconds."""
+    def _poll(self) -> None:
+        """Pass on frames whose waiting time has run out."""
         self._pass_on(self._frames.poll(self._node.receive_clock.now_s()))
+        self._sleep()
+
+    def _sleep(self) -> None:
+        """Set the alarm to the next time at which a frame may be complete without a message."""
+        due_s, clock = self._frames.due_s(), self._node.receive_clock
+        if due_s is None:
+            return
+        delay_s = due_s - clock.now_s()
+        if clock.simulated:  # how fast it runs is not known
+            delay_s = min(delay_s, self._node.value("poll_period_s"))
+        self._alarm.set(delay_s)
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None], profile: qos.QoSProfile) -> None:
         self._subscriptions.append(self._node.endpoints.create_subscription(kind, topic, callback, profile))
@@ -133,6 +149,7 @@ class SensorSubscriptions:
         self._last_arrival_s = arrived_s
         self._log_resets()
         self._pass_on(completed)
+        self._sleep()
         self._pipeline.preprocess_ahead(key, completed)
 
     def _pass_on(self, frames: list[SensorFrame]) -> None:

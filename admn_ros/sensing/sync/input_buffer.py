@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from enum import Enum
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from admn_ros.sample import MISSING, Array, Availability, Reading, SensorKey
 
 _NS = 1_000_000_000
 _RATE_GAIN = 0.1
+_LATER_S = 1e-6
+"""An input is live up to and including `silent_s`. The margin covers the rounding of that sum, also for clocks that
+count from 1970."""
 
 
 class Stamped(NamedTuple):
@@ -75,6 +79,10 @@ class InputBuffer:
     def is_live(self, now_s: float, silent_s: float) -> bool:
         """Return whether a reading was stored within the last `silent_s` seconds."""
         return self.last_arrival_s is not None and now_s - self.last_arrival_s <= silent_s
+
+    def silent_from_s(self, silent_s: float) -> float:
+        """Return the time from which on the input is not live unless a reading comes; minus infinity before any."""
+        return -math.inf if self.last_arrival_s is None else self.last_arrival_s + silent_s + _LATER_S
 
     def store(self, reading: Stamped, now_s: float, emitted_ns: int | None) -> Stored:
         """Store a reading in the order of the stamps.

@@ -83,6 +83,10 @@ class FrameSynchronizer(Protocol):
         """Advance the time and return the frames that became complete."""
         ...
 
+    def due_s(self) -> float | None:
+        """Return when to call `poll` if no reading comes before; None for never."""
+        ...
+
     def retune(self, config: SyncConfig) -> None:
         """Change the settings of the modalities and `silent_s` during operation."""
         ...
@@ -134,8 +138,8 @@ class Synchronizer:
     """Gathers readings into frames. It is deterministic: the caller provides the time.
 
     There are two clocks: `stamp_ns` is that of the sensors, `now_s` any monotonic clock of arrival. `add` takes a
-    reading and `poll` advances the time; both return the completed frames, oldest first. Call `poll` every few
-    milliseconds: a frame whose wait is over is emitted by the next call.
+    reading and `poll` advances the time; both return the completed frames, oldest first. Call `poll` at the time that
+    `due_s` gives, or every few milliseconds: a frame whose wait is over is emitted by the next call.
 
     Reference. Each reading of the reference input opens a frame with its stamp. The reference is the first live input
     in the order of `SyncConfig.reference`, then of the given inputs (modalities that are not named come last). An
@@ -233,6 +237,25 @@ class Synchronizer:
         """
         now_s = self._advance(now_s)
         return self._follow(now_s) + self._collect(now_s)
+
+    def due_s(self) -> float | None:
+        """Return the time at which `poll` may have something to do if no reading comes before.
+
+        That is when the wait of the oldest open frame is over, or when an input falls silent, because another reference
+        may take over then.
+
+        Returns:
+            Time in seconds of the clock of `add`; None if no input is live and no frame is open.
+        """
+        silent_s = {i.key: i.silent_from_s(self._config.silent_s) for i in self._inputs.values()
+                    if i.is_live(self._now_s, self._config.silent_s)}
+        due = list(silent_s.values())
+        if self._open:
+            frame = self._open[0]
+            due.append(max((min(frame.opened_s + i.wait_s, silent_s[key]) for key, i in self._inputs.items()
+                            if key in silent_s and key != frame.reference and not i.is_settled(frame.stamp_ns)),
+                           default=self._now_s))
+        return min(due, default=None)
 
     def retune(self, config: SyncConfig) -> None:
         """Take other limits of the modalities and another `silent_s`, while readings come.

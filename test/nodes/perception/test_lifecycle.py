@@ -141,8 +141,20 @@ def test_periods_can_change_while_running(make_rig, model_folder, sensors_file):
     assert rig.node.set_parameters([Parameter("diagnostics_period_s", value=0.1)])[0].successful
     assert rig.wait(lambda: len(rig.diagnostics) >= 3)
     assert rig.node.set_parameters([Parameter("poll_period_s", value=0.5)])[0].successful
-    assert any(timer.timer_period_ns == 500_000_000 for timer in rig.node.timers)
     rig.frame()
+
+
+def test_an_active_node_sleeps_until_something_is_due(rig):
+    def awake() -> int:
+        return sum(not timer.is_canceled() for timer in rig.node.timers)
+
+    assert awake() == 1, "diagnostics alone"
+    rig.frame()
+    rig.frame(skip=("left/depth", "right/audio"))  # released by its wait, without another message
+    assert awake() == 2
+    assert rig.wait(lambda: awake() == 1), "all inputs are silent: nothing is due"
+    rig.frame()
+    assert rig.transition(DEACTIVATE) and awake() == 1
 
 
 @pytest.mark.parametrize("profile", [qos.STATE, qos.RESULT_OUT], ids=["latched", "volatile"])
@@ -206,10 +218,10 @@ def test_nothing_from_before_a_pause_comes_out_after_it(rig):
 def test_an_activation_that_fails_leaves_nothing_behind(make_rig, model_folder, sensors_file, monkeypatch):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
     assert rig.transition(CONFIGURE)
-    def broken(parameter, callback):
+    def broken(*args, **options):
         raise ValueError("no timer to be had")
 
-    monkeypatch.setattr(rig.node, "start_timer", broken)
+    monkeypatch.setattr(rig.node, "create_timer", broken)
     before = len(list(rig.node.subscriptions)), threading.active_count()
     for _ in range(2):
         assert not rig.transition(ACTIVATE)

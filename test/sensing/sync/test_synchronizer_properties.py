@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 
@@ -212,3 +213,40 @@ def test_silence_gives_no_frames(messages: list[Message], config: SyncConfig) ->
     witness.poll(end_s + config.silent_s + 0.5)
     assert [f for i in range(200) for f in witness.poll(end_s + 1.0 + i * 0.1)] == []
     assert witness.sync.stats().reference is None
+
+
+@quick
+@given(streams(), configs())
+def test_polls_before_the_due_time_find_nothing_and_change_nothing(messages: list[Message], config: SyncConfig) -> None:
+    def play(step_s: float | None) -> list[tuple[float, int, SensorKey, list[int | None]]]:
+        """Poll at each due time, and in between where a step is given; frames with their time of emission."""
+        sync, now_s = Synchronizer(config, KEYS), 0.0
+        out: list[tuple[float, int, SensorKey, list[int | None]]] = []
+
+        def note(at_s: float, frames: list[SensorFrame]) -> None:
+            out.extend((at_s, f.stamp_ns, f.reference, [r.stamp_ns for r in f.readings.values()]) for f in frames)
+
+        def advance(until_s: float) -> None:
+            nonlocal now_s
+            while now_s < until_s:
+                due_s = sync.due_s()
+                next_s = min(until_s, math.inf if due_s is None else max(due_s, now_s))
+                if step_s is not None and now_s + step_s < next_s:
+                    now_s += step_s
+                    assert sync.poll(now_s) == []
+                    continue
+                if next_s == until_s:
+                    break
+                now_s = next_s
+                note(now_s, sync.poll(now_s))
+                assert sync.due_s() is None or sync.due_s() > now_s
+            now_s = until_s
+
+        for message in messages:
+            advance(message.now_s)
+            note(now_s, sync.add(message.key, message.stamp_ns, np.array([0]), now_s))
+        advance(now_s + 5.0)
+        assert sync.due_s() is None and not sync.stats().waiting
+        return out
+
+    assert play(None) == play(0.003)
