@@ -175,7 +175,8 @@ class SyncConfig(Strict):
         reference: modalities that may open frames, in order of preference.
         silent_s: seconds without a message after which an input is silent: it cannot be the reference, and frames do
             not wait for it.
-        jump_back_s: largest step back of a stamp in seconds; a larger one (a bag that loops) resets the synchronizer.
+        jump_back_s: largest step back of a stamp in seconds. A larger one is a jump: of time, as when a bag loops, if
+            most inputs jump; otherwise of its input, which is then ignored.
         buffer: readings of each input that are kept.
         modalities: settings of each modality.
     """

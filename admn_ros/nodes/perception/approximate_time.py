@@ -13,7 +13,7 @@ from rclpy.time import Time
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.sync.clock_watch import ClockWatch, StampCheck
+from admn_ros.sensing.sync.clock_watch import Checked, ClockWatch
 from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
 from admn_ros.sensing.sync.synchronizer import FrameSynchronizer, InputStats, Synchronizer, SyncStats
 
@@ -71,7 +71,6 @@ class ApproximateTime:
         self._duplicates = dict.fromkeys(inputs, 0)
         self._late = dict.fromkeys(inputs, 0)
         self._frames = self._resets = 0
-        self._ignored = dict.fromkeys(inputs, 0)
         self._clocks = ClockWatch(self._inputs, round(config.jump_back_s * 1e9))
         self._ready: list[SensorFrame] = []
         self._now_s = 0.0
@@ -87,29 +86,20 @@ class ApproximateTime:
             raise InputError("key", key, ", ".join(map(str, self._seen)))
         seen, self._now_s = self._seen[key], now_s
         self._received[key] += 1
-        stamp_ns -= seen.offset_ns
-        verdict = self._clocks.check(key, stamp_ns, now_s)
-        if verdict is StampCheck.IGNORED:
-            self._ignored[key] += 1
+        frames = self._take(self._clocks.poll(now_s), now_s)
+        checked = self._clocks.check(key, Stamped(stamp_ns - seen.offset_ns, data), now_s)
+        if checked.returned:
+            seen.clear()
+            self._join()  # the queues of single inputs cannot be cleared
+        if not checked.usable:
             seen.silence()
-            return []
-        if verdict is StampCheck.JUMPED:
-            self._resets += 1
-            for each in self._seen.values():
-                each.clear()
-            self._join()
-        stored = seen.store(Stamped(stamp_ns, data), now_s, None)
-        self._duplicates[key] += stored is Stored.DUPLICATE
-        self._late[key] += stored is Stored.LATE
-        if stored is Stored.KEPT:
-            stamp = Time(nanoseconds=stamp_ns, clock_type=ClockType.ROS_TIME)
-            self._filters[key].signalMessage(_Message(_Header(stamp), stamp_ns, now_s, data))
-        ready, self._ready = self._ready, []
-        return ready
+            if self._clocks.is_wandering(key):
+                seen.clear()
+        return frames + self._take(checked, now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:
-        """Return no frames: time alone completes none."""
-        return []
+        """Return the frames of readings that were held back. Otherwise time alone completes none."""
+        return self._take(self._clocks.poll(now_s), now_s)
 
     def due_s(self) -> float | None:
         """Return None: time alone completes no frame."""
@@ -131,9 +121,26 @@ class ApproximateTime:
         inputs = {k: InputStats(
             received=self._received[k], duplicates=self._duplicates[k], late=self._late[k], fresh=self._frames, held=0,
             missing=0, buffered=len(i), last_stamp_ns=i.last_stamp_ns, last_arrival_s=i.last_arrival_s,
-            rate_hz=1e9 / i.period_ns if i.period_ns else None, ignored=self._ignored[k],
+            rate_hz=1e9 / i.period_ns if i.period_ns else None, ignored=self._clocks.ignored(k),
             wandering=self._clocks.is_wandering(k)) for k, i in self._seen.items()}
         return SyncStats(inputs, self._frames, 0, self._resets, 0, self._reference)
+
+    def _take(self, checked: Checked, now_s: float) -> list[SensorFrame]:
+        """Pass readings on, and return the frames that they complete."""
+        if checked.jumped:
+            self._resets += 1
+            for each in self._seen.values():
+                each.clear()
+            self._join()
+        for key, (stamp_ns, data) in checked.usable:
+            stored = self._seen[key].store(Stamped(stamp_ns, data), now_s, None)
+            self._duplicates[key] += stored is Stored.DUPLICATE
+            self._late[key] += stored is Stored.LATE
+            if stored is Stored.KEPT:
+                stamp = Time(nanoseconds=stamp_ns, clock_type=ClockType.ROS_TIME)
+                self._filters[key].signalMessage(_Message(_Header(stamp), stamp_ns, now_s, data))
+        ready, self._ready = self._ready, []
+        return ready
 
     def _join(self) -> None:
         """Create the synchronizer, with empty queues."""

@@ -149,8 +149,7 @@ class InputBuffer:
         self.last_stamp_ns = None
 
     def silence(self) -> None:
-        """Drop the readings; the input is no longer live."""
-        self.clear()
+        """Mark the input as not live, until its next reading is stored; its readings stay."""
         self.last_arrival_s = None
 
     def _use(self, settings: SyncModality) -> None:

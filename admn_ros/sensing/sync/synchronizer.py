@@ -11,7 +11,7 @@ from typing import Protocol
 from admn_ros.deployment import SyncConfig
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import Array, Availability, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.sync.clock_watch import ClockWatch, StampCheck
+from admn_ros.sensing.sync.clock_watch import Checked, ClockWatch
 from admn_ros.sensing.sync.input_buffer import InputBuffer, Stamped, Stored
 
 _NS = 1_000_000_000
@@ -33,8 +33,8 @@ class InputStats:
         last_stamp_ns: last stamp that arrived, without the offset; None before the first one and after a reset.
         last_arrival_s: time of arrival of the last stored reading in seconds.
         rate_hz: smoothed rate of the stamps; None before the second reading.
-        ignored: number of readings dropped because the clock of the input was unsteady.
-        wandering: whether the clock of the input is unsteady now.
+        ignored: number of readings dropped because the stamps of the input jumped back alone.
+        wandering: whether the input is ignored now.
     """
 
     received: int
@@ -123,7 +123,6 @@ class _Counts:
     fresh: int = 0
     held: int = 0
     missing: int = 0
-    ignored: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,14 +157,14 @@ class Synchronizer:
     Order. Stamps of frames increase strictly, except after a reset. A reading with the stamp of an earlier one of its
     input is a duplicate. A reading out of order is sorted in, or dropped as late if no further frame can use it.
 
-    Broken clocks. A stamp more than `jump_back_s` before the newest one of its input (a looping bag) resets
-    everything: open frames are emitted as they are, all readings are dropped, and the new one is kept. An input that
-    jumps repeatedly while the others continue is ignored until it is steady (see `ClockWatch`). A reading too far
-    ahead or behind never matches a frame, so its input is missing and the others are not affected. Such an input
-    cannot be the reference either: the reference must agree with at least half of the live inputs to within
-    `jump_back_s` (if none does, the order decides). If a wrong clock was the reference before the other inputs
-    started, the frame clock is reset when the majority takes over. Stamps that are wrong by less than `jump_back_s`
-    suppress frames for at most that long.
+    Broken clocks. A stamp more than `jump_back_s` before the newest one of its input is a jump; `ClockWatch` decides
+    by the majority of the inputs what it means. If most inputs jump (a looping bag), everything is reset: open frames
+    are emitted as they are, all earlier readings are dropped, and those of the new time are kept. An input that jumps
+    alone is ignored, and the other inputs go on. A reading too far ahead or behind never matches a frame, so its input
+    is missing and the others are not affected. Such an input cannot be the reference either: the reference must agree
+    with at least half of the live inputs to within `jump_back_s` (if none does, the order decides). If a wrong clock
+    was the reference before the other inputs started, the frame clock is reset when the majority takes over. Stamps
+    that are wrong by less than `jump_back_s` suppress frames for at most that long.
 
     Bounds. There are at most `buffer` readings per input and eight open frames (fewer with a smaller buffer); beyond
     that the oldest frame is emitted as it is. The cost of a message does not depend on history.
@@ -210,24 +209,17 @@ class Synchronizer:
         if key not in self._inputs:
             raise InputError("key", key, ", ".join(map(str, self._inputs)))
         now_s = self._advance(now_s)
-        source, counts = self._inputs[key], self._counts[key]
-        counts.received += 1
-        reading = Stamped(stamp_ns - source.offset_ns, data)
-        frames: list[SensorFrame] = []
-        verdict = self._clocks.check(key, reading.stamp_ns, now_s)
-        if verdict is StampCheck.IGNORED:
-            counts.ignored += 1
+        source = self._inputs[key]
+        self._counts[key].received += 1
+        frames = self._take(self._clocks.poll(now_s), now_s)
+        checked = self._clocks.check(key, Stamped(stamp_ns - source.offset_ns, data), now_s)
+        if checked.returned:
+            source.clear()
+        if not checked.usable:
             source.silence()
-            return self._follow(now_s) + self._collect(now_s)
-        if verdict is StampCheck.JUMPED:
-            frames += self._restart_frames()
-            for each in self._inputs.values():
-                each.clear()
-        stored = source.store(reading, now_s, self._emitted_ns)
-        counts.duplicates += stored is Stored.DUPLICATE
-        counts.late += stored is Stored.LATE
-        frames += self._follow(now_s, key if stored is Stored.KEPT else None, reading)
-        return frames + self._collect(now_s)
+            if self._clocks.is_wandering(key):
+                source.clear()
+        return frames + self._take(checked, now_s) + self._follow(now_s) + self._collect(now_s)
 
     def poll(self, now_s: float) -> list[SensorFrame]:
         """Advance the time and return the frames that became complete.
@@ -236,7 +228,7 @@ class Synchronizer:
             InputError: the time is not finite.
         """
         now_s = self._advance(now_s)
-        return self._follow(now_s) + self._collect(now_s)
+        return self._take(self._clocks.poll(now_s), now_s) + self._follow(now_s) + self._collect(now_s)
 
     def due_s(self) -> float | None:
         """Return the time at which `poll` may have something to do if no reading comes before.
@@ -286,6 +278,7 @@ class Synchronizer:
             rate = None if not i.period_ns else _NS / i.period_ns
             inputs[key] = InputStats(**vars(self._counts[key]), buffered=len(i), last_stamp_ns=i.last_stamp_ns,
                                      last_arrival_s=i.last_arrival_s, rate_hz=rate,
+                                     ignored=self._clocks.ignored(key),
                                      wandering=self._clocks.is_wandering(key))
         return SyncStats(inputs, self._frames, self._hurried, self._resets, len(self._open), self._reference)
 
@@ -294,6 +287,20 @@ class Synchronizer:
             raise InputError("now_s", now_s, "a finite time")
         self._now_s = max(self._now_s, now_s)
         return self._now_s
+
+    def _take(self, checked: Checked, now_s: float) -> list[SensorFrame]:
+        """Store readings and open their frames. Return the frames that a reset emits."""
+        frames: list[SensorFrame] = []
+        if checked.jumped:
+            frames += self._restart_frames()
+            for each in self._inputs.values():
+                each.clear()
+        for key, reading in checked.usable:
+            stored = self._inputs[key].store(reading, now_s, self._emitted_ns)
+            self._counts[key].duplicates += stored is Stored.DUPLICATE
+            self._counts[key].late += stored is Stored.LATE
+            frames += self._follow(now_s, key if stored is Stored.KEPT else None, reading)
+        return frames
 
     def _follow(self, now_s: float, key: SensorKey | None = None, reading: Stamped | None = None) -> list[SensorFrame]:
         """Choose the reference and open its frame. Return the frames that a reset emits."""

@@ -285,13 +285,15 @@ def test_a_small_step_back_is_no_reset() -> None:
     assert (seconds_of(frames), sync.stats().resets) == ([0.0, 0.5, 1.0, 1.1], 0)
 
 
-def test_reset_keeps_the_new_reading_and_forgets_the_others() -> None:
-    sync = Synchronizer(settings(depth=SyncModality(wait_s=0.0)), [RGB1, DEPTH1])
-    give(sync, DEPTH1, 100.0, 0.0)
-    give(sync, RGB1, 100.0, 0.0)
-    (frame,) = give(sync, RGB1, 50.0, 0.1)
-    assert (seconds_of([frame]), states(frame)["node1/depth"]) == ([50.0], "missing")
-    assert sync.stats().inputs[DEPTH1].buffered == 0
+def test_reset_keeps_the_new_readings_and_forgets_the_others() -> None:
+    sync = Synchronizer(settings(depth=SyncModality(wait_s=0.0)), [RGB1, DEPTH1, RADAR1])
+    for key in (RADAR1, DEPTH1, RGB1):
+        give(sync, key, 100.0, 0.0)
+    assert give(sync, RGB1, 50.0, 0.1) == [] and sync.stats().resets == 0, "most inputs decide"
+    (frame,) = give(sync, DEPTH1, 50.01, 0.11)
+    assert (seconds_of([frame]), states(frame)) == (
+        [50.0], {"node1/rgb": "fresh", "node1/depth": "fresh", "node1/radar": "missing"})
+    assert (sync.stats().resets, sync.stats().inputs[RADAR1].buffered) == (1, 0)
 
 
 @pytest.mark.parametrize("wrong_s", [-HOUR, HOUR, 2.0, -2.0])
@@ -310,13 +312,13 @@ def test_one_wrong_clock_hurts_only_its_own_input(wrong: SensorKey, wrong_s: flo
     assert sync.stats().resets <= 1
 
 
-def test_one_wrong_stamp_costs_at_most_a_reset() -> None:
+def test_one_wrong_stamp_resets_nothing() -> None:
     sync, frames = Synchronizer(SyncConfig(), [RGB1, RGB2, RGB3]), []
     for i, t in enumerate(ticks(15, 3.0)):
         for key in (RGB1, RGB2, RGB3):
             frames += give(sync, key, t + (HOUR if (i, key) == (20, RGB1) else 0.0), t)
-    assert sync.stats().resets == 1
-    assert len([f for f in frames if f.stamp_ns < ns(3.0)]) >= 44
+    assert sync.stats().resets == 0
+    assert len(frames) >= 44 and all(f.stamp_ns < ns(3.0) for f in frames)
 
 
 def test_too_many_open_frames_send_the_oldest_off() -> None:
