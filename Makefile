@@ -26,7 +26,7 @@ help:
 	@echo "make clean        remove everything that make created"
 
 demo: setup
-	@$(RUN) -m admn_ros.nodes.apps.demo $(ARGS)
+	@$(RUN) -m admn_ros.nodes demo $(ARGS)
 
 check: lint
 	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not cuda" $(WITHOUT_ROS) $(ARGS)

@@ -9,5 +9,6 @@ from admn_ros.nodes.process_signals import PROGRAMS, start
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else "nothing"
     if name not in PROGRAMS:
-        sys.exit(str(ConfigError("node", name, ", ".join(PROGRAMS))))
-    sys.exit(start(name))
+        print(ConfigError("node", name, ", ".join(PROGRAMS)), file=sys.stderr)
+        sys.exit(2)
+    start(name)

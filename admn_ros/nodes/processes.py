@@ -10,6 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from admn_ros.nodes.process_signals import SIGNALS, on_stop
+
 STOP_TIMEOUT_S = 10.0
 
 
@@ -44,8 +46,14 @@ class NodeProcess:
         command = [sys.executable, "-m", "admn_ros.nodes", module, "--ros-args", "--log-level", log_level]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
-        # In its own session, so that Ctrl-C reaches only the parent process, which then stops this one.
-        self._process = subprocess.Popen(command, start_new_session=True)
+        # The process inherits the blocked signals and unblocks them when it handles them: one that comes earlier, while
+        # Python starts, waits. In its own session, so that Ctrl-C reaches only this process, which passes it on.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            self._process = subprocess.Popen(command, start_new_session=True)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        on_stop(self._interrupt)
 
     @property
     def running(self) -> bool:
@@ -83,12 +91,15 @@ class NodeProcess:
     def stop(self) -> int:
         """Stop the process as Ctrl-C does, and return its exit code."""
         if self.running:
-            self._process.send_signal(signal.SIGINT)
+            self._interrupt()
             try:
                 self._process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self.kill()
         return self._process.wait()
+
+    def _interrupt(self) -> None:
+        self._process.send_signal(signal.SIGINT)
 
 
 def isolate_discovery() -> None:

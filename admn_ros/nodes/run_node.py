@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable
 
@@ -12,11 +11,12 @@ from rclpy._rclpy_pybind11 import RCLError
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from admn_ros.errors import AdmnError
 from admn_ros.inference.process_memory import keep_pages
 from admn_ros.nodes.fast_dds import use_large_segments
-from admn_ros.nodes.process_signals import handle_signals, limit_shutdown
+from admn_ros.nodes.process_signals import catch_signals, lift_limit, on_stop, stop_requested
 
 USAGE_ERROR = 2
 """Exit code of a node that could not be created from its arguments."""
@@ -42,21 +42,23 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns
     """
     node: Node | None = None
     executor: SingleThreadedExecutor | None = None
-    interrupted = False
     try:
-        handle_signals()
+        catch_signals()
         prepare_process()
         try:
-            rclpy.init(args=sys.argv if args is None else args)
+            # rclpy's own signal handlers would shut the context down in the middle of a callback.
+            rclpy.init(args=sys.argv if args is None else args, signal_handler_options=SignalHandlerOptions.NO)
         except RCLError as error:
             print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
             return USAGE_ERROR
         executor = SingleThreadedExecutor()
         node = factory()
         executor.add_node(node)
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        interrupted = True
+        _spin(executor)
+        if returns:
+            lift_limit()
+    except ExternalShutdownException:
+        pass  # the node ended the context
     except AdmnError as error:
         print(error, file=sys.stderr)
         return USAGE_ERROR
@@ -64,18 +66,21 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns
         print(f"parameter: {error}. (Write a double with a decimal point, an integer without.)", file=sys.stderr)
         return USAGE_ERROR
     except RCLError:
-        # SIGTERM during a callback that publishes invalidates the context.
+        # The node ended the context during a callback that publishes.
         if rclpy.ok():
             raise
     finally:
-        # launch and shells send Ctrl-C twice: the second must not interrupt the clean-up.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        limit = limit_shutdown(getattr(node, "exit_code", 0)) if interrupted and not returns else None
         if executor is not None:
             executor.shutdown(timeout_sec=1.0)
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        if limit is not None:
-            limit.cancel()
-    return getattr(node, "exit_code", 0)
+    return int(getattr(node, "exit_code", 0))
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    """Call callbacks until a stop is requested or the context ends, each to its end."""
+    on_stop(lambda: executor.create_task(lambda: None))  # wakes the executor
+    while executor.context.ok() and not stop_requested():
+        executor.spin_once()
+

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C at any moment of a node's start ends it: cleanly, without a traceback. Real processes."""
+"""Ctrl-C and SIGTERM end every program at any moment: cleanly, without a traceback. Real processes."""
 
 from __future__ import annotations
 
@@ -69,8 +69,56 @@ def test_ctrl_c_ends_what_a_shell_started_in_the_background() -> None:
     ends_well(process)
 
 
+BUSY = """
+import time
+from admn_ros.nodes.run_node import run_node
+from rclpy.node import Node
+
+class Busy(Node):
+    def __init__(self):
+        super().__init__("busy")
+        self.create_timer(0.01, self.work)
+
+    def work(self):
+        print("begun", flush=True)
+        time.sleep(0.3)
+        print("ended", flush=True)
+
+    def destroy_node(self):
+        print("clean", flush=True)
+        super().destroy_node()
+
+raise SystemExit(run_node(Busy, []))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_callback_is_not_interrupted_and_further_signals_do_nothing(number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    for _ in range(3):
+        process.send_signal(number)
+        time.sleep(0.05)
+    seen, errors = process.communicate(timeout=60)
+    assert (process.returncode, seen, errors) == (0, "ended\nclean\n", "")
+
+
+@pytest.mark.slow
+def test_a_trial_ends_and_stops_the_node_that_it_started(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", "faults", "--out", str(tmp_path)],
+                               stderr=subprocess.PIPE, text=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while not (found := children.read_text().split()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert ends_well(process) == ""
+    assert not any(Path(f"/proc/{child}").exists() for child in found)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_node_is_one_line() -> None:
     done = subprocess.run([sys.executable, "-m", "admn_ros.nodes", "nosuch"], capture_output=True, text=True,
                           check=False)
-    assert done.returncode == 1 and "found nosuch; allowed: feed, governor, perception" in done.stderr
+    assert done.returncode == 2 and "found nosuch; allowed: demo, faults, feed, governor" in done.stderr
     assert "Traceback" not in done.stderr

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
@@ -24,6 +25,7 @@ from admn_ros.errors import AdmnError
 from admn_ros.files import write_errors, write_json
 from admn_ros.inference.model import load_model_config
 from admn_ros.nodes.apps.watch import Display, WatchNode
+from admn_ros.nodes.process_signals import pause, stop_requested
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.recordings.bag_reader import BagReader
@@ -67,6 +69,8 @@ def main(args: list[str] | None = None) -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 2
     watched = _run(bag, model, options)
+    if not watched.records and stop_requested():
+        return 0
     if not watched.records:
         print("demo: the perception node reported no frame; its own messages are above", file=sys.stderr)
         return 1
@@ -90,7 +94,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     os.environ.setdefault("ROS_DOMAIN_ID", DOMAIN)
     prepare_process()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = WatchNode()
     executor = SingleThreadedExecutor()
     executor.add_node(node)
@@ -103,8 +107,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
         replay = NodeProcess("replay", log_level="warn", bag=bag, rate=float(options.rate),
                              wait_for_subscribers_s=START_TIMEOUT_S)
         display = Display(node)
-        while replay.running and perception.running:
-            executor.spin_once(timeout_sec=0.1)
+        _spin_until(executor, lambda: not (replay.running and perception.running), math.inf)
         _spin_until(executor, lambda: False, 1.5)  # the last diagnostics
     except KeyboardInterrupt:
         pass
@@ -123,6 +126,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
 def _spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool], timeout_s: float) -> None:
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s and not condition():
+        pause(0.0)
         executor.spin_once(timeout_sec=0.1)
 
 

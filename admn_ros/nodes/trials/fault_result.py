@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from admn_ros.nodes.process_signals import pause
 from admn_ros.nodes.trials.feed import SensorFeed
 from admn_ros.nodes.trials.perception_under_test import PerceptionUnderTest, ReportedFrame
 from admn_ros.sample import Modality
@@ -129,7 +130,7 @@ class FaultWindow:
     def wait_for_frames(self) -> None:
         """Wait for the duration of a fault, and for a few more frames."""
         limits = self._setup.limits
-        time.sleep(max(0.0, self.start_s + limits.fault_s - time.monotonic()))
+        pause(max(0.0, self.start_s + limits.fault_s - time.monotonic()))
         before = len(self.frames)
         self._setup.subject.wait(lambda: len(self.frames) >= before + MIN_FRAMES, limits.patience_s)
 

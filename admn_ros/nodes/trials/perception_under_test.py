@@ -21,6 +21,7 @@ from rclpy.task import Future
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
+from admn_ros.nodes.process_signals import pause
 from admn_ros.nodes.processes import NodeProcess, isolate_discovery
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.nodes.status import status_name
@@ -265,7 +266,7 @@ class PerceptionUnderTest:
     def collect(self, seconds: float) -> Interval:
         """Wait for some seconds, then return and remove all outputs that the listener holds."""
         cpu_s, since_s = self.process.cpu_s(), time.monotonic()
-        time.sleep(seconds)
+        pause(seconds)
         lasted_s = time.monotonic() - since_s
         cores = (self.process.cpu_s() - cpu_s) / lasted_s
         frames, self.listener.frames = self.listener.frames, []
@@ -278,7 +279,7 @@ class PerceptionUnderTest:
         while time.monotonic() < deadline_s:
             if condition():
                 return True
-            time.sleep(0.01)
+            pause(0.01)
         return bool(condition())
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import math
 import time
 from pathlib import Path
 
+from admn_ros.nodes.process_signals import pause
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.trials.fault_result import MIN_FRAMES, FaultResult, FaultSetup, FaultWindow
 from admn_ros.nodes.trials.feed import StreamFault
@@ -74,7 +75,7 @@ class SystemFaults:
         try:
             for _ in range(10):
                 frames = len(window.frames)
-                time.sleep(seconds / 10)
+                pause(seconds / 10)
                 self._subject.wait(lambda: len(window.frames) > frames, self._setup.limits.patience_s)  # noqa: B023
                 memory.append(self._subject.process.memory().own)
                 ages.append(window.frames[-1].age_ms if window.frames else 0.0)
