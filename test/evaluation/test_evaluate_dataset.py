@@ -220,7 +220,7 @@ def test_the_command(dataset, model, tmp_path, capsys):
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--budgets", "many"], "a number"), (["--budgets", "-1"], "budgets"),
     (["--corruption", "fog"], "fog is none of clean"), (["--policy", "best"], "best"),
-    (["--split", "train"], "test_time"), (["--unit", "joules"], "joules"), (["--jobs", "0"], "1 or more"),
+    (["--split", "train"], "test_time"), (["--unit", "joules"], "joules"), (["--jobs", "0"], "an integer from 1"),
     (["--trace", "t.csv"], "recordings only"), (["--budgets", "2", "2"], "twice"),
     (["--unit", "watts", "--budgets", "5"], "frame_rate_hz")])
 def test_bad_arguments_are_one_clear_line(dataset, model, tmp_path, capsys, arguments, says):
