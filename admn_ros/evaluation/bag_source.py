@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import load_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.budgets import BudgetSource, RecordedBudgets, TracedBudget, constant_budgets
 from admn_ros.evaluation.governed_budget import GovernedBudget
@@ -21,6 +20,7 @@ from admn_ros.evaluation.plan import CLEAN, EvaluationPlan
 from admn_ros.evaluation.records import Columns
 from admn_ros.evaluation.source import Json, Readings, SourceFrame, Unit
 from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.parameter_file import read_governor
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import TimedFrame, absolute, bag_frames
@@ -77,7 +77,7 @@ class BagSource:
                 absolute(bag.recorded_budgets), Budget.of(bag.deployment.budget, "deployment file"),
                 lambda budget: self._pipeline.check_budget(budget, plan.rate_hz)))
         if bag.governor is not None:
-            law = load_config(GovernorConfig, bag.governor) if bag.governor else GovernorConfig()
+            law = read_governor(bag.governor) if bag.governor else GovernorConfig()
             budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))
         return budgets
 

@@ -94,8 +94,8 @@ def test_several_bags_in_processes_and_corruption_change_no_byte(bag, make_bag_p
 def test_traces_recorded_budgets_and_the_governor(bag, make_bag_plan, tmp_path):
     trace, law = tmp_path / "trace.csv", tmp_path / "law.yaml"
     trace.write_text("time_s,limit,unit\n0.4,3,layers\n1.0,inf,layers\n")
-    law.write_text("default_layers: 9\nsafe_layers: 1\nrise_layers_per_s: 10.0\nhysteresis_layers: 0.0\n"
-                   "max_layers: 9\nmin_layers: 1\n")
+    law.write_text("/**: {ros__parameters: {default_layers: 9, safe_layers: 1, rise_layers_per_s: 10.0, priority: 3,\n"
+                   "  hysteresis_layers: 0.0, max_layers: 9, min_layers: 1}}\n")
     plan = make_bag_plan(bag, trace=str(trace), recorded_budgets="/admn/budget", governor=str(law),
                          changes={"budgets": [7]})
     results = evaluate(plan, tmp_path / "out")
