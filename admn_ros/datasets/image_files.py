@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
 from admn_ros.sensing.decode.image_header import read_image_header
-from admn_ros.sensing.decode.images import MAX_PIXELS, decode_compressed_rgb
+from admn_ros.sensing.decode.images import MAX_PIXELS
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.decode.compressed_format import CompressedFormat
 from admn_ros.sensing.decode.image_header import read_image_header
 from admn_ros.sensing.decode.images import (
     CompressedImageMessage,
@@ -30,16 +31,17 @@ def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float
 
     A compressedDepth message has 12 bytes before a 16-bit PNG, and names the encoding of the pixels in `format`. 16UC1
     and mono16 are millimetres. 32FC1 is inverse depth p: the depth in metres is A / (p - B), with A and B from the 12
-    bytes, and 0 is invalid. A 16-bit PNG without these bytes is millimetres.
+    bytes, and 0 is invalid. A 16-bit PNG without these bytes is millimetres, unless `format` names another encoding.
 
     Raises:
-        InputError: the encoding is another one (such as RVL), or the PNG does not have 16 bits, is too large, cut off,
-            or broken.
+        InputError: the encoding is another one (such as RVL), the parameters of inverse depth are not usable, or the
+            PNG does not have 16 bits and one channel, is too large, cut off, or broken.
     """
-    data = bytes_of(msg.data)
+    data, encoding = bytes_of(msg.data), CompressedFormat.parse(msg.format).encoding
     if read_image_header(data.data) is not None:
+        if encoding not in ("", "16UC1", "mono16"):
+            raise InputError("format", repr(msg.format), _ENCODINGS)
         return depth_of_millimetres(_pixels(data))
-    encoding = msg.format.partition(";")[0].strip()
     if encoding not in ("16UC1", "mono16", "32FC1") or msg.format.rstrip().endswith("rvl"):
         raise InputError("format", repr(msg.format), _ENCODINGS)
     if data.size <= _HEADER.size:
@@ -48,8 +50,8 @@ def decode_compressed_depth(msg: CompressedImageMessage) -> npt.NDArray[np.float
     if encoding != "32FC1":
         return depth_of_millimetres(pixels)
     _, a, b = _HEADER.unpack(data[:_HEADER.size].tobytes())
-    if not (np.isfinite(a) and np.isfinite(b)):
-        raise InputError("data", f"inverse depth with A {a}, B {b}", "finite numbers")
+    if not (np.isfinite(a) and np.isfinite(b) and a > 0):
+        raise InputError("data", f"inverse depth with A {a}, B {b}", "finite numbers, A above 0")
     with np.errstate(divide="ignore"):
         metres = np.float32(a) / (pixels.astype(np.float32) - np.float32(b))
     metres[pixels == 0] = np.nan

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from admn_ros.deployment import InputTopic, InputType, RadarGrid, SoundFormat
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
+from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
 from admn_ros.sensing.decode.images import (
     Buffer,
     decode_audio,
-    decode_compressed_rgb,
     decode_depth,
     decode_radar,
     decode_rgb,

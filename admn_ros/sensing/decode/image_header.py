@@ -18,6 +18,8 @@ _HEAD_BYTES = 1 << 20
 _PNG_DEPTH_AT = 24
 """Offset of the bit depth in a PNG file (RFC 2083). Pillow converts 16-bit colours and does not report it."""
 
+_CHANNELS = {"P": 3}
+
 
 @dataclass(frozen=True)
 class ImageHeader:
@@ -28,12 +30,14 @@ class ImageHeader:
         width: width in pixels.
         height: height in pixels.
         bits: bits per channel.
+        channels: number of channels; that of the colours for a palette.
     """
 
     kind: Literal["jpeg", "png"]
     width: int
     height: int
     bits: int
+    channels: int
 
 
 def read_image_header(data: memoryview | bytes) -> ImageHeader | None:
@@ -56,6 +60,7 @@ def read_image_header(data: memoryview | bytes) -> ImageHeader | None:
     try:
         with (PngImageFile if png else JpegImageFile)(BytesIO(head)) as image:
             width, height = image.size
+            channels = _CHANNELS.get(image.mode, len(image.getbands()))
     except (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error) as error:
         raise InputError("data", f"a broken {kind} file", "a complete file") from error
-    return ImageHeader(kind, width, height, head[_PNG_DEPTH_AT] if png else 8)
+    return ImageHeader(kind, width, height, head[_PNG_DEPTH_AT] if png else 8, channels)

@@ -11,6 +11,7 @@ checked before memory is allocated.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import cv2
@@ -18,10 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.sensing.decode.image_header import read_image_header
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[np.uint8] | array[int]"
 T = TypeVar("T")
+ToRgb: TypeAlias = "Callable[[npt.NDArray[Any], str], npt.NDArray[Any]]"
+"""Conversion of pixels with a Bayer or YUV encoding to RGB (H, W, 3) of the same type.
+
+The pixels are (H, W) or (H, W, channels), without padding and in the byte order of the machine.
+"""
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Maximum number of pixels of an image. A larger one more likely has a broken header."""
@@ -114,6 +119,8 @@ _COLOUR: dict[str, _Colour] = {
     **dict.fromkeys(("yuv422", "uyvy"), _Colour(2, cv2.COLOR_YUV2RGB_UYVY, block=2)),
     **dict.fromkeys(("yuv422_yuy2", "yuyv"), _Colour(2, cv2.COLOR_YUV2RGB_YUY2, block=2)),
 }
+COLOUR_ENCODINGS = tuple(_COLOUR)
+"""Encodings that are known for colour images."""
 _DEPTH: dict[str, np.dtype[Any]] = {
     "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16)}
 _RADAR: dict[str, np.dtype[Any]] = {"32FC1": np.dtype(np.float32)}
@@ -136,20 +143,43 @@ def stamp_ns(stamp: StampMessage) -> int:
     return total
 
 
-def decode_rgb(msg: ImageMessage) -> npt.NDArray[np.uint8]:
+def opencv_to_rgb(pixels: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:
+    """Convert pixels with a Bayer or YUV encoding to RGB, as `ToRgb`, by OpenCV."""
+    return np.asarray(cv2.cvtColor(pixels, cast(int, _COLOUR[encoding].conversion)))
+
+
+def decode_rgb(msg: ImageMessage, to_rgb: ToRgb = opencv_to_rgb) -> npt.NDArray[np.uint8]:
     """Decode a colour or grey image to uint8 (H, W, 3), RGB order.
 
     Encodings: rgb8, bgr8, rgba8, bgra8, mono8, and the same with 16 bits, of which the upper 8 are used; Bayer
     patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv). 8UC3 counts as bgr8 and 8UC1 as mono8, OpenCV's order. Alpha is
     dropped and grey is repeated. An rgb8 image is a view of the message.
 
+    Args:
+        msg: image.
+        to_rgb: conversion of Bayer patterns and YUV.
+
     Raises:
         InputError: the encoding is unknown, or a size does not match the data or the encoding.
     """
     colour = _choose(msg.encoding, _COLOUR)
-    if msg.width % colour.block or (colour.channels == 1 and msg.height % colour.block):
-        raise InputError("width", f"{msg.width}x{msg.height}", f"even sizes with {msg.encoding}")
-    pixels = _pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels)
+    return rgb_of(_pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels), msg.encoding, to_rgb)
+
+
+def rgb_of(pixels: npt.NDArray[Any], encoding: str, to_rgb: ToRgb = opencv_to_rgb) -> npt.NDArray[np.uint8]:
+    """Convert pixels (H, W, channels) of an encoding of `COLOUR_ENCODINGS` to uint8 (H, W, 3), RGB order.
+
+    Raises:
+        InputError: the encoding does not exist for this size.
+    """
+    colour, (height, width, _) = _COLOUR[encoding], pixels.shape
+    if width % colour.block or (colour.channels == 1 and height % colour.block):
+        raise InputError("width", f"{width}x{height}", f"even sizes with {encoding}")
+    if colour.block > 1:
+        native = np.ascontiguousarray(pixels[..., 0] if colour.channels == 1 else pixels,
+                                      dtype=pixels.dtype.newbyteorder("="))
+        rgb = to_rgb(native, encoding)
+        return np.asarray(rgb if colour.bits == 8 else rgb >> 8, dtype=np.uint8)
     if colour.bits == 16:
         pixels = (pixels >> 8).astype(np.uint8)
     if colour.conversion is None:
@@ -202,35 +232,6 @@ def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
         raise InputError("data", f"{infinite} infinite cells", "finite magnitudes, NaN outside the field of view")
     heatmap[~(heatmap > 0)] = 0.0
     return heatmap
-
-
-def decode_compressed_rgb(msg: CompressedImageMessage) -> npt.NDArray[np.uint8]:
-    """Decode a JPEG or PNG image to uint8 (H, W, 3), RGB order.
-
-    The format is detected from the data, not from the free text in `format`. The size is read from the header of the
-    file before decompression. An orientation tag is ignored, because the pixels of a sensor do not move.
-
-    Raises:
-        InputError: the data are neither JPEG nor PNG, have more than 8 bits (as depth images), or are too large, cut
-            off, or broken.
-    """
-    data = bytes_of(msg.data)
-    header = read_image_header(data.data)
-    if header is None:
-        raise InputError("data", f"format {msg.format!r} with unknown first bytes", "a JPEG or PNG file")
-    if header.bits > 8:
-        raise InputError("data", f"{header.bits} bits per channel", "8 bits per channel")
-    check_size(header.width, header.height)
-    if header.kind == "jpeg" and not data[-4096:].tobytes().rstrip(b"\0").endswith(b"\xff\xd9"):
-        # OpenCV would fill the rest with grey without an error.
-        raise InputError("data", f"a JPEG of {data.size} bytes without its end", "a complete file")
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise InputError("data", f"a broken {header.kind} file", "a complete file") from error
-    if image is None:
-        raise InputError("data", f"a broken {header.kind} file", "a complete file")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
@@ -294,16 +295,21 @@ def check_size(width: int, height: int) -> None:
 
 
 def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
-    """Return a view (H, W, channels) of the pixels of an image, without the padding of rows, in its byte order."""
+    """Return a view (H, W, channels) of the pixels of an image, without the padding of rows, in its byte order.
+
+    A step of 0 is not set; the rows then have no padding if the data are that long.
+    """
     check_size(msg.width, msg.height)
     pixel = dtype.itemsize * channels
-    if msg.step < msg.width * pixel:
-        raise InputError("step", msg.step,
-                         f"at least {msg.width * pixel} bytes ({msg.width} pixels of {msg.encoding})")
-    data = bytes_of(msg.data)
-    if data.size != msg.step * msg.height:
-        raise InputError("data", f"{data.size} bytes", f"{msg.step * msg.height} bytes (step times height)")
+    row, data = msg.width * pixel, bytes_of(msg.data)
+    step = msg.step
+    if (step == 0 or msg.height == 1) and data.size == row * msg.height:
+        step = row  # The step is not set, or has no meaning, and the data allow only one.
+    if step < row:
+        raise InputError("step", step, f"at least {row} bytes ({msg.width} pixels of {msg.encoding})")
+    if data.size != step * msg.height:
+        raise InputError("data", f"{data.size} bytes", f"{step * msg.height} bytes (step times height)")
     ordered = dtype.newbyteorder(">" if msg.is_bigendian else "<")
     pixels: npt.NDArray[Any] = np.ndarray((msg.height, msg.width, channels), ordered, data,
-                                          strides=(msg.step, pixel, dtype.itemsize))
+                                          strides=(step, pixel, dtype.itemsize))
     return pixels

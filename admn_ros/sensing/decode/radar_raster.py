@@ -21,6 +21,7 @@ _STRENGTHS = ("intensity", "snr", "power", "amplitude", "rcs")
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 """NumPy types of the numbers of sensor_msgs/PointField."""
 _MAX_DECIBELS = 200.0
+_LARGEST_ANGLE = 2 * np.pi + 1e-3
 
 
 class PointFieldMessage(Protocol):
@@ -79,13 +80,11 @@ def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> RadarPoints:
     if count > MAX_POINTS:
         raise InputError("width", f"{msg.width}x{msg.height}", f"at most {MAX_POINTS} points")
     data = bytes_of(msg.data)
-    if data.size != msg.row_step * msg.height or msg.row_step < msg.width * msg.point_step:
-        raise InputError("data", f"{data.size} bytes, row_step {msg.row_step}, point_step {msg.point_step}",
-                         f"row_step times height {msg.height}, row_step at least point_step times width {msg.width}")
+    row_step = _row_step(msg, data.size)
     if not count:
         return np.empty((0, 4), np.float32)
     fields = {f.name: f for f in msg.fields}
-    columns = [_column(msg, fields[name], data) if name in fields else np.zeros(count, np.float32)
+    columns = [_column(msg, row_step, fields[name], data) if name in fields else np.zeros(count, np.float32)
                for name in ("x", "y", "z", _strength_field(fields, grid))]
     points = np.stack(columns, axis=1)
     return points[np.isfinite(points).all(axis=1)]
@@ -97,13 +96,17 @@ def decode_radar_scan(msg: RadarScanMessage) -> RadarPoints:
     `radar_msgs` defines the azimuth as clockwise (to the right) and the elevation as upwards.
 
     Raises:
-        InputError: there are too many returns.
+        InputError: there are too many returns, or their angles are not in radians.
     """
     if len(msg.returns) > MAX_POINTS:
         raise InputError("returns", len(msg.returns), f"at most {MAX_POINTS}")
     polar = np.array([(r.range, r.azimuth, r.elevation, r.amplitude) for r in msg.returns], np.float32).reshape(-1, 4)
     polar = polar[np.isfinite(polar).all(axis=1)]
     reach, azimuth, elevation, amplitude = polar.T
+    for field, angle in (("azimuth", azimuth), ("elevation", elevation)):
+        largest = float(np.abs(angle).max(initial=0.0))
+        if largest > _LARGEST_ANGLE:
+            raise InputError(f"returns.{field}", f"{largest:g}", "radians, at most 2 pi; are these degrees?")
     flat = reach * np.cos(elevation)
     points = [flat * np.cos(azimuth), -flat * np.sin(azimuth), reach * np.sin(elevation), amplitude]
     return np.stack(points, axis=1).astype(np.float32)
@@ -136,7 +139,26 @@ def _strength_field(fields: dict[str, PointFieldMessage], grid: RadarGrid) -> st
     return strength
 
 
-def _column(msg: PointCloudMessage, field: PointFieldMessage, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _row_step(msg: PointCloudMessage, size: int) -> int:
+    """Return the distance between two rows in bytes, for data of this size.
+
+    The `row_step` of a cloud in one row has no meaning, and many drivers do not set it. A `row_step` of 0 is not set.
+    The data then have no padding if they are that long.
+
+    Raises:
+        InputError: the sizes of the message contradict each other.
+    """
+    row = msg.width * msg.point_step
+    if (msg.row_step == 0 or msg.height == 1) and size == row * msg.height:
+        return row
+    if size != msg.row_step * msg.height or msg.row_step < row:
+        raise InputError("data", f"{size} bytes, row_step {msg.row_step}, point_step {msg.point_step}",
+                         f"row_step times height {msg.height}, row_step at least point_step times width {msg.width}")
+    return msg.row_step
+
+
+def _column(msg: PointCloudMessage, row_step: int, field: PointFieldMessage,
+            data: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Return one field of all points (P,)."""
     if field.datatype not in _TYPES:
         raise InputError(f"fields.{field.name}.datatype", field.datatype, "1 (INT8) to 8 (FLOAT64)")
@@ -145,6 +167,6 @@ def _column(msg: PointCloudMessage, field: PointFieldMessage, data: npt.NDArray[
         raise InputError(f"fields.{field.name}.offset", field.offset,
                          f"at most {msg.point_step - dtype.itemsize}, the end of a point")
     view: npt.NDArray[Any] = np.ndarray((msg.height, msg.width), dtype, data, field.offset,
-                                        (msg.row_step, msg.point_step))
+                                        (row_step, msg.point_step))
     with np.errstate(over="ignore"):
         return view.astype(np.float32).reshape(-1)

@@ -31,8 +31,17 @@ def test_millimetres_behind_twelve_bytes(encoding: str) -> None:
     np.testing.assert_allclose(depth, METRES, rtol=1e-6)
 
 
-def test_a_plain_png_is_millimetres_whatever_its_format_says() -> None:
-    np.testing.assert_allclose(decode_compressed_depth(message(MILLIMETRES, "png", b"")), METRES, rtol=1e-6)
+@pytest.mark.parametrize("text", ["png", "", "16UC1; png compressed ", "mono16; png compressed ", "16UC1"])
+def test_a_plain_png_is_millimetres(text: str) -> None:
+    np.testing.assert_allclose(decode_compressed_depth(message(MILLIMETRES, text, b"")), METRES, rtol=1e-6)
+
+
+@pytest.mark.parametrize("text", ["bayer_rggb16; png compressed ", "32FC1; png compressed ", "16SC1; png compressed ",
+                                  "rgb8; jpeg compressed bgr8"])
+def test_a_plain_png_of_another_encoding_is_refused(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        decode_compressed_depth(message(MILLIMETRES, text, b""))
+    assert caught.value.field == "format" and "16UC1, mono16" in str(caught.value)
 
 
 def quantized(metres: np.ndarray, far_m: float = 10.0, quantum: float = 100.0) -> SimpleNamespace:
@@ -70,6 +79,7 @@ def test_inverse_depth_that_means_nothing_is_invalid() -> None:
     ({"data": message(MILLIMETRES, "").data[:-30]}, "data", "broken png"),
     ({"format": "32FC1; compressedDepth png",
       "data": struct.pack("<iff", 0, float("nan"), 1.0) + message(MILLIMETRES, "", b"").data}, "data", "A nan"),
+    ({"format": "32FC1; compressedDepth png"}, "data", "A 0.0"),
 ])
 def test_refusals(change: dict[str, object], field: str, found: str) -> None:
     good = {"format": "16UC1; compressedDepth png", "data": message(MILLIMETRES, "").data}

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from admn_ros.errors import InputError
 from admn_ros.sensing.decode import images as decode
+from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 
@@ -168,7 +168,7 @@ def test_real_messages_of_both_libraries(library: str) -> None:
             header, "png", cv2.imencode(".png", COLOURS)[1].reshape(-1)))
     np.testing.assert_array_equal(decode.decode_rgb(colour), COLOURS[..., ::-1])
     np.testing.assert_allclose(decode.decode_depth(depth), millimetres / 1000, rtol=1e-6)
-    np.testing.assert_array_equal(decode.decode_compressed_rgb(packed), COLOURS[..., ::-1])
+    np.testing.assert_array_equal(decode_compressed_rgb(packed), COLOURS[..., ::-1])
     assert decode.stamp_ns(colour.header.stamp) == 3_000_000_004
 
 
@@ -178,6 +178,27 @@ def test_rgb_is_a_view_not_a_copy() -> None:
     assert np.shares_memory(rgb, data)
 
 
+@pytest.mark.parametrize(("height", "step"), [(5, 0), (1, 0), (1, 7), (1, 99)])
+def test_a_step_that_is_not_set_or_has_no_meaning_is_taken_from_the_data(height: int, step: int) -> None:
+    pixels = COLOURS[:height]
+    np.testing.assert_array_equal(decode.decode_rgb(Image(height, 7, "rgb8", step, pixels.tobytes())), pixels)
+
+
+def test_patterns_and_yuv_are_converted_by_what_is_given_and_nothing_else_is() -> None:
+    seen = []
+
+    def note(pixels: np.ndarray, encoding: str) -> np.ndarray:
+        seen.append((encoding, pixels.shape, pixels.dtype, pixels.flags.c_contiguous))
+        return decode.opencv_to_rgb(pixels, encoding)
+
+    grey = np.arange(48, dtype=np.uint16).reshape(4, 12) * 1000
+    for encoding, pixels in (("bayer_gbrg16", grey), ("yuv422", COLOURS[:4, :6, :2]), ("rgb16", COLOURS.astype("u2"))):
+        msg = image(pixels, encoding, padding=3, big=pixels.itemsize == 2)
+        np.testing.assert_array_equal(decode.decode_rgb(msg, note), decode.decode_rgb(msg))
+    assert seen == [("bayer_gbrg16", (4, 12), np.dtype(np.uint16), True),
+                    ("yuv422", (4, 6, 2), np.dtype(np.uint8), True)]
+
+
 GOOD = Image(2, 3, "rgb8", 9, bytes(18))
 
 
@@ -185,12 +206,12 @@ GOOD = Image(2, 3, "rgb8", 9, bytes(18))
     ({"encoding": "nv21"}, "encoding", "rgb8, bgr8, rgba8, bgra8, mono8, 8UC3, 8UC1"),
     ({"encoding": "yuv422"}, "width", "even sizes with yuv422"),
     ({"encoding": "bayer_rggb8"}, "width", "even sizes"),
-    ({"encoding": "bayer_gbrg16", "width": 2, "height": 1}, "width", "even sizes"),
+    ({"encoding": "bayer_gbrg16", "width": 2, "height": 1, "data": bytes(9)}, "width", "even sizes"),
     ({"encoding": ""}, "encoding", "rgb8"),
     ({"width": 0}, "width", "at least 1"),
     ({"height": 0}, "height", "at least 1"),
     ({"step": 8}, "step", "at least 9 bytes"),
-    ({"step": 0}, "step", "at least 9 bytes"),
+    ({"step": 0, "data": bytes(24)}, "step", "at least 9 bytes"),
     ({"data": bytes(17)}, "data", "18 bytes"),
     ({"data": bytes(19)}, "data", "18 bytes"),
     ({"data": b""}, "data", "18 bytes"),
@@ -239,75 +260,6 @@ def test_any_image_decodes_as_documented_or_is_refused(msg: Image, decoder: Any)
     if decoder is decode.decode_radar:
         assert np.isfinite(out).all()
         assert (out >= 0).all()
-
-
-# --- compressed ---------------------------------------------------------------------------------------
-
-
-def packed(extension: str, pixels: np.ndarray, **change: Any) -> SimpleNamespace:
-    data = cv2.imencode(extension, pixels)[1].tobytes()
-    return SimpleNamespace(**{"format": extension[1:], "data": data} | change)
-
-
-def test_png_is_exact_and_jpeg_is_near() -> None:
-    smooth = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8), (31, 31), 0)
-    np.testing.assert_array_equal(decode.decode_compressed_rgb(packed(".png", smooth)), smooth[..., ::-1])
-    lossy = decode.decode_compressed_rgb(packed(".jpg", smooth))
-    assert lossy.shape == (48, 64, 3)
-    assert np.abs(lossy.astype(int) - smooth[..., ::-1]).mean() < 4
-
-
-def test_grey_jpeg_and_padding_after_its_end() -> None:
-    msg = packed(".jpg", np.full((16, 16), 80, np.uint8))
-    msg.data += b"\0" * 100
-    np.testing.assert_allclose(decode.decode_compressed_rgb(msg), 80, atol=2)
-
-
-def png_claiming(width: int, height: int, bits: int) -> bytes:
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0), b"IDAT" + zlib.compress(b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
-
-
-def jpeg_claiming(width: int, height: int) -> bytes:
-    data = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
-    at = data.index(b"\xff\xc0")
-    data[at + 5:at + 9] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
-@pytest.mark.parametrize(("data", "field", "found"), [
-    (b"", "data", "unknown first bytes"),
-    (b"GIF89a" + bytes(50), "data", "unknown first bytes"),
-    (bytes(12) + cv2.imencode(".png", np.ones((4, 4), np.uint16))[1].tobytes(), "data", "unknown first bytes"),
-    (cv2.imencode(".png", np.ones((4, 4), np.uint16))[1].tobytes(), "data", "16 bits"),
-    (png_claiming(100_000, 100_000, 8), "width", "100000x100000"),
-    (png_claiming(4, 4, 8), "data", "broken png"),
-    (png_claiming(0, 4, 8), "data", "broken png"),
-    (jpeg_claiming(65535, 65535), "width", "65535x65535"),
-    (cv2.imencode(".jpg", COLOURS)[1].tobytes()[:-40], "data", "without its end"),
-    (b"\xff\xd8\xff\xe0\x00\x10", "data", "broken jpeg"),
-    (b"\xff\xd8\xff" + b"\xff" * 90, "data", "broken jpeg"),
-])
-def test_compressed_refusals(data: bytes, field: str, found: str) -> None:
-    with pytest.raises(InputError) as caught:
-        decode.decode_compressed_rgb(SimpleNamespace(format="jpeg", data=data))
-    assert caught.value.field == field
-    assert found in str(caught.value)
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_damaged_files_decode_or_are_refused(data: st.DataObject) -> None:
-    raw = bytearray(packed(data.draw(st.sampled_from([".png", ".jpg"])), COLOURS).data)
-    for _ in range(data.draw(st.integers(1, 4))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        rgb = decode.decode_compressed_rgb(SimpleNamespace(format="", data=bytes(raw)))
-    except InputError:
-        return
-    assert rgb.dtype == np.uint8
-    assert rgb.shape[2] == 3
 
 
 # --- audio and stamps ---------------------------------------------------------------------------------

@@ -106,12 +106,27 @@ def test_real_messages_of_both_libraries(library: str) -> None:
     np.testing.assert_array_equal(decode_point_cloud(msg, GRID), POINTS)
 
 
+@pytest.mark.parametrize(("rows", "row_step"), [(1, 0), (1, 16), (1, 4_000_000), (3, 0)])
+def test_a_row_step_that_is_not_set_or_has_no_meaning_is_taken_from_the_data(rows: int, row_step: int) -> None:
+    msg = cloud(POINTS, ("x", "y", "z", "intensity"), ("f4",) * 4, rows=rows)
+    msg.row_step = row_step
+    np.testing.assert_array_equal(decode_point_cloud(msg, GRID), POINTS)
+
+
+def test_a_scan_in_degrees_is_refused() -> None:
+    returns = [SimpleNamespace(range=5.0, azimuth=a, elevation=0.0, amplitude=10.0) for a in (0.0, -30.0)]
+    with pytest.raises(InputError, match=r"returns\.azimuth: found 30; allowed: radians"):
+        decode_radar_scan(SimpleNamespace(returns=returns))
+
+
 GOOD = cloud(POINTS, ("x", "y", "z", "intensity"), ("f4",) * 4)
 
 
 @pytest.mark.parametrize(("change", "field", "words"), [
     ({"data": GOOD.data[:-1]}, "data", "row_step times height 1"),
     ({"row_step": 47, "data": GOOD.data[:-1]}, "data", "point_step times width 3"),
+    ({"row_step": 0, "data": GOOD.data + b"rest"}, "data", "row_step 0"),
+    ({"height": 3, "width": 1, "row_step": 8}, "data", "row_step 8"),
     ({"fields": []}, "fields", "one of intensity, snr"),
     ({"fields": GOOD.fields[:3]}, "fields", "found x, y, z"),
     ({"fields": GOOD.fields[1:]}, "fields", "found y, z, intensity"),
