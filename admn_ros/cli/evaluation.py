@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,11 +135,23 @@ def _print(results: Mapping[str, Any]) -> None:
         difference = [_more(cell["versus_first_policy"])] if others else []
         table.add_row(*_row(cell, budget_text(cell["budget"], long=True)), *difference)
     Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
+    for line in _truth_lines(results):
+        print(line)
     known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
     if known:
         print(f"mean error of the constant mean position: {known[0]:.1f} cm")
     for reason in dict.fromkeys(reason for cell in results["cells"] for reason in cell["why_null"].values()):
         print(f"omitted: {reason}")
+
+
+def _truth_lines(results: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a line about the ground truth of each recording."""
+    for bag in results["source"].get("bags", ()):
+        truth = bag["truth"]
+        if truth is not None:
+            found = truth["frames_with_position"]
+            yield (f"{'' if found else 'WARNING: '}ground truth of {bag['name']}: {truth['positions']} positions "
+                   f"({truth['from']}); {found or 'no'} frames have a position")
 
 
 def _print_speed(timings: Mapping[str, Any]) -> None:

@@ -57,7 +57,8 @@ class BagSource:
         self.engine = self._pipeline.engine
         self._metadata: dict[str, Json] = {}
         self._offsets: dict[int, Offset] = {}
-        self._bags = inspect_bags(plan.sources, plan.bag, self._pipeline.frames, self.engine.config)
+        self._located: dict[int, int] = {}
+        self._bags = inspect_bags(plan.sources, plan.bag, self._pipeline.frames, self.engine.config, plan.bag.search_s)
 
     def units(self) -> list[Unit]:
         """See `EvaluationSource`."""
@@ -112,6 +113,7 @@ class BagSource:
             self._offsets[unit.source] = self._offset(bag.track, columns)
         offset_s = self._offsets[unit.source].seconds
         position_m = bag.track.at(columns["stamp_ns"], plan.align, plan.max_gap_s, offset_s)
+        self._located[unit.source] = int(np.isfinite(position_m).all(axis=1).sum())
         return {**columns, "position_m": position_m, "label": label}
 
     def describe(self) -> Json:
@@ -122,6 +124,7 @@ class BagSource:
             bags.append({"name": bag.name, "topics_missing": bag.missing, "frames_about": bag.frames,
                          "truth": None if bag.track is None else {
                              "from": bag.track.origin, "positions": len(bag.track.stamps_ns),
+                             "frames_with_position": self._located.get(k, 0),
                              "offset_s": offset.seconds, "offset_searched": offset.searched,
                              "offset_at_edge": offset.at_edge},
                          "why_no_truth": bag.why_no_track or None})

@@ -17,6 +17,7 @@ from admn_ros.replay.bag_frames import bag_inputs
 from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.replay.ground_truth_sources import find_track, recorded_class
+from admn_ros.replay.track_times import BagTimes, check_gaps
 
 SCENE_S = 10.0
 """Length of a scene in seconds, where there are fewer than `ENOUGH_BAGS` bags."""
@@ -51,7 +52,8 @@ class BagInfo:
     label: int
 
 
-def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, config: ModelConfig) -> list[BagInfo]:
+def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, config: ModelConfig,
+                 search_s: float = 0.0) -> list[BagInfo]:
     """Collect the facts about bags.
 
     Args:
@@ -59,6 +61,7 @@ def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, c
         truth: ground truth of the bags.
         stream: frame stream of the deployment.
         config: model that the frames are for.
+        search_s: half width of the search for a time offset of the ground truth, in seconds.
 
     Raises:
         InputError: a bag or its ground truth cannot be used.
@@ -68,11 +71,21 @@ def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, c
     for path, name in zip(paths, _distinct_names(paths), strict=True):
         with BagReader(path) as bag:
             inputs, missing = bag_inputs(bag, stream)
-            track, why = find_track(bag, truth.truth, config.frame_id)
+            track, why = _track(bag, truth, config.frame_id, list(inputs), search_s)
             frames = max(bag.topics[topic].count for topic in inputs)
             found.append(BagInfo(path, name, frames, missing, bag.start_ns, (bag.end_ns - bag.start_ns) / NS, track,
                                  why, _label(bag, truth.true_class, config.classes)))
     return found
+
+
+def _track(bag: BagReader, truth: BagTruth, frame_id: str, inputs: Sequence[str],
+           search_s: float) -> tuple[Track | None, str]:
+    """Return the ground truth of a bag, or the reason why there is none."""
+    reach_s = search_s + (truth.max_gap_s if truth.align == "nearest" else 0.0)
+    track, why = find_track(bag, truth.truth, frame_id, BagTimes.of(bag, inputs, truth.offset_s, reach_s))
+    if track is not None and truth.align == "linear":
+        check_gaps(f"truth {track.origin}", track, truth.max_gap_s)
+    return track, why
 
 
 def scene_name(bag: BagInfo, bags: int, stamp_ns: int) -> str:

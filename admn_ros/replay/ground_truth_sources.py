@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,13 @@ from admn_ros.recordings.bag_messages import TF
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.tf_tree import STATIC, TransformTree
 from admn_ros.replay.ground_truth import NS, Track
+from admn_ros.replay.track_file import read_track
+from admn_ros.replay.track_times import BagTimes, check_overlap
 from admn_ros.scoring.metrics import Floats, Whole
 
 DEFAULT_TOPIC = "/ground_truth/pose"
 TF_PREFIX = "tf:"
 NOTE = "admn_recording"
-RELATIVE_BELOW_S = 1e8
-"""Times of a file below this number of seconds count from the start of the recording, others from 1970."""
-_TIMES = ("time_s", "t_s", "timestamp", "time", "t", "stamp")
-_TIMES_NS = ("stamp_ns", "timestamp_ns", "time_ns")
-_AXES = (("x_m", "x", "tx", "p_x"), ("y_m", "y", "ty", "p_y"), ("z_m", "z", "tz", "p_z"))
 _POSITION: dict[str, Callable[[Any], Any]] = {
     "geometry_msgs/msg/PoseStamped": lambda m: m.pose.position,
     "geometry_msgs/msg/PoseWithCovarianceStamped": lambda m: m.pose.pose.position,
@@ -35,30 +31,40 @@ _POSITION: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def find_track(bag: BagReader, wanted: str | None, frame_id: str) -> tuple[Track | None, str]:
+def find_track(bag: BagReader, wanted: str | None, frame_id: str,
+               times: BagTimes | None = None) -> tuple[Track | None, str]:
     """Return the ground truth of a recording, or the reason why there is none.
 
     Args:
         bag: recording.
         wanted: topic, `tf:CHILD`, file, or None for `DEFAULT_TOPIC` if the recording has it.
         frame_id: frame of the positions, that of the model.
+        times: times of the recording, with which the ground truth must overlap; None for those of the recorder.
 
     Raises:
-        InputError: the requested ground truth does not exist or cannot be used.
+        InputError: the requested ground truth does not exist, cannot be used, or is of another time.
     """
     if wanted is None:
         if DEFAULT_TOPIC not in bag.topics:
             return None, f"no ground truth: {bag.path.name} has no topic {DEFAULT_TOPIC}, and no other was named"
         wanted = DEFAULT_TOPIC
+    times = times or BagTimes.of(bag, ())
     if wanted.startswith(TF_PREFIX):
-        return _from_tf(bag, wanted.removeprefix(TF_PREFIX), frame_id), ""
-    if wanted.startswith("/") and wanted in bag.topics:
-        return _from_topic(bag, wanted, frame_id), ""
-    if Path(wanted).is_file():
-        return read_track(Path(wanted), bag.start_ns), ""
+        track = _from_tf(bag, wanted.removeprefix(TF_PREFIX), frame_id)
+    elif wanted.startswith("/") and wanted in bag.topics:
+        track = _from_topic(bag, wanted, frame_id)
+    elif Path(wanted).is_file():
+        return read_track(Path(wanted), times), ""
+    else:
+        raise _unknown(bag, wanted)
+    check_overlap(f"truth {wanted}", track, times)
+    return track, ""
+
+
+def _unknown(bag: BagReader, wanted: str) -> InputError:
     poses = [t for t, i in bag.topics.items() if i.type in _POSITION]
-    raise InputError("truth", wanted, f"a topic of poses in {bag.path.name} ({', '.join(poses) or 'none'}), tf:CHILD, "
-                                      "or a CSV or TUM file")
+    return InputError("truth", wanted, f"a topic of poses in {bag.path.name} ({', '.join(poses) or 'none'}), tf:CHILD, "
+                                       "or a CSV or TUM file")
 
 
 def read_transforms(bag: BagReader) -> TransformTree:
@@ -84,53 +90,6 @@ def recorded_class(bag: BagReader) -> str | None:
         return None
     car = note.get("car")
     return note.get("target") or (f"{car}_car" if isinstance(car, str) else None)
-
-
-def read_track(path: Path, start_ns: int) -> Track:
-    """Read a track from a file: CSV with a header (time_s or stamp_ns; x, y, z in metres), or TUM.
-
-    Args:
-        path: file. TUM files have lines `time x y z qx qy qz qw` and comments after #.
-        start_ns: origin of times below 1e8 s, nanoseconds.
-
-    Raises:
-        InputError: the file cannot be read, or a line is malformed.
-    """
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8-sig").splitlines()
-                 if line.strip() and not line.lstrip().startswith("#")]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(str(path), f"an unreadable file ({error})", "a CSV or TUM file of positions") from error
-    if not lines:
-        raise InputError(str(path), "an empty file", "a CSV or TUM file of positions")
-    rows = list(_csv_rows(path, lines)) if "," in lines[0] else list(_tum_rows(path, lines))
-    stamps_ns = np.array([start_ns + ns if ns < RELATIVE_BELOW_S * NS else ns for ns, _ in rows], np.int64)
-    return Track.of(stamps_ns, np.array([p for _, p in rows], np.float64).reshape(-1, 3), path.name)
-
-
-def _csv_rows(path: Path, lines: list[str]) -> Iterator[tuple[int, tuple[float, float, float]]]:
-    reader = csv.DictReader(lines, skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or ()]
-    reader.fieldnames = names
-    time = next((n for n in (*_TIMES_NS, *_TIMES) if n in names), None)
-    axes = [next((n for n in known if n in names), None) for known in _AXES]
-    if time is None or axes[0] is None or axes[1] is None:
-        raise InputError(f"{path}: columns", ", ".join(names), "time_s or stamp_ns, x and y, and z if it is known")
-    for number, row in enumerate(reader, start=2):
-        try:
-            x, y, z = (0.0 if axis is None else float(row[axis]) for axis in axes)
-            yield (int(row[time]) if time in _TIMES_NS else round(float(row[time]) * NS)), (x, y, z)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise InputError(f"{path}: line {number}", ",".join(map(str, row.values())), "numbers") from error
-
-
-def _tum_rows(path: Path, lines: list[str]) -> Iterator[tuple[int, tuple[float, float, float]]]:
-    for line in lines:
-        try:
-            time_s, x, y, z = (float(v) for v in line.split()[:4])
-            yield round(time_s * NS), (x, y, z)
-        except (ValueError, OverflowError) as error:
-            raise InputError(str(path), f"the line {line[:60]!r}", "time x y z qx qy qz qw") from error
 
 
 def _from_topic(bag: BagReader, topic: str, frame_id: str) -> Track:

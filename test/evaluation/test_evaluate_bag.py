@@ -27,7 +27,7 @@ from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.replay.ground_truth import NS, Track, search_offset
-from admn_ros.replay.ground_truth_sources import find_track, read_track
+from admn_ros.replay.ground_truth_sources import find_track
 
 START_NS = 1_700_000_000_000_000_000   # as in conftest.py
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
@@ -208,15 +208,6 @@ def test_an_offset_is_part_of_the_results(tmp_path, make_bag_plan, write_bag, pl
     seen = records(tmp_path / "fixed")
     expected = [place((s - START_NS) * 1e-9) for s in seen["stamp_ns"]]
     assert seen["position_m"][:, :2] == pytest.approx(np.array(expected), abs=1e-3)
-
-
-@pytest.mark.parametrize(("text", "says"), [
-    ("", "an empty file"), ("time_s,x\n1,2\n", "columns"), ("time_s,x,y\n1,2,b\n", "line 2"),
-    ("1 2\n", "the line '1 2'"), ("time_s,x,y\n1,nan,2\n", "no finite position"), ("1e99 1 2 3\n", "the line|int too")])
-def test_malformed_files_of_ground_truth(tmp_path, text, says):
-    (tmp_path / "t.txt").write_text(text)
-    with pytest.raises((InputError, OverflowError), match=says):
-        read_track(tmp_path / "t.txt", 0)
 
 
 # --- bags that are not as they should be --------------------------------------------------------------
