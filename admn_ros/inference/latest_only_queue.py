@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -27,6 +28,7 @@ class LatestOnlyQueue(Generic[T]):
         self._stopping = False
         self._accepted = 0
         self._dropped = 0
+        self._taken_s: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -39,6 +41,12 @@ class LatestOnlyQueue(Generic[T]):
     def dropped(self) -> int:
         """Number of items that were replaced, or forgotten by `stop`, before the worker took them."""
         return self._dropped
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds for which the worker has processed its current item; 0 while it waits for one."""
+        taken_s = self._taken_s
+        return 0.0 if taken_s is None else time.monotonic() - taken_s
 
     def put(self, item: T) -> None:
         """Hand over an item without blocking. Items put after `stop` are ignored."""
@@ -74,8 +82,11 @@ class LatestOnlyQueue(Generic[T]):
                 if self._stopping:
                     return
                 item, self._item = self._item, None
+            self._taken_s = time.monotonic()
             try:
                 if item is not None:
                     self._work(item)
             except Exception as error:
                 self._on_error(error)
+            finally:
+                self._taken_s = None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statuses of the perception node on /diagnostics: inputs, inference, budget and process."""
+"""Statuses of the perception node on /diagnostics: inputs and process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from admn_ros.budget.budget import Budget
-from admn_ros.inference.frame_log import FrameLog, percentiles
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.inference.process_memory import peak_mib, resident_mib
 from admn_ros.nodes.status import ERROR, OK, STALE, WARN, make_status
@@ -28,9 +26,6 @@ class NodeState:
         active: whether the node is active.
         now_s: time of the receive clock, in seconds.
         frames: frame stream.
-        log: counters and latencies.
-        dropped: number of frames replaced by a newer one before the network could take them.
-        budget: budget in force.
         topics: full topic name by input.
         mismatches: QoS mismatches by full topic name.
     """
@@ -39,17 +34,13 @@ class NodeState:
     active: bool
     now_s: float
     frames: FrameStream
-    log: FrameLog
-    dropped: int
-    budget: Budget
     topics: Mapping[SensorKey, str]
     mismatches: Mapping[str, str]
 
 
-def perception_statuses(state: NodeState) -> list[DiagnosticStatus]:
-    """Return one status for each input, and one each for inference, budget and process."""
-    return [*(_input_status(state, key) for key in state.frames.inputs), _inference_status(state),
-            _budget_status(state), _process_status(state.name)]
+def input_statuses(state: NodeState) -> list[DiagnosticStatus]:
+    """Return one status for each input."""
+    return [_input_status(state, key) for key in state.frames.inputs]
 
 
 def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
@@ -97,48 +88,8 @@ def _camera_values(camera: CameraCalibration) -> dict[str, object]:
             "field_of_view_deg": "not known" if seen_deg is None else f"{seen_deg:.1f}"}
 
 
-def _inference_status(state: NodeState) -> DiagnosticStatus:
-    log, stats = state.log, state.frames.synchronizer.stats()
-    (p50, p95), (run50, run95) = percentiles(log.latency_ms), percentiles(log.inference_ms)
-    if not state.active:
-        level, text = STALE, "not active"
-    elif log.failures:
-        level, text = WARN, f"{log.failures} frames failed, last: {log.last_error}"
-    elif not log.frames:
-        level, text = WARN, "no frame yet"
-    else:
-        level, text = OK, f"latency p50 {p50:.0f} ms, p95 {p95:.0f} ms"
-    return make_status(state.name, "inference", level, text, {
-        "frames": log.frames,
-        "dropped": state.dropped,
-        "hurried": stats.hurried,
-        "time_resets": stats.resets,
-        "failed": log.failures,
-        "latency_p50_ms": f"{p50:.1f}", "latency_p95_ms": f"{p95:.1f}",
-        "inference_p50_ms": f"{run50:.1f}", "inference_p95_ms": f"{run95:.1f}",
-        "last_error": log.last_error,
-    })
-
-
-def _budget_status(state: NodeState) -> DiagnosticStatus:
-    log, last = state.log, state.log.last
-    if log.violations:
-        level, text = ERROR, f"{log.violations} frames spent more than granted"
-    elif last is None:
-        level, text = OK, "no frame yet"
-    else:
-        level = OK if last.reason.name == "ALLOCATED" else WARN
-        text = last.reason_text
-    values: dict[str, object] = {
-        "in_force": f"{state.budget.limit:g} {state.budget.unit}", "in_force_source": state.budget.source,
-        "violations": log.violations, "refused": log.budgets_refused}
-    if last is not None:
-        values |= {"requested": f"{last.requested.limit:g} {last.requested.unit}", "source": last.requested.source,
-                   "granted": f"{last.granted_limit:g} {last.granted_unit}", "spent": f"{last.spent:g}"}
-    return make_status(state.name, "budget", level, text, values)
-
-
-def _process_status(node: str) -> DiagnosticStatus:
+def process_status(node: str) -> DiagnosticStatus:
+    """Return the status of the process: memory and threads."""
     now = resident_mib()
     return make_status(node, "process", OK, f"{now:.0f} MiB of memory", {
         "rss_mib": f"{now:.1f}", "peak_rss_mib": f"{peak_mib():.1f}", "threads": threading.active_count()})

@@ -18,13 +18,15 @@ from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.frame_log import FrameLog
 from admn_ros.inference.frame_rate import FrameRate
 from admn_ros.inference.latest_only_queue import LatestOnlyQueue
+from admn_ros.inference.output_health import OutputState
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
-from admn_ros.nodes.perception.diagnostics import NodeState, perception_statuses
+from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, process_status
+from admn_ros.nodes.perception.output_status import output_statuses
 from admn_ros.nodes.perception.parameters import PARAMETERS
 from admn_ros.nodes.perception.results import Results, Timing
 from admn_ros.nodes.perception.sensor_subscriptions import ReceivedFrame, SensorSubscriptions, message_class
@@ -94,6 +96,7 @@ class PerceptionNode(ManagedNode):
         """Start the worker thread, then subscribe to the sensors."""
         self._pipeline.frames.restart()
         self._frame_rate = FrameRate()
+        self._log.expect_from_now()
         self._visualization.start()
         self._queue = queue = LatestOnlyQueue(self._process, self._on_error)
         self._sensors = SensorSubscriptions(self, self._pipeline, queue.put)
@@ -187,15 +190,18 @@ class PerceptionNode(ManagedNode):
 
     def statuses(self, mismatches: Mapping[str, str]) -> list[DiagnosticStatus]:
         """Return the statuses of inputs, inference, budget and process."""
-        frames, queue, now_s = self._pipeline.frames, self._queue, self.receive_clock.now_s()
+        name, frames, queue = self.get_fully_qualified_name(), self._pipeline.frames, self._queue
+        active, now_s = queue is not None, self.receive_clock.now_s()
         if self._sensors is not None:
             self._sensors.check()
         if frames.node_poses is not None:
             self._visualization.show_nodes(frames.node_poses.poses)
         topics = {key: self.resolve_topic_name(entry.topic) for key, entry in frames.inputs.items()}
-        return perception_statuses(NodeState(
-            self.get_fully_qualified_name(), queue is not None, now_s, frames, self._log,
-            0 if queue is None else queue.dropped, self._budgets.current(now_s), topics, mismatches))
+        output = OutputState(active, self._log, frames, now_s, self.value("no_frames_error_s"),
+                             self._budgets.current(now_s), busy_s=queue.busy_s if queue is not None else 0.0)
+        return [*input_statuses(NodeState(name, active, now_s, frames, topics, mismatches)),
+                *output_statuses(name, output, {"dropped": queue.dropped if queue is not None else 0}),
+                process_status(name)]
 
 
 def main(args: list[str] | None = None) -> int:

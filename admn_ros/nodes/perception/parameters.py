@@ -34,5 +34,7 @@ PARAMETERS = (
     Spec("target_frame", "target", "child_frame_id of ~/odometry."),
     Spec("debug_image_rate_hz", 5.0, "Highest rate of ~/debug_image, in Hz. It is drawn only while it is subscribed "
          "to.", live=True, low=0.1, high=60.0),
+    Spec("no_frames_error_s", 3.0, "Time without an estimate after which the status of inference is an error that "
+         "states the reason, in seconds of real time.", live=True, low=0.1, high=3600.0),
     DIAGNOSTICS_PERIOD,
 )

@@ -216,3 +216,25 @@ def test_a_frame_that_fails_is_reported_counted_logged_once_per_cause_and_surviv
     assert rig.wait(lambda: rig.frame() and (status := rig.status("inference")) is not None
                     and status.message.startswith("4 frames failed"))
     assert rig.status("inference").level == b"\x01"
+
+
+def test_diagnostics_never_show_old_figures_and_say_why_nothing_comes(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.1,
+                   no_frames_error_s=0.3)
+    assert rig.connected()
+
+    def reported(level: bytes, text: str) -> bool:
+        return rig.wait(lambda: text in rig.text(": inference") and rig.status(": inference").level == level)
+
+    assert reported(b"\x02", "nothing received on any of 8 inputs")
+    rig.stream(lambda a: rig.text(": inference").startswith("latency"))
+    assert reported(b"\x02", "all 8 inputs are silent")
+    for name, key in ((": inference", "latency_p50_ms"), (": budget", "spent"), (": budget", "granted")):
+        assert rig.value(name, key) == "none"
+    assert "no frame uses it" in rig.text(": budget") and rig.value(": budget", "in_force") == "8 layers"
+    rig.budget(0.0, source="battery")
+    assert rig.in_force(0.0)
+    rig.stream(lambda a: "0 layers from battery, runs nothing" in rig.text(": inference"))
+    rig.budget(3.0, ComputeBudget.UNIT_JOULES)
+    assert rig.wait(lambda: "budgets refused" in rig.text(": budget"))
+    assert rig.status(": budget").level == b"\x01"
