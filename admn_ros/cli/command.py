@@ -6,8 +6,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from rich.console import Console
@@ -85,6 +87,24 @@ def add_family(commands: Commands, name: str, text: str) -> Commands:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     found: Any = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     return found  # type: ignore[no-any-return]
+
+
+def warn(name: str, remarks: Iterable[str]) -> None:
+    """Print what the user must know about a recording, one line each, on stderr."""
+    for remark in remarks:
+        print(f"WARN {name}: {remark}", file=sys.stderr)
+
+
+def warn_of_losses(path: Path) -> None:
+    """Print what a recording is known to have lost.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from admn_ros.recordings.bag_reader import BagReader
+
+    with BagReader(path) as bag:
+        warn(path.name, bag.remarks)
 
 
 def add_device(options: argparse.ArgumentParser) -> None:

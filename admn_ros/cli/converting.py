@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from admn_ros.cli.command import Commands, Parser, add_command, add_family, progress_bar, whole
+from admn_ros.cli.command import Commands, Parser, add_command, add_family, progress_bar, warn, whole
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, with_deployment
 
 
@@ -62,6 +62,8 @@ def _convert_bag(options: argparse.Namespace) -> None:
     with progress_bar("converting") as progress:
         found = export(plan, config, options.dataset, lambda done, total: progress(round(done), round(total)))
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))
+    for bag in found["bags"]:
+        warn(bag["name"], bag.get("remarks", ()))   # notes of an earlier version have none
     for line in (line for bag in found["bags"] for line in _bag_lines(bag)):
         print(f"  {line}")
     print("  poses of the sensor nodes: " + ("from TF" if plan.deployment.frames else

@@ -7,7 +7,7 @@ import argparse
 import math
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, Parser, add_command, number
+from admn_ros.cli.command import Commands, Parser, add_command, number, warn_of_losses
 
 
 def add_commands(commands: Commands) -> None:
@@ -41,6 +41,7 @@ def _debug_image(options: argparse.Namespace) -> None:
     from admn_ros.inference.pipeline import Pipeline
     from admn_ros.views.debug_frame import draw_debug_frame
 
+    warn_of_losses(options.bag)
     deployment = load_config(DeploymentConfig, options.sensors)
     pipeline = Pipeline.load(options.model, deployment, "cpu")
     view = draw_debug_frame(options.bag, options.png, pipeline, deployment,

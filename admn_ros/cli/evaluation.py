@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from admn_ros.cli.command import CONSOLE, MOST_JOBS, Commands, Parser, add_command, progress_bar, whole
+from admn_ros.cli.command import CONSOLE, MOST_JOBS, Commands, Parser, add_command, progress_bar, warn, whole
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell, with_deployment
 from admn_ros.errors import ConfigError, InputError
 
@@ -62,6 +62,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     with progress_bar("frames") as progress:
         results = evaluate(plan, options.out, source=source, jobs=options.jobs, resume=options.resume,
                            force=options.force, progress=progress)
+    for bag in results["source"].get("bags", ()):
+        warn(bag["name"], bag["remarks"])
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)

@@ -7,7 +7,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admn_ros.cli.command import CONSOLE, LARGEST_SEED, MOST_JOBS, Commands, add_command, add_device, number, whole
+from admn_ros.cli.command import (
+    CONSOLE,
+    LARGEST_SEED,
+    MOST_JOBS,
+    Commands,
+    add_command,
+    add_device,
+    number,
+    warn,
+    whole,
+)
 
 if TYPE_CHECKING:
     from admn_ros.config import ModelConfig
@@ -111,6 +121,9 @@ def _inspect_bag(path: Path) -> None:
         print(f"{path}: {bag.message_count} messages in {(bag.end_ns - bag.start_ns) * 1e-9:.2f} s")
         for topic, info in bag.topics.items():
             print(f"  {topic}: {info.count} x {info.type}")
+        for topic, what in bag.ignored.items():
+            print(f"  {topic}: ignored, {what}")
+        warn(path.name, bag.remarks)
 
 
 def _profile(options: argparse.Namespace) -> None:

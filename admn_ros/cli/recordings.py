@@ -9,7 +9,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from admn_ros.cli.command import LARGEST_SEED, MOST_JOBS, Commands, add_command, number, progress_bar, whole
+from admn_ros.cli.command import (
+    LARGEST_SEED,
+    MOST_JOBS,
+    Commands,
+    add_command,
+    number,
+    progress_bar,
+    warn_of_losses,
+    whole,
+)
 from admn_ros.errors import ConfigError
 
 
@@ -101,5 +110,6 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
 def _sheet(options: argparse.Namespace) -> None:
     from admn_ros.views.contact_sheet import draw_sheet
 
+    warn_of_losses(options.bag)
     draw_sheet(options.bag, options.png, options.at)
     print(options.png)

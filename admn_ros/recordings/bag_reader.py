@@ -7,18 +7,15 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinitionFormat
-from rosbags.rosbag2 import Reader
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from admn_ros.errors import InputError
+from admn_ros.recordings.bag_files import BagFiles
 from admn_ros.recordings.bag_messages import Message
-from admn_ros.recordings.bag_types import typestore
-
-_READABLE = "a rosbag2 folder with its metadata.yaml, or one .mcap or .db3 file"
+from admn_ros.recordings.bag_metadata import offered_qos
+from admn_ros.recordings.bag_types import ROS_SCHEMAS, store_of, type_name
+from admn_ros.recordings.storage_file import CDR, Channel, StorageFile, plain, reason_of, unreadable
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,8 @@ class BagReader:
     """A rosbag2 recording: a folder (sqlite3 or mcap, with or without zstd) or a single storage file.
 
     Use it as a context manager. Iteration yields (topic, record stamp in ns, CDR bytes) in the order of the record
-    stamps; a split bag is read file by file. An empty bag is valid. Message definitions in the bag take precedence over
-    those of Jazzy and of this package.
+    stamps, also over the files of a split bag. An empty bag is valid. Message definitions in the bag take precedence
+    over those of Jazzy and of this package.
 
     Args:
         path: bag folder, or .mcap or .db3 file.
@@ -56,27 +53,37 @@ class BagReader:
     Attributes:
         path: path of the bag.
         topics: topics by name.
+        ignored: channels that are not ROS 2 topics, such as JSON or protobuf, with what they are.
+        remarks: what the bag is known to have lost, or may have lost; also whatever else its user must know.
 
     Raises:
-        InputError: the path does not exist, is no bag, has no metadata, or is truncated or corrupt.
+        InputError: the path does not exist, is no bag, has no metadata, has fewer messages than its metadata counts, or
+            is damaged; or it has no ROS 2 topic among others.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._stores: dict[str, Typestore] = {}
-        _check_path(self.path)
-        try:
-            self._reader = Reader(self.path)
-            self._reader.open()
-        except Exception as error:  # rosbags raises many kinds of exceptions for broken files
-            raise self._broken(error) from error
+        self._files = BagFiles(self.path)
         self._open = True
+        self.remarks = tuple(self._files.remarks)
         self.topics: dict[str, TopicInfo] = {}
-        self._connections: dict[str, list[Connection]] = {}
-        for connection in self._reader.connections:
-            self._connections.setdefault(connection.topic, []).append(connection)
-        for topic, connections in sorted(self._connections.items()):
-            self.topics[topic] = _topic_info(connections)
+        self.ignored: dict[str, str] = {}
+        self._channels: dict[str, list[tuple[StorageFile, Channel]]] = {}
+        for file in self._files.files:
+            for channel in file.channels:
+                other = _other_encoding(channel, self._files.metadata.encodings.get(channel.topic, CDR))
+                if other:
+                    self.ignored[channel.topic] = other
+                else:
+                    self._channels.setdefault(channel.topic, []).append((file, channel))
+        if self.ignored and not self._channels:
+            self.close()
+            raise _no_ros2_topic(self.path, self.ignored)
+        for topic, channels in sorted(self._channels.items()):
+            self.topics[topic] = _topic_info([c for _, c in channels], self._files.metadata.qos.get(topic))
+        used = [file for file, channel in self._all(self._channels) if channel.count]
+        self._bounds = (min(f.start_ns for f in used), max(f.end_ns for f in used)) if used else (0, 0)
 
     def __enter__(self) -> BagReader:
         return self
@@ -89,28 +96,27 @@ class BagReader:
         """Close the files. Closing twice does nothing."""
         if self._open:
             self._open = False
-            self._reader.close()
+            self._files.close()
 
     @property
     def message_count(self) -> int:
         """Number of messages of all topics."""
-        return self._reader.message_count
+        return sum(info.count for info in self.topics.values())
 
     @property
     def start_ns(self) -> int:
         """Record stamp of the first message; 0 in an empty bag."""
-        return self._reader.start_time if self.message_count else 0
+        return self._bounds[0]
 
     @property
     def end_ns(self) -> int:
         """Record stamp of the last message; 0 in an empty bag."""
-        return self._reader.end_time - 1 if self.message_count else 0
+        return self._bounds[1]
 
     @property
     def custom_data(self) -> dict[str, str]:
         """Custom data in the metadata (see `BagWriter.note`)."""
-        custom = getattr(getattr(self._reader.storage, "metadata", None), "custom", None)
-        return dict(custom) if custom else {}
+        return dict(self._files.metadata.custom)
 
     def __iter__(self) -> Iterator[tuple[str, int, bytes]]:
         return self.raw()
@@ -125,10 +131,30 @@ class BagReader:
             stop_ns: end of the record stamps, exclusive; None for the end.
 
         Raises:
-            InputError: the file is damaged, or has fewer messages than its metadata counts.
+            InputError: the file is damaged, or has fewer messages than its index counts.
         """
-        for connection, stamp_ns, data in self._read(self._select(topics), start_ns, stop_ns):
-            yield connection.topic, stamp_ns, bytes(data)
+        names = self._select(topics)
+        if not self._open:
+            raise InputError(str(self.path), "a closed bag", "reading before close()")
+        wanted: dict[StorageFile, dict[int, str]] = {}
+        for file, channel in self._all(names):
+            wanted.setdefault(file, {})[channel.id] = channel.topic
+        left = sum(self.topics[name].count for name in names)
+        messages = self._files.read(wanted, start_ns, stop_ns)
+        while True:
+            try:
+                topic, stamp_ns, data = next(messages)
+                content = plain(bytes(data))
+            except StopIteration:
+                break
+            except InputError:
+                raise
+            except Exception as error:  # damage inside the file; the decompressors raise many kinds of exceptions
+                raise unreadable(self.path, reason_of(error)) from error
+            left -= 1
+            yield topic, stamp_ns, content
+        if left > 0 and start_ns is None and stop_ns is None:
+            raise unreadable(self.path, f"{left} messages fewer than its index counts on {', '.join(names)}")
 
     def messages(self, topics: Collection[str] | None = None, start_ns: int | None = None,
                  stop_ns: int | None = None) -> Iterator[tuple[str, int, Message]]:
@@ -137,109 +163,81 @@ class BagReader:
         Raises:
             InputError: a topic is not in the bag, or its type is unknown (use `raw`).
         """
-        for connection, stamp_ns, data in self._read(self._select(topics), start_ns, stop_ns):
-            yield connection.topic, stamp_ns, self._decode(connection, data)
+        for topic, stamp_ns, data in self.raw(topics, start_ns, stop_ns):
+            yield topic, stamp_ns, self.deserialize(topic, data)
 
     def deserialize(self, topic: str, raw: bytes) -> Message:
         """Return the message object of CDR bytes of a topic.
 
+        Its fields have the names of ROS 2. Reading a field that the bag's own definition lacks raises a
+        `DefinitionError`.
+
         Raises:
             InputError: there is no such topic, its type is unknown, or the bytes are broken.
         """
-        (connection, *others) = self._select([topic])
-        if any(other.msgtype != connection.msgtype for other in others):
-            raise InputError(f"{self.path}: {topic}", self.topics[topic].type, "one type on a topic")
-        return self._decode(connection, raw)
-
-    def _select(self, topics: Collection[str] | None) -> list[Connection]:
-        names = list(self._connections) if topics is None else list(topics)
-        for name in names:
-            if name not in self._connections:
-                raise InputError(f"{self.path}: topic", name, ", ".join(self.topics) or "none: the bag has no topics")
-        return [connection for name in names for connection in self._connections[name]]
-
-    def _read(self, connections: list[Connection], start_ns: int | None,
-              stop_ns: int | None) -> Iterator[tuple[Connection, int, bytes]]:
-        if not self._open:
-            raise InputError(str(self.path), "a closed bag", "reading before close()")
-        if not connections:
-            return
-        messages, left = self._reader.messages(connections, start_ns, stop_ns), sum(c.msgcount for c in connections)
-        while True:
-            try:
-                item = next(messages)
-            except StopIteration:
-                break
-            except Exception as error:  # damage inside the file
-                raise self._broken(error) from error
-            left -= 1
-            yield item
-        if left > 0 and start_ns is None and stop_ns is None:
-            raise InputError(str(self.path), f"{left} messages fewer than its metadata counts on "
-                                             f"{', '.join(dict.fromkeys(c.topic for c in connections))}",
-                             f"{_READABLE}, complete (`ros2 bag reindex` counts anew)")
-
-    def _decode(self, connection: Connection, data: bytes) -> Message:
-        name, field = connection.msgtype, f"{self.path}: {connection.topic}"
-        store = self._stores.get(name)
+        self._select([topic])
+        store, name, place = self._stores.get(topic), self.topics[topic].type, f"{self.path}: {topic}"
         if store is None:
-            store = self._stores[name] = self._store_for(connection)
+            store = self._stores[topic] = self._store_for(topic)
         if name not in store.fielddefs:
-            raise InputError(field, f"message type {name}, which this bag does not define",
+            raise InputError(place, f"message type {name}, which this bag does not define",
                              "a type of ROS 2 Jazzy or admn_ros, or a bag with its definition; it can be read raw")
         try:
-            return store.deserialize_cdr(data, name)
+            return store.deserialize_cdr(raw, name)
         except Exception as error:  # rosbags raises many kinds of exceptions
-            raise InputError(field, f"bytes that are not a {name} ({_reason(error)})", "intact CDR") from error
+            raise InputError(place, f"bytes that are not a {name} ({reason_of(error)})", "intact CDR") from error
 
-    def _store_for(self, connection: Connection) -> Typestore:
-        """Return the type as it was recorded; its fields can differ from those of our type of the same name."""
-        definition = connection.msgdef
-        if definition.format is MessageDefinitionFormat.NONE:
-            return typestore()
-        try:
-            if definition.format is MessageDefinitionFormat.MSG:
-                types = get_types_from_msg(definition.data, connection.msgtype)
-            else:
-                # The text has several IDL files, each after a ruler and a line "IDL: name".
-                parts = [part for part in definition.data.split("=" * 80 + "\n") if part.strip()]
-                types = {}
-                for part in parts:
-                    types |= get_types_from_idl(part.split("\n", 1)[1] if part.startswith("IDL: ") else part)
-            store = get_typestore(Stores.EMPTY)
-            store.register(types)
-        except Exception as error:  # rosbags raises many kinds of exceptions
-            raise InputError(f"{self.path}: {connection.topic}",
-                             f"a definition of {connection.msgtype} that cannot be parsed ({_reason(error)})",
-                             "a ROS 2 message definition; the topic can be read raw") from error
-        return store
+    # --- parts -------------------------------------------------------------------------------------
 
-    def _broken(self, error: Exception) -> InputError:
-        return InputError(str(self.path), f"a bag that cannot be read ({_reason(error)})",
-                          f"{_READABLE}, complete (an interrupted recording: `ros2 bag reindex`, `mcap recover`)")
+    def _all(self, topics: Collection[str]) -> list[tuple[StorageFile, Channel]]:
+        return [pair for topic in topics for pair in self._channels[topic]]
+
+    def _select(self, topics: Collection[str] | None) -> list[str]:
+        names = list(self._channels) if topics is None else list(dict.fromkeys(topics))
+        for name in names:
+            if name in self.ignored and name not in self._channels:
+                raise InputError(f"{self.path}: {name}", self.ignored[name], "messages in CDR, as ROS 2 records them")
+            if name not in self._channels:
+                raise InputError(f"{self.path}: topic", name, ", ".join(self.topics) or "none: the bag has no topics")
+        return names
+
+    def _store_for(self, topic: str) -> Typestore:
+        channels = [channel for _, channel in self._channels[topic]]
+        if len({type_name(channel.type) for channel in channels}) > 1:
+            raise InputError(f"{self.path}: {topic}", self.topics[topic].type, "one type on a topic")
+        described = next((channel for channel in channels if channel.definition), channels[0])
+        return store_of(described.type, described.schema, described.definition, f"{self.path}: {topic}")
 
 
-def _check_path(path: Path) -> None:
-    if not path.exists():
-        raise InputError(str(path), "nothing there", _READABLE)
-    if path.is_dir():
-        if not (path / "metadata.yaml").is_file():
-            raise InputError(str(path), "a folder without metadata.yaml",
-                             f"{_READABLE} (`ros2 bag reindex` writes a lost one)")
-    elif path.suffix == ".bag":
-        raise InputError(str(path), "a ROS 1 bag", f"{_READABLE} (`rosbags-convert` converts it)")
-    elif path.suffix not in (".mcap", ".db3"):
-        raise InputError(str(path), f"a file {path.suffix or 'without suffix'}", _READABLE)
+def _other_encoding(channel: Channel, listed: str) -> str:
+    """Return what the messages of a channel are if they are not those of a ROS 2 topic; empty if they are.
+
+    Args:
+        channel: channel to judge.
+        listed: encoding of the topic in the metadata.
+    """
+    encoding = channel.serialization if channel.serialization != CDR else listed
+    if encoding != CDR or channel.schema not in ROS_SCHEMAS or not channel.type:
+        return f"messages in {encoding or 'an unnamed encoding'}, described by {channel.schema or 'nothing'}"
+    return ""
 
 
-def _topic_info(connections: list[Connection]) -> TopicInfo:
-    profiles = [p for c in connections if isinstance(c.ext, ConnectionExtRosbag2) for p in c.ext.offered_qos_profiles]
+def _no_ros2_topic(path: Path, ignored: dict[str, str]) -> InputError:
+    (topic, what), *others = ignored.items()
+    more = f" and {len(others)} more" if others else ""
+    if "in ros1," in what:
+        return InputError(str(path), f"a ROS 1 recording ({topic}{more})",
+                          "a ROS 2 recording; `rosbags-convert` converts the .bag that it was made from")
+    return unreadable(path, f"none of its topics has messages of ROS 2: {topic}{more} has {what}")
+
+
+def _topic_info(channels: list[Channel], listed_qos: object) -> TopicInfo:
     # One latched publisher makes the topic latched in a replay, and likewise one reliable publisher.
-    durabilities = [p.durability.name.lower() for p in profiles]
-    reliabilities = [p.reliability.name.lower() for p in profiles]
+    found = [offered_qos(qos) for qos in (*(channel.qos for channel in channels), listed_qos)]
+    durabilities, reliabilities = ([name for each in kind for name in each] for kind in zip(*found, strict=True))
     return TopicInfo(
-        type=", ".join(dict.fromkeys(c.msgtype for c in connections)),
-        count=sum(c.msgcount for c in connections),
+        type=", ".join(dict.fromkeys(type_name(channel.type) for channel in channels)),
+        count=sum(channel.count for channel in channels),
         durability=_prefer("transient_local", durabilities),
         reliability=_prefer("reliable", reliabilities))
 
@@ -248,9 +246,3 @@ def _prefer(wish: str, found: list[str]) -> str | None:
     if not found:
         return None
     return wish if wish in found else found[0]
-
-
-def _reason(error: Exception) -> str:
-    """Return the message of another library in one line."""
-    text: Any = error.args[0] if error.args else ""
-    return f"{type(error).__name__}: {' '.join(str(text).split())}".rstrip(": ")

@@ -34,6 +34,7 @@ class BagInfo:
         name: name that is distinct among the bags.
         frames: approximate number of frames.
         missing: configured topics that the bag lacks.
+        remarks: what the bag is known to have lost (`BagReader`).
         start_ns: first stamp, nanoseconds.
         length_s: duration in seconds.
         track: ground truth; None if there is none.
@@ -45,6 +46,7 @@ class BagInfo:
     name: str
     frames: int
     missing: list[str]
+    remarks: list[str]
     start_ns: int
     length_s: float
     track: Track | None
@@ -73,8 +75,9 @@ def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, c
             inputs, missing = bag_inputs(bag, stream)
             track, why = _track(bag, truth, config.frame_id, list(inputs), search_s)
             frames = max(bag.topics[topic].count for topic in inputs)
-            found.append(BagInfo(path, name, frames, missing, bag.start_ns, (bag.end_ns - bag.start_ns) / NS, track,
-                                 why, _label(bag, truth.true_class, config.classes)))
+            found.append(BagInfo(path, name, frames, missing, list(bag.remarks), bag.start_ns,
+                                 (bag.end_ns - bag.start_ns) / NS, track, why,
+                                 _label(bag, truth.true_class, config.classes)))
     return found
 
 

@@ -7,6 +7,7 @@ Never results that pass for those of a whole recording.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import struct
@@ -24,6 +25,7 @@ from admn_ros.cli import main
 from admn_ros.config import dump_config
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.bag_writer import BagWriter
 
 pytestmark = pytest.mark.slow
@@ -93,13 +95,22 @@ def summary_start(data: bytes) -> int:
 # --- damaged files ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [0.0, 0.002, 0.3, 0.6, 0.97])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.3, 0.6])
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_truncated_file(run, write_bag, tmp_path, storage, share):
     bag = write_bag(tmp_path / "cut", storage=storage, ticks=8)
     change(storage_file(bag), lambda data: data[:int(share * len(data))])
-    refused(run(bag), "cut")
-    refused(run(storage_file(bag)), "cut")   # by itself, without the metadata that tells what was there
+    refused(run(bag), "cut", *(("messages fewer",) if storage == "mcap" and share > 0.1 else ()))
+    alone = run(storage_file(bag))   # without the metadata that tells what was there
+    if storage == "mcap" and share > 0.1:   # as a crashed recorder leaves it
+        (source,) = alone.results["source"]["bags"]
+        assert alone.code == 0 and 0 < alone.cell["frames"]["n"] < 8
+        (remark,) = source["remarks"]
+        assert f"WARN cut.mcap: {remark}" in alone.errors and "did not finish" in remark
+        size = storage_file(bag).stat().st_size
+        assert re.search(rf"read: \d+ of {size} bytes", remark)
+    else:
+        refused(alone, "cut")
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -141,7 +152,8 @@ def test_an_mcap_without_summary_is_read_from_end_to_end(run, write_bag, tmp_pat
         done = run(path)
         assert done.code == 0 and done.cell["error_cm"] == whole["error_cm"]
     change(storage_file(source), without_summary)
-    refused(run(source), "source", "not in timestamp order", "mcap recover")
+    done = run(source)   # in another order: sorted
+    assert done.code == 0 and done.cell["error_cm"] == whole["error_cm"]
 
 
 def test_a_sqlite3_whose_index_is_gone(run, write_bag, tmp_path):
@@ -231,7 +243,7 @@ def write_unknown(path: Path, storage: str, source: Path, topics: tuple[str, ...
         for topic, stamp_ns, raw in old:
             unknown = topic in topics
             if topic not in connections:
-                known = store if unknown else make.typestore()
+                known = store if unknown else typestore()
                 connections[topic] = new.add_connection(topic, kind if unknown else old.topics[topic].type,
                                                         typestore=known)
             new.write(connections[topic], stamp_ns, raw)

@@ -14,6 +14,7 @@ from helpers.datasets import POSES
 
 START_NS = 1_700_000_000_000_000_000
 NOT_TURNED = (0.0, 0.0, 0.0, 1.0)
+QUARTER = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
 SENSORS = {node: {"rgb": {"topic": f"/{node}/rgb"}, "depth": {"topic": f"/{node}/depth"},
                   "audio": {"topic": f"/{node}/audio"}} for node in POSES}
 
@@ -21,6 +22,14 @@ SENSORS = {node: {"rgb": {"topic": f"/{node}/rgb"}, "depth": {"topic": f"/{node}
 def where(t_s: float) -> tuple[float, float]:
     """Return the position (x, y) of the target in metres."""
     return math.cos(2 * t_s), math.sin(2 * t_s)
+
+
+def small_bag(path: Path, storage: str = "mcap", count: int = 20, *, first: int = 0) -> Path:
+    """Write a bag of poses, one per nanosecond, with their number as x."""
+    with BagWriter(path, storage) as bag:
+        for i in range(first, first + count):
+            bag.write("/pose", make.POSE, make.pose_stamped((i, 0, 0), QUARTER, START_NS + i, "map"), START_NS + i)
+    return path
 
 
 def make_bag(path: Path, *, storage: str = "mcap", ticks: int = 24, truth: str | None = "map", tf: bool = False,

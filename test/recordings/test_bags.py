@@ -4,10 +4,7 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
@@ -25,11 +22,11 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_types import OWN_TYPES, typestore
 from admn_ros.recordings.bag_writer import STORAGES, BagWriter
+from helpers.bags import QUARTER, small_bag
+from helpers.bags import START_NS as START
 
-START = 1_700_000_000_000_000_000
 RNG = np.random.default_rng(3)
 K = np.array([[228.0, 0, 160], [0, 229.0, 120], [0, 0, 1]])
-QUARTER = (0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5))
 
 
 def every_kind() -> dict[str, tuple[str, object]]:
@@ -59,13 +56,6 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, list):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
-
-
-def small_bag(path: Path, storage: str = "mcap", count: int = 20) -> Path:
-    with BagWriter(path, storage) as bag:
-        for i in range(count):
-            bag.write("/pose", make.POSE, make.pose_stamped((i, 0, 0), QUARTER, START + i, "map"), START + i)
-    return path
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -238,7 +228,7 @@ def test_broken_metadata(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.7, 0.99])
+@pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.7])
 def test_truncated_file(tmp_path: Path, storage: str, keep: float) -> None:
     bag = small_bag(tmp_path / "bag", storage, count=300)
     (file,) = [p for p in bag.iterdir() if p.suffix != ".yaml"]
@@ -309,40 +299,6 @@ def test_an_error_leaves_nothing_or_a_complete_bag(tmp_path: Path) -> None:
         assert path.exists() is keep
     with BagReader(tmp_path / "True") as bag:
         assert bag.message_count == 1
-
-
-@contextmanager
-def full_disk(limit_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.mark.parametrize("keep_partial", [False, True])
-@pytest.mark.parametrize("limit_bytes", [0, 10_000, 100_000])
-@pytest.mark.parametrize("storage", STORAGES)
-def test_a_full_disk_leaves_no_bag_that_looks_complete(tmp_path: Path, storage: str, limit_bytes: int,
-                                                       keep_partial: bool) -> None:
-    image, path = make.depth_image(np.ones((100, 100), np.float32), START, "a"), tmp_path / "bag"
-    with pytest.raises(InputError, match="allowed: a folder that can be written, with space") as caught, \
-            full_disk(limit_bytes), BagWriter(path, storage, keep_partial=keep_partial) as bag:
-        for i in range(200):   # more than SQLite keeps in memory
-            bag.write("/depth", make.IMAGE, image, START + i)
-    assert str(caught.value).startswith(f"{path}: found ") and "\n" not in str(caught.value)
-    assert not (path / "metadata.yaml").exists()
-    if not keep_partial:
-        assert not path.exists()
-        BagWriter(path, storage).close()   # the way is free for another try
-
-
-@pytest.mark.parametrize("storage", STORAGES)
-def test_a_folder_that_cannot_be_written(storage: str) -> None:
-    with pytest.raises(InputError, match=r"/proc/bag: found .*allowed: a folder that can be written"):
-        BagWriter("/proc/bag", storage)
 
 
 @pytest.mark.parametrize(("call", "words"), [

@@ -140,6 +140,7 @@ def _inputs(evaluation: Evaluation) -> Table:
 
 def _truth(bag: Json) -> str:
     lacks = f" It has no messages on {', '.join(bag['topics_missing'])}." if bag["topics_missing"] else ""
+    lacks += "".join(f" WARN: {remark}." for remark in bag.get("remarks", ()))
     truth = bag["truth"]
     if truth is None:
         return f"{bag['name']} has no ground truth: {bag['why_no_truth']}.{lacks}"

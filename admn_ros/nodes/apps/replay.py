@@ -28,6 +28,8 @@ class ReplayNode(Player):
         if not bag:
             raise ConfigError.missing("bag", "-p bag:=FOLDER")
         self._reader = BagReader(Path(bag).expanduser())
+        for remark in self._reader.remarks:
+            self.get_logger().warning(f"{self._reader.path.name}: {remark}")
         wanted = {t: i for t, i in self._reader.topics.items() if t not in exclude and t != "/clock"}
         skipped = [f"{t} ({i.type})" for t, i in wanted.items() if not self.add_topic(t, i.type, i.latched)]
         if skipped:

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage files of a recording: found, decompressed, opened, compared with the metadata, read in order."""
+
+from __future__ import annotations
+
+import heapq
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]  # the module that rosbags chose
+
+from admn_ros.errors import InputError
+from admn_ros.recordings.bag_metadata import METADATA, BagMetadata, read_metadata, stored_metadata
+from admn_ros.recordings.mcap_file import McapFile
+from admn_ros.recordings.sqlite_file import SqliteFile
+from admn_ros.recordings.storage_file import READABLE, Channel, StorageFile, unreadable
+
+_PACKED = (".zstd", ".zst")
+_OPENERS: Mapping[str, type[McapFile] | type[SqliteFile]] = {".mcap": McapFile, ".db3": SqliteFile}
+_SPLIT = re.compile(r"(.*)_(\d+)\.(?:mcap|db3)(?:\.zstd?)?", re.DOTALL)
+
+
+class BagFiles:
+    """The storage files of a recording, open.
+
+    Args:
+        path: folder of a recording, or one storage file.
+
+    Attributes:
+        files: files, in the order of their first messages.
+        metadata: metadata of the recording; of a single file, those that it carries itself.
+        remarks: what is known to be lost, or may be, one sentence each.
+
+    Raises:
+        InputError: there is no recording, it is damaged, or it has fewer messages than its metadata counts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.remarks = path, list[str]()
+        self._stack = ExitStack()
+        try:
+            folder = path.is_dir()
+            _check_path(path, folder)
+            self.metadata = read_metadata(path) if folder else BagMetadata((path.name,))
+            self.files = [self._open(self._place(name) if folder else path) for name in self.metadata.files]
+            if folder:
+                self._check_files()
+            else:
+                self._check_single()
+            self._check_counts()
+            self._sort()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the files."""
+        self._stack.close()
+
+    def read(self, wanted: Mapping[StorageFile, Mapping[int, str]], start_ns: int | None,
+             stop_ns: int | None) -> Iterator[tuple[str, int, bytes]]:
+        """Yield topic, record stamp in ns and content of messages, in the order of the stamps.
+
+        Files that overlap in time are merged.
+
+        Args:
+            wanted: topics of each file by channel.
+            start_ns: first record stamp; None for the beginning.
+            stop_ns: end of the record stamps, exclusive; None for the end.
+        """
+        group: list[StorageFile] = []
+        for file in [*(file for file in self.files if wanted.get(file)), None]:
+            if group and (file is None or file.start_ns > max(other.end_ns for other in group)):
+                yield from heapq.merge(*(_topics_of(f, wanted[f], start_ns, stop_ns) for f in group),
+                                       key=lambda message: message[1])
+                group = []
+            if file is not None:
+                group.append(file)
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _place(self, name: str) -> Path:
+        """Return the file of the recording's folder that the metadata name.
+
+        Raises:
+            InputError: it is missing.
+        """
+        place = self.path / name
+        # A player that decompressed a recording leaves the plain file, and the metadata as they were.
+        for found in (place, place.with_suffix("") if place.suffix in _PACKED else place):
+            if found.is_file():
+                return found
+        raise unreadable(self.path, f"{name} is missing, which {METADATA} lists")
+
+    def _open(self, place: Path) -> StorageFile:
+        if place.suffix in _PACKED:
+            place = self._unpacked(place)
+        opener = _OPENERS.get(place.suffix)
+        if opener is None:
+            raise unreadable(self.path, f"a storage file {place.name}")
+        file = opener(place)
+        self._stack.callback(file.close)
+        named = "" if place == self.path else f"{place.name}: "
+        self.remarks.extend(f"{named}{remark}" for remark in file.remarks)
+        return file
+
+    def _unpacked(self, packed: Path) -> Path:
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="admn-bag-")))
+        place = folder / packed.stem
+        try:
+            with zstd.open(packed, "rb") as source, place.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except OSError as error:
+            raise InputError(str(packed), f"no space to decompress it ({error.strerror or error})",
+                             f"space in {tempfile.gettempdir()}, or a file decompressed with `zstd -d`") from error
+        except (zstd.ZstdError, EOFError) as error:
+            raise unreadable(packed, f"zstd: {error}") from error
+        return place
+
+    def _check_files(self) -> None:
+        """Remark on files that the metadata do not list, and on gaps between the numbers of split files."""
+        listed = {name.removesuffix(suffix) for name in self.metadata.files for suffix in ("", *_PACKED)}
+        others = sorted(place.name for place in self.path.iterdir()
+                        if (Path(place.stem) if place.suffix in _PACKED else place).suffix in _OPENERS)
+        strangers = [name for name in others if name not in listed and name not in self.metadata.files]
+        if strangers:
+            self.remarks.append(f"{METADATA} does not list {', '.join(strangers)}, not read (`ros2 bag reindex`)")
+        numbers = [int(match[2]) for name in self.metadata.files if (match := _SPLIT.fullmatch(name))]
+        gaps = sorted(set(range(min(numbers, default=0), max(numbers, default=0))) - set(numbers))
+        if gaps:
+            self.remarks.append(f"of its split files number {', '.join(map(str, gaps))} is missing")
+
+    def _check_single(self) -> None:
+        """Compare a single file with what it says itself about the messages that it should have."""
+        (file,), name = self.files, self.path.name
+        if file.metadata == "" and not file.remarks:
+            self.remarks.append("the recorder did not finish it: it lacks its own metadata, and may lack last messages")
+        stored = stored_metadata(file.metadata) if file.metadata else None
+        if stored is None:
+            return
+        expected = stored.counts_by_file.get(name)
+        if expected is None and len(stored.files) == 1:   # it was renamed
+            expected = sum(stored.counts.values())
+        there = sum(channel.count for channel in file.channels)
+        if expected is not None and there < expected:
+            raise _too_few(self.path, expected - there, "all topics")
+        if expected is not None and there > expected and not file.remarks:
+            self.remarks.append(f"the recorder did not finish it: {there} messages, {expected} in its own metadata; "
+                                "its last ones may be missing")
+        self.metadata = BagMetadata((name,), encodings=stored.encodings, qos=stored.qos, custom=stored.custom)
+
+    def _check_counts(self) -> None:
+        there = Counter[str]()
+        for channel in self.channels():
+            there[channel.topic] += channel.count
+        missing = {topic: count - there[topic] for topic, count in self.metadata.counts.items() if count > there[topic]}
+        if missing:
+            why = f" ({'; '.join(self.remarks)})" if self.remarks else ""
+            raise _too_few(self.path, sum(missing.values()), f"{', '.join(missing)}{why}")
+        more = sum(there[topic] - count for topic, count in self.metadata.counts.items())
+        if more:
+            self.remarks.append(f"{more} messages more than {METADATA} counts: it is older than the files, or edited")
+
+    def channels(self) -> Iterator[Channel]:
+        """Yield the channels of all files."""
+        for file in self.files:
+            yield from file.channels
+
+    def _sort(self) -> None:
+        ordered = sorted((file for file in self.files), key=lambda file: file.start_ns)
+        with_messages = [file for file in self.files if any(channel.count for channel in file.channels)]
+        if [f for f in ordered if f in with_messages] != with_messages:
+            self.remarks.append(f"{METADATA} lists its files in another order than their stamps; read by stamp")
+        self.files = ordered
+
+
+def _topics_of(file: StorageFile, topics: Mapping[int, str], start_ns: int | None,
+               stop_ns: int | None) -> Iterator[tuple[str, int, bytes]]:
+    for channel, stamp_ns, data in file.read(list(topics), start_ns, stop_ns):
+        yield topics[channel], stamp_ns, data
+
+
+def _too_few(path: Path, count: int, where: str) -> InputError:
+    return InputError(str(path), f"{count} messages fewer than its metadata counts on {where}",
+                      f"{READABLE}, complete (`ros2 bag reindex` counts anew)")
+
+
+def _check_path(path: Path, folder: bool) -> None:
+    if not path.exists():
+        raise InputError(str(path), "nothing there", READABLE)
+    if folder:
+        if not (path / METADATA).is_file():
+            raise InputError(str(path), f"a folder without {METADATA}",
+                             f"{READABLE} (`ros2 bag reindex` writes a lost one)")
+    elif path.suffix == ".bag":
+        raise InputError(str(path), "a ROS 1 bag", f"{READABLE} (`rosbags-convert` converts it)")
+    elif path.suffix not in (*_OPENERS, *_PACKED):
+        raise InputError(str(path), f"a file {path.suffix or 'without suffix'}", READABLE)
