@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecyclePublisher
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -106,6 +107,12 @@ class Endpoints:
             event_callbacks=PublisherEventCallbacks(incompatible_qos=lambda event: self._note(made, event)))
         self._endpoints.append(made)
         return made.handle
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a publisher of the active state has a subscriber."""
+        return any(isinstance(e.handle, LifecyclePublisher) and e.handle.get_subscription_count() > 0
+                   for e in self._endpoints)
 
     def destroy(self, handle: Publisher | Subscription) -> None:
         """Remove an endpoint from the graph."""

@@ -172,6 +172,14 @@ class Rig:
                 publisher.publish(reading(modality, self.now_ns, seed))
         return self.now_ns
 
+    def send_until(self, condition: Callable[[], object], timeout_s: float = 20.0) -> bool:
+        """Publish readings every 30 ms until a condition holds; False on timeout."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not condition():
+            self.send()
+            self.wait(condition, 0.03)
+        return bool(condition())
+
     def stream(self, until: Callable[[LayerAllocation], object], skip: tuple[str, ...] = (),
                timeout_s: float = 20.0) -> LayerAllocation:
         """Publish readings every 60 ms, as sensors do, until an allocation fits; returns it."""

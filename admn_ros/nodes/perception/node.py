@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.frame_log import FrameLog
-from admn_ros.inference.frame_rate import FrameRate
+from admn_ros.inference.frame_rate import FrameRate, RateLimit
 from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.output_health import OutputState
 from admn_ros.inference.pipeline import Pipeline
@@ -58,6 +59,7 @@ class PerceptionNode(ManagedNode):
         self._queue: LatestOnlyQueue[ReceivedFrame] | None = None
         self._budgets = BudgetBook(Budget(float("inf"), "layers"))
         self._log, self._frame_rate, self._logged = FrameLog(), FrameRate(), SeenCauses()
+        self._rate_limit, self._skipped = RateLimit(), Counter[str]()
         self.autostart()
 
     @property
@@ -98,8 +100,9 @@ class PerceptionNode(ManagedNode):
         self._frame_rate = FrameRate()
         self._log.expect_from_now()
         self._visualization.start()
-        self._queue = queue = LatestOnlyQueue(self._process, self._on_error)
-        self._sensors = SensorSubscriptions(self, self._pipeline, queue.put)
+        self._rate_limit, self._skipped = RateLimit(), Counter[str]()
+        self._queue = LatestOnlyQueue(self._process, self._on_error)
+        self._sensors = SensorSubscriptions(self, self._pipeline, self._offer, self._wants_frame)
 
     def deactivate(self) -> None:
         """Unsubscribe from the sensors, finish the current frame, end the worker thread."""
@@ -151,6 +154,26 @@ class PerceptionNode(ManagedNode):
         """Return the frame rate for budgets in watts: the parameter, or the measured rate if that is higher."""
         return max(self.value("frame_rate_hz"), self._frame_rate.hz)
 
+    # --- frames -----------------------------------------------------------------------------------------
+
+    @property
+    def _idle(self) -> str:
+        """Why no estimate is wanted at present; empty if one is."""
+        return "no result topic has a subscriber (lazy)" if self.value("lazy") and not self.endpoints.wanted else ""
+
+    def _wants_frame(self) -> bool:
+        return not self._idle and self._rate_limit.is_open(self.receive_clock.now_s(), self.value("max_rate_hz"))
+
+    def _offer(self, received: ReceivedFrame) -> None:
+        """Hand a frame over to the network, unless nobody wants it or it comes too early."""
+        if self._idle:
+            self._skipped["unwanted"] += 1
+            self._log.expect_from_now()
+        elif not self._rate_limit.take(self.receive_clock.now_s(), self.value("max_rate_hz")):
+            self._skipped["over_rate"] += 1
+        elif self._queue is not None:
+            self._queue.put(received)
+
     # --- worker thread ------------------------------------------------------------------------------
 
     def _process(self, received: ReceivedFrame) -> None:
@@ -190,18 +213,28 @@ class PerceptionNode(ManagedNode):
 
     def statuses(self, mismatches: Mapping[str, str]) -> list[DiagnosticStatus]:
         """Return the statuses of inputs, inference, budget and process."""
-        name, frames, queue = self.get_fully_qualified_name(), self._pipeline.frames, self._queue
-        active, now_s = queue is not None, self.receive_clock.now_s()
+        name, frames, active = self.get_fully_qualified_name(), self._pipeline.frames, self._queue is not None
+        now_s = self.receive_clock.now_s()
         if self._sensors is not None:
             self._sensors.check()
         if frames.node_poses is not None:
             self._visualization.show_nodes(frames.node_poses.poses)
         topics = {key: self.resolve_topic_name(entry.topic) for key, entry in frames.inputs.items()}
-        output = OutputState(active, self._log, frames, now_s, self.value("no_frames_error_s"),
-                             self._budgets.current(now_s), busy_s=queue.busy_s if queue is not None else 0.0)
         return [*input_statuses(NodeState(name, active, now_s, frames, topics, mismatches)),
-                *output_statuses(name, output, {"dropped": queue.dropped if queue is not None else 0}),
-                process_status(name)]
+                *output_statuses(name, self._output_state(now_s), self._lost()), process_status(name)]
+
+    def _output_state(self, now_s: float) -> OutputState:
+        queue, idle, rate_hz = self._queue, self._idle, self.value("max_rate_hz")
+        if idle:
+            self._log.expect_from_now()
+        limit_s = max(self.value("no_frames_error_s"), 2.0 / rate_hz if rate_hz else 0.0)
+        return OutputState(queue is not None, self._log, self._pipeline.frames, now_s, limit_s,
+                           self._budgets.current(now_s), idle, 0.0 if queue is None else queue.busy_s)
+
+    def _lost(self) -> dict[str, int]:
+        """Count the frames since activation that the network did not take, by the reason."""
+        return {"dropped": 0 if self._queue is None else self._queue.dropped,
+                "skipped_unwanted": self._skipped["unwanted"], "skipped_over_rate": self._skipped["over_rate"]}
 
 
 def main(args: list[str] | None = None) -> int:

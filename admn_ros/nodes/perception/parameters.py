@@ -17,6 +17,10 @@ PARAMETERS = (
     Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=BUDGET_UNITS),
     Spec("frame_rate_hz", 15.0, "Frame rate that budgets in watts are divided by, in Hz; the measured rate is used "
          "where it is higher.", live=True, low=0.1, high=1000.0),
+    Spec("lazy", False, "Run the network only while a result topic has a subscriber.", live=True),
+    Spec("max_rate_hz", 0.0, "Highest mean rate of frames that the network takes, in Hz; further frames are skipped. A "
+         "budget is one per frame, so that this bounds what is spent per second. 0 is no limit.", live=True, low=0.0,
+         high=1000.0),
     Spec("poll_period_s", 0.01, "With use_sim_time: longest time between two looks at /clock while an input is live, "
          "in seconds. Without it the node sleeps until the next message or the next frame that is due.", live=True,
          low=0.001, high=0.5),

@@ -65,13 +65,16 @@ class SensorSubscriptions:
         node: node that subscribes.
         pipeline: decodes, synchronizes and preprocesses ahead.
         on_frame: receives each completed frame.
+        wants_frame: returns whether a frame would be used now; readings are preprocessed ahead only then.
 
     Raises:
         Exception: rclpy could not create a subscription; none is left.
     """
 
-    def __init__(self, node: ManagedNode, pipeline: Pipeline, on_frame: Callable[[ReceivedFrame], None]) -> None:
-        self._node, self._pipeline, self._frames, self._on_frame = node, pipeline, pipeline.frames, on_frame
+    def __init__(self, node: ManagedNode, pipeline: Pipeline, on_frame: Callable[[ReceivedFrame], None],
+                 wants_frame: Callable[[], bool]) -> None:
+        self._node, self._pipeline, self._frames = node, pipeline, pipeline.frames
+        self._on_frame, self._wants_frame = on_frame, wants_frame
         self._last_arrival_s = 0.0
         self._resets = 0
         self._located: set[str] = set()
@@ -150,7 +153,8 @@ class SensorSubscriptions:
         self._log_resets()
         self._pass_on(completed)
         self._sleep()
-        self._pipeline.preprocess_ahead(key, completed)
+        if self._wants_frame():
+            self._pipeline.preprocess_ahead(key, completed)
 
     def _pass_on(self, frames: list[SensorFrame]) -> None:
         for frame in frames:

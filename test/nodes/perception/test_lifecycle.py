@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from nav_msgs.msg import Odometry
 from rclpy.parameter import Parameter
 
 from admn_ros.inference.pipeline import Pipeline
@@ -242,3 +243,37 @@ def test_milliseconds_are_accepted_without_a_profile(make_rig, model_folder, sen
     assert rig.transition(CONFIGURE) and rig.transition(ACTIVATE) and rig.connected()
     allocation = rig.frame()
     assert allocation.granted_unit == ComputeBudget.UNIT_MILLISECONDS and 0 < allocation.spent <= 1e6
+
+
+def test_a_lazy_node_runs_only_while_a_result_has_a_subscriber(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.1,
+                   no_frames_error_s=0.3, lazy=True)
+    assert rig.connected()
+    rig.frame()
+    for subscription in [s for s in rig.driver.subscriptions if s.topic_name.startswith("/admn/")]:
+        rig.call_soon(rig.driver.destroy_subscription, subscription)
+    assert rig.wait(lambda: not rig.node.endpoints.wanted)
+    processed, skipped = len(rig.allocations), lambda: int(rig.value(": inference", "skipped_unwanted") or 0)
+    assert rig.send_until(lambda: skipped() > 20)
+    assert rig.status(": inference").level == b"\x00"
+    assert rig.text(": inference") == "idle: no result topic has a subscriber (lazy)"
+    assert len(rig.allocations) == processed and int(rig.value(": inference", "frames")) <= processed + 1
+    odometry = []
+    rig.call_soon(rig.driver.create_subscription, Odometry, "/admn/odometry", odometry.append, 10)
+    assert rig.wait(lambda: rig.node.endpoints.wanted)
+    assert rig.send_until(lambda: odometry and rig.text(": inference").startswith("latency"))
+
+
+def test_the_network_takes_no_more_than_the_highest_rate(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.1,
+                   max_rate_hz=0.01)
+    assert rig.connected()
+
+    def skipped() -> int:
+        return int(rig.value(": inference", "skipped_over_rate") or 0)
+
+    assert rig.send_until(lambda: skipped() > 20)
+    assert len(rig.allocations) == 1 and rig.value(": inference", "dropped") == "0"
+    assert rig.node.set_parameters([Parameter("max_rate_hz", value=0.0)])[0].successful
+    rig.frame()
+    rig.frame()
