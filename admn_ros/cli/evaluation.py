@@ -139,6 +139,10 @@ def _print(results: Mapping[str, Any]) -> None:
     Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
     for line in _truth_lines(results):
         print(line)
+    frames = results["cells"][0]["frames"]
+    if frames["without_target"]:
+        print(f"no target in {frames['without_target']} of {frames['n']} frames of the first line, by class none: the "
+              "node publishes no pose for such frames, but their position errors count here")
     known = [cell["constant"]["mean"] for cell in results["cells"] if cell["constant"] is not None]
     if known:
         print(f"mean error of the constant mean position: {known[0]:.1f} cm")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation.records import Columns
+from admn_ros.inference.target import shows_target
 from admn_ros.scoring import metrics
 from admn_ros.scoring.bootstrap import FEWEST_SCENES, Interval, SceneBootstrap
 from admn_ros.scoring.estimates import ErrorSummary, Estimates
@@ -64,6 +65,8 @@ class ContenderSummary:
         reasons = Counter(self.of("reason").tolist())
         found: Json = {"frames": {
             "n": len(scene), "scenes": len(names), "without_estimate": int((~self.estimates.answered).sum()),
+            "without_target": sum(not shows_target(self.config.classes, scores)
+                                  for scores in self.estimates.scores[self.estimates.answered]),
             "reasons": dict(sorted(reasons.items()))}}
         found |= self._position(bootstrap, scene) | self._classes(bootstrap, scene)
         found |= {"layers": self._layers(), "spent": self._spent(),

@@ -14,7 +14,8 @@ from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, read_columns
 from admn_ros.evaluation.results_folder import RECORDS, read_results
 from admn_ros.evaluation.summary import rounded
-from admn_ros.inference.tracking import NS, Outcome, Tracker, TrackerConfig, shows_target
+from admn_ros.inference.target import shows_target
+from admn_ros.inference.tracking import NS, Outcome, Tracker, TrackerConfig
 from admn_ros.scoring.estimates import ErrorSummary, Estimates, finite_rows
 from admn_ros.scoring.metrics import CM_PER_M, Floats, Mask, Whole
 
@@ -89,7 +90,7 @@ class _Tracked:
         for drive in drives:
             tracker = Tracker(config, axes)
             for k in range(drive.start, drive.stop):
-                shows = answered[k] and shows_target(model["classes"], scores[k], config.none_above)
+                shows = answered[k] and shows_target(model["classes"], scores[k], config.no_target_above)
                 estimate = (mean_m[k], covariance_m2[k]) if shows else (None, None)
                 _, state = tracker.step(int(columns["stamp_ns"][k]), *estimate)
                 if state is not None:

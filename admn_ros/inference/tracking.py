@@ -8,7 +8,6 @@ covariance positive semidefinite in floating-point arithmetic.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
@@ -19,10 +18,9 @@ from pydantic import Field
 from admn_ros.config import Count, NotNegative, Positive, Strict
 from admn_ros.errors import InputError
 from admn_ros.inference.ellipse import Float64, ellipse_limit
+from admn_ros.inference.target import NO_TARGET_ABOVE, Threshold
 
 NS = 1_000_000_000
-NO_TARGET = "none"
-"""Class of an empty scene, in which the position estimate is meaningless."""
 
 
 class TrackerConfig(Strict):
@@ -45,8 +43,8 @@ class TrackerConfig(Strict):
     jump_back_s: NotNegative = Field(
         default=1.0, description="backward jump of the stamps in seconds beyond which the track restarts (a recording "
                                  "that loops); smaller steps back are refused")
-    none_above: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.5, description="probability of class none from which on a frame shows no target")
+    no_target_above: Threshold = Field(
+        default=NO_TARGET_ABOVE, description="probability of class none above which a frame shows no target")
 
 
 class Outcome(str, Enum):
@@ -214,19 +212,6 @@ class Tracker:
         self._covariance = _symmetric(left @ self._covariance @ left.T + gain @ covariance @ gain.T)
         self._used_ns, self._gated = stamp_ns, 0
         return Outcome.UPDATED
-
-
-def shows_target(classes: Sequence[str], scores: Float64 | None, none_above: float) -> bool:
-    """Return whether a frame shows a target: the model ran, and class `none` is below its threshold.
-
-    Args:
-        classes: classes of the model; without class `none`, every frame shows a target.
-        scores: probabilities (K,) of the classes; None if nothing ran.
-        none_above: threshold of class `none`; see `TrackerConfig`.
-    """
-    if scores is None:
-        return False
-    return NO_TARGET not in classes or not float(scores[list(classes).index(NO_TARGET)]) >= none_above
 
 
 def _symmetric(matrix: Float64) -> Float64:

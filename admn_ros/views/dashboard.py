@@ -147,8 +147,10 @@ class Dashboard:
     def _results(self) -> Group:
         last, latency = self.records[-1], [r.latency_ms for r in self.records]
         place = Text()
-        if math.isnan(last.position_m[0]):
+        if math.isnan(last.position_m[0]) and not self.label:
             place.append("no estimate", WARN)
+        elif math.isnan(last.position_m[0]):
+            place.append("no target   ").append("class ", SOFT).append(self.label)
         else:
             for name, value in (("x ", f"{last.position_m[0]:+.2f}  "), ("y ", f"{last.position_m[1]:+.2f}  "),
                                 ("± ", f"{self.spread_m:.2f} m")):

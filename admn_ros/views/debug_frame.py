@@ -13,7 +13,8 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.files import write_errors
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.inference.tracking import Tracker, TrackerConfig, shows_target
+from admn_ros.inference.target import without_absent_target
+from admn_ros.inference.tracking import Tracker, TrackerConfig
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
@@ -52,9 +53,8 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
             since_s = now_s - reader.start_ns / NS
             if since_s < at - HISTORY_S:
                 continue
-            estimate = pipeline.process(frame, budget)
-            shows = shows_target(config.classes, estimate.scores, TrackerConfig().none_above)
-            _, track = tracker.step(frame.stamp_ns, *((estimate.mean_m, estimate.covariance_m2) if shows else ()))
+            estimate = without_absent_target(pipeline.process(frame, budget))
+            _, track = tracker.step(frame.stamp_ns, estimate.mean_m, estimate.covariance_m2)
             history.note(estimate)
             if since_s >= at:
                 view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())

@@ -52,7 +52,7 @@ class TopDownMap:
                 self._box.y + self._box.height / 2 - (y_m - self._middle[1]) * self._scale)
 
     def draw(self, canvas: Canvas, states: Mapping[str, Rgb], trail_m: Sequence[Float64], mean_m: Float64 | None,
-             covariance_m2: Float64 | None, track: TrackState | None) -> None:
+             covariance_m2: Float64 | None, track: TrackState | None, absent: str = "no estimate") -> None:
         """Draw the map.
 
         Args:
@@ -62,6 +62,7 @@ class TopDownMap:
             mean_m: estimated position of the frame; None without one.
             covariance_m2: its covariance.
             track: tracked target; None without one.
+            absent: text in place of the position.
         """
         canvas.fill(self._box, CARD)
         self._grid(canvas)
@@ -73,7 +74,7 @@ class TopDownMap:
         if track is not None:
             self._track(canvas, track)
         if mean_m is None or covariance_m2 is None:
-            canvas.text("no estimate", self._box.x + self._box.width // 2, self._box.bottom - 14, WARN, 12, align=0.5)
+            canvas.text(absent, self._box.x + self._box.width // 2, self._box.bottom - 14, WARN, 12, align=0.5)
             return
         self._ellipse(canvas, mean_m, covariance_m2, TARGET)
         self._dot(canvas, mean_m, 4, TARGET)

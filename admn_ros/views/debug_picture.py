@@ -61,7 +61,7 @@ class DebugView:
 
     Attributes:
         frame: sensor data.
-        estimate: estimate of the same stamp.
+        estimate: estimate of the same stamp, without a position if the frame shows no target.
         latency_ms: time from the newest input to the outputs.
         dropped: frames dropped so far.
         track: tracked target; None without tracking.
@@ -120,7 +120,8 @@ class DebugPicture:
             self._draw_lane(canvas, column, modality, view)
         trail = [past.mean_m for past in view.past[:-1] if past.mean_m is not None]
         self._map.draw(canvas, {node: STATES[self._node_state(view.frame, node)] for node in self._nodes}, trail,
-                       view.estimate.mean_m, view.estimate.covariance_m2, view.track)
+                       view.estimate.mean_m, view.estimate.covariance_m2, view.track,
+                       "no estimate" if view.estimate.scores is None else "no target")
         self._draw_place(canvas, view)
         self._draw_spent(canvas, view)
         return canvas.pixels

@@ -75,7 +75,7 @@ PLANS: dict[str, tuple[type[Strict], ...]] = {
 FIXED = {"admn evaluate": ["bags", "--out", "out"], "admn convert bag": ["bags", "data", "--model", "m"],
          "admn tracking": ["out"]}
 VALUES = {"kind": ["mmfi"], "corruptions": ["clean", "room-all"], "policies": ["naive", "only:rgb"],
-          "budgets": ["3", "inf"], "shares": ["0.5", "0.25", "0.25"], "gate": ["0.5"], "none_above": ["0.25"]}
+          "budgets": ["3", "inf"], "shares": ["0.5", "0.25", "0.25"], "gate": ["0.5"], "no_target_above": ["0.25"]}
 
 
 def fields() -> Iterator[tuple[str, type[Strict], str]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from admn_ros.errors import InputError
 from admn_ros.inference.ellipse import ellipse_limit
-from admn_ros.inference.tracking import Outcome, Tracker, TrackerConfig, TrackState, shows_target
+from admn_ros.inference.tracking import Outcome, Tracker, TrackerConfig, TrackState
 
 STEP_NS = 66_666_667  # 15 Hz
 SMALL = np.eye(2) * 0.05**2
@@ -155,13 +155,6 @@ def test_an_invalid_covariance_is_refused_and_the_track_continues():
 def test_spread_lowers_the_weight_of_the_estimates():
     narrow, wide = (drive(Tracker(TrackerConfig(spread=s), 2), 5)[0][-1] for s in (1.0, 3.0))
     assert np.trace(wide.covariance) > np.trace(narrow.covariance)
-
-
-@pytest.mark.parametrize(("classes", "scores", "shows"), [
-    (("car", "none"), [0.6, 0.4], True), (("car", "none"), [0.5, 0.5], False), (("car", "none"), None, False),
-    (("left", "right"), [0.1, 0.9], True), (("left", "right"), None, False)])
-def test_a_frame_of_class_none_shows_no_target(classes, scores, shows):
-    assert shows_target(classes, None if scores is None else np.array(scores), 0.5) is shows
 
 
 def test_axes_are_two_or_three():

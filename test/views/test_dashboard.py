@@ -45,6 +45,12 @@ def shown(**changes: object) -> Dashboard:
     return Dashboard(**{**whole, **changes})
 
 
+def test_without_a_target_the_class_remains():
+    nowhere = record(11, position_m=(math.nan, math.nan))
+    assert "no target   class none 0.97" in line(printed(shown(records=[nowhere], label="none 0.97")), "target")
+    assert "no estimate" in printed(shown(records=[nowhere], label=""))
+
+
 def test_the_dashboard_shows_all_state():
     text = printed(shown())
     assert "/admn" in text and "live" in text and "10.0 Hz" in text
@@ -75,7 +81,8 @@ def test_problems_come_worst_first_and_are_bounded():
 @pytest.mark.parametrize(("changes", "expected"), [
     ({"records": [], "quiet_s": math.inf, "statuses": 0}, ["waiting for /admn/allocation", "no /diagnostics yet"]),
     ({"quiet_s": 7.4}, ["silent for 7 s"]),
-    ({"records": [record(position_m=(math.nan, math.nan), layers=0, granted=0.0)]}, ["no estimate", "spent 0 of 0"]),
+    ({"records": [record(position_m=(math.nan, math.nan), layers=0, granted=0.0)], "label": ""},
+     ["no estimate", "spent 0 of 0"]),
     ({"records": [record(granted=math.inf)]}, ["spent 3 of everything"]),
     ({"governor": "9 of 48 layers (temperature)"}, ["governor", "9 of 48 layers"]),
     ({"records": [record(granted=1.5, unit="gflops", spent=1.25)]}, ["spent 1.25 of 1.5 GFLOP"]),

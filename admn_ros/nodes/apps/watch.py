@@ -134,7 +134,8 @@ class WatchNode(Node):
             f"{record.granted:g}{unit}", f"{record.spent:g}{unit}",
             *(_cell(m) for m in record.modalities.values()),
             f"{record.latency_ms:.0f}", str(record.dropped),
-            f"{pose[0]:+.2f} {pose[1]:+.2f} ±{pose[2]:.2f}" if pose else f"none ({record.reason})",
+            f"{pose[0]:+.2f} {pose[1]:+.2f} ±{pose[2]:.2f}" if pose else
+            "no target" if record.stamp_ns in self._labels else f"none ({record.reason})",
             self._labels.get(record.stamp_ns, ""),
         ]
 

@@ -22,6 +22,7 @@ from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.output_health import OutputState
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.seen_causes import SeenCauses
+from admn_ros.inference.target import without_absent_target
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
@@ -188,7 +189,8 @@ class PerceptionNode(ManagedNode):
             return Timing(1e3 * (now_s - received.arrived_s), 1e3 * (now_s - started_s), queue.dropped)
 
         try:
-            estimate = pipeline.process(frame, budget, self._rate_hz())
+            estimate = without_absent_target(pipeline.process(frame, budget, self._rate_hz()),
+                                             self.value("no_target_above"))
         except Exception as error:
             self._results.publish_failure(frame, budget, error, timing())
             raise

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from admn_ros.config import BUDGET_UNITS
+from admn_ros.inference.target import NO_TARGET_ABOVE
 from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
 
 PARAMETERS = (
@@ -24,6 +25,8 @@ PARAMETERS = (
     Spec("poll_period_s", 0.01, "With use_sim_time: longest time between two looks at /clock while an input is live, "
          "in seconds. Without it the node sleeps until the next message or the next frame that is due.", live=True,
          low=0.001, high=0.5),
+    Spec("no_target_above", NO_TARGET_ABOVE, "Probability of the class none above which a frame shows no target: no "
+         "pose, no detection, no marker, no update of the track.", live=True, low=0.01, high=1.0),
     Spec("tracking", True, "Publish ~/odometry: a Kalman filter over the estimates."),
     Spec("tracking_acceleration", 2.0, "Spectral density of the target's acceleration, in m^2/s^3.", low=1e-4,
          high=1e4),
@@ -33,9 +36,7 @@ PARAMETERS = (
          low=0.5, high=0.999999),
     Spec("tracking_timeout_s", 1.0, "Time without an estimate after which the track ends, in seconds.", low=0.05,
          high=60.0),
-    Spec("tracking_none_above", 0.5, "Probability of the class none above which a frame shows no target.",
-         low=0.01, high=1.0),
-    Spec("target_frame", "target", "child_frame_id of ~/odometry."),
+    Spec("target_frame", "target", "Frame of the target: child_frame_id of ~/odometry and of the transform."),
     Spec("debug_image_rate_hz", 5.0, "Highest rate of ~/debug_image, in Hz. It is drawn only while it is subscribed "
          "to.", live=True, low=0.1, high=60.0),
     Spec("no_frames_error_s", 3.0, "Time without an estimate after which the status of inference is an error that "

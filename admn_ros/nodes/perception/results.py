@@ -15,6 +15,7 @@ from admn_ros.msg import Classification, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import allocation_message, classification_message, failed_message, pose_message
 from admn_ros.nodes.managed_node import ManagedNode
+from admn_ros.nodes.perception.detections import detection_message, vision_messages
 from admn_ros.sample import SensorFrame
 
 
@@ -34,7 +35,7 @@ class Timing:
 
 
 class Results:
-    """Publishers of ~/pose, ~/classification, ~/allocation and ~/latency.
+    """Publishers of ~/pose, ~/classification, ~/allocation and ~/latency; of ~/detections with `vision_msgs`.
 
     Args:
         node: node that publishes.
@@ -46,14 +47,29 @@ class Results:
         create = node.endpoints.create_publisher
         self._pose = create(PoseWithCovarianceStamped, "~/pose", qos.RESULT_OUT)
         self._classification = create(Classification, "~/classification", qos.RESULT_OUT)
+        self._vision = vision_messages()
+        self._detections = None if self._vision is None else create(
+            self._vision.Detection3DArray, "~/detections", qos.RESULT_OUT)
         self._allocation = create(LayerAllocation, "~/allocation", qos.RESULT_OUT)
         self._latency = create(Float32, "~/latency", qos.RESULT_OUT)
 
     def publish(self, frame: SensorFrame, estimate: Estimate, timing: Timing) -> None:
-        """Publish the results of a frame. Without an estimate only the allocation is published."""
+        """Publish the results of a frame.
+
+        Without a target there is no pose, and the array of detections is empty. If nothing ran, only the allocation is
+        published.
+
+        Args:
+            frame: the frame.
+            estimate: its estimate, without a position if the frame shows no target.
+            timing: its times.
+        """
         if estimate.mean_m is not None:
             self._pose.publish(pose_message(estimate))
+        if estimate.scores is not None:
             self._classification.publish(classification_message(estimate))
+            if self._detections is not None:
+                self._detections.publish(detection_message(self._vision, estimate))
         self._allocation.publish(allocation_message(
             frame, estimate, self._config.depths, timing.latency_ms, timing.inference_ms, timing.dropped))
         if self._latency.get_subscription_count():

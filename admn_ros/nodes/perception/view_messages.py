@@ -71,7 +71,7 @@ def image_message(pixels: npt.NDArray[np.uint8], stamp_ns: int, frame_id: str) -
 def target_markers(estimate: Estimate, axes: int) -> MarkerArray:
     """Return the 90 % confidence ellipsoid of an estimate, and its class as text.
 
-    Without an estimate both are deleted.
+    Without a target both are deleted.
 
     Args:
         estimate: estimate of a frame.

@@ -16,7 +16,7 @@ from admn_ros.config import NodePose
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState, shows_target
+from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState
 from admn_ros.nodes import qos
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
@@ -80,7 +80,7 @@ class Visualization:
 
         Args:
             frame: the frame.
-            estimate: its estimate.
+            estimate: its estimate, without a position if the frame shows no target.
             latency_ms: time from the newest input to the result, in milliseconds.
             dropped: number of frames dropped so far.
         """
@@ -98,9 +98,7 @@ class Visualization:
     def _track(self, estimate: Estimate) -> TrackState | None:
         if self._tracker is None:
             return None
-        shows = shows_target(self._config.classes, estimate.scores, self._tracker.config.none_above)
-        _, track = self._tracker.step(
-            estimate.stamp_ns, *((estimate.mean_m, estimate.covariance_m2) if shows else ()))
+        _, track = self._tracker.step(estimate.stamp_ns, estimate.mean_m, estimate.covariance_m2)
         if track is not None:
             place = self._config.localization
             self._odometry.publish(odometry_message(
@@ -120,7 +118,7 @@ class Visualization:
         value = self._node.value
         return Tracker(TrackerConfig(
             acceleration=value("tracking_acceleration"), spread=value("tracking_spread"), gate=value("tracking_gate"),
-            timeout_s=value("tracking_timeout_s"), none_above=value("tracking_none_above")), self._axes)
+            timeout_s=value("tracking_timeout_s")), self._axes)
 
 
 def _lower_priority() -> None:

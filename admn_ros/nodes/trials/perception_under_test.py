@@ -206,7 +206,8 @@ class PerceptionUnderTest:
         prepare_process()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
-        self._parameters = {"autostart": True, "diagnostics_period_s": 0.2, **parameters}
+        # Every frame is to have a pose, also with random weights and noise in place of a scene.
+        self._parameters = {"autostart": True, "diagnostics_period_s": 0.2, "no_target_above": 1.0, **parameters}
         self.listener = Listener(context=self.context)
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.listener)

@@ -12,6 +12,7 @@ from geometry_msgs.msg import Quaternion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
@@ -86,8 +87,8 @@ def test_arrows_of_sensor_nodes_point_where_they_look():
 
 @pytest.fixture
 def rig(make_rig, model_folder, sensors_file):
-    """An active node on a model with random weights, which finds its target even where it calls it none."""
-    made = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, tracking_none_above=1.0)
+    """An active node on a model with random weights."""
+    made = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True)
     assert made.connected()
     return made
 
@@ -133,6 +134,22 @@ def test_below_the_floor_the_markers_go_away_and_the_track_goes_on(rig, seen):
     assert rig.wait(lambda: seen["markers"] and all(m.action == Marker.DELETE for m in seen["markers"][-1].markers))
 
 
+def test_without_a_target_there_is_a_class_but_neither_pose_nor_marker_nor_update_of_the_track(rig, seen):
+    rig.frame()
+    rig.frame()
+    assert rig.wait(lambda: len(rig.poses) == 2 and len(seen["odometry"]) == 2)
+    known = np.array(seen["odometry"][-1].pose.covariance).reshape(6, 6)[0, 0]
+    assert rig.node.set_parameters([Parameter("no_target_above", value=0.01)])[0].successful
+    allocation = rig.frame()
+    assert allocation.spent > 0
+    assert rig.wait(lambda: rig.classes and stamp_of(rig.classes[-1]) == stamp_of(allocation))
+    assert rig.wait(lambda: seen["markers"] and stamp_of(seen["markers"][-1].markers[0]) == stamp_of(allocation))
+    assert all(m.action == Marker.DELETE for m in seen["markers"][-1].markers)
+    assert rig.wait(lambda: stamp_of(seen["odometry"][-1]) == stamp_of(allocation)), "the track is predicted"
+    assert np.array(seen["odometry"][-1].pose.covariance).reshape(6, 6)[0, 0] > known
+    assert len(rig.poses) == 2
+
+
 def test_the_debug_image_is_drawn_off_the_threads_that_work_and_only_while_somebody_listens(rig, seen, monkeypatch):
     threads = []
     draw = DebugPicture.draw
@@ -157,8 +174,6 @@ def test_the_debug_image_is_drawn_off_the_threads_that_work_and_only_while_someb
 
 
 def test_the_debug_images_rate_is_bounded(rig, seen):
-    from rclpy.parameter import Parameter
-
     assert rig.node.set_parameters([Parameter("debug_image_rate_hz", value=0.1)])[0].successful
     assert rig.wait(lambda: seen["debug_image"] or not rig.frame())
     for _ in range(5):
