@@ -217,7 +217,8 @@ def _other_encoding(channel: Channel, listed: str) -> str:
         listed: encoding of the topic in the metadata.
     """
     encoding = channel.serialization if channel.serialization != CDR else listed
-    if encoding != CDR or channel.schema not in ROS_SCHEMAS or not channel.type:
+    foreign = channel.schema not in ROS_SCHEMAS and channel.definition
+    if encoding != CDR or foreign or not channel.type:
         return f"messages in {encoding or 'an unnamed encoding'}, described by {channel.schema or 'nothing'}"
     return ""
 

@@ -21,8 +21,8 @@ from admn_ros.recordings.storage_file import reason_of
 from admn_ros.share import share_directory
 
 PACKAGE = "admn_ros"
-ROS_SCHEMAS: Final = ("", "ros2msg", "ros2idl", "omgidl")
-"""Encodings of definitions in ROS 2 bags; a recorder that does not find a definition leaves it empty."""
+ROS_SCHEMAS: Final = ("ros2msg", "ros2idl", "omgidl")
+"""Encodings of definitions in ROS 2 bags. A recorder that does not find a definition leaves it empty."""
 _TYPE_NAMES: Final = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}
 """Types of ROS 1 that have another name in ROS 2, and the same fields."""
 _FIELD_NAMES: Final = {"secs": "sec", "nsecs": "nanosec", "nsec": "nanosec"}
@@ -92,7 +92,7 @@ def store_of(recorded: str, schema: str, definition: str, place: str) -> Typesto
     if not definition.strip() and type_name(recorded) in typestore().fielddefs:
         return typestore()   # also where a recorder did not find the definition
     try:
-        types = _parsed(recorded, schema, definition) if schema else {}
+        types = _parsed(recorded, schema, definition) if definition.strip() else {}
         _complete(types)
         store = get_typestore(Stores.EMPTY)
         store.register({name: (constants, _known_fields(name, fields)) for name, (constants, fields) in types.items()})

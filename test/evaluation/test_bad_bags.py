@@ -27,6 +27,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.bag_writer import BagWriter
+from helpers.mcap import McapChannel, mcap_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -314,3 +315,39 @@ def test_stamps_that_jump_back_reset_the_stream_and_are_reported(run, write_bag,
 def test_a_deployment_file_without_matching_topics(run, bag, tmp_path):
     (tmp_path / "other.yaml").write_text(yaml.safe_dump({"sensors": {"node1": {"rgb": {"topic": "/front/camera"}}}}))
     refused(run(bag, sensors=tmp_path / "other.yaml"), "drive", "at least one of /front/camera", "/node1/rgb")
+
+
+# --- recordings of other tools ------------------------------------------------------------------------
+
+
+def test_a_write_ahead_log_is_read_and_stated(run, write_bag, tmp_path):
+    """By every command that opens a bag: on the terminal, and in the results."""
+    file = storage_file(write_bag(tmp_path / "crashed", storage="sqlite3", ticks=8))
+    whole = run(file).cell
+    base = sqlite3.connect(file, isolation_level=None)
+    base.execute("PRAGMA journal_mode=WAL")
+    base.execute("PRAGMA wal_autocheckpoint=0")
+    base.execute("UPDATE messages SET timestamp = timestamp + 1")   # every message is in the log now
+    (tmp_path / "copy").mkdir()
+    for place in (file, file.with_name(file.name + "-wal")):
+        shutil.copyfile(place, tmp_path / "copy" / place.name)
+    base.close()
+    bag = tmp_path / "copy" / file.name
+    done = run(bag)
+    (remark,) = done.results["source"]["bags"][0]["remarks"]
+    assert done.code == 0 and done.cell["error_cm"] == whole["error_cm"]
+    assert "crashed.db3-wal" in remark and f"WARN crashed.db3: {remark}" in done.errors
+
+
+def test_a_definition_that_lacks_a_field_refuses_the_topic(run, write_bag, tmp_path):
+    """The other inputs would give frames: an input that can never be used is not counted away."""
+    with BagReader(write_bag(tmp_path / "source", ticks=4)) as old:
+        channels = []
+        for topic, info in old.topics.items():
+            text = typestore().generate_msgdef(info.type, ros_version=2)[0]
+            if topic == "/node1/depth":   # the same bytes under another name
+                text = text.replace("uint32 step", "uint32 row_bytes")
+            channels.append(McapChannel(topic, info.type, definition=text.encode()))
+        (tmp_path / "short.mcap").write_bytes(mcap_bytes(channels, old))
+    refused(run(tmp_path / "short.mcap"), "short.mcap: /node1/depth",
+            "a definition of sensor_msgs/msg/Image without the field step")
