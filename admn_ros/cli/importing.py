@@ -21,10 +21,14 @@ def add_commands(commands: Commands) -> None:
     """Add the command that imports checkpoints."""
     new = add_command(commands, "import",
                       "import an official ADMN checkpoint, or backbones of MAE, AudioMAE, DeiT or timm", _import)
-    new.add_argument("source", type=Path, help="checkpoint: .pt, .pth, .bin or .safetensors; code in it is never run")
+    new.add_argument("source", type=Path,
+                     help="checkpoint of PyTorch or safetensors, of any name; code in it is never run")
     new.add_argument("out", type=Path, help="model folder to write, or to load the backbones into")
     new.add_argument("--kind", default="auto", choices=KINDS,
                      help="format of the checkpoint (default: detected from its tensor names)")
+    new.add_argument("--key", metavar="NAME",
+                     help="place of the weights in the file, such as teacher or model.backbone (default: found by "
+                          "common names)")
     new.add_argument("--preset", help="backbones: architecture of a new model folder")
     new.add_argument("--modality", action="append", default=[], choices=MODALITIES,
                      help="backbones: modality whose backbone to replace; may be repeated (default: rgb and depth, "
@@ -43,7 +47,7 @@ def _import(options: argparse.Namespace) -> None:
 
     with CONSOLE.status("importing"):
         reports = import_checkpoint(
-            options.source, options.out, options.kind, architecture=options.preset,
+            options.source, options.out, options.kind, key=options.key, architecture=options.preset,
             modalities=[Modality(m) for m in options.modality], nodes=options.nodes, seed=options.seed,
             force=options.force)
     console = Console(highlight=False)

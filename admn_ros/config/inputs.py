@@ -7,12 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from admn_ros.config.base import Count, Finite, NotNegative, Positive, Strict
+from admn_ros.config.base import Finite, NotNegative, Positive, Strict
 
 AUDIO_RATE_HZ = 16000
 """Default sample rate of an audio input in Hz."""
 AUDIO_PARTS = 3
 """Parts of the window of an audio input with directions."""
+LONGEST_SIDE = 4096
+"""Largest side of an input in pixels, cells or frames."""
+Side = Annotated[int, Field(ge=1, le=LONGEST_SIDE)]
+Channels = Annotated[int, Field(ge=1, le=64)]
+Samples = Annotated[int, Field(ge=1, le=2**20)]
 FieldOfView = Annotated[float, Field(gt=0, lt=180)]
 """Horizontal field of view of the cameras in the training data, in degrees."""
 
@@ -29,8 +34,8 @@ class RgbInput(Strict):
     """
 
     kind: Literal["rgb"] = "rgb"
-    height: Count = 224
-    width: Count = 224
+    height: Side = 224
+    width: Side = 224
     mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     fov_deg: FieldOfView | None = None
@@ -60,9 +65,9 @@ class DepthInput(Strict):
     """
 
     kind: Literal["depth"] = "depth"
-    height: Count = 224
-    width: Count = 224
-    channels: Count = 3
+    height: Side = 224
+    width: Side = 224
+    channels: Channels = 3
     min_m: NotNegative = 0.1
     max_m: Positive = 9.0
     relief: bool = False
@@ -101,10 +106,10 @@ class RadarInput(Strict):
     """
 
     kind: Literal["radar"] = "radar"
-    height: Count = 224
-    width: Count = 224
-    channels: Count = 1
-    rows: Count | None = None
+    height: Side = 224
+    width: Side = 224
+    channels: Channels = 1
+    rows: Side | None = None
     floor: Positive = 1.0
     mean: Finite = 0.0
     std: Positive = 1.0
@@ -138,17 +143,17 @@ class AudioInput(Strict):
     """
 
     kind: Literal["audio"] = "audio"
-    sample_rate_hz: Count = AUDIO_RATE_HZ
-    channels: Count = 4
-    window_s: Positive = 1.024
-    fft: Count = 512
-    hop: Count = 256
-    mels: Count = 64
-    frames: Count = 64
+    sample_rate_hz: Annotated[int, Field(ge=1, le=384_000)] = AUDIO_RATE_HZ
+    channels: Channels = 4
+    window_s: Annotated[float, Field(gt=0, le=60)] = 1.024
+    fft: Samples = 512
+    hop: Samples = 256
+    mels: Side = 64
+    frames: Side = 64
     mean: Finite = -4.0
     std: Positive = 4.0
     microphones_m: tuple[tuple[Finite, Finite], ...] = ()
-    azimuths: Count = 48
+    azimuths: Side = 48
 
     @model_validator(mode="after")
     def _consistent(self) -> AudioInput:

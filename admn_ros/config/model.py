@@ -8,10 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from admn_ros.config.base import Count, Finite, Name, Positive, Strict
-from admn_ros.config.inputs import AUDIO_RATE_HZ, AudioInput, InputConfig
+from admn_ros.config.base import Finite, Name, Positive, Strict
+from admn_ros.config.inputs import AUDIO_RATE_HZ, LONGEST_SIDE, AudioInput, InputConfig
 from admn_ros.sample import Modality
 
+WIDEST, DEEPEST = 2**16, 1024
+Width = Annotated[int, Field(ge=1, le=WIDEST)]
+Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
+Ratio = Annotated[float, Field(gt=0, le=64)]
 FINE_STRIDE = 4
 """Stride of the feature maps of stem fine, in pixels."""
 
@@ -39,14 +43,14 @@ class BackboneConfig(Strict):
         point_values: number of features that each point reads at its position; 0 reads the position only.
     """
 
-    dim: Count = 768
-    depth: Count = 12
-    heads: Count = 12
-    mlp_ratio: Positive = 4.0
-    patch: tuple[Count, Count] = (16, 16)
+    dim: Width = 768
+    depth: Depth = 12
+    heads: Width = 12
+    mlp_ratio: Ratio = 4.0
+    patch: tuple[Width, Width] = (16, 16)
     stem: Literal["patch", "conv", "fine"] = "patch"
-    points: Annotated[int, Field(ge=0)] = 0
-    point_values: Annotated[int, Field(ge=0)] = 0
+    points: Annotated[int, Field(ge=0, le=WIDEST)] = 0
+    point_values: Annotated[int, Field(ge=0, le=WIDEST)] = 0
 
     @model_validator(mode="after")
     def _fits(self) -> BackboneConfig:
@@ -72,7 +76,7 @@ class ModalityConfig(Strict):
 
     input: InputConfig
     backbone: BackboneConfig = BackboneConfig()
-    adapter_hidden: Count = 512
+    adapter_hidden: Width = 512
 
     @model_validator(mode="after")
     def _patch_divides(self) -> ModalityConfig:
@@ -93,10 +97,10 @@ class FusionConfig(Strict):
         mlp_ratio: width of the MLP's hidden layer over `dim`.
     """
 
-    dim: Count = 256
-    depth: Count = 6
-    heads: Count = 4
-    mlp_ratio: Positive = 3.0
+    dim: Width = 256
+    depth: Depth = 6
+    heads: Width = 4
+    mlp_ratio: Ratio = 3.0
 
     @model_validator(mode="after")
     def _heads_divide(self) -> FusionConfig:
@@ -130,13 +134,13 @@ class QoiConfig(Strict):
             output of such a modality has K logits, and its estimate is the expected severity.
     """
 
-    size: Annotated[int, Field(ge=32)] = 100
-    dim: Count = 256
-    depth: Count = 4
-    heads: Count = 4
-    mlp_ratio: Positive = 4.0
-    layer_hidden: Count = 200
-    corruption_hidden: Count = 250
+    size: Annotated[int, Field(ge=32, le=LONGEST_SIDE)] = 100
+    dim: Width = 256
+    depth: Depth = 4
+    heads: Width = 4
+    mlp_ratio: Ratio = 4.0
+    layer_hidden: Width = 200
+    corruption_hidden: Width = 250
     budget_token: bool = False
     levels: dict[Modality, Levels] = Field(default={})
 

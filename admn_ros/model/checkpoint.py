@@ -11,12 +11,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig, dump_config, load_config
@@ -24,6 +24,8 @@ from admn_ros.errors import ModelError
 from admn_ros.files import replacing, write_errors, write_text
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
+from admn_ros.model.official.safe_unpickle import read_safetensors
+from admn_ros.model.official.state_dict import as_floats, some_of
 from admn_ros.model.qoi import QoiEncoder
 from admn_ros.model.transformer import Block
 from admn_ros.model.vit import AdaptiveViT, ConvStem, Points
@@ -80,10 +82,17 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNe
         if not path.exists():
             raise ModelError.missing(str(path), f"{what}; a model folder has {CONFIG} and {WEIGHTS}")
     config = load_config(ModelConfig, folder / CONFIG)
-    legacy = folder / LEGACY
-    network = LegacyNetwork(config, load_config(LegacyConfig, legacy)) if legacy.exists() else AdmnNetwork(config)
-    network.load_state_dict(read_weights(folder / WEIGHTS, network.state_dict()))
+    legacy = load_config(LegacyConfig, folder / LEGACY) if (folder / LEGACY).exists() else None
+    with torch.device("meta"):  # shapes only: a wrong configuration may describe a network beyond all memory
+        described = _network(config, legacy).state_dict()
+    weights = read_weights(folder / WEIGHTS, described)
+    network = _network(config, legacy)
+    network.load_state_dict(weights)
     return network.to(device).eval()
+
+
+def _network(config: ModelConfig, legacy: LegacyConfig | None) -> AdmnNetwork:
+    return AdmnNetwork(config) if legacy is None else LegacyNetwork(config, legacy)
 
 
 def create_random_model(config: ModelConfig, folder: str | Path, seed: int, force: bool = False) -> AdmnNetwork:
@@ -170,27 +179,16 @@ def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor
     Raises:
         ModelError: the file is broken or does not fit.
     """
-    try:
-        weights: dict[str, Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(str(path), f"a broken file ({reason})", "a complete safetensors file") from error
+    weights = read_safetensors(path)
     for old, new in RENAMED.items():
         weights = {name.replace(old, new): value for name, value in weights.items()}
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
     if missing or unexpected:
-        found = [f"{what}: {_some(names)}" for what, names in (("missing", missing), ("unexpected", unexpected))
-                 if names]
+        found = [f"{what}: {some_of(names, NAMED_KEYS)}"
+                 for what, names in (("missing", missing), ("unexpected", unexpected)) if names]
         raise ModelError(str(path), "; ".join(found), f"the {len(expected)} weights that {CONFIG} describes")
     for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise ModelError(f"{path}: {name}", tuple(value.shape), tuple(expected[name].shape))
-        if not bool(torch.isfinite(value).all()):
-            raise ModelError(f"{path}: {name}", "NaN or infinite weights", "finite weights")
-    return weights
-
-
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - NAMED_KEYS
-    return ", ".join(names[:NAMED_KEYS]) + (f" and {more} more" if more > 0 else "")
+    return {name: as_floats(f"{path}: {name}", value) for name, value in weights.items()}

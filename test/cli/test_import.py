@@ -63,6 +63,24 @@ def test_backbones_go_into_a_new_folder_and_unloaded_parts_are_reported(tmp_path
     assert "UNTRAINED" in card and "Backbone of depth" in card and "mae.pth" in card
 
 
+def test_a_backbone_inside_of_another_network(tmp_path, small, mae, capsys):
+    _, state = mae
+    file, out = tmp_path / "whole.ckpt", tmp_path / "m"
+    parts = {f"_orig_mod.model.vit.{name}": value for name, value in state.items()}
+    torch.save({"state_dict": parts | {"loss.weight": torch.ones(2)}}, file)
+    assert import_(file, out, "--preset", "small", "--modality", "rgb") == 0
+    assert "loss" in capsys.readouterr().out
+    assert torch.equal(load_model(out).backbone(Modality.RGB).cls_token, state["cls_token"])
+    torch.save({"state_dict": parts | {f"average.{name}": -value for name, value in state.items()}}, file)
+    assert import_(file, tmp_path / "n", "--preset", "small") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": found 2 networks: model.vit, average; allowed: one; --key chooses it, "
+                         "such as --key model.vit")
+    assert not (tmp_path / "n").exists()
+    assert import_(file, out, "--key", "average", "--modality", "rgb") == 0
+    assert torch.equal(load_model(out).backbone(Modality.RGB).cls_token, -state["cls_token"])
+
+
 def test_a_second_file_goes_into_the_same_folder(tmp_path, small, mae, capsys):
     file, _ = mae
     out = tmp_path / "m"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file, save_file
 
 from admn_ros.errors import ConfigError, InputError, ModelError
@@ -128,6 +129,44 @@ def test_missing_and_unexpected_weights(folder):
     assert "missing: backbones.depth.blocks.0.norm1.bias" in text
     assert "and 1 more" in text
     assert "unexpected: head.weight" in text
+
+
+@pytest.mark.parametrize(("content", "found"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "a Git LFS pointer; `git lfs pull`"),
+    (b"<html><body>404</body></html>", "a web page")])
+@pytest.mark.parametrize("name", ["weights.safetensors", "config.yaml"])
+def test_a_file_that_was_not_downloaded(folder, name, content, found):
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"{name}: found {found}") as error:
+        load_model(folder)
+    one_line(error)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.float8_e4m3fn])
+def test_quantized_weights(folder, dtype):
+    change(folder, lambda w: w.update({"fusion.encoder.norm.bias": torch.ones(12).to(dtype)}))
+    with pytest.raises(ModelError, match=r"fusion\.encoder\.norm\.bias: found \w+ values without a scale"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision(folder, dtype):
+    saved = load_model(folder).state_dict()
+    change(folder, lambda w: w.update({name: value.to(dtype) for name, value in w.items()}))
+    loaded = load_model(folder).state_dict()
+    for name, value in saved.items():
+        assert loaded[name].dtype == torch.float32
+        torch.testing.assert_close(loaded[name], value, rtol=0.01, atol=0.01)
+
+
+def test_a_configuration_beyond_all_memory_is_refused_by_the_weights(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    for width, says in ((2**16, "allowed: (65536,"), (10**9, "fusion.dim: found 1000000000 (int); allowed: ")):
+        config["fusion"] |= {"dim": width, "heads": 4}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        with pytest.raises(InputError) as error:
+            load_model(folder)
+        assert says in one_line(error)
 
 
 def test_weights_of_another_shape(folder):

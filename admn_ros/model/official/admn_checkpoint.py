@@ -31,6 +31,7 @@ from admn_ros.model.official.layouts import LAYOUTS, Names
 from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
+from admn_ros.model.official.state_dict import as_floats
 from admn_ros.model.transformer import hidden_width
 from admn_ros.sample import Modality
 
@@ -168,17 +169,15 @@ class _Reader:
             axes: number of axes that it must have; None for any.
 
         Raises:
-            ModelError: the tensor is missing, has another number of axes, is empty or is not finite.
+            ModelError: the tensor is missing, has another number of axes, is empty, quantized or not finite.
         """
         if name not in self.state:
             raise ModelError.missing(f"{self.place}: {name}", "all weights of this layout")
         self._taken.add(name)
-        value = self.state[name].float()
+        value = as_floats(f"{self.place}: {name}", self.state[name])
         if not value.numel() or axes not in {None, value.ndim}:
             raise ModelError(f"{self.place}: {name}", f"shape {tuple(value.shape)}",
                              f"values in {'any number of' if axes is None else axes} axes")
-        if not bool(torch.isfinite(value).all()):
-            raise ModelError(f"{self.place}: {name}", "NaN or infinite weights", "finite weights")
         return value
 
     def unused(self) -> tuple[str, ...]:

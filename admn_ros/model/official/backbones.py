@@ -15,6 +15,7 @@ from torch import Tensor
 
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.official.safe_unpickle import ImportReport
+from admn_ros.model.official.state_dict import as_floats, some_of
 from admn_ros.model.vit import AdaptiveViT, PatchEmbed
 
 Kind = Literal["auto", "mae", "timm", "deit", "audiomae"]
@@ -51,7 +52,7 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
             parts that this package lacks and that change the output.
     """
     if PATCH not in state:
-        raise ModelError("checkpoint", f"names such as {', '.join(list(state)[:3]) or 'none'}",
+        raise ModelError("checkpoint", f"names such as {some_of(list(state), 3) or 'none'}",
                          f"the names of timm's ViT, with {PATCH}")
     if kind not in get_args(Kind):
         raise InputError("kind", kind, ", ".join(get_args(Kind)))
@@ -66,8 +67,6 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
         value, resampled = source.adapt(name, vit)
         if value.shape != target.shape:
             raise ModelError(name, tuple(state[name].shape), f"a shape that converts to {tuple(target.shape)}")
-        if not bool(torch.isfinite(value).all()):
-            raise ModelError(name, "NaN or infinite weights", "finite weights")
         values[name] = value
         if resampled:
             interpolated.append(name)
@@ -80,9 +79,8 @@ def load_backbone(vit: AdaptiveViT, state: Mapping[str, Tensor], kind: Kind = "a
 def guess_kind(state: Mapping[str, Tensor]) -> Kind:
     """Return the origin of weights with `PATCH`. AudioMAE is the only kind that is treated differently."""
     position = state.get(POSITION)
-    tokens = position.shape[1] - 1 if position is not None and position.ndim == 3 else 0
-    columns = math.isqrt(max(tokens, 0) // AUDIOMAE_ROWS)
-    if state[PATCH].shape[1:2] == (1,) and tokens and tokens == AUDIOMAE_ROWS * columns * columns:
+    tokens = position.shape[1] if position is not None and position.ndim == 3 else 0
+    if state[PATCH].shape[1:2] == (1,) and any(_columns(n, AUDIOMAE_ROWS) for n in (tokens, tokens - 1)):
         return "audiomae"
     if "dist_token" in state:
         return "deit"
@@ -99,12 +97,20 @@ class _Source:
 
     @property
     def prefix(self) -> int:
-        """Number of tokens before the patches."""
-        return 2 if "dist_token" in self.state else 1
+        """Number of positions before those of the patches; 0 where class tokens have none (timm: no_embed_class)."""
+        tokens = 2 if "dist_token" in self.state else 1
+        count = self.state[POSITION].shape[1]
+        return 0 if self.given_grid is None and _columns(count, self.tall) and not _columns(
+            count - tokens, self.tall) else tokens
+
+    @property
+    def tall(self) -> int:
+        """Ratio of rows to columns of a grid that was not given."""
+        return AUDIOMAE_ROWS if self.kind == "audiomae" else 1
 
     def adapt(self, name: str, vit: AdaptiveViT) -> tuple[Tensor, bool]:
         """Convert a foreign tensor to the shape of the backbone; return it, and whether it was resampled."""
-        value = self.state[name].float()
+        value = as_floats(name, self.state[name])
         if name == POSITION:
             return self._positions(value, vit)
         return self._kernel(value, vit) if name == PATCH else (value, False)
@@ -124,8 +130,8 @@ class _Source:
         return F.interpolate(value, patch, mode="area") * (math.prod(size) / math.prod(patch)), True
 
     def _positions(self, value: Tensor, vit: AdaptiveViT) -> tuple[Tensor, bool]:
-        if value.ndim != 3 or len(value) != 1 or value.shape[1] <= self.prefix:
-            raise ModelError(POSITION, tuple(value.shape), f"(1, {self.prefix} + patches, width)")
+        if value.ndim != 3 or len(value) != 1 or value.shape[1] <= self.prefix or value.shape[1] == 1:
+            raise ModelError(POSITION, tuple(value.shape), "(1, class token + patches, width)")
         target, grid = target_grid(vit), self.grid(value.shape[1] - self.prefix)
         patches = value[:, self.prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
         if self.kind == "audiomae":
@@ -133,7 +139,9 @@ class _Source:
         resampled = tuple(patches.shape[2:]) != target
         if resampled:
             patches = F.interpolate(patches, target, mode="bicubic", align_corners=False, antialias=True)
-        return torch.cat([value[:, :1], patches.flatten(2).transpose(1, 2)], dim=1), resampled
+        # A class token without a position of its own has the position 0.
+        first = value[:, :1] if self.prefix else torch.zeros_like(value[:, :1])
+        return torch.cat([first, patches.flatten(2).transpose(1, 2)], dim=1), resampled
 
     def grid(self, patches: int) -> tuple[int, int]:
         """Return rows and columns of the foreign grid."""
@@ -141,11 +149,10 @@ class _Source:
             if math.prod(self.given_grid) != patches:
                 raise InputError("source_grid", self.given_grid, f"rows and columns of {patches} patches")
             return self.given_grid
-        tall = AUDIOMAE_ROWS if self.kind == "audiomae" else 1
-        columns = math.isqrt(patches // tall)
-        if tall * columns * columns != patches:
-            raise ModelError(POSITION, f"{patches} patches", f"a grid of {tall} to 1, or source_grid")
-        return tall * columns, columns
+        columns = _columns(patches, self.tall)
+        if not columns:
+            raise ModelError(POSITION, f"{patches} patches", f"a grid of {self.tall} to 1, or source_grid")
+        return self.tall * columns, columns
 
     def notes(self, vit: AdaptiveViT, ignored: tuple[str, ...], missing: tuple[str, ...]) -> list[str]:
         """Return notes for the user of this import."""
@@ -153,7 +160,8 @@ class _Source:
         if POSITION in self.state:
             grid = self.grid(self.state[POSITION].shape[1] - self.prefix)
             notes.append(f"positions of {grid[0]} x {grid[1]} patches to {target_grid(vit)[0]} x {target_grid(vit)[1]}"
-                         + (", transposed" if self.kind == "audiomae" else ""))
+                         + (", transposed" if self.kind == "audiomae" else "")
+                         + ("" if self.prefix else "; none for the class token"))
         if self.state[PATCH].shape[1] != vit.shape[0]:
             notes.append(f"patch embedding from {self.state[PATCH].shape[1]} channels to {vit.shape[0]}")
         if any(n.startswith("fc_norm.") for n in ignored) and "norm.weight" in missing:
@@ -163,6 +171,12 @@ class _Source:
         if unused:
             notes.append(f"last layers that are not used: {len(unused)}")
         return notes
+
+
+def _columns(patches: int, tall: int) -> int:
+    """Return the columns of a grid of `tall` times as many rows; 0 if the patches fill no such grid."""
+    columns = math.isqrt(max(patches, 0) // tall)
+    return columns if tall * columns * columns == patches else 0
 
 
 def target_grid(vit: AdaptiveViT) -> tuple[int, int]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, cast, get_args
 
@@ -15,9 +16,10 @@ from admn_ros.model.checkpoint import CARD, CONFIG, COSTS, check_free, initializ
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.admn_checkpoint import import_admn
 from admn_ros.model.official.backbones import PATCH, Kind, guess_kind, load_backbone
-from admn_ros.model.official.layouts import LAYOUTS, guess_layout
+from admn_ros.model.official.layouts import LAYOUTS, OFFICIAL_ANCHOR, guess_layout
 from admn_ros.model.official.legacy_network import Layout, LegacyNetwork
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
+from admn_ros.model.official.state_dict import take_part
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
 
@@ -27,15 +29,16 @@ PICTURES: Final = (Modality.RGB, Modality.DEPTH)
 """Modalities whose backbones start from image pretraining (paper Section 3.2)."""
 
 
-def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto", *, architecture: str | None = None,
-                      modalities: Sequence[Modality] = (), nodes: int | None = None, seed: int = 0,
-                      force: bool = False) -> dict[str, ImportReport]:
+def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto", *, key: str | None = None,
+                      architecture: str | None = None, modalities: Sequence[Modality] = (),
+                      nodes: int | None = None, seed: int = 0, force: bool = False) -> dict[str, ImportReport]:
     """Import an official ADMN checkpoint as a model folder, or pretrained backbones into one.
 
     Args:
-        source: checkpoint (.pt, .pth, .bin or .safetensors).
+        source: checkpoint of PyTorch or safetensors, of any name.
         out: model folder; a new one for an official checkpoint, and for backbones with a preset.
         kind: origin of the file; "auto" detects it from the names of the weights.
+        key: where the weights are in the file (`find_weights`); None for the usual places.
         architecture: preset of a new model folder; its other weights are random.
         modalities: modalities whose backbones to load; empty for audio (AudioMAE) or the cameras (other kinds).
         nodes: number of sensor nodes or frames of an official checkpoint; None for the paper's.
@@ -51,16 +54,19 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     """
     if kind not in get_args(Source):
         raise InputError("kind", kind, ", ".join(get_args(Source)))
-    state, out = read_foreign(source), Path(out)
+    out = Path(out)
+    state, others = take_part(read_foreign(source, key), (OFFICIAL_ANCHOR, PATCH), str(source))
     layout = guess_layout(state) if kind == "auto" else OFFICIAL.get(kind)
     if layout is not None:
         if architecture is not None or modalities:
             raise InputError.conflict("preset or modality", "an official checkpoint", "the checkpoint has its own")
-        return {f"admn-{layout}": import_admn(source, layout, out, nodes=nodes, force=force, state=state)}
+        report = import_admn(source, layout, out, nodes=nodes, force=force, state=state)
+        return {f"admn-{layout}": replace(report, ignored=(*report.ignored, *others))}
     if nodes is not None:
         raise InputError.conflict("nodes", "backbones", "the preset sets the sensor nodes")
     network, card = _open(out, architecture, seed, force)
-    reports = _load(network, state, cast(Kind, kind), modalities)
+    reports = {name: replace(report, ignored=(*report.ignored, *others))
+               for name, report in _load(network, state, cast(Kind, kind), modalities).items()}
     lines = [line for m, report in reports.items() for line in (f"\n## Backbone of {m}\nFrom {Path(source).name}.\n",
                                                                 "```", str(report), "```")]
     if architecture is not None:

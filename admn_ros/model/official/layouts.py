@@ -50,12 +50,14 @@ LAYOUTS: Final[dict[Layout, Names]] = {
          "the spectrogram belongs to the first frame",
          "no localization")),
 }
+OFFICIAL_ANCHOR: Final = "vision.cls_token"
+"""Weight that every official checkpoint has."""
 
 
 def guess_layout(names: Iterable[str]) -> Layout | None:
     """Return the layout of a checkpoint from the names of its weights; None if it is not an official one."""
     held = set(names)
-    if "vision.cls_token" not in held:
+    if OFFICIAL_ANCHOR not in held:
         return None
     if any(name.startswith("audio.") for name in held):
         return "ave"

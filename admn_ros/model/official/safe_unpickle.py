@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable
@@ -18,9 +19,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from admn_ros.errors import ModelError
+from admn_ros.files import other_content
+from admn_ros.model.official.state_dict import find_weights
 
-PICKLED, SAFE = (".pt", ".pth", ".bin"), ".safetensors"
-WRAPPERS = ("model", "state_dict", "model_state_dict")
+CHECKPOINT = "a checkpoint as torch.save or safetensors writes it"
+HEAD = 512
+OTHERS = ((b"\x1f\x8b", 0, "a gzip archive; unpack it"), (b"BZh", 0, "a bzip2 archive; unpack it"),
+          (b"\xfd7zXZ", 0, "an xz archive; unpack it"), (b"\x28\xb5\x2f\xfd", 0, "a zstd archive; unpack it"),
+          (b"7z\xbc\xaf", 0, "a 7z archive; unpack it"), (b"ustar", 257, "a tar archive; unpack it"),
+          (b"\x89HDF", 0, "an HDF5 file"), (b"\x93NUMPY", 0, "a NumPy array"), (b"GGUF", 0, "a GGUF file"))
+"""Bytes at an offset by which files are known that are no checkpoints, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +61,15 @@ class ImportReport:
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
 
-def read_foreign(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of a foreign checkpoint, on the CPU.
+def read_foreign(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
+    """Read the weights of a foreign checkpoint, on the CPU, by their plain names (`find_weights`).
 
-    PyTorch files are read with `weights_only`, so that no code in them runs. The weights may be wrapped in `model`,
-    `state_dict` or `model_state_dict`, and their names may start with `module.`.
+    The content of the file decides how it is read, not its name. PyTorch files are read with `weights_only`, so that no
+    code in them runs.
 
     Args:
-        path: checkpoint (.pt, .pth, .bin or .safetensors).
+        path: checkpoint of PyTorch or safetensors.
+        key: where the weights are in the file; None for the usual places.
 
     Raises:
         ModelError: the file is missing, broken or of another type, has no weights, has objects that only code could
@@ -70,25 +79,55 @@ def read_foreign(path: str | Path) -> dict[str, Tensor]:
     if not path.exists():
         raise ModelError.missing(str(path), "a checkpoint file")
     if not path.is_file():
-        raise ModelError(str(path), "a folder", "a checkpoint file")
-    if path.suffix == SAFE:
-        try:
-            held: object = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete safetensors file") from error
-    elif path.suffix in PICKLED:
-        held = _read_pickled(path)
-    else:
-        raise ModelError(str(path), f"a {path.suffix or 'nameless'} file", ", ".join((*PICKLED, SAFE)))
-    for wrapper in _chain(held):
-        held = wrapper
-    weights = {str(name).removeprefix("module."): value for name, value in held.items()
-               if isinstance(value, Tensor)} if isinstance(held, dict) else {}
-    if not weights:
-        raise ModelError(str(path), f"a {type(held).__name__} without weights", "a dict of tensors")
+        raise ModelError(str(path), "a folder" if path.is_dir() else "a device or a pipe", "a checkpoint file")
+    weights = find_weights(_read(path), str(path), key)
     for name, value in weights.items():
         _check_plain(f"{path}: {name}", value)
     return weights
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file on the CPU.
+
+    Raises:
+        ModelError: the file is missing, broken, or something else.
+    """
+    _check_content(path, read_head(path))
+    try:
+        weights: dict[str, Tensor] = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete safetensors file") from error
+    return weights
+
+
+def _read(path: Path) -> object:
+    head = read_head(path)
+    if head[8:9] == b"{":
+        return read_safetensors(path)
+    _check_content(path, head)
+    if path.suffix == ".safetensors":
+        raise ModelError(str(path), "a broken file (no safetensors header)", "a complete safetensors file")
+    return _read_pickled(path)
+
+
+def read_head(path: Path) -> bytes:
+    """Return the first bytes of a file.
+
+    Raises:
+        ModelError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise ModelError(str(path), error.strerror or "unreadable", "a checkpoint file") from error
+
+
+def _check_content(path: Path, head: bytes) -> None:
+    """Refuse by its name what is no checkpoint, although its file may be called one."""
+    found = other_content(head) or next((what for magic, at, what in OTHERS if head[at:at + len(magic)] == magic), None)
+    if found is not None:
+        raise ModelError(str(path), found, CHECKPOINT)
 
 
 def _check_plain(place: str, value: Tensor) -> None:
@@ -111,8 +150,10 @@ def _read_pickled(path: Path) -> object:
     except Exception as error:
         # PyTorch raises several types here, one of them from a module that this package must not import.
         if "weights_only" in str(error) or "Weights only" in str(error):
-            raise ModelError(str(path), "objects that only code could rebuild, or a broken file",
-                             "plain tensors; save the state dict alone") from error
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            found = f"objects that only code could rebuild ({named[1]})" if named else \
+                "objects that only code could rebuild, or a broken file"
+            raise ModelError(str(path), found, f"plain tensors: save the state dict alone, or {CHECKPOINT}") from error
         raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
 
 
@@ -129,19 +170,11 @@ def _check_stored(path: Path) -> None:
             entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
+    if not any(e.filename.endswith("data.pkl") for e in entries):
+        raise ModelError(str(path), f"a zip archive with {entries[0].filename if entries else 'nothing'}", CHECKPOINT)
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > \
             path.stat().st_size:
         raise ModelError(str(path), "a compressed archive", "a file as torch.save writes it")
-
-
-def _chain(held: object) -> Iterable[object]:
-    """Yield the contents of the wrappers, from outside to inside."""
-    while isinstance(held, dict):
-        inner = next((held[w] for w in WRAPPERS if isinstance(held.get(w), dict)), None)
-        if inner is None:
-            return
-        held = inner
-        yield held
 
 
 def _line(error: BaseException) -> str:

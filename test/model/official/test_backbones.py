@@ -116,6 +116,21 @@ def test_positions_are_interpolated_over_a_rectangle():
     torch.testing.assert_close(upsampled.pos_embed[0, 1:].T.reshape(1, 24, 8, 8), expected)
 
 
+@pytest.mark.parametrize(("kind", "patches", "grid", "channels"), [
+    ("timm", 4, (2, 2), 3), ("audiomae", 32, (2, 16), 1)])
+def test_positions_without_one_for_the_class_token(kind, patches, grid, channels):
+    make = Maker(9)
+    state = vit_state(make, patches=patches, channels=channels)
+    short = state | {"pos_embed": state["pos_embed"][:, 1:]}
+    whole = state | {"pos_embed": state["pos_embed"].clone()}
+    whole["pos_embed"][:, 0] = 0
+    a, b = (ours(channels=channels, rows=grid[0], columns=grid[1]) for _ in range(2))
+    assert "; none for the class token" in load_backbone(a, short).notes[1]
+    notes = load_backbone(b, whole).notes
+    assert f"read as {kind}" in notes[0] and "none for" not in notes[1]
+    assert torch.equal(a.pos_embed, b.pos_embed)
+
+
 def test_smaller_patches_have_the_same_response_to_a_coarser_image():
     state, vit = vit_state(Maker(7)), ours(rows=2, columns=2, patch=(16, 4))
     report = load_backbone(vit, state)
@@ -165,6 +180,8 @@ def _changed(**changes):
     (vit_state(Maker(), ratio=3), "fc1"),
     (vit_state(Maker(), patches=5), "5 patches"),
     (_changed(cls_token=torch.full((1, 1, 24), float("nan"))), "NaN"),
+    ({k: v.to(torch.int8) for k, v in vit_state(Maker()).items()}, "int8 values without a scale"),
+    (_changed(**{"norm.weight": torch.ones(24).to(torch.float8_e4m3fn)}), "norm.weight: found float8_e4m3fn values"),
     (_changed(pos_embed=torch.zeros(1, 1, 24)), "pos_embed"),
     (_changed(pos_embed=torch.zeros(2, 5, 24)), "pos_embed"),
     (_changed(pos_embed=torch.zeros(0)), "pos_embed"),

@@ -2,8 +2,12 @@
 """Foreign checkpoint files: accepted and refused content."""
 
 import argparse
+import gzip
+import os
+import tarfile
 import zipfile
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -19,12 +23,19 @@ SHAPES = {
     "model_state_dict": {"model_state_dict": STATE},
     "both": {"model": {"state_dict": STATE}},
     "module": {"model": {f"module.{k}": v for k, v in STATE.items()}},
+    "compiled": {f"_orig_mod.{k}": v for k, v in STATE.items()},
+    "compiled and parallel": {"net": {f"module._orig_mod.module.{k}": v for k, v in STATE.items()}},
+    "compiled part": {"cls_token": STATE["cls_token"], "norm._orig_mod.bias": STATE["norm.bias"]},
+    "average alone": {"state_dict_ema": STATE, "epoch": 2},
+    "weights and average": {"state_dict_ema": {k: -v for k, v in STATE.items()}, "state_dict": STATE},
+    "other key": {"student_weights": STATE, "score": torch.tensor(0.5), "optimizer": {"lr": 0.1}},
+    "score beside": {"model": STATE, "best_acc1": torch.tensor(71.0)},
     "optimizer": {"model": STATE, "optimizer": {"state": {}, "param_groups": []}},
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin"])
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".pth.tar", ".ckpt", ""])
 def test_wrappers_and_prefixes_are_removed(tmp_path, shape, suffix):
     torch.save(SHAPES[shape], tmp_path / f"c{suffix}")
     state = read_foreign(tmp_path / f"c{suffix}")
@@ -50,7 +61,7 @@ class Evil:
 
 def test_code_is_refused_in_one_line_and_does_not_run(tmp_path, capsys):
     torch.save({"model": STATE, "extra": Evil()}, tmp_path / "c.pth")
-    with pytest.raises(ModelError, match="only code") as info:
+    with pytest.raises(ModelError, match=r"only code could rebuild \(print\)") as info:
         read_foreign(tmp_path / "c.pth")
     assert "\n" not in str(info.value)
     assert "this code ran" not in capsys.readouterr().out
@@ -100,7 +111,45 @@ def test_a_truncated_file(tmp_path, suffix, share):
 def test_a_text_file_with_the_name_of_a_checkpoint(tmp_path, suffix):
     path = tmp_path / f"c{suffix}"
     path.write_text("version https://git-lfs.github.com/spec/v1\nsize 343249461\n" * 9)
-    _refused(path, "broken")
+    _refused(path, "a Git LFS pointer; `git lfs pull`")
+
+
+@pytest.mark.parametrize("name", ["c.pth", "weights.safetensors", "c.ckpt"])
+@pytest.mark.parametrize(("content", "what"), [
+    (b"<!DOCTYPE html><html><title>Sign in</title>", "found a web page; allowed: a checkpoint as torch.save"),
+    (gzip.compress(b"x" * 9), "a gzip archive; unpack it"), (b"\x00" * 257 + b"ustar\x00", "a tar archive; unpack it"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (b"\x93NUMPY\x01\x00", "a NumPy array")])
+def test_other_content_is_named(tmp_path, name, content, what):
+    (tmp_path / name).write_bytes(content)
+    _refused(tmp_path / name, what)
+
+
+def test_other_archives_are_named(tmp_path):
+    numpy.savez(tmp_path / "c.npz", kernel=numpy.zeros(3))
+    _refused(tmp_path / "c.npz", r"a zip archive with kernel\.npy")
+    with tarfile.open(tmp_path / "c.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "c.npz", "c.npz")
+    _refused(tmp_path / "c.tar.gz", "a gzip archive")
+    os.mkfifo(tmp_path / "pipe.pth")
+    _refused(tmp_path / "pipe.pth", "a device or a pipe")
+    _refused(tmp_path, "a folder")
+
+
+def test_weights_at_another_place_are_found_by_a_key(tmp_path):
+    other = {name: -value for name, value in STATE.items()}
+    torch.save({"student": {f"module.backbone.{k}": v for k, v in STATE.items()}, "teacher": other, "epoch": 3},
+               tmp_path / "c.pth")
+    _refused(tmp_path / "c.pth", "a dict with student, teacher, epoch without weights; .* --key names another place")
+    for key, state in (("teacher", other), ("student.backbone", STATE)):
+        found = read_foreign(tmp_path / "c.pth", key)
+        assert set(found) == set(STATE) and all(torch.equal(found[k], state[k]) for k in STATE)
+    with pytest.raises(ModelError, match=r"--key: found pupil; allowed: a place in .*c\.pth, which is a dict with "):
+        read_foreign(tmp_path / "c.pth", "pupil")
+
+
+def test_two_weights_of_one_name_are_refused(tmp_path):
+    torch.save({"w": torch.ones(1), "module.w": torch.zeros(1)}, tmp_path / "c.pth")
+    _refused(tmp_path / "c.pth", "w: found two weights of this name; allowed: one; --key")
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
