@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator
 
 from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Positive, Strict
-from admn_ros.sample import Modality, SensorKey
+from admn_ros.sample import MOST_CHANNELS, Modality, SensorKey
 
 InputType = Literal["image", "compressed_image", "point_cloud", "radar_scan", "audio_frame", "audio_data"]
 MESSAGE_TYPES: Final[dict[InputType, str]] = {
@@ -58,7 +58,7 @@ class SoundFormat(Strict):
     """
 
     sample_rate_hz: Annotated[int, Field(ge=1000, le=384_000)] = 16_000
-    channels: Annotated[int, Field(ge=1, le=64)] = 1
+    channels: Annotated[int, Field(ge=1, le=MOST_CHANNELS)] = 1
     encoding: Literal["S16LE", "F32LE"] = "S16LE"
 
 

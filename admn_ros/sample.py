@@ -16,6 +16,8 @@ from torch import Tensor
 from admn_ros.errors import InputError
 
 Array = npt.NDArray[np.generic]
+MOST_CHANNELS = 64
+"""Maximum number of channels of a sound."""
 
 
 class Modality(str, Enum):

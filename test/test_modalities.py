@@ -16,7 +16,8 @@ from admn_ros.recordings.shard_format import decode, encode
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.corruption.corruption import GaussianNoise, check_reading
 from admn_ros.sensing.corruption.presets import corruption_preset
-from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
+from admn_ros.sensing.decode.audio_messages import SoundDecoder
+from admn_ros.sensing.decode.decoders import decode_picture
 from admn_ros.sensing.preprocess.preprocessor import input_tensor
 from admn_ros.views.colorize import colorize
 from admn_ros.views.palette import OTHER, modality_colour
@@ -58,11 +59,14 @@ def test_sensors_file_has_topic_types(modality: Modality) -> None:
 
 @pytest.mark.parametrize(("modality", "kind"), [(m, k) for m, kinds in INPUT_TYPES.items() for k in kinds], ids=str)
 def test_topic_types_have_a_message_and_a_decoder(modality: Modality, kind: str) -> None:
-    """deployment.py: `MESSAGE_TYPES`; sensing/decode/decoders.py: the decoder, which misses the fields of a message."""
+    """deployment.py: `MESSAGE_TYPES`; sensing/decode: the decoder, which misses the fields of a message."""
     assert MESSAGE_TYPES[kind].count("/") == 2
     entry = InputTopic.model_validate({"topic": "/t", "type": kind})
     with pytest.raises((AttributeError, InputError)):
-        decode_sound(entry, object()) if modality is Modality.AUDIO else decode_picture(modality, entry, object())
+        if modality is Modality.AUDIO:
+            SoundDecoder(entry).decode(object(), 1)
+        else:
+            decode_picture(modality, entry, object())
 
 
 def test_every_topic_type_belongs_to_a_modality() -> None:

@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
+import mmap
 import re
+import struct
+from contextlib import suppress
+from io import BufferedReader, BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from admn_ros.errors import InputError
+from admn_ros.sensing.decode.riff import STREAMED, find_sound
 
 ENDINGS = (".wav", ".flac", ".ogg")
 MAX_SOUND_VALUES = 64 * 1024 * 1024
 """Maximum number of values (samples times channels) of a file."""
+_WIDEST = 8
+"""Largest number of bytes of a value."""
 _ALLOWED = "a sound file, such as WAV, FLAC or OGG"
 _CUT_OFF = re.compile(r"data : (\d+) \(should be (\d+)\)")
-_STREAMED = 0x7FFFF000
-"""Smallest size that programs write when they stream a WAV file to a pipe and cannot know its length."""
 
 
 def read_sound(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
@@ -33,7 +39,7 @@ def read_sound(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        with path.open("rb") as file, soundfile.SoundFile(_standard(file)) as sound:
             _check_complete(sound.extra_info, path)
             size = sound.frames * sound.channels
             if not 0 < size <= MAX_SOUND_VALUES:
@@ -50,8 +56,22 @@ def read_sound(path: str | Path) -> tuple[npt.NDArray[np.float32], int]:
     return samples, rate_hz
 
 
+def _standard(file: BufferedReader) -> BinaryIO:
+    """Return a WAV file that libsndfile would not read in the standard form, and others as they are."""
+    with (suppress(ValueError),  # An empty file cannot be mapped.
+          mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view):
+        layout = find_sound(view)
+        if layout is not None and not layout.standard and layout.size <= _WIDEST * MAX_SOUND_VALUES:
+            sound = content[layout.start:layout.start + layout.size]
+            chunks = (struct.pack("<4sI", name, size) + data + b"\0" * (len(data) % 2) for name, size, data in (
+                (b"fmt ", len(layout.format), layout.format), (b"data", layout.size, sound)))
+            body = b"WAVE" + b"".join(chunks)
+            return BytesIO(b"RIFF" + struct.pack("<I", len(body)) + body)
+    return file
+
+
 def _check_complete(log: str, path: Path) -> None:
     """Refuse a WAV file whose data are shorter than its header says; libsndfile takes what there is, and logs it."""
     cut = _CUT_OFF.search(log)
-    if cut is not None and int(cut[1]) < _STREAMED:
+    if cut is not None and int(cut[1]) < STREAMED:
         raise InputError(str(path), f"{cut[2]} of {cut[1]} bytes", "a complete file")

@@ -9,17 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from admn_ros.config import AudioInput, ModelConfig
+from admn_ros.config import AudioInput, ModelConfig, RadarInput
 from admn_ros.deployment import DeploymentConfig, InputTopic, SyncConfig
 from admn_ros.errors import InputError
 from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.decode.audio import AudioWindow
-from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
+from admn_ros.sensing.decode.audio_messages import SoundDecoder
+from admn_ros.sensing.decode.decoders import decode_picture
 from admn_ros.sensing.decode.images import stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
 from admn_ros.sensing.preprocess.node_poses import NodePoses
-from admn_ros.sensing.preprocess.preprocessor import check_inputs
+from admn_ros.sensing.preprocess.preprocessor import check_heatmap, check_inputs
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 _AUDIO_MARGIN = 1.5
@@ -94,6 +95,8 @@ class FrameStream:
         self.node_poses = NodePoses(self._config, self._tf_frames) if self._tf_frames else None
         self.synchronizer = self._make_synchronizer(self.sync, list(self.inputs))
         self.newest: dict[SensorKey, Array] = {}
+        self._sounds = {key: SoundDecoder(entry) for key, entry in self.inputs.items()
+                        if key.modality is Modality.AUDIO}
         self._audio = {key: AudioWindow(_AUDIO_MARGIN * self.sound.window_s)
                        for key in self.inputs if key.modality is Modality.AUDIO}
 
@@ -142,8 +145,13 @@ class FrameStream:
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         if key.modality is not Modality.AUDIO:
-            return decode_picture(key.modality, self.inputs[key], message)
+            data = decode_picture(key.modality, self.inputs[key], message)
+            wanted = self._config.modalities[key.modality].input
+            if isinstance(wanted, RadarInput):
+                check_heatmap(data, wanted)
+            return data
         window = self._audio[key]
-        samples, rate_hz = decode_sound(self.inputs[key], message)
-        window.push(samples, stamp, rate_hz)
+        samples, rate_hz = self._sounds[key].decode(message, stamp)
+        if len(samples):
+            window.push(samples, stamp, rate_hz)
         return window.window(stamp, self.sound.window_s, self.sound.sample_rate_hz)

@@ -18,9 +18,10 @@ from admn_ros.errors import InputError
 from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.sensing.decode.audio_messages import decode_audio
 from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
 from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
-from admn_ros.sensing.decode.images import decode_audio, decode_depth, decode_radar, decode_rgb
+from admn_ros.sensing.decode.images import decode_depth, decode_radar, decode_rgb
 from admn_ros.simulation.radar.fmcw import FmcwConfig
 from admn_ros.simulation.scene.track import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
 

@@ -14,7 +14,8 @@ from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Modality
-from admn_ros.sensing.decode.decoders import decode_picture, decode_sound
+from admn_ros.sensing.decode.audio_messages import SoundDecoder
+from admn_ros.sensing.decode.decoders import decode_picture
 from admn_ros.simulation.events import demo_events
 from admn_ros.simulation.recording import BUDGET_EVERY_S, BUDGET_LAYERS, NOTE
 from helpers.demo_recording import DEMO_BAG, DEMO_SENSORS
@@ -43,7 +44,7 @@ def test_it_is_small_and_holds_every_input_of_its_deployment():
         for key, entry in deployment.inputs.items():
             _, _, message = next(reader.messages([entry.topic]))
             if key.modality is Modality.AUDIO:
-                samples, rate_hz = decode_sound(entry, message)
+                samples, rate_hz = SoundDecoder(entry).decode(message, 1)
                 assert samples.shape == (1056, 4) and rate_hz == 16000 and 0.001 < samples.std() < 0.3
             else:
                 array = decode_picture(key.modality, entry, message)

@@ -14,9 +14,10 @@ import pytest
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.sensing.decode.audio_messages import decode_audio
 from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
 from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
-from admn_ros.sensing.decode.images import decode_audio, decode_depth, decode_radar, decode_rgb
+from admn_ros.sensing.decode.images import decode_depth, decode_radar, decode_rgb
 from admn_ros.simulation.events import demo_events
 from admn_ros.simulation.recording import BUDGET_LAYERS, NOTE, Recording, record
 from admn_ros.simulation.streams import START_NS

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.sample import Array, Modality
+from admn_ros.sample import MOST_CHANNELS, Array, Modality
 
 Floats = npt.NDArray[np.float32]
 DEPTH_MAX_M = 9.0
@@ -211,7 +211,8 @@ def check_reading(data: Array, modality: Modality) -> None:
     """
     dtype, dimensions, allowed = _FORM[modality]
     fits = data.dtype == np.dtype(dtype) and data.ndim == dimensions and data.size > 0
-    if not fits or (modality is Modality.RGB and data.shape[2] != 3):
+    if not fits or (modality is Modality.RGB and data.shape[2] != 3) or (
+            modality is Modality.AUDIO and data.shape[1] > MOST_CHANNELS):
         raise InputError(str(modality), f"{data.dtype} {data.shape}", f"{allowed}, not empty")
 
 

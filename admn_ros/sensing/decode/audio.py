@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.errors import InputError
+from admn_ros.sample import MOST_CHANNELS
 
 Sound = npt.NDArray[np.float32]
 
@@ -92,10 +93,11 @@ class AudioWindow:
             sample_rate: sample rate in Hz.
 
         Raises:
-            InputError: the chunk is empty or not two-dimensional, or the rate is below 1.
+            InputError: the chunk is empty, not two-dimensional or transposed, or the rate is below 1.
         """
-        if samples.ndim != 2 or 0 in samples.shape:
-            raise InputError("samples", samples.shape, "(samples, channels), not empty")
+        if samples.ndim != 2 or 0 in samples.shape or samples.shape[1] > MOST_CHANNELS:
+            raise InputError("samples", samples.shape,
+                             f"(samples, channels), not empty, at most {MOST_CHANNELS} channels")
         if sample_rate < 1:
             raise InputError("sample_rate", sample_rate, "at least 1")
         self.stats.chunks += 1

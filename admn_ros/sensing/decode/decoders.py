@@ -1,38 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selection of the decoder of a message by the modality and type of its input."""
+"""Selection of the decoder of an image or radar message by the modality and type of its input."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from admn_ros.deployment import InputTopic, InputType, RadarGrid, SoundFormat
+from admn_ros.deployment import InputTopic, InputType, RadarGrid
 from admn_ros.sample import Array, Modality
 from admn_ros.sensing.decode.compressed_depth import decode_compressed_depth
 from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
-from admn_ros.sensing.decode.images import (
-    Buffer,
-    decode_audio,
-    decode_depth,
-    decode_radar,
-    decode_rgb,
-)
+from admn_ros.sensing.decode.images import decode_depth, decode_radar, decode_rgb
 from admn_ros.sensing.decode.radar_raster import decode_point_cloud, decode_radar_scan, heatmap_of_points
-
-
-@dataclass(frozen=True)
-class _Described:
-    """An audio message together with a format that it does not carry itself."""
-
-    sample_rate: int
-    channels: int
-    encoding: str
-    data: Buffer
-
 
 _DECODERS: dict[tuple[Modality, InputType], Callable[[Any, RadarGrid], Array]] = {
     (Modality.RGB, "image"): lambda message, _: decode_rgb(message),
@@ -57,15 +36,3 @@ def decode_picture(modality: Modality, entry: InputTopic, message: Any) -> Array
         InputError: the message cannot be used.
     """
     return _DECODERS[modality, entry.kind_of(modality)](message, entry.grid or RadarGrid())
-
-
-def decode_sound(entry: InputTopic, message: Any) -> tuple[npt.NDArray[np.float32], int]:
-    """Decode an audio message to samples float32 (samples, channels), full scale 1.0, and their rate in Hz.
-
-    Raises:
-        InputError: the message cannot be used.
-    """
-    if entry.type == "audio_data":
-        sound = entry.sound or SoundFormat()
-        message = _Described(sound.sample_rate_hz, sound.channels, sound.encoding, message.audio.data)
-    return decode_audio(message), int(message.sample_rate)

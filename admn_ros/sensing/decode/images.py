@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding of image and audio messages to arrays as in `admn_ros.sample.Reading`.
+"""Decoding of image messages to arrays as in `admn_ros.sample.Reading`.
 
 Messages are duck-typed: they may come from rclpy (`data` is an array.array) or from rosbags (`data` is a NumPy array).
 The arrays may share the memory of the message and may be read-only.
@@ -30,8 +30,6 @@ The pixels are (H, W) or (H, W, channels), without padding and in the byte order
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Maximum number of pixels of an image. A larger one more likely has a broken header."""
-MAX_AUDIO_VALUES = 16 * 1024 * 1024
-"""Maximum number of values (samples times channels) in an audio message."""
 
 
 class StampMessage(Protocol):
@@ -65,19 +63,6 @@ class CompressedImageMessage(Protocol):
 
     @property
     def format(self) -> str: ...  # noqa: D102
-    @property
-    def data(self) -> Buffer: ...  # noqa: D102
-
-
-class AudioMessage(Protocol):
-    """admn_ros/AudioFrame."""
-
-    @property
-    def sample_rate(self) -> int: ...  # noqa: D102
-    @property
-    def channels(self) -> int: ...  # noqa: D102
-    @property
-    def encoding(self) -> str: ...  # noqa: D102
     @property
     def data(self) -> Buffer: ...  # noqa: D102
 
@@ -124,7 +109,6 @@ COLOUR_ENCODINGS = tuple(_COLOUR)
 _DEPTH: dict[str, np.dtype[Any]] = {
     "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16)}
 _RADAR: dict[str, np.dtype[Any]] = {"32FC1": np.dtype(np.float32)}
-_AUDIO: dict[str, np.dtype[Any]] = {"S16LE": np.dtype("<i2"), "F32LE": np.dtype("<f4")}
 _SATURATED_MM = 65535
 
 
@@ -162,7 +146,7 @@ def decode_rgb(msg: ImageMessage, to_rgb: ToRgb = opencv_to_rgb) -> npt.NDArray[
     Raises:
         InputError: the encoding is unknown, or a size does not match the data or the encoding.
     """
-    colour = _choose(msg.encoding, _COLOUR)
+    colour = choose(msg.encoding, _COLOUR)
     return rgb_of(_pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels), msg.encoding, to_rgb)
 
 
@@ -196,7 +180,7 @@ def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
     Raises:
         InputError: the encoding is unknown, or a size does not match the data.
     """
-    dtype = _choose(msg.encoding, _DEPTH)
+    dtype = choose(msg.encoding, _DEPTH)
     pixels = _pixels(msg, dtype, 1)[..., 0]
     return depth_of_millimetres(pixels) if dtype.kind == "u" else depth_of_metres(pixels)
 
@@ -225,7 +209,7 @@ def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
     Raises:
         InputError: the encoding is unknown, a size does not match the data, or a cell is infinite.
     """
-    dtype = _choose(msg.encoding, _RADAR)
+    dtype = choose(msg.encoding, _RADAR)
     heatmap: npt.NDArray[np.float32] = _pixels(msg, dtype, 1)[..., 0].astype(np.float32)
     infinite = int(np.count_nonzero(heatmap == np.inf))
     if infinite:
@@ -234,37 +218,12 @@ def decode_radar(msg: ImageMessage) -> npt.NDArray[np.float32]:
     return heatmap
 
 
-def decode_audio(msg: AudioMessage) -> npt.NDArray[np.float32]:
-    """Decode an audio chunk to float32 (samples, channels), full scale 1.0.
-
-    S16LE is divided by 32768. F32LE is not changed, even beyond full scale.
+def choose(encoding: str, known: dict[str, T]) -> T:
+    """Return the entry of an encoding.
 
     Raises:
-        InputError: the encoding is unknown, the rate or number of channels is out of the range of `AudioFrame.msg`,
-            there are no data, the length is not a multiple of one sample of all channels, or a value is not finite.
+        InputError: the encoding is unknown.
     """
-    dtype = _choose(msg.encoding, _AUDIO)
-    if not 1000 <= msg.sample_rate <= 384_000:
-        raise InputError("sample_rate", msg.sample_rate, "1000 to 384000")
-    if not 1 <= msg.channels <= 64:
-        raise InputError("channels", msg.channels, "1 to 64")
-    data = bytes_of(msg.data)
-    unit = dtype.itemsize * msg.channels
-    if data.size == 0 or data.size % unit:
-        raise InputError("data", f"{data.size} bytes",
-                         f"a multiple of {unit} bytes ({msg.channels} channels of {msg.encoding}), not zero")
-    if data.size // dtype.itemsize > MAX_AUDIO_VALUES:
-        raise InputError("data", f"{data.size // dtype.itemsize} values", f"at most {MAX_AUDIO_VALUES}")
-    samples: npt.NDArray[Any] = data.view(dtype).reshape(-1, msg.channels)
-    if dtype.kind == "i":
-        return np.asarray(samples / np.float32(32768), dtype=np.float32)
-    if not np.isfinite(samples).all():
-        raise InputError("data", f"{np.count_nonzero(~np.isfinite(samples))} values that are NaN or infinite",
-                         "finite values")
-    return np.asarray(samples, dtype=np.float32)
-
-
-def _choose(encoding: str, known: dict[str, T]) -> T:
     if encoding not in known:
         raise InputError("encoding", repr(encoding), ", ".join(known))
     return known[encoding]

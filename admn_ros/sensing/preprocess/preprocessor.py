@@ -20,7 +20,7 @@ from torch import Tensor
 
 from admn_ros.config import AudioInput, DepthInput, InputConfig, ModelConfig, RadarInput, RgbInput
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.sample import Array, MultimodalSample, SensorFrame, SensorKey
+from admn_ros.sample import MOST_CHANNELS, Array, MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.decode.audio import resample
 from admn_ros.sensing.preprocess.mel import log_mel
 from admn_ros.sensing.preprocess.sound_direction import direction_map
@@ -89,12 +89,25 @@ def radar_tensor(heatmap: Array, config: RadarInput) -> Tensor:
     Raises:
         InputError: the map has another type or shape.
     """
-    _check_map("radar", heatmap)
+    check_heatmap(heatmap, config)
     largest = float(np.finfo(np.float32).max)
     magnitude = np.nan_to_num(heatmap[:config.rows].astype(np.float64), nan=0.0, posinf=largest, neginf=0.0)
     compressed = np.log1p(np.minimum(np.maximum(magnitude, 0.0) / config.floor, largest))
     normalized = ((compressed - config.mean) / config.std).astype(np.float32)
     return _repeat(_resize(normalized, config.height, config.width), config.channels)
+
+
+def check_heatmap(heatmap: Array, config: RadarInput) -> None:
+    """Check type and shape of a radar heatmap.
+
+    A map that has too few rows for `rows`, but would have enough if it were transposed, is transposed.
+
+    Raises:
+        InputError: the map has another type or shape.
+    """
+    _check_map("radar", heatmap)
+    if config.rows is not None and heatmap.shape[0] < config.rows <= heatmap.shape[1]:
+        raise _unfit("radar", heatmap, f"(rows, columns), with ranges along the rows; the model uses {config.rows}")
 
 
 def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None = None) -> Tensor:
@@ -113,10 +126,12 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
         sample_rate_hz: sample rate of the sound in Hz; None for the model's rate. The sound is resampled if needed.
 
     Raises:
-        InputError: the sound has another type or shape, or a sample is not finite.
+        InputError: the sound has another type or shape (as a transposed one), or a sample is not finite.
     """
-    if samples.dtype.kind != "f" or samples.ndim != 2 or samples.shape[1] == 0:
-        raise _unfit("audio", samples, "float32 (samples, channels)")
+    if samples.dtype.kind != "f" or samples.ndim != 2 or not 0 < samples.shape[1] <= MOST_CHANNELS:
+        raise _unfit("audio", samples, f"float32 (samples, channels), 1 to {MOST_CHANNELS} channels")
+    if 0 < len(samples) < samples.shape[1]:
+        raise _unfit("audio", samples, "float32 (samples, channels), with more samples than channels")
     sound: npt.NDArray[np.float32] = samples.astype(np.float32, copy=False)
     if not np.isfinite(sound).all():
         raise InputError("audio", "samples that are NaN or infinite", "finite samples")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ast
-import struct
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,16 +34,6 @@ class Image:
     step: int
     data: Any
     is_bigendian: int = 0
-
-
-@dataclass(frozen=True)
-class Audio:
-    """admn_ros/AudioFrame."""
-
-    sample_rate: int = 16000
-    channels: int = 2
-    encoding: str = "S16LE"
-    data: Any = b"\0" * 8
 
 
 def image(pixels: np.ndarray, encoding: str, padding: int = 0, big: bool = False) -> Image:
@@ -260,40 +249,6 @@ def test_any_image_decodes_as_documented_or_is_refused(msg: Image, decoder: Any)
     if decoder is decode.decode_radar:
         assert np.isfinite(out).all()
         assert (out >= 0).all()
-
-
-# --- audio and stamps ---------------------------------------------------------------------------------
-
-
-def test_audio_in_16_bit_has_full_scale_one() -> None:
-    stored = np.array([[-32768, 32767], [0, 16384]], "<i2")
-    out = decode.decode_audio(Audio(data=stored.tobytes()))
-    assert out.dtype == np.float32
-    np.testing.assert_array_equal(out, np.array([[-1, 32767 / 32768], [0, 0.5]], np.float32))
-
-
-def test_audio_in_float_is_kept() -> None:
-    stored = np.array([[0.25, -1.5, 0.0]], "<f4")
-    out = decode.decode_audio(Audio(channels=3, encoding="F32LE", data=np.frombuffer(stored.tobytes(), np.uint8)))
-    np.testing.assert_array_equal(out, stored)
-
-
-@pytest.mark.parametrize(("change", "field"), [
-    ({"encoding": "S32LE"}, "encoding"),
-    ({"sample_rate": 999}, "sample_rate"),
-    ({"sample_rate": 384_001}, "sample_rate"),
-    ({"channels": 0}, "channels"),
-    ({"channels": 65}, "channels"),
-    ({"data": b""}, "data"),
-    ({"data": bytes(6)}, "data"),
-    ({"data": struct.pack("<ff", 0.0, float("nan")), "encoding": "F32LE"}, "data"),
-    ({"data": struct.pack("<ff", 0.0, float("-inf")), "encoding": "F32LE"}, "data"),
-    ({"data": bytes(4 * decode.MAX_AUDIO_VALUES)}, "data"),
-])
-def test_audio_refusals(change: dict[str, Any], field: str) -> None:
-    with pytest.raises(InputError) as caught:
-        decode.decode_audio(replace(Audio(), **change))
-    assert caught.value.field == field
 
 
 @pytest.mark.parametrize(("sec", "nanosec"), [(0, 0), (-1, 5), (1, 1_000_000_000)])

@@ -310,3 +310,16 @@ def test_rows_that_do_not_count_are_cut_off():
     near = RadarInput(height=128, width=64, rows=128)
     assert torch.equal(radar_tensor(heatmap, near), radar_tensor(heatmap[:128], near))
     assert torch.equal(radar_tensor(heatmap[:100], near), radar_tensor(heatmap[:100], RadarInput(height=128, width=64)))
+
+
+@pytest.mark.parametrize("shape", [(6, 16_000), (6, 65), (4, 5), (1, 2)])
+def test_sound_that_is_transposed_is_refused_by_its_shape(shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=r"audio: found float32 \(\d, \d+\); allowed: float32 \(samples, channels\)"):
+        audio_tensor(np.zeros(shape, np.float32), AudioInput())
+
+
+def test_a_transposed_heatmap_is_refused() -> None:
+    config = RadarInput(height=32, width=16, rows=128)
+    radar_tensor(np.ones((256, 64), np.float32), config)
+    with pytest.raises(InputError, match=r"radar: found float32 \(64, 256\).*ranges .*the model uses 128"):
+        radar_tensor(np.ones((64, 256), np.float32), config)
