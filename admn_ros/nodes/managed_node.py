@@ -17,7 +17,7 @@ from rclpy.timer import Timer
 from admn_ros.errors import InputError
 from admn_ros.nodes import qos
 from admn_ros.nodes.endpoints import Endpoints
-from admn_ros.nodes.parameters import DIAGNOSTICS_PERIOD, Spec, declare, refusal
+from admn_ros.nodes.parameters import DIAGNOSTICS_PERIOD, Spec, accept_whole_numbers, declare, refusal
 from admn_ros.nodes.receive_clock import ReceiveClock
 from admn_ros.nodes.status import connections_status
 
@@ -68,13 +68,18 @@ class ManagedNode(LifecycleNode):
         self._specs, self._configured = specs, False
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._periodic: dict[str, Timer] = {}
+        accept_whole_numbers(self)
         declare(self, specs)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     def autostart(self) -> None:
         """Configure and activate if the parameter `autostart` is set."""
-        if self.value("autostart") and self.trigger_configure() == SUCCESS:
+        if not self.value("autostart"):
+            self.get_logger().info(
+                f"unconfigured: waiting for configure and activate, from a lifecycle manager or `ros2 lifecycle set "
+                f"{self.get_fully_qualified_name()} configure`; `-p autostart:=true` does both at start-up")
+        elif self.trigger_configure() == SUCCESS:
             self.trigger_activate()
 
     # --- hooks of subclasses ------------------------------------------------------------------------
@@ -172,15 +177,18 @@ class ManagedNode(LifecycleNode):
         """Activate; on failure deactivate again."""
         try:
             self.activate()
-            return super().on_activate(state)
+            result = super().on_activate(state)
         except Exception:
             self._stop()
             raise
+        self.get_logger().info("active")
+        return result
 
     @logged
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
         self._stop()
+        self.get_logger().info("inactive: waiting for activate or cleanup")
         return super().on_deactivate(state)
 
     @logged

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from admn_ros.errors import ConfigError
+
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,73 @@ class Spec:
             floating_point_range=floats, integer_range=integers,
             additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "")
 
+    def allowed(self) -> str:
+        """Return which values are allowed."""
+        if self.choices:
+            return ", ".join(self.choices)
+        kind = _KINDS.get(type(self.default), "a list of strings")
+        low, high = (int(x) if isinstance(self.default, int) and x is not None else x for x in (self.low, self.high))
+        return kind if low is None or high is None else f"{kind} from {low} to {high}"
+
 
 AUTOSTART = Spec("autostart", False, "Configure and activate at start-up, without a lifecycle manager.", fixed=True)
 DIAGNOSTICS_PERIOD = Spec("diagnostics_period_s", 1.0, "Publishing period of /diagnostics, in seconds.", live=True,
                           low=0.1, high=60.0)
 
 
-def declare(node: Node, specs: Sequence[Spec]) -> None:
-    """Declare parameters with description, range and choices.
+def declare(node: Node, specs: Sequence[Spec]) -> dict[str, Any]:
+    """Declare parameters with description, range and choices, and return their values by name.
 
-    ROS itself refuses values of another type or out of range.
+    A whole number is a value of a double.
+
+    Raises:
+        ConfigError: a value that was given has another type, or is out of range. The parameter is not declared then.
     """
+    return {spec.name: _declare(node, spec).value for spec in specs}
+
+
+def _declare(node: Node, spec: Spec) -> Parameter:
+    try:
+        return node.declare_parameter(spec.name, spec.default, spec.descriptor())
+    except (InvalidParameterTypeException, InvalidParameterValueException):
+        # ROS takes the type of a value from its text. A declaration of any type shows the value that was given.
+        given = node.declare_parameter(spec.name, spec.default, ParameterDescriptor(dynamic_typing=True))
+        node.undeclare_parameter(spec.name)
+    error = ConfigError(spec.name, repr(given.value), spec.allowed())
+    if not (isinstance(spec.default, float) and given.type_ is Parameter.Type.INTEGER):
+        raise error
+    try:
+        return node.declare_parameter(spec.name, float(given.value), spec.descriptor(), ignore_override=True)
+    except InvalidParameterValueException:
+        raise error from None
+
+
+def accept_whole_numbers(node: Node) -> None:
+    """Convert whole numbers to doubles before declared doubles of a node are set."""
+
+    def convert(changes: list[Parameter]) -> list[Parameter]:
+        return [Parameter(p.name, value=float(p.value)) if p.type_ is Parameter.Type.INTEGER
+                and node.has_parameter(p.name) and node.get_parameter(p.name).type_ is Parameter.Type.DOUBLE else p
+                for p in changes]
+
+    node.add_pre_set_parameters_callback(convert)
+
+
+def usage(program: str, about: str, specs: Sequence[Spec]) -> str:
+    """Return the help text of a node.
+
+    Args:
+        program: name of its program.
+        about: docstring of its module; the first line describes the node.
+        specs: parameters of the node.
+    """
+    lines = [f"usage: ros2 run admn_ros {program} [--help] [--ros-args [-p NAME:=VALUE] [--params-file FILE] "
+             "[-r FROM:=TO] [--log-level LEVEL]]", "", about.strip().splitlines()[0], "", "parameters:"]
     for spec in specs:
-        node.declare_parameter(spec.name, spec.default, spec.descriptor())
+        default = str(spec.default).lower() if isinstance(spec.default, bool) else repr(spec.default)
+        lines.append(f"  {spec.name}: {spec.allowed()}; default {default}")
+        lines += textwrap.wrap(spec.description, 110, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
 
 
 def refusal(parameter: Parameter, specs: Sequence[Spec], unconfigured: bool) -> ConfigError | None:

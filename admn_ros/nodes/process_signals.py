@@ -48,6 +48,8 @@ def start(program: str) -> int:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:  # the reader of a pipe has ended, such as head
+        code = 1
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = 1

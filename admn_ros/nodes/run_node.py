@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import rclpy
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
-from admn_ros.errors import AdmnError
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.process_memory import keep_pages
 from admn_ros.nodes.fast_dds import use_large_segments
+from admn_ros.nodes.parameters import Spec, usage
 from admn_ros.nodes.process_signals import catch_signals, lift_limit, on_stop, stop_requested
 
 USAGE_ERROR = 2
@@ -28,12 +31,29 @@ def prepare_process() -> None:
     keep_pages()
 
 
-def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns: bool = False) -> int:
-    """Create a node and spin it until Ctrl-C, SIGTERM or shutdown.
+@dataclass(frozen=True)
+class Program:
+    """A node as a program.
+
+    Attributes:
+        name: name for `ros2 run`.
+        about: docstring of its module, whose first line is part of the help text.
+        specs: parameters of the node.
+    """
+
+    name: str
+    about: str
+    specs: Sequence[Spec]
+
+
+def run_node(factory: Callable[[], Node], program: Program, args: list[str] | None = None,
+             returns: bool = False) -> int:
+    """Create a node and spin it until Ctrl-C, SIGTERM or shutdown, or print its help text.
 
     Args:
         factory: creates the node.
-        args: command line; `sys.argv` by default.
+        program: describes the node.
+        args: command line without the name of the program; that of the process by default.
         returns: whether the caller goes on afterwards. Otherwise the process ends with the node, at the latest
             `process_signals.SHUTDOWN_LIMIT_S` after a signal.
 
@@ -44,13 +64,12 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns
     executor: SingleThreadedExecutor | None = None
     try:
         catch_signals()
+        words = sys.argv[1:] if args is None else args
+        if {"-h", "--help"} & set(itertools.takewhile(lambda word: word != "--ros-args", words)):
+            print(usage(program.name, program.about, program.specs))
+            return 0
         prepare_process()
-        try:
-            # rclpy's own signal handlers would shut the context down in the middle of a callback.
-            rclpy.init(args=sys.argv if args is None else args, signal_handler_options=SignalHandlerOptions.NO)
-        except RCLError as error:
-            print(f"arguments: {' '.join(str(error).split())}", file=sys.stderr)
-            return USAGE_ERROR
+        _init(words)
         executor = SingleThreadedExecutor()
         node = factory()
         executor.add_node(node)
@@ -61,9 +80,6 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns
         pass  # the node ended the context
     except AdmnError as error:
         print(error, file=sys.stderr)
-        return USAGE_ERROR
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        print(f"parameter: {error}. (Write a double with a decimal point, an integer without.)", file=sys.stderr)
         return USAGE_ERROR
     except RCLError:
         # The node ended the context during a callback that publishes.
@@ -76,6 +92,22 @@ def run_node(factory: Callable[[], Node], args: list[str] | None = None, returns
             node.destroy_node()
         rclpy.try_shutdown()
     return int(getattr(node, "exit_code", 0))
+
+
+def _init(words: list[str]) -> None:
+    """Initialize rclpy.
+
+    Raises:
+        InputError: a word is no ROS argument.
+    """
+    try:
+        # rclpy's own signal handlers would shut the context down in the middle of a callback.
+        rclpy.init(args=["", *words], signal_handler_options=SignalHandlerOptions.NO)
+    except RCLError as error:
+        raise InputError("arguments", " ".join(str(error).split()), "ROS arguments; see --help") from error
+    other = remove_ros_args(["", *words])[1:]
+    if other:
+        raise InputError("arguments", " ".join(other), "--help, or ROS arguments after --ros-args")
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:

@@ -71,7 +71,7 @@ def test_ctrl_c_ends_what_a_shell_started_in_the_background() -> None:
 
 BUSY = """
 import time
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.run_node import Program, run_node
 from rclpy.node import Node
 
 class Busy(Node):
@@ -88,7 +88,7 @@ class Busy(Node):
         print("clean", flush=True)
         super().destroy_node()
 
-raise SystemExit(run_node(Busy, []))
+raise SystemExit(run_node(Busy, Program("busy", "", ()), []))
 """
 
 

@@ -6,9 +6,8 @@ from __future__ import annotations
 import importlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -17,17 +16,30 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from admn_ros.errors import AdmnError
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
+from admn_ros.nodes.parameters import Spec, declare
 
 CLOCK_PERIOD_NS = 10_000_000
 LATE_S = 0.1         # lag of the source beyond which simulated time slows down
 SETTLED_S = 1.5      # time without new subscriptions after which playing starts
 SENSOR_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "admn_ros/msg/AudioFrame")
 
+PLAYER_PARAMETERS = (
+    Spec("rate", 1.0, "Speed as a multiple of real time.", fixed=True, low=0.01, high=100.0),
+    Spec("wait_for_subscribers_s", 10.0, "Longest wait in seconds for subscribers of the sensor topics.", fixed=True,
+         low=0.0, high=600.0),
+    Spec("clock", True, "Publish /clock from the record stamps.", fixed=True),
+)
+
 Item = tuple[str, int, bytes]
 
 
 class Player(Node):
     """Publishes serialized messages from a thread of its own, then ends the process. Subclasses implement `items`.
+
+    Args:
+        name: name of the node.
+        specs: parameters of the node, `PLAYER_PARAMETERS` among them.
+        kwargs: arguments of `rclpy.node.Node`.
 
     Attributes:
         catches_up: whether publishing catches up after a delay (a recording), or time slows down (a simulation).
@@ -37,13 +49,11 @@ class Player(Node):
 
     catches_up = True
 
-    def __init__(self, name: str, **kwargs: object) -> None:
+    def __init__(self, name: str, specs: Sequence[Spec], **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        self._rate = self._declare("rate", 1.0, "Speed as a multiple of real time.", 0.01, 100.0)
-        self._wait_s = self._declare("wait_for_subscribers_s", 10.0,
-                                     "Longest wait in seconds for subscribers of the sensor topics.", 0.0, 600.0)
-        publish_clock = self._declare("clock", True, "Publish /clock from the record stamps.")
-        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if publish_clock else None
+        self._values = declare(self, specs)
+        self._rate, self._wait_s = self._values["rate"], self._values["wait_for_subscribers_s"]
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if self._values["clock"] else None
         self._publishers_of: dict[str, Publisher] = {}
         self._sensors: list[Publisher] = []
         self.published: dict[str, int] = {}
@@ -93,12 +103,6 @@ class Player(Node):
         if kind in SENSOR_TYPES:
             self._sensors.append(publisher)
         return True
-
-    def _declare(self, name: str, default: object, description: str, low: float | None = None,
-                 high: float | None = None) -> object:
-        limits = [] if low is None else [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-        descriptor = ParameterDescriptor(description=description, read_only=True, floating_point_range=limits)
-        return self.declare_parameter(name, default, descriptor).value
 
     def _run(self) -> None:
         try:

@@ -8,9 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.nodes.apps.player import Item, Player
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.apps.player import PLAYER_PARAMETERS, Item, Player
+from admn_ros.nodes.parameters import Spec
+from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.recordings.bag_reader import BagReader
+
+PARAMETERS = (
+    Spec("bag", "", "Rosbag2 folder (sqlite3 or mcap), or one storage file.", fixed=True),
+    Spec("loop", False, "Start again at the end; stamps then jump back.", fixed=True),
+    Spec("exclude", [""], "Topics that are not published.", fixed=True),
+    *PLAYER_PARAMETERS,
+)
 
 
 class ReplayNode(Player):
@@ -21,10 +29,8 @@ class ReplayNode(Player):
     """
 
     def __init__(self, name: str = "replay", **kwargs: object) -> None:
-        super().__init__(name, **kwargs)
-        bag = self._declare("bag", "", "Rosbag2 folder (sqlite3 or mcap), or one storage file.")
-        self._loop = self._declare("loop", False, "Start again at the end; stamps then jump back.")
-        exclude = set(self._declare("exclude", [""], "Topics that are not published."))
+        super().__init__(name, PARAMETERS, **kwargs)
+        bag, self._loop, exclude = (self._values[key] for key in ("bag", "loop", "exclude"))
         if not bag:
             raise ConfigError.missing("bag", "-p bag:=FOLDER")
         self._reader = BagReader(Path(bag).expanduser())
@@ -58,7 +64,7 @@ class ReplayNode(Player):
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros replay`."""
-    return run_node(ReplayNode, args)
+    return run_node(ReplayNode, Program("replay", __doc__, PARAMETERS), args)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rich.console import Console
@@ -24,7 +23,8 @@ from admn_ros.errors import AdmnError
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.status import status_name
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
@@ -37,6 +37,13 @@ SHOWN = 300        # frames that the percentiles cover
 TRUTH_GAP_NS = 50_000_000
 EXPIRY_S = 10.0
 """Age at which a status of /diagnostics is ignored."""
+
+PARAMETERS = (
+    Spec("node", "/admn", "Perception node to watch.", fixed=True),
+    Spec("picture", "", "PNG file for a timeline of all frames at the end; empty: none.", fixed=True),
+    Spec("svg", "", "SVG file for the dashboard at the end; empty: none.", fixed=True),
+    Spec("seconds", 0.0, "Duration in seconds; 0: until interrupted.", fixed=True),
+)
 
 
 class WatchNode(Node):
@@ -53,12 +60,10 @@ class WatchNode(Node):
 
     def __init__(self, name: str = "watch", target: str | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        target = target or self._declare("node", "/admn", "Perception node to watch.")
-        self._target = target
+        values = declare(self, PARAMETERS)
+        self._target = target = target or values["node"]
         self._inputs, self._inference = status_name(target, "input "), status_name(target, "inference")
-        self.picture = self._declare("picture", "", "PNG file for a timeline of all frames at the end; empty: none.")
-        self.svg = self._declare("svg", "", "SVG file for the dashboard at the end; empty: none.")
-        self.seconds = self._declare("seconds", 0.0, "Duration in seconds; 0: until interrupted.")
+        self.picture, self.svg, self.seconds = values["picture"], values["svg"], values["seconds"]
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
@@ -77,9 +82,6 @@ class WatchNode(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
         self.create_subscription(Odometry, f"{target}/odometry", self._on_odometry, qos.RESULT_OUT)
         self.create_subscription(PoseStamped, "/ground_truth/pose", self._on_truth, qos.SENSOR_IN)
-
-    def _declare(self, name: str, default: object, description: str) -> object:
-        return self.declare_parameter(name, default, ParameterDescriptor(description=description, read_only=True)).value
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position, covariance = message.pose.pose.position, message.pose.covariance
@@ -229,7 +231,7 @@ def main(args: list[str] | None = None) -> int:
             node.create_timer(node.seconds, _end)
         return node
 
-    code = run_node(make, args, returns=True)
+    code = run_node(make, Program("watch", __doc__, PARAMETERS), args, returns=True)
     for node, display in shown:
         display.close()
         try:

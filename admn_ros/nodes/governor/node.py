@@ -24,7 +24,7 @@ from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.governor.parameters import PARAMETERS, governor_config
 from admn_ros.nodes.governor.status import grant_status
 from admn_ros.nodes.managed_node import ManagedNode
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.share import find_shipped
 
 SOURCE = "governor"
@@ -127,7 +127,7 @@ class GovernorNode(ManagedNode):
 
 def main(args: list[str] | None = None) -> int:
     """Run the node: `ros2 run admn_ros governor`."""
-    return run_node(GovernorNode, args)
+    return run_node(GovernorNode, Program("governor", __doc__, PARAMETERS), args)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from admn_ros.nodes.perception.results import Results, Timing
 from admn_ros.nodes.perception.sensor_subscriptions import ReceivedFrame, SensorSubscriptions, message_class
 from admn_ros.nodes.perception.sync_parameters import SyncParameters
 from admn_ros.nodes.perception.visualization import Visualization
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.share import find_shipped
 
 SWITCH_S = 0.0005
@@ -242,7 +242,7 @@ class PerceptionNode(ManagedNode):
 def main(args: list[str] | None = None) -> int:
     """Run the node: `ros2 run admn_ros perception`."""
     sys.setswitchinterval(SWITCH_S)
-    return run_node(PerceptionNode, args)
+    return run_node(PerceptionNode, Program("perception", __doc__, PARAMETERS), args)
 
 
 if __name__ == "__main__":

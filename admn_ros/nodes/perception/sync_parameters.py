@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -62,9 +61,6 @@ class SyncParameters:
         try:
             declare(node, self._specs)
             apply(self._with({}))
-        except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-            self.close()
-            raise ConfigError("sync", error, "seconds as a double (with a decimal point), in range") from error
         except ConfigError:
             self.close()
             raise

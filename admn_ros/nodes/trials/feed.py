@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -29,7 +28,8 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
-from admn_ros.nodes.run_node import run_node
+from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Modality, SensorKey
@@ -223,24 +223,31 @@ def _rate_hz(stamps_ns: Sequence[int]) -> float:
     return (len(stamps_ns) - 1) / max(1e-9 * (stamps_ns[-1] - stamps_ns[0]), 1e-3)
 
 
+PARAMETERS = (
+    Spec("sensors", "gdtm", "Deployment file or its name in config/.", fixed=True),
+    Spec("bag", "", "Rosbag2 to repeat with new stamps; empty: synthetic messages.", fixed=True),
+    Spec("speed", 1.0, "Multiple of the normal rate of every stream.", fixed=True, low=0.01, high=100.0),
+    *(Spec(f"{what}_{side}", pixels, f"Pixels of synthetic {what} images.", fixed=True, low=8, high=4096)
+      for what, size in (("rgb", synthetic.Sizes.rgb), ("depth", synthetic.Sizes.depth))
+      for side, pixels in zip(("height", "width"), size, strict=True)),
+    Spec("seed", 0, "Seed of messages and phases.", fixed=True, low=0, high=2**31 - 1),
+)
+
+
 class FeedNode(Node):
     """A sensor feed in a process of its own, until Ctrl-C."""
 
     def __init__(self, name: str = "feed", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
-        sensors = self._declare("sensors", "gdtm", "Deployment file or its name in config/.")
-        bag = self._declare("bag", "", "Rosbag2 to repeat with new stamps; empty: synthetic messages.")
-        speed = self._declare("speed", 1.0, "Multiple of the normal rate of every stream.", floats=(0.01, 100.0))
-        sizes = synthetic.Sizes(*(
-            (self._declare(f"{what}_height", high, f"Pixels of synthetic {what} images.", integers=(8, 4096)),
-             self._declare(f"{what}_width", wide, f"Pixels of synthetic {what} images.", integers=(8, 4096)))
-            for what, (high, wide) in (("rgb", synthetic.Sizes.rgb), ("depth", synthetic.Sizes.depth))))
-        seed = self._declare("seed", 0, "Seed of messages and phases.", integers=(0, 2**31 - 1))
+        values = declare(self, PARAMETERS)
+        sensors, bag, seed = values["sensors"], values["bag"], values["seed"]
+        sizes = synthetic.Sizes((values["rgb_height"], values["rgb_width"]),
+                                (values["depth_height"], values["depth_width"]))
         deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
         streams = (recorded_streams(deployment, Path(bag).expanduser()) if bag
                    else synthetic_streams(deployment, sizes, seed))
         self.feed = SensorFeed(self, streams, seed)
-        self.feed.set_fault(None, StreamFault(speed=speed))
+        self.feed.set_fault(None, StreamFault(speed=values["speed"]))
         self.feed.start()
 
     def destroy_node(self) -> None:
@@ -248,18 +255,10 @@ class FeedNode(Node):
         self.feed.close()
         super().destroy_node()
 
-    def _declare(self, name: str, default: object, description: str, integers: tuple[int, int] | None = None,
-                 floats: tuple[float, float] | None = None) -> object:
-        return self.declare_parameter(name, default, ParameterDescriptor(
-            description=description, read_only=True,
-            integer_range=[IntegerRange(from_value=integers[0], to_value=integers[1], step=0)] if integers else [],
-            floating_point_range=[FloatingPointRange(from_value=floats[0], to_value=floats[1], step=0.0)]
-            if floats else [])).value
-
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of `ros2 run admn_ros feed`."""
-    return run_node(FeedNode, args)
+    return run_node(FeedNode, Program("feed", __doc__, PARAMETERS), args)
 
 
 if __name__ == "__main__":

@@ -277,3 +277,12 @@ def test_the_network_takes_no_more_than_the_highest_rate(make_rig, model_folder,
     assert rig.node.set_parameters([Parameter("max_rate_hz", value=0.0)])[0].successful
     rig.frame()
     rig.frame()
+
+
+def test_the_log_has_what_the_node_waits_for_and_that_it_is_active(make_rig, model_folder, sensors_file, capfd):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
+    waiting = capfd.readouterr().err
+    assert "unconfigured: waiting for configure" in waiting and "ros2 lifecycle set /admn configure" in waiting
+    assert "autostart" in waiting
+    assert rig.transition(CONFIGURE) and rig.transition(ACTIVATE)
+    assert "]: active" in capfd.readouterr().err

@@ -74,7 +74,7 @@ def test_a_start_up_value_out_of_range_fails_configure(make_rig, model_folder, s
     bad = make_rig(model=str(model_folder), sensors=str(sensors_file), **{"sync.rgb.hold_s": -0.05})
     assert not bad.transition(CONFIGURE) and bad.state() == "unconfigured"
     log = capfd.readouterr().err
-    assert "on_configure: sync: found" in log and "sync.rgb.hold_s" in log and "Traceback" not in log
+    assert "on_configure: sync.rgb.hold_s: found" in log and "Traceback" not in log
 
 
 def test_two_publishers_with_two_clocks_are_named_and_the_others_go_on(rig):
