@@ -258,10 +258,9 @@ def test_a_lazy_node_runs_only_while_a_result_has_a_subscriber(make_rig, model_f
     assert rig.status(": inference").level == b"\x00"
     assert rig.text(": inference") == "idle: no result topic has a subscriber (lazy)"
     assert len(rig.allocations) == processed and int(rig.value(": inference", "frames")) <= processed + 1
-    odometry = []
-    rig.call_soon(rig.driver.create_subscription, Odometry, "/admn/odometry", odometry.append, 10)
+    rig.call_soon(rig.driver.create_subscription, Odometry, "/admn/odometry", lambda message: None, 10)
     assert rig.wait(lambda: rig.node.endpoints.wanted)
-    assert rig.send_until(lambda: odometry and rig.text(": inference").startswith("latency"))
+    assert rig.send_until(lambda: rig.text(": inference").startswith("latency"))
 
 
 def test_the_network_takes_no_more_than_the_highest_rate(make_rig, model_folder, sensors_file):
