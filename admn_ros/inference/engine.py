@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,8 @@ from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 LOG = logging.getLogger(__name__)
 FIRST_USE_REPEATS, FIRST_USE_S = 10, 5.0
 """Runs of each part, and seconds for all of them, where costs are measured for the first budget in milliseconds."""
+YIELD_S = 0.001
+"""Pause after each run of a measurement, in which a frame that waits gets its turn, in seconds."""
 Float64 = npt.NDArray[np.float64]
 Decide = Callable[..., Allocation]
 """`allocate`, or another policy with the same arguments and the same contract (`admn_ros.baselines.policy`)."""
@@ -86,6 +90,7 @@ class Engine:
     """
 
     def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0) -> None:
+        self._turn, self._closed = threading.RLock(), False
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device(device)
         self.network = load_model(folder, self.device)
@@ -98,6 +103,7 @@ class Engine:
     def of(cls, network: AdmnNetwork) -> Engine:
         """Return an engine of a network in memory, on the network's device, with costs in layers and operations."""
         engine = cls.__new__(cls)
+        engine._turn, engine._closed = threading.RLock(), False
         engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
         engine.costs = ModelCosts(network.config, flops=network.flop_costs())
         return engine
@@ -113,8 +119,10 @@ class Engine:
         return mismatch(self.costs.measured, self.device)
 
     def close(self) -> None:
-        """Free the memory of the network. The engine cannot be used afterwards."""
-        del self.network
+        """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
+        self._closed = True  # ends a measurement
+        with self._turn:
+            del self.network
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -129,10 +137,24 @@ class Engine:
             self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
 
     def measure_costs(self, repeats: int, *, seconds: float = math.inf, power_w: float | None = None) -> MeasuredCosts:
-        """Measure the costs of the model here. See `admn_ros.inference.profile.measure_costs`."""
+        """Measure the costs of the model here. See `admn_ros.inference.profile.measure_costs`.
+
+        Frames of other threads run in between, never at the same time.
+
+        Raises:
+            AdmnError: the engine was closed meanwhile.
+        """
         sample, everything = blank_sample(self.config), Budget(math.inf, "layers", "profile")
         return measure_costs(self.network, lambda: self.infer(sample, everything), repeats, seconds=seconds,
-                             power_w=power_w)
+                             power_w=power_w, turn=self._measuring_turn)
+
+    @contextmanager
+    def _measuring_turn(self) -> Iterator[None]:
+        with self._turn:
+            if self._closed:
+                raise AdmnError("the measurement of costs ended, because the model was freed")
+            yield
+        time.sleep(YIELD_S)
 
     def save_costs(self, measured: MeasuredCosts) -> Path:
         """Use measured costs, and write them to the model folder, or to the user's cache if the folder is read-only.
@@ -182,6 +204,12 @@ class Engine:
             return nothing
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
+        with self._turn:
+            return self._run(sample, present, table, granted, budget, decide)
+
+    def _run(self, sample: MultimodalSample, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
+             budget: Budget, decide: Decide) -> Estimate:
+        """Run the controller, allocate layers, run only these."""
         start = time.perf_counter()
         batch = SampleBatch.stack([sample]).to(self.device)
         allocation, qoi = self._decide(batch, present, table, granted, budget, decide)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from typing import NamedTuple
 
@@ -22,10 +23,12 @@ from admn_ros.inference.hardware import device_name
 from admn_ros.model.frame_parts import FrameParts, Work
 from admn_ros.model.network import AdmnNetwork
 
+Turn = Callable[[], AbstractContextManager[None]]
+
 
 @torch.inference_mode()
 def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, seconds: float = math.inf,
-                  power_w: float | None = None) -> MeasuredCosts:
+                  power_w: float | None = None, turn: Turn = nullcontext) -> MeasuredCosts:
     """Measure the median time of each part of a frame, for 1, 2, ... present sensor nodes.
 
     What a whole frame takes beyond the sum of its parts (copies, allocation, Python) is added to the fixed part. It is
@@ -38,6 +41,8 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
         seconds: bound on the duration; parts that are slow are timed less often, but at least once.
         power_w: mean power of the device in watts while it computes, from a meter. Joules are the times multiplied
             by it; without it the model has no joules.
+        turn: context of each single run, in which the network does no other work. Where frames run between the runs,
+            the bound on the duration includes them.
 
     Raises:
         InputError: `repeats` or `power_w` is out of range.
@@ -48,9 +53,10 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
         raise InputError("power_w", power_w, "watts above 0")
     config, parts = network.config, FrameParts(network)
     device, nodes = network.qoi.cls_token.device, range(1, len(config.sensor_nodes) + 1)
-    clock = _Clock(device, repeats, seconds / (3 * len(nodes) * len(config.modalities) + 2))
+    clock = _Clock(device, repeats, seconds / (3 * len(nodes) * len(config.modalities) + 2), turn)
 
-    run_frame()
+    with turn():
+        run_frame()
     modalities, fixed = {}, clock.time(parts.fixed())
     overhead_ms = clock.time(run_frame).shortest_ms - fixed.shortest_ms
     for m, depth in config.depths.items():
@@ -80,26 +86,29 @@ class _Clock:
         device: device on which the work runs.
         repeats: timed runs, at most.
         seconds: time after which a piece of work is not repeated any more.
+        turn: context of each run.
     """
 
-    def __init__(self, device: torch.device, repeats: int, seconds: float) -> None:
-        self._device, self._repeats, self._seconds = device, repeats, seconds
+    def __init__(self, device: torch.device, repeats: int, seconds: float, turn: Turn) -> None:
+        self._device, self._repeats, self._seconds, self._turn = device, repeats, seconds, turn
 
     def time(self, work: Work) -> _Timing:
         """Run a piece of work once to warm up, then time it repeatedly."""
         started = time.perf_counter()
-        work()
+        with self._turn():
+            work()
         times = [self._once_ms(work)]
         while len(times) < self._repeats and time.perf_counter() - started < self._seconds:
             times.append(self._once_ms(work))
         return _Timing(statistics.median(times), min(times))
 
     def _once_ms(self, work: Work) -> float:
-        self._wait()
-        start = time.perf_counter()
-        work()
-        self._wait()
-        return (time.perf_counter() - start) * 1e3
+        with self._turn():
+            self._wait()
+            start = time.perf_counter()
+            work()
+            self._wait()
+            return (time.perf_counter() - start) * 1e3
 
     def _wait(self) -> None:
         if self._device.type == "cuda":

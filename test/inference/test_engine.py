@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+import threading
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from admn_ros.inference.hardware import use_threads
 from admn_ros.model.allocation import Reason
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.presets import preset
+from admn_ros.model.transformer import Block
 from admn_ros.sample import Modality, MultimodalSample
 
 UNLIMITED = Budget(math.inf, "layers")
@@ -283,3 +285,37 @@ def test_warm_up_runs_all_layers(engine):
     with Calls(engine) as calls:
         engine.warm_up(runs=1)
     assert len(calls.blocks) == 48
+
+
+@pytest.mark.slow
+def test_costs_are_measured_between_frames_never_during_one(folder):
+    engine = Engine(folder, "cpu")
+    sample, running, together, frames = frame(engine.config), set(), [], 0
+    for block in engine.network.modules():
+        if isinstance(block, Block):
+            block.register_forward_pre_hook(lambda *_: running.add(threading.get_ident()))
+            block.register_forward_hook(lambda *_: together.append(len(running)) or running.clear())
+    expected = engine.infer(sample, Budget(9, "layers")).mean_m
+    measuring = threading.Thread(target=engine.measure_costs, args=(3,), kwargs={"seconds": 0.5}, daemon=True)
+    measuring.start()
+    while measuring.is_alive():
+        assert (engine.infer(sample, Budget(9, "layers")).mean_m == expected).all()
+        frames += 1
+    assert frames > 3, "frames go on"
+    assert set(together) == {1}
+
+
+def test_a_measurement_ends_when_its_engine_is_closed(folder):
+    engine, began, ended = Engine(folder, "cpu"), threading.Event(), threading.Event()
+    engine.network.qoi.register_forward_hook(lambda *_: began.set())
+
+    def measure() -> None:
+        with pytest.raises(AdmnError, match="the model was freed"):
+            engine.measure_costs(10**6)
+        ended.set()
+
+    measuring = threading.Thread(target=measure, daemon=True)
+    measuring.start()
+    assert began.wait(20.0)
+    engine.close()
+    assert ended.wait(20.0)
