@@ -17,7 +17,7 @@ from admn_ros.sample import Array, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.decode.audio import AudioWindow
 from admn_ros.sensing.decode.audio_messages import SoundDecoder
 from admn_ros.sensing.decode.decoders import decode_picture
-from admn_ros.sensing.decode.images import stamp_ns
+from admn_ros.sensing.decode.images import OPENCV, ColourConversion, stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
 from admn_ros.sensing.preprocess.node_poses import NodePoses
 from admn_ros.sensing.preprocess.preprocessor import check_heatmap, check_inputs
@@ -68,6 +68,7 @@ class FrameStream:
         cameras: calibrations by camera input.
         node_poses: poses of the sensor nodes from TF; None where the deployment names no TF frames.
         newest: last reading of each input.
+        conversion: conversion of Bayer patterns and YUV; may be replaced at any time.
         synchronizer: the synchronizer.
 
     Raises:
@@ -82,6 +83,7 @@ class FrameStream:
         self.health = {key: InputHealth() for key in self.inputs}
         self.sync, self._make_synchronizer = deployment.sync, make_synchronizer
         self._config, self._tf_frames = config, deployment.frames
+        self.conversion: ColourConversion = OPENCV
         audio = config.modalities.get(Modality.AUDIO)
         self.sound = audio.input if audio is not None and isinstance(audio.input, AudioInput) else AudioInput()
         self.restart()
@@ -145,7 +147,7 @@ class FrameStream:
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         if key.modality is not Modality.AUDIO:
-            data = decode_picture(key.modality, self.inputs[key], message)
+            data = decode_picture(key.modality, self.inputs[key], message, self.conversion)
             wanted = self._config.modalities[key.modality].input
             if isinstance(wanted, RadarInput):
                 check_heatmap(data, wanted)

@@ -28,6 +28,7 @@ from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
 from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, process_status
+from admn_ros.nodes.perception.image_bridge import colour_conversion
 from admn_ros.nodes.perception.output_status import output_statuses
 from admn_ros.nodes.perception.parameters import PARAMETERS
 from admn_ros.nodes.perception.results import Results, Timing
@@ -79,6 +80,7 @@ class PerceptionNode(ManagedNode):
             message_class(key, entry)
         self._pipeline = pipeline = Pipeline.load(
             self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer)
+        pipeline.frames.conversion = colour_conversion(self.get_logger().warning)
         self._budgets, self._log = BudgetBook(self._default_budget(self.values())), FrameLog()
         pipeline.check_budget(self._budgets.default, self.value("frame_rate_hz"))
         pipeline.engine.warm_up()

@@ -15,22 +15,22 @@ from admn_ros.sensing.decode.compressed_format import CompressedFormat
 from admn_ros.sensing.decode.image_header import ImageHeader, read_image_header
 from admn_ros.sensing.decode.images import (
     COLOUR_ENCODINGS,
+    OPENCV,
+    ColourConversion,
     CompressedImageMessage,
-    ToRgb,
     bytes_of,
     check_size,
-    opencv_to_rgb,
     rgb_of,
 )
 
 Bytes = npt.NDArray[np.uint8]
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 """Marker of a JPEG file. Within compressed data, 0xff is followed by 0 or by a restart marker (ITU-T T.81, B.1.1)."""
 _START, _END, _ALONE = b"\xd8", b"\xd9", b"\x01"
 _COLOURS = re.compile(r"(rgb|bgr)a?(8|16)|mono(8|16)|8UC[1-4]|bayer_.*|yuv.*|uyvy|yuyv|nv\d\d")
 
 
-def decode_compressed_rgb(msg: CompressedImageMessage, to_rgb: ToRgb = opencv_to_rgb) -> Bytes:
+def decode_compressed_rgb(msg: CompressedImageMessage, conversion: ColourConversion = OPENCV) -> Bytes:
     """Decode a JPEG or PNG image to uint8 (H, W, 3), RGB order.
 
     The file itself determines size, depth and order of its colours. `format` tells what the file cannot: a grey file
@@ -40,7 +40,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage, to_rgb: ToRgb = opencv_to
 
     Args:
         msg: compressed image.
-        to_rgb: conversion of Bayer patterns.
+        conversion: conversion of Bayer patterns.
 
     Raises:
         InputError: the data are neither JPEG nor PNG, are too large, cut off, or broken; they have 16 bits, and
@@ -63,7 +63,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage, to_rgb: ToRgb = opencv_to
     if header.channels != 1:
         raise InputError("format", repr(msg.format), f"an encoding with {header.channels} channels, as the file has")
     pixels = _decompress(data, header, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    return rgb_of(pixels[..., None], f"{named.pattern.rstrip('0123456789')}{header.bits}", to_rgb)
+    return rgb_of(pixels[..., None], f"{named.pattern.rstrip('0123456789')}{header.bits}", conversion)
 
 
 def is_complete_jpeg(data: memoryview) -> bool:

@@ -11,7 +11,6 @@ checked before memory is allocated.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import cv2
@@ -22,11 +21,6 @@ from admn_ros.errors import InputError
 
 Buffer: TypeAlias = "bytes | bytearray | memoryview | npt.NDArray[np.uint8] | array[int]"
 T = TypeVar("T")
-ToRgb: TypeAlias = "Callable[[npt.NDArray[Any], str], npt.NDArray[Any]]"
-"""Conversion of pixels with a Bayer or YUV encoding to RGB (H, W, 3) of the same type.
-
-The pixels are (H, W) or (H, W, channels), without padding and in the byte order of the machine.
-"""
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Maximum number of pixels of an image. A larger one more likely has a broken header."""
@@ -65,6 +59,24 @@ class CompressedImageMessage(Protocol):
     def format(self) -> str: ...  # noqa: D102
     @property
     def data(self) -> Buffer: ...  # noqa: D102
+
+
+class ColourConversion(Protocol):
+    """Conversion of encodings whose colours must be computed: Bayer patterns, YUV, and perhaps others."""
+
+    def layout(self, encoding: str) -> tuple[np.dtype[Any], int] | None:
+        """Return type and number of channels of an encoding that is not in `COLOUR_ENCODINGS`; None if unknown."""
+        ...
+
+    def to_rgb(self, pixels: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:
+        """Convert pixels to RGB (H, W, 3) of the same type.
+
+        The pixels are (H, W) or (H, W, channels), without padding and in the byte order of the machine.
+
+        Raises:
+            InputError: there is no conversion of this encoding.
+        """
+        ...
 
 
 class _Colour(NamedTuple):
@@ -127,30 +139,44 @@ def stamp_ns(stamp: StampMessage) -> int:
     return total
 
 
-def opencv_to_rgb(pixels: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:
-    """Convert pixels with a Bayer or YUV encoding to RGB, as `ToRgb`, by OpenCV."""
-    return np.asarray(cv2.cvtColor(pixels, cast(int, _COLOUR[encoding].conversion)))
+class OpenCvConversion:
+    """`ColourConversion` of `COLOUR_ENCODINGS` by OpenCV."""
+
+    def layout(self, encoding: str) -> None:
+        """Return None: no other encodings are known."""
+
+    def to_rgb(self, pixels: npt.NDArray[Any], encoding: str) -> npt.NDArray[Any]:
+        """Convert pixels to RGB (H, W, 3) of the same type."""
+        return np.asarray(cv2.cvtColor(pixels, cast(int, _COLOUR[encoding].conversion)))
 
 
-def decode_rgb(msg: ImageMessage, to_rgb: ToRgb = opencv_to_rgb) -> npt.NDArray[np.uint8]:
+OPENCV = OpenCvConversion()
+
+
+def decode_rgb(msg: ImageMessage, conversion: ColourConversion = OPENCV) -> npt.NDArray[np.uint8]:
     """Decode a colour or grey image to uint8 (H, W, 3), RGB order.
 
     Encodings: rgb8, bgr8, rgba8, bgra8, mono8, and the same with 16 bits, of which the upper 8 are used; Bayer
-    patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv). 8UC3 counts as bgr8 and 8UC1 as mono8, OpenCV's order. Alpha is
-    dropped and grey is repeated. An rgb8 image is a view of the message.
+    patterns; yuv422 (uyvy) and yuv422_yuy2 (yuyv); and those that the conversion knows. 8UC3 counts as bgr8 and 8UC1 as
+    mono8, OpenCV's order. Alpha is dropped and grey is repeated. An rgb8 image is a view of the message.
 
     Args:
         msg: image.
-        to_rgb: conversion of Bayer patterns and YUV.
+        conversion: conversion of all encodings that are not a mere order of bytes.
 
     Raises:
         InputError: the encoding is unknown, or a size does not match the data or the encoding.
     """
-    colour = choose(msg.encoding, _COLOUR)
-    return rgb_of(_pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels), msg.encoding, to_rgb)
+    if msg.encoding in _COLOUR:
+        colour = _COLOUR[msg.encoding]
+        return rgb_of(_pixels(msg, np.dtype(f"u{colour.bits // 8}"), colour.channels), msg.encoding, conversion)
+    layout = conversion.layout(msg.encoding)
+    if layout is None:
+        raise InputError("encoding", repr(msg.encoding), ", ".join(_COLOUR))
+    return _converted(_pixels(msg, *layout), msg.encoding, conversion)
 
 
-def rgb_of(pixels: npt.NDArray[Any], encoding: str, to_rgb: ToRgb = opencv_to_rgb) -> npt.NDArray[np.uint8]:
+def rgb_of(pixels: npt.NDArray[Any], encoding: str, conversion: ColourConversion = OPENCV) -> npt.NDArray[np.uint8]:
     """Convert pixels (H, W, channels) of an encoding of `COLOUR_ENCODINGS` to uint8 (H, W, 3), RGB order.
 
     Raises:
@@ -160,15 +186,20 @@ def rgb_of(pixels: npt.NDArray[Any], encoding: str, to_rgb: ToRgb = opencv_to_rg
     if width % colour.block or (colour.channels == 1 and height % colour.block):
         raise InputError("width", f"{width}x{height}", f"even sizes with {encoding}")
     if colour.block > 1:
-        native = np.ascontiguousarray(pixels[..., 0] if colour.channels == 1 else pixels,
-                                      dtype=pixels.dtype.newbyteorder("="))
-        rgb = to_rgb(native, encoding)
-        return np.asarray(rgb if colour.bits == 8 else rgb >> 8, dtype=np.uint8)
+        return _converted(pixels, encoding, conversion)
     if colour.bits == 16:
         pixels = (pixels >> 8).astype(np.uint8)
     if colour.conversion is None:
         return pixels
     return np.asarray(cv2.cvtColor(pixels, colour.conversion), dtype=np.uint8)
+
+
+def _converted(pixels: npt.NDArray[Any], encoding: str, conversion: ColourConversion) -> npt.NDArray[np.uint8]:
+    """Convert pixels (H, W, channels) whose colours must be computed to uint8 (H, W, 3), RGB order."""
+    native = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels,
+                                  dtype=pixels.dtype.newbyteorder("="))
+    rgb = conversion.to_rgb(native, encoding)
+    return np.asarray(rgb >> 8 if rgb.dtype == np.uint16 else rgb, dtype=np.uint8)
 
 
 def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:

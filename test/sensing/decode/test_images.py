@@ -173,19 +173,38 @@ def test_a_step_that_is_not_set_or_has_no_meaning_is_taken_from_the_data(height:
     np.testing.assert_array_equal(decode.decode_rgb(Image(height, 7, "rgb8", step, pixels.tobytes())), pixels)
 
 
-def test_patterns_and_yuv_are_converted_by_what_is_given_and_nothing_else_is() -> None:
-    seen = []
+class Noted:
+    """OpenCV's conversion, and one encoding that only this one knows."""
 
-    def note(pixels: np.ndarray, encoding: str) -> np.ndarray:
-        seen.append((encoding, pixels.shape, pixels.dtype, pixels.flags.c_contiguous))
-        return decode.opencv_to_rgb(pixels, encoding)
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, tuple[int, ...], np.dtype, bool]] = []
 
+    def layout(self, encoding: str) -> tuple[np.dtype, int] | None:
+        return (np.dtype(np.uint16), 2) if encoding == "two16" else None
+
+    def to_rgb(self, pixels: np.ndarray, encoding: str) -> np.ndarray:
+        self.seen.append((encoding, pixels.shape, pixels.dtype, pixels.flags.c_contiguous))
+        return pixels[..., [0, 1, 0]] if encoding == "two16" else decode.OPENCV.to_rgb(pixels, encoding)
+
+
+def test_only_computed_colours_are_left_to_the_conversion() -> None:
+    noted, two = Noted(), COLOURS[..., :2].astype(np.uint16) * 256
     grey = np.arange(48, dtype=np.uint16).reshape(4, 12) * 1000
     for encoding, pixels in (("bayer_gbrg16", grey), ("yuv422", COLOURS[:4, :6, :2]), ("rgb16", COLOURS.astype("u2"))):
         msg = image(pixels, encoding, padding=3, big=pixels.itemsize == 2)
-        np.testing.assert_array_equal(decode.decode_rgb(msg, note), decode.decode_rgb(msg))
-    assert seen == [("bayer_gbrg16", (4, 12), np.dtype(np.uint16), True),
-                    ("yuv422", (4, 6, 2), np.dtype(np.uint8), True)]
+        np.testing.assert_array_equal(decode.decode_rgb(msg, noted), decode.decode_rgb(msg))
+    np.testing.assert_array_equal(decode.decode_rgb(image(two, "two16", 1, big=True), noted), COLOURS[..., [0, 1, 0]])
+    with pytest.raises(InputError, match="nv99"):
+        decode.decode_rgb(image(two, "nv99"), noted)
+    assert noted.seen == [("bayer_gbrg16", (4, 12), np.dtype(np.uint16), True),
+                          ("yuv422", (4, 6, 2), np.dtype(np.uint8), True),
+                          ("two16", (5, 7, 2), np.dtype(np.uint16), True)]
+
+
+def test_a_pattern_of_16_bits_is_converted_before_the_lower_bits_are_dropped() -> None:
+    mosaic = np.random.default_rng(3).integers(0, 65536, (8, 10), dtype=np.uint16)
+    expected = cv2.cvtColor(mosaic, cv2.COLOR_BayerBG2RGB) >> 8
+    np.testing.assert_array_equal(decode.decode_rgb(image(mosaic, "bayer_rggb16")), expected)
 
 
 GOOD = Image(2, 3, "rgb8", 9, bytes(18))
