@@ -34,7 +34,7 @@ from admn_ros.sample import Modality
 from admn_ros.share import find_shipped
 
 BUDGET_EVERY_S = 0.4
-GROUPS = (*(str(m) for m in Modality), "budget", "flood", "governor", "node")
+GROUPS = (*(str(m) for m in Modality), "all", "budget", "flood", "governor", "node")
 
 
 def parse(args: list[str] | None) -> argparse.Namespace:
@@ -121,6 +121,8 @@ def _all(options: argparse.Namespace, setup: FaultSetup, sizes: Sizes, model: Pa
                 for fault in (sensor.lag, sensor.double_rate, sensor.not_finite, sensor.other_encoding,
                               sensor.unknown_encoding, sensor.jump_back):
                     yield fault(modality)
+    if "all" in options.only:
+        yield system.stop_all_sensors()
     if "budget" in options.only:
         yield system.alternate_budget(layers, options.fault_seconds)
     if "flood" in options.only:

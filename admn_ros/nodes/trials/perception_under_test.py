@@ -102,6 +102,7 @@ class Listener(Node):
         frames: reported frames, oldest first.
         poses: reported poses, oldest first.
         statuses: last values of each diagnostics status, by the part of its name after the node's.
+        levels: last level of each status, by the same names.
         reports: number of diagnostics messages of the node.
         on_frame: callback for each frame, on the listener's thread.
     """
@@ -111,6 +112,7 @@ class Listener(Node):
         self.frames: list[ReportedFrame] = []
         self.poses: list[ReportedPose] = []
         self.statuses: dict[str, dict[str, str]] = {}
+        self.levels: dict[str, bytes] = {}
         self.reports = 0
         self.on_frame: Callable[[ReportedFrame], None] | None = None
         self._outputs = [
@@ -180,6 +182,7 @@ class Listener(Node):
         own = [s for s in message.status if s.name.startswith(node)]
         for status in own:
             name = status.name.removeprefix(node)
+            self.levels[name] = status.level
             self.statuses[name] = {v.key: v.value for v in status.values} | {"message": status.message}
         self.reports += bool(own)
 

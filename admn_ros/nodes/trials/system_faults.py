@@ -8,6 +8,8 @@ import math
 import time
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticStatus
+
 from admn_ros.nodes.process_signals import pause
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.trials.fault_result import MIN_FRAMES, FaultResult, FaultSetup, FaultWindow
@@ -107,6 +109,26 @@ class SystemFaults:
         result.require(changes >= MIN_CHANGES, f"{changes} changes came into force")
         result.outcome = f"{changes} changes between frames; each frame keeps the budget that it started with"
         return window.close()
+
+    def stop_all_sensors(self) -> FaultResult:
+        """Stop every sensor until the diagnostics report the missing output as an error, then start them again."""
+        result, listener = FaultResult("all sensors stop and return"), self._subject.listener
+        patience_s = self._setup.limits.patience_s
+        result.require(self._setup.wait_for_inputs(), "an input was missing before the fault")
+        window = FaultWindow(self._setup, result)
+        self._setup.feed.set_fault(None, StreamFault(silent=True))
+        reported = self._subject.wait(lambda: listener.levels.get("inference") == DiagnosticStatus.ERROR, patience_s)
+        result.noticed_s = time.monotonic() - window.start_s if reported else None
+        result.require(reported, "inference never became an error")
+        result.outcome = f"no output; the error of inference: {listener.statuses.get('inference', {}).get('message')}"
+        self._setup.feed.set_fault(None, StreamFault())
+        cleared_ns = time.time_ns()
+        result.recovery_s = self._setup.wait_for_frame(lambda f: f.stamp_ns > cleared_ns)
+        result.require(result.recovery_s is not None, "no frame after the sensors returned")
+        result.require(self._setup.wait_for_inputs(), "not every input came back")
+        result.require(self._subject.wait(lambda: listener.levels.get("inference") == DiagnosticStatus.OK, patience_s),
+                       "inference stayed an error")
+        return window.close(gap_s=math.inf)
 
     def _wait_for_source(self, governor: bool) -> float | None:
         """Wait until a frame's budget is the governor's, or is not; the governor may have to start first."""

@@ -64,6 +64,12 @@ def test_the_node_survives_a_fault_of_a_modality(table, modality, fault):
     assert (row["refused"] > 0) == refuses
 
 
+def test_without_sensors_inference_becomes_an_error_that_says_why(table):
+    row = passed(table["all sensors stop and return"])
+    assert row["noticed_s"] > 0.0 and row["recovery_s"] > 0.0
+    assert "all 8 inputs are silent" in row["outcome"]
+
+
 def test_a_budget_that_changes_at_every_frame_is_never_exceeded(table):
     row = passed(table["the budget changes at every frame between one layer and all"])
     assert int(row["outcome"].split()[0]) >= 10
