@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from admn_ros.budget.budget import Budget
-from admn_ros.inference.frame_log import LATENCIES, RECENT_S, FrameLog, percentiles
+from admn_ros.inference.health.frame_log import LATENCIES, RECENT_S, FrameLog, percentiles
 from admn_ros.model.allocation import allocate
 from admn_ros.model.costs import ModelCosts
 from helpers import models

@@ -13,9 +13,9 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import parse_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_log import RECENT_S, FrameLog
 from admn_ros.inference.frame_stream import FrameStream
-from admn_ros.inference.output_health import Level, OutputState, is_current, judge_budget, judge_inference
+from admn_ros.inference.health.frame_log import RECENT_S, FrameLog
+from admn_ros.inference.health.output_health import Level, OutputState, is_current, judge_budget, judge_inference
 from admn_ros.model.allocation import Allocation, allocate
 from admn_ros.model.costs import ModelCosts
 from admn_ros.sample import Modality, SensorKey

@@ -16,10 +16,10 @@ from admn_ros.budget.compute_budget import read_budget
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError, ConfigError, InputError
-from admn_ros.inference.frame_log import FrameLog
 from admn_ros.inference.frame_rate import FrameRate, RateLimit
+from admn_ros.inference.health.frame_log import FrameLog
+from admn_ros.inference.health.output_health import OutputState
 from admn_ros.inference.latest_only_queue import LatestOnlyQueue
-from admn_ros.inference.output_health import OutputState
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.inference.target import without_absent_target

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from admn_ros.inference.frame_log import Processed, percentiles
-from admn_ros.inference.output_health import OutputState, is_current, judge_budget, judge_inference
+from admn_ros.inference.health.frame_log import Processed, percentiles
+from admn_ros.inference.health.output_health import OutputState, is_current, judge_budget, judge_inference
 from admn_ros.nodes.status import make_status
 
 NONE = "none"

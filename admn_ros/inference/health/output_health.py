@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from admn_ros.budget.budget import Budget
-from admn_ros.inference.frame_log import RECENT_S, FrameLog, percentiles
 from admn_ros.inference.frame_stream import FrameStream
+from admn_ros.inference.health.frame_log import RECENT_S, FrameLog, percentiles
 from admn_ros.model.allocation import Reason
 
 
