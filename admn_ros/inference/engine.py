@@ -113,6 +113,10 @@ class Engine:
         """Description of the model."""
         return self.network.config
 
+    def name_frame(self, frame_id: str) -> None:
+        """Name the frame of the model's positions as it is called on this robot. The positions stay as they are."""
+        self.network.config = self.config.model_copy(update={"frame_id": frame_id})
+
     @property
     def costs_warning(self) -> str:
         """Reason why the measured costs may be wrong on this machine; empty if there is none."""

@@ -34,7 +34,7 @@ class Pipeline:
 
     @classmethod
     def load(cls, model: str | Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0,
-             make_synchronizer: MakeSynchronizer = holding) -> Pipeline:
+             make_synchronizer: MakeSynchronizer = holding, frame_id: str = "") -> Pipeline:
         """Load a model for a deployment.
 
         Args:
@@ -43,12 +43,15 @@ class Pipeline:
             device: `auto` (a GPU if there is one), `cpu` or `cuda`.
             threads: CPU threads of the network; see `hardware.use_threads`.
             make_synchronizer: factory of the synchronizer.
+            frame_id: name of the model's frame on this robot; empty for the name in the model file.
 
         Raises:
             ModelError: the model folder cannot be used.
             ConfigError: the model lacks an input of the deployment.
         """
         engine = load_engine(model, device, threads)
+        if frame_id:
+            engine.name_frame(frame_id)
         return cls(FrameStream(engine.config, deployment, make_synchronizer), Preprocessor(engine.config), engine)
 
     def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:

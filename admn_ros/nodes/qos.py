@@ -20,6 +20,9 @@ VIEW_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 """Subscription to /tf, as in tf2."""
 
+TRANSFORMS_OUT = TRANSFORMS_IN
+"""Publisher of /tf, as in tf2."""
+
 STATIC_TRANSFORMS_IN = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 """Subscription to /tf_static, as in tf2."""
 

@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.inference.process_memory import peak_mib, resident_mib
+from admn_ros.nodes.perception.target_frames import transform_class
 from admn_ros.nodes.status import ERROR, OK, STALE, WARN, make_status
 from admn_ros.sample import SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
@@ -86,6 +87,25 @@ def _camera_values(camera: CameraCalibration) -> dict[str, object]:
     seen_deg = camera.field_of_view_deg
     return {"camera_info": camera.topic, "calibration": camera.state, "calibration_problem": camera.problem,
             "field_of_view_deg": "not known" if seen_deg is None else f"{seen_deg:.1f}"}
+
+
+def poses_status(state: NodeState) -> list[DiagnosticStatus]:
+    """Return the status of the poses of the sensor nodes: WARN while TF does not give one; none without TF frames."""
+    poses = state.frames.node_poses
+    if poses is None:
+        return []
+    missing = poses.missing
+    if not state.active:
+        level, text = STALE, "not active"
+    elif missing:
+        level = WARN
+        text = "; ".join(f"{node}: no transform from {poses.reference} to {frames}" for node, frames in missing.items())
+        text += "; the poses in the model file are used"
+        text += "" if transform_class() else " (tf2_msgs is not installed)"
+    else:
+        level, text = OK, "all poses are from TF"
+    origins = {node: "TF" if node in poses.frames and node not in missing else "model file" for node in poses.poses}
+    return [make_status(state.name, "sensor poses", level, text, origins)]
 
 
 def process_status(node: str) -> DiagnosticStatus:

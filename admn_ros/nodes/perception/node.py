@@ -27,13 +27,14 @@ from admn_ros.msg import ComputeBudget
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
-from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, process_status
+from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, poses_status, process_status
 from admn_ros.nodes.perception.image_bridge import colour_conversion
 from admn_ros.nodes.perception.output_status import output_statuses
 from admn_ros.nodes.perception.parameters import PARAMETERS
 from admn_ros.nodes.perception.results import Results, Timing
 from admn_ros.nodes.perception.sensor_subscriptions import ReceivedFrame, SensorSubscriptions, message_class
 from admn_ros.nodes.perception.sync_parameters import SyncParameters
+from admn_ros.nodes.perception.target_frames import check_frames
 from admn_ros.nodes.perception.visualization import Visualization
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.share import find_shipped
@@ -79,7 +80,9 @@ class PerceptionNode(ManagedNode):
         for key, entry in self._deployment.inputs.items():
             message_class(key, entry)
         self._pipeline = pipeline = Pipeline.load(
-            self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer)
+            self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer,
+            self.value("output_frame"))
+        check_frames(self.values(), pipeline.engine.config.frame_id)
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)
         self._budgets, self._log = BudgetBook(self._default_budget(self.values())), FrameLog()
         pipeline.check_budget(self._budgets.default, self.value("frame_rate_hz"))
@@ -129,7 +132,8 @@ class PerceptionNode(ManagedNode):
     # --- parameters and budgets ---------------------------------------------------------------------
 
     def check(self, values: Mapping[str, Any]) -> None:
-        """Check the default budget."""
+        """Check the default budget and the frames of the outputs."""
+        check_frames(values)
         if -1.0 < values["budget_limit"] < 0.0:
             raise ConfigError("budget_limit", values["budget_limit"], "0 or more, or -1 for the deployment file's")
         if self._pipeline is not None:
@@ -224,7 +228,8 @@ class PerceptionNode(ManagedNode):
         if frames.node_poses is not None:
             self._visualization.show_nodes(frames.node_poses.poses)
         topics = {key: self.resolve_topic_name(entry.topic) for key, entry in frames.inputs.items()}
-        return [*input_statuses(NodeState(name, active, now_s, frames, topics, mismatches)),
+        state = NodeState(name, active, now_s, frames, topics, mismatches)
+        return [*input_statuses(state), *poses_status(state),
                 *output_statuses(name, self._output_state(now_s), self._lost()), process_status(name)]
 
     def _output_state(self, now_s: float) -> OutputState:

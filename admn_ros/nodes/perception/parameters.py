@@ -36,7 +36,11 @@ PARAMETERS = (
          low=0.5, high=0.999999),
     Spec("tracking_timeout_s", 1.0, "Time without an estimate after which the track ends, in seconds.", low=0.05,
          high=60.0),
+    Spec("output_frame", "", "Name of the model's frame on this robot: frame_id of all outputs, and reference of the "
+         "poses of sensor nodes from TF. Positions are not transformed. Empty uses the name in the model file."),
     Spec("target_frame", "target", "Frame of the target: child_frame_id of ~/odometry and of the transform."),
+    Spec("publish_tf", False, "Publish the transform from output_frame to target_frame on /tf while there is a "
+         "target."),
     Spec("debug_image_rate_hz", 5.0, "Highest rate of ~/debug_image, in Hz. It is drawn only while it is subscribed "
          "to.", live=True, low=0.1, high=60.0),
     Spec("no_frames_error_s", 3.0, "Time without an estimate after which the status of inference is an error that "

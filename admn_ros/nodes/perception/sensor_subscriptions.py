@@ -18,6 +18,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.alarm import Alarm
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.camera_inputs import CameraInputs
+from admn_ros.nodes.perception.target_frames import transform_class
 from admn_ros.recordings import tf_tree
 from admn_ros.sample import SensorFrame, SensorKey
 
@@ -36,13 +37,8 @@ def message_class(key: SensorKey, entry: InputTopic) -> type:
                           f"a type whose package is installed (ROS package {package})") from error
 
 
-def transform_class() -> type | None:
-    """Import tf2_msgs/TFMessage; None where the package is not installed."""
-    package, _, name = tf_tree.TYPE.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except ImportError:
-        return None
+TRANSFORMS_WITHIN_S = 5.0
+"""Time after which a pose that TF does not give is logged, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +74,7 @@ class SensorSubscriptions:
         self._last_arrival_s = 0.0
         self._resets = 0
         self._located: set[str] = set()
+        self._since_s, self._lost = time.monotonic(), set[str]()
         self._subscriptions: list[Subscription] = []
         self._alarm: Alarm | None = None
         self._cameras = CameraInputs(node, node.endpoints, self._frames)
@@ -100,8 +97,17 @@ class SensorSubscriptions:
             self._alarm.close()
 
     def check(self) -> None:
-        """Log new problems of camera calibrations. Call it periodically."""
+        """Log new problems of camera calibrations, and poses that TF does not give. Call it periodically."""
         self._cameras.check()
+        poses = self._frames.node_poses
+        if poses is None or transform_class() is None or time.monotonic() - self._since_s < TRANSFORMS_WITHIN_S:
+            return
+        for node, frames in poses.missing.items():
+            if node not in self._lost:
+                self._lost.add(node)
+                self._node.get_logger().warning(
+                    f"{node}: no transform from {poses.reference} to {frames} on /tf or /tf_static; the pose in the "
+                    "model file is used")
 
     def _poll(self) -> None:
         """Pass on frames whose waiting time has run out."""

@@ -18,7 +18,9 @@ from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.tracking import Tracker, TrackerConfig, TrackState
 from admn_ros.nodes import qos
+from admn_ros.nodes.conversions import pose_message
 from admn_ros.nodes.managed_node import ManagedNode
+from admn_ros.nodes.perception.target_frames import TargetTransforms
 from admn_ros.nodes.perception.view_messages import image_message, odometry_message, sensor_node_markers, target_markers
 from admn_ros.sample import SensorFrame
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
@@ -28,7 +30,8 @@ NICENESS = 10
 
 
 class Visualization:
-    """Publishers of ~/odometry (if `tracking` is set), ~/debug_image, ~/markers and ~/sensor_nodes.
+    """Publishers of ~/odometry (if `tracking` is set), /tf (if `publish_tf` is), ~/debug_image, ~/markers and
+    ~/sensor_nodes.
 
     `show` runs on the inference thread, after the results are published. The debug picture is drawn on a thread of low
     priority, from the newest frame, while it is subscribed to, and at most `debug_image_rate_hz` times a second.
@@ -48,6 +51,7 @@ class Visualization:
         self._tracker = self._make_tracker() if node.value("tracking") else None
         create = node.endpoints.create_publisher
         self._odometry = create(Odometry, "~/odometry", qos.RESULT_OUT) if self._tracker else None
+        self._transforms = TargetTransforms(node) if node.value("publish_tf") else None
         self._image = create(Image, "~/debug_image", qos.VIEW_OUT)
         self._markers = create(MarkerArray, "~/markers", qos.VIEW_OUT)
         self._sensor_nodes = create(MarkerArray, "~/sensor_nodes", qos.STATE, managed=False)
@@ -97,12 +101,17 @@ class Visualization:
 
     def _track(self, estimate: Estimate) -> TrackState | None:
         if self._tracker is None:
+            if self._transforms is not None and estimate.mean_m is not None:
+                self._transforms.publish(pose_message(estimate))
             return None
         _, track = self._tracker.step(estimate.stamp_ns, estimate.mean_m, estimate.covariance_m2)
         if track is not None:
             place = self._config.localization
-            self._odometry.publish(odometry_message(
-                track, self._config.frame_id, self._node.value("target_frame"), place.plane_z_m, place.std_floor_m**2))
+            odometry = odometry_message(track, self._config.frame_id, self._node.value("target_frame"),
+                                        place.plane_z_m, place.std_floor_m**2)
+            self._odometry.publish(odometry)
+            if self._transforms is not None:
+                self._transforms.publish(odometry)
         return track
 
     def _draw(self, view: DebugView) -> None:

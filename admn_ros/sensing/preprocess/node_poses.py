@@ -25,6 +25,8 @@ class NodePoses:
         frames: TF frames of sensor nodes by node.
 
     Attributes:
+        frames: TF frames of sensor nodes by node.
+        reference: frame of the poses.
         poses: current pose of each sensor node.
         tensor: the same as float32 (nodes, 5).
 
@@ -38,9 +40,9 @@ class NodePoses:
                 raise ConfigError("frames", node, f"the model's sensor nodes: {', '.join(config.sensor_nodes)}")
         if config.localization.kind != "evidence":
             raise ConfigError("frames", ", ".join(frames), "none; this model does not use poses of sensor nodes")
-        self._frames, self._reference = dict(frames), config.frame_id
+        self.frames, self.reference = dict(frames), config.frame_id
         self._tree = TransformTree()
-        self._watched = {self._reference, *(n for f in frames.values() for n in (f.base, f.camera or f.base))}
+        self._watched = {self.reference, *(n for f in frames.values() for n in (f.base, f.camera or f.base))}
         self._relevant: set[str] = set()
         """All frames on which a pose depends, once all poses are known."""
         self.poses: dict[str, NodePose] = {node: config.node_poses[node] for node in config.sensor_nodes}
@@ -51,7 +53,7 @@ class NodePoses:
         self._tree.add(message)
         if self._relevant and not any(each.child_frame_id.lstrip("/") in self._relevant for each in message.transforms):
             return []  # Most messages move other frames of the robot.
-        found = {node: self._pose(frames) for node, frames in self._frames.items()}
+        found = {node: self._pose(frames) for node, frames in self.frames.items()}
         self._relevant = self._tree.ancestors(self._watched) if all(found.values()) else set()
         moved = {node: pose for node, pose in found.items() if pose is not None and pose != self.poses[node]}
         if moved:
@@ -59,9 +61,20 @@ class NodePoses:
             self.tensor = self._tensor()
         return list(moved)
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Frames that TF does not connect with the reference, by sensor node; these nodes have the model's pose."""
+        found = {}
+        for node, frames in self.frames.items():
+            lost = [frame for frame in dict.fromkeys((frames.base, frames.camera or frames.base))
+                    if self._tree.newest(frame, self.reference) is None]
+            if lost:
+                found[node] = ", ".join(lost)
+        return found
+
     def _pose(self, frames: NodeFrames) -> NodePose | None:
-        base = self._tree.newest(frames.base, self._reference)
-        camera = self._tree.newest(frames.camera or frames.base, self._reference)
+        base = self._tree.newest(frames.base, self.reference)
+        camera = self._tree.newest(frames.camera or frames.base, self.reference)
         if base is None or camera is None:
             return None
         x, y, z = base.translation_m[0].tolist()

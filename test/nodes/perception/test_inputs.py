@@ -21,7 +21,7 @@ from admn_ros.model.presets import preset
 from admn_ros.msg import AudioFrame, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.perception.sensor_subscriptions import transform_class
+from admn_ros.nodes.perception.target_frames import transform_class
 from admn_ros.recordings import bag_messages as make
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.images import decode_rgb
@@ -147,13 +147,15 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
     create_random_model(config.model_copy(update={
         "modalities": {Modality.RGB: rgb}, "fusion": FusionConfig(dim=16, depth=1, heads=2), "qoi": qoi,
         "sensor_nodes": ("left",), "node_poses": {"left": config.node_poses["node1"]}}), tmp_path / "m", seed=0)
-    rig = make_rig(model=str(tmp_path / "m"), autostart=True, sensors=deploy(
-        {"rgb": {"topic": "/rgb"}}, frames={"left": {"base": "left_base"}}))
+    rig = make_rig(model=str(tmp_path / "m"), autostart=True, output_frame="room", diagnostics_period_s=0.2,
+                   sensors=deploy({"rgb": {"topic": "/rgb"}}, frames={"left": {"base": "left_base"}}))
+    assert rig.wait(lambda: rig.text(": sensor poses").startswith("left: no transform from room to left_base; "))
+    assert rig.value(": sensor poses", "left") == "model file"
     camera = rig.driver.create_publisher(Image, "/rgb", 5)
     kind = transform_class()
     if kind is not None:
         publisher = rig.driver.create_publisher(kind, "/tf_static", qos.STATE)
-        transform = TransformStamped(header=header(1, "map"), child_frame_id="left_base")
+        transform = TransformStamped(header=header(1, "room"), child_frame_id="left_base")
         transform.transform.translation.x, transform.transform.rotation.w = 1.5, 1.0
         publisher.publish(kind(transforms=[transform]))
         assert rig.wait(lambda: rig.node.pipeline.frames.node_poses.poses["left"].x_m == 1.5)
@@ -163,12 +165,14 @@ def test_the_network_is_told_where_its_sensor_nodes_stand(make_rig, deploy, tmp_
     assert rig.wait(camera.get_subscription_count)
     camera.publish(packed(Image, 10**9, encoding="rgb8", height=24, width=32, step=96, data=bytes(24 * 96)))
     assert rig.wait(lambda: rig.allocation_of(10**9)) and rig.wait(lambda: rig.poses)
+    assert rig.poses[-1].header.frame_id == rig.allocation_of(10**9).header.frame_id == "room"
     log = capfd.readouterr().err
     if kind is None:
         assert log.count("tf2_msgs is not installed") == 1
         assert rig.node.pipeline.frames.node_poses.poses["left"] == config.node_poses["node1"]
     else:
         assert "left: pose from TF: 1.50" in log
+        assert rig.wait(lambda: rig.text(": sensor poses") == "all poses are from TF")
 
 
 @pytest.mark.parametrize("name", ["mmfi", "ave"])

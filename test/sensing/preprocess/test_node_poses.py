@@ -48,12 +48,16 @@ def room() -> list[make.Transform]:
 def test_nodes_with_tf_frames_have_the_simulated_poses_and_others_those_of_the_model(model: ModelConfig) -> None:
     nodes = NodePoses(model, FRAMES)
     assert nodes.poses == model.node_poses
+    assert nodes.missing == {node: f"{node}_base, {node}_rgb_optical" for node in FRAMES}
+    assert nodes.add(message(*(t for t in room() if not t.child.endswith("optical")))) == []
+    assert nodes.missing == {node: f"{node}_rgb_optical" for node in FRAMES}
     assert nodes.add(message(*room())) == ["node1", "node3"]
     for node in NODES:
         expected = pose_of(node) if node.name in FRAMES else model.node_poses[node.name]
         np.testing.assert_allclose(nodes.poses[node.name].numbers, expected.numbers, atol=1e-6)
     np.testing.assert_allclose(nodes.tensor.numpy(), [p.numbers for p in nodes.poses.values()], rtol=1e-6)
     assert nodes.tensor.shape == (3, 5)
+    assert nodes.missing == {}
     assert nodes.add(message(*room())) == [], "nothing moved"
     assert nodes.add(message(make.Transform("map", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
     assert nodes.add(message(make.Transform("node3_base", "arm", (1.0, 2.0, 3.0), NOT_TURNED))) == []
