@@ -53,6 +53,7 @@ def _convert_rgbd(options: argparse.Namespace) -> None:
 
 def _convert_bag(options: argparse.Namespace) -> None:
     from admn_ros.inference.model import load_model_config
+    from admn_ros.replay.bag_info import input_warnings
     from admn_ros.replay.export import export
     from admn_ros.replay.export_plan import ExportPlan
 
@@ -63,7 +64,8 @@ def _convert_bag(options: argparse.Namespace) -> None:
         found = export(plan, config, options.dataset, lambda done, total: progress(round(done), round(total)))
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))
     for bag in found["bags"]:
-        warn(bag["name"], bag.get("remarks", ()))   # notes of an earlier version have none
+        # Notes of an earlier version have no remarks.
+        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(bag["inputs"], bag.get("topics_similar", {}))])
     for line in (line for bag in found["bags"] for line in _bag_lines(bag)):
         print(f"  {line}")
     print("  poses of the sensor nodes: " + ("from TF" if plan.deployment.frames else
@@ -76,8 +78,6 @@ def _bag_lines(bag: Mapping[str, Any]) -> Iterable[str]:
     yield (f"{name}: {sum(bag['frames'].values())} of {bag['frames_there']} frames, {bag['located']} with a position "
            f"({bag['truth'] or bag['why_no_truth']}), {bag['with_class']} with a class; left out "
            f"{left['in_pauses']} in pauses, {left['without_truth']} without ground truth")
-    if bag["topics_missing"]:
-        yield f"{name}: no messages on {', '.join(bag['topics_missing'])}"
     for key, health in bag["inputs"].items():
-        if health["refused"]:
+        if health["refused"] and not health.get("problem"):
             yield f"{name}: {key} refused {health['refused']} messages, most recently: {health['last_refusal']}"

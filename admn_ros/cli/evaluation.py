@@ -62,8 +62,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     with progress_bar("frames") as progress:
         results = evaluate(plan, options.out, source=source, jobs=options.jobs, resume=options.resume,
                            force=options.force, progress=progress)
-    for bag in results["source"].get("bags", ()):
-        warn(bag["name"], bag["remarks"])
+    _warn(results)
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))
     print(options.out)
@@ -158,6 +157,17 @@ def _truth_lines(results: Mapping[str, Any]) -> Iterable[str]:
             found = truth["frames_with_position"]
             yield (f"{'' if found else 'WARNING: '}ground truth of {bag['name']}: {truth['positions']} positions "
                    f"({truth['from']}); {found or 'no'} frames have a position")
+
+
+def _warn(results: Mapping[str, Any]) -> None:
+    """Print what is wrong with the recordings: losses, and inputs that were of no use."""
+    from admn_ros.replay.bag_info import input_warnings
+
+    first = results["settings"]["corruptions"][0]
+    for number, bag in enumerate(results["source"].get("bags", ())):
+        inputs = results["pieces"].get(f"{first}-{number:05d}", {}).get("inputs", {})
+        # Results of an earlier version have no remarks.
+        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(inputs, bag.get("topics_similar", {}))])
 
 
 def _print_speed(timings: Mapping[str, Any]) -> None:

@@ -121,8 +121,8 @@ class BagSource:
         bags = []
         for k, bag in enumerate(self._bags):
             offset = self._offsets.get(k, Offset(self._bag_plan.offset_s))
-            bags.append({"name": bag.name, "remarks": bag.remarks, "topics_missing": bag.missing,
-                         "frames_about": bag.frames,
+            bags.append({"name": bag.name, "remarks": bag.remarks, "topics_missing": list(bag.missing),
+                         "topics_similar": bag.missing, "frames_about": bag.frames,
                          "truth": None if bag.track is None else {
                              "from": bag.track.origin, "positions": len(bag.track.stamps_ns),
                              "frames_with_position": self._located.get(k, 0),

@@ -21,35 +21,11 @@ from admn_ros.sensing.decode.images import OPENCV, ColourConversion, stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
 from admn_ros.sensing.preprocess.node_poses import NodePoses
 from admn_ros.sensing.preprocess.preprocessor import check_heatmap, check_inputs
+from admn_ros.sensing.sync.input_health import InputHealth, InputWatch
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 
 _AUDIO_MARGIN = 1.5
 """Length of the audio buffer over the model's window; the surplus serves late frames."""
-
-
-class InputHealth:
-    """Message counters of one input.
-
-    Attributes:
-        accepted: number of messages decoded.
-        refused: number of messages that could not be used.
-        last_error: reason of the last refusal; empty without one.
-    """
-
-    def __init__(self) -> None:
-        self.accepted = self.refused = 0
-        self.last_error = ""
-        self._causes = SeenCauses(limit=32)
-
-    def refuse(self, error: InputError) -> bool:
-        """Count a refused message.
-
-        Returns:
-            Whether the cause is new and worth a log message.
-        """
-        self.refused += 1
-        self.last_error = str(error)
-        return self._causes.is_new(f"{error.field}: {error.allowed}")
 
 
 class FrameStream:
@@ -70,6 +46,7 @@ class FrameStream:
         newest: last reading of each input.
         conversion: conversion of Bayer patterns and YUV; may be replaced at any time.
         synchronizer: the synchronizer.
+        watch: judges whether the readings of each input are used. Its `update` is called by the user of the stream.
 
     Raises:
         ConfigError: the model lacks an input or TF frame of the deployment, or the synchronization policy is not
@@ -81,6 +58,7 @@ class FrameStream:
         check_inputs(config, deployment.inputs)
         self.inputs: Mapping[SensorKey, InputTopic] = deployment.inputs
         self.health = {key: InputHealth() for key in self.inputs}
+        self._causes = SeenCauses(limit=256)
         self.sync, self._make_synchronizer = deployment.sync, make_synchronizer
         self._config, self._tf_frames = config, deployment.frames
         self.conversion: ColourConversion = OPENCV
@@ -96,6 +74,7 @@ class FrameStream:
         self.cameras = calibrations(self.inputs, self._config)
         self.node_poses = NodePoses(self._config, self._tf_frames) if self._tf_frames else None
         self.synchronizer = self._make_synchronizer(self.sync, list(self.inputs))
+        self.watch = InputWatch(self.health)
         self.newest: dict[SensorKey, Array] = {}
         self._sounds = {key: SoundDecoder(entry) for key, entry in self.inputs.items()
                         if key.modality is Modality.AUDIO}
@@ -120,9 +99,18 @@ class FrameStream:
                 data = self.cameras[key].apply(data, message.header.frame_id)
         except InputError as error:
             raise error.within(str(key)) from error
-        self.health[key].accepted += 1
+        self.health[key].accept(stamp, now_s)
         self.newest[key] = data
-        return self.synchronizer.add(key, stamp, data, now_s)
+        return self._count(self.synchronizer.add(key, stamp, data, now_s))
+
+    def refuse(self, key: SensorKey, error: InputError) -> bool:
+        """Count a message that `receive` refused.
+
+        Returns:
+            Whether the cause is new and worth a log message.
+        """
+        self.health[key].refuse(str(error))
+        return self._causes.is_new(f"{error.field}: {error.allowed}")
 
     def poll(self, now_s: float) -> list[SensorFrame]:
         """Return frames whose waiting time has run out. Call it at the time that `due_s` gives.
@@ -130,7 +118,7 @@ class FrameStream:
         Args:
             now_s: current time on the clock of `receive`, in seconds.
         """
-        return self.synchronizer.poll(now_s)
+        return self._count(self.synchronizer.poll(now_s))
 
     def due_s(self) -> float | None:
         """Return when to call `poll` if no message comes before, on the clock of `receive`; None for never."""
@@ -144,6 +132,17 @@ class FrameStream:
         """
         self.synchronizer.retune(sync)
         self.sync = sync
+
+    def forget_counts(self) -> None:
+        """Start the counters of all inputs anew, as for another recording."""
+        self.health.update({key: InputHealth() for key in self.inputs})
+        self.watch = InputWatch(self.health)
+
+    def _count(self, frames: list[SensorFrame]) -> list[SensorFrame]:
+        for frame in frames:
+            for key, reading in frame.readings.items():
+                self.health[key].contribute(reading, leads=key == frame.reference)
+        return frames
 
     def _decode(self, key: SensorKey, message: Any, stamp: int) -> Array:
         if key.modality is not Modality.AUDIO:

@@ -10,9 +10,10 @@ from typing import Any
 
 from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
 from admn_ros.errors import InputError
-from admn_ros.inference.frame_stream import FrameStream, InputHealth
+from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.tf_tree import TOPICS as TF_TOPICS
+from admn_ros.recordings.topic_names import similar_topics
 from admn_ros.sample import SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
 
@@ -49,6 +50,13 @@ def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey
     return found, [topic for topic in wanted if topic not in found]
 
 
+def similar_names(bag: BagReader, stream: FrameStream, topic: str) -> list[str]:
+    """Return topics of the bag that a configured topic that it lacks may have been meant to be."""
+    wanted = {absolute(entry.topic): entry.kind_of(key.modality) for key, entry in stream.inputs.items()}
+    there = {name: info.type for name, info in bag.topics.items() if info.count}
+    return similar_topics(topic, MESSAGE_TYPES[wanted[topic]], there, wanted)
+
+
 def absolute(topic: str) -> str:
     """Return the full name of a topic of the node `NODE`."""
     return topic if topic.startswith("/") else f"{NODE}/{topic[2:]}" if topic.startswith("~/") else f"/{topic}"
@@ -77,11 +85,12 @@ def bag_frames(bag: BagReader, stream: FrameStream, run_out_s: float, others: It
     """
     inputs, _ = bag_inputs(bag, stream)
     stream.restart()
-    stream.health.update({key: InputHealth() for key in stream.inputs})
+    stream.forget_counts()
     transforms = [t for t in TF_TOPICS if t in bag.topics] if stream.node_poses is not None else []
     calibrations = _calibration_topics(bag, stream)
     for now_s, topic, raw in _timeline(bag, [*inputs, *others, *transforms, *calibrations], run_out_s):
         frames: list[SensorFrame] = []
+        stream.watch.update(now_s, stream.sync)
         if raw is None:
             frames = stream.poll(now_s)
         elif topic in inputs:
@@ -139,5 +148,5 @@ def _receive(bag: BagReader, stream: FrameStream, key: SensorKey, topic: str, ra
     try:
         return stream.receive(key, bag.deserialize(topic, raw), now_s)
     except InputError as error:
-        stream.health[key].refuse(error)
+        stream.refuse(key, error)
         return []

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings.bag_reader import BagReader
-from admn_ros.replay.bag_frames import bag_inputs
+from admn_ros.replay.bag_frames import bag_inputs, similar_names
 from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.replay.ground_truth_sources import find_track, recorded_class
 from admn_ros.replay.track_times import BagTimes, check_gaps
+from admn_ros.sensing.sync.input_health import leader, offset_ns
 
 SCENE_S = 10.0
 """Length of a scene in seconds, where there are fewer than `ENOUGH_BAGS` bags."""
@@ -33,7 +34,7 @@ class BagInfo:
         path: file or folder of the bag.
         name: name that is distinct among the bags.
         frames: approximate number of frames.
-        missing: configured topics that the bag lacks.
+        missing: configured topics that the bag lacks, with topics that may have been meant.
         remarks: what the bag is known to have lost (`BagReader`).
         start_ns: first stamp, nanoseconds.
         length_s: duration in seconds.
@@ -45,7 +46,7 @@ class BagInfo:
     path: Path
     name: str
     frames: int
-    missing: list[str]
+    missing: dict[str, list[str]]
     remarks: list[str]
     start_ns: int
     length_s: float
@@ -75,7 +76,8 @@ def inspect_bags(sources: Sequence[str], truth: BagTruth, stream: FrameStream, c
             inputs, missing = bag_inputs(bag, stream)
             track, why = _track(bag, truth, config.frame_id, list(inputs), search_s)
             frames = max(bag.topics[topic].count for topic in inputs)
-            found.append(BagInfo(path, name, frames, missing, list(bag.remarks), bag.start_ns,
+            similar = {topic: similar_names(bag, stream, topic) for topic in missing}
+            found.append(BagInfo(path, name, frames, similar, list(bag.remarks), bag.start_ns,
                                  (bag.end_ns - bag.start_ns) / NS, track, why,
                                  _label(bag, truth.true_class, config.classes)))
     return found
@@ -105,15 +107,34 @@ def longest_wait_s(deployment: DeploymentConfig) -> float:
 
 def input_stats(stream: FrameStream) -> dict[str, Any]:
     """Return the statistics of each input after a pass over a bag, as JSON values."""
-    stats = stream.synchronizer.stats()
+    stats, health = stream.synchronizer.stats(), stream.health
+    problems = stream.watch.summary(stream.sync, {key: s.ignored for key, s in stats.inputs.items()})
+    reference = leader({key: h.counts for key, h in health.items()})
+    offsets = {key: offset_ns(health, key, reference, stream.sync) for key in stats.inputs}
     inputs = {str(key): {
-        "received": s.received, "refused": stream.health[key].refused,
-        "last_refusal": stream.health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
-        "ignored": s.ignored,
+        "received": s.received, "refused": health[key].refused,
+        "last_refusal": health[key].last_error or None, "late": s.late, "duplicates": s.duplicates,
+        "ignored": s.ignored, "used": health[key].counts.used,
+        "offset_s": None if (offset := offsets[key]) is None else round(offset / NS, 3),
+        "problem": problems[key].text if key in problems else None,
         "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
     for key, camera in stream.cameras.items():
         inputs[str(key)] |= {"calibration": camera.state, "calibration_problem": camera.problem or None}
     return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
+
+
+def input_warnings(inputs: Mapping[str, Mapping[str, Any]], missing: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """Yield one line for each input of a bag that is missing, refused throughout, or never used.
+
+    Args:
+        inputs: statistics of each input (`input_stats`).
+        missing: configured topics that the bag lacks, with topics that may have been meant.
+    """
+    for topic, similar in missing.items():
+        yield f"no messages on {topic}" + (f"; it has {', '.join(similar)}" if similar else "")
+    for key, read in inputs.items():
+        if read.get("problem"):
+            yield f"{key}: {read['problem']}"
 
 
 def no_frames(bag: BagInfo, stream: FrameStream) -> InputError:

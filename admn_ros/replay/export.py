@@ -119,8 +119,8 @@ class _BagExport:
                 "located": counts.located, "with_class": counts.with_class,
                 "left_out": {"in_pauses": counts.in_pauses, "without_truth": counts.without_truth},
                 "truth": None if bag.track is None else bag.track.origin, "why_no_truth": bag.why_no_track or None,
-                "remarks": bag.remarks, "topics_missing": bag.missing, **input_stats(self._stream),
-                "shards": collector.written}
+                "remarks": bag.remarks, "topics_missing": list(bag.missing), "topics_similar": bag.missing,
+                **input_stats(self._stream), "shards": collector.written}
 
     def _take(self, frame: SensorFrame, split: str | None) -> None:
         plan, bag, counts = self._plan, self._bag, self._counts

@@ -125,16 +125,16 @@ def _inputs(evaluation: Evaluation) -> Table:
     rows: list[TableRow] = []
     for number, bag in enumerate(evaluation.results["source"]["bags"]):
         metadata = evaluation.results["pieces"].get(f"{evaluation.corruptions[0]}-{number:05d}", {})
-        for name, read in metadata.get("inputs", {}).items():
-            rows.append(TableRow([(bag["name"], ""), (name, ""),
-                             *((str(read[key]), "alert" if key == "refused" and read[key] else "") for key in
-                               ("received", "refused", "late", "duplicates", "fresh", "held", "missing")),
-                             (read["last_refusal"] or NONE, "")], "first" if rows and not any(
-                                 row.cells[0][0] == bag["name"] for row in rows) else ""))
+        for k, (name, read) in enumerate(metadata.get("inputs", {}).items()):
+            counts = [(str(read[key]), "alert" if key == "refused" and read[key] else "") for key in
+                      ("received", "refused", "late", "duplicates", "fresh", "held", "missing")]
+            problem = read.get("problem")
+            why = (problem or read["last_refusal"] or NONE, "alert" if problem else "")
+            rows.append(TableRow([(bag["name"], ""), (name, ""), *counts, why], "first" if rows and not k else ""))
     return Table("Inputs", "Messages of each input, and frames in which it was fresh, held or missing. "
                            + " ".join(_truth(bag) for bag in evaluation.results["source"]["bags"][:8]),
                  ["recording", "input", "messages", "refused", "late", "duplicates", "fresh", "held", "missing",
-                  "last reason for refusal"],
+                  "problem, or last reason for refusal"],
                  2, rows)
 
 

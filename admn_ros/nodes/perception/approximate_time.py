@@ -102,8 +102,8 @@ class ApproximateTime:
         return self._take(self._clocks.poll(now_s), now_s)
 
     def due_s(self) -> float | None:
-        """Return None: time alone completes no frame."""
-        return None
+        """Return when a jump of stamps is decided; None without one, because time alone completes no frame."""
+        return self._clocks.due_s()
 
     def retune(self, config: SyncConfig) -> None:
         """Replace the offsets, for later readings. Other settings have no effect here."""

@@ -151,7 +151,7 @@ class SensorSubscriptions:
         try:
             completed = self._frames.receive(key, message, self._node.receive_clock.now_s())
         except InputError as error:
-            if self._frames.health[key].refuse(error):
+            if self._frames.refuse(key, error):
                 self._node.get_logger().warning(
                     f"message refused (further ones of this kind are only counted): {error}")
             return

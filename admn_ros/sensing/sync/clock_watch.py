@@ -18,6 +18,8 @@ MAX_RETURNS = 2
 """Number of single wrong stamps of an input within `STEADY_AFTER_S` of each other. With the next one it is ignored."""
 _ACTIVE_S = 1.0
 """Time of arrival since the last newer stamp within which an input has a say, in seconds."""
+_LATER_S = 1e-6
+"""Margin for the rounding of sums of times, also of clocks that count from 1970, in seconds."""
 _MOST_HELD = 32
 """Number of readings that are held back of each input until a jump is decided."""
 
@@ -135,6 +137,10 @@ class ClockWatch:
                 return self._jump(now_s)
             self._wander(key, clock.newest_ns or 0, now_s)
         return _NOTHING
+
+    def due_s(self) -> float | None:
+        """Return when to call `poll` if no reading comes before; None for never."""
+        return min((c.jumped_s + DECIDE_S + _LATER_S for c in self._clocks.values() if c.held), default=None)
 
     def is_wandering(self, key: SensorKey) -> bool:
         """Return whether an input is ignored."""

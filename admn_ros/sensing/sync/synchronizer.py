@@ -233,15 +233,16 @@ class Synchronizer:
     def due_s(self) -> float | None:
         """Return the time at which `poll` may have something to do if no reading comes before.
 
-        That is when the wait of the oldest open frame is over, or when an input falls silent, because another reference
-        may take over then.
+        That is when the wait of the oldest open frame is over, when an input falls silent, because another reference
+        may take over then, or when a jump of stamps is decided.
 
         Returns:
-            Time in seconds of the clock of `add`; None if no input is live and no frame is open.
+            Time in seconds of the clock of `add`; None if no input is live, no frame is open and no jump undecided.
         """
         silent_s = {i.key: i.silent_from_s(self._config.silent_s) for i in self._inputs.values()
                     if i.is_live(self._now_s, self._config.silent_s)}
-        due = list(silent_s.values())
+        decided_s = self._clocks.due_s()
+        due = [*silent_s.values(), *([] if decided_s is None else [decided_s])]
         if self._open:
             frame = self._open[0]
             due.append(max((min(frame.opened_s + i.wait_s, silent_s[key]) for key, i in self._inputs.items()
