@@ -32,6 +32,7 @@ from admn_ros.sensing.corruption.vision import Blur, LowLight
 NODES = ("node1", "node2", "node3")
 AUDIO_RATE_HZ = 16000
 _CARS = {3: "red_car", 4: "green_car"}
+_RECORDED_CHANNELS = 6
 _CHUNK_GAP_MS = 140  # Audio chunks come every 66 ms; twice that is a gap.
 _FILES = {"realsense": ("realsense_camera_img", "realsense_camera_depth"),
           "zed": ("zed_camera_left", "zed_camera_right", "zed_camera_depth"),
@@ -156,8 +157,8 @@ class GdtmFolder:
             if found is None:
                 break
             place, values = found
-            if values.ndim != 2 or values.shape[1] < 5 or values.dtype.kind != "f":
-                raise InputError(place, f"{values.dtype} {values.shape}", "float32 (samples, 6)")
+            if values.ndim != 2 or values.shape[1] != _RECORDED_CHANNELS or values.dtype.kind != "f":
+                raise InputError(place, f"{values.dtype} {values.shape}", f"float32 (samples, {_RECORDED_CHANNELS})")
             chunks.insert(0, np.nan_to_num(values[:, 1:5].astype(np.float32)))
             if sum(map(len, chunks)) >= wanted:
                 break

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from admn_ros.config import BUDGET_UNITS
+from admn_ros.deployment import MESSAGE_TYPES, InputType
 from admn_ros.errors import InputError
 from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
@@ -33,11 +34,15 @@ SHOWN_M = 6.4   # range of the radar panels; walls are beyond
 _TOPIC = re.compile(r"/([^/]+)/(?:(rgb|depth)/image_raw(?:/compressed(?:Depth)?)?|(radar)/range_azimuth|"
                     r"radar/range_(doppler)|(audio))")
 
+_TYPES: dict[str, tuple[InputType, ...]] = {
+    "rgb": ("image", "compressed_image"), "depth": ("image", "compressed_image"), "radar": ("image",),
+    "doppler": ("image",), "audio": ("audio_frame",)}
+
 
 def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) -> Path:
     """Draw the last message of each sensor topic before a time into a PNG.
 
-    Topics are found by name: `/<node>/rgb/image_raw` and `/<node>/depth/image_raw`, also compressed,
+    Topics are found by name and type: `/<node>/rgb/image_raw` and `/<node>/depth/image_raw`, also compressed,
     `/<node>/radar/range_azimuth`, `/<node>/audio`, `/ground_truth/pose`, `/tf_static`, `/admn/budget`. The title of a
     panel has the age of a message older than half a second.
 
@@ -57,7 +62,9 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
         raise InputError(str(out_png), repr(Path(out_png).suffix), "a file name that ends in .png")
     with BagReader(bag) as reader:
         found = [(topic, m) for topic in reader.topics if (m := _TOPIC.fullmatch(topic))]
-        panels = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}
+        named = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}
+        panels = {(node, what): topic for (node, what), topic in named.items()
+                  if reader.topics[topic].type in {MESSAGE_TYPES[kind] for kind in _TYPES[what]}}
         if not panels or not reader.message_count:
             raise InputError.missing(f"{bag}: sensor topics", "/<node>/rgb/image_raw, /<node>/audio or others")
         length_s = (reader.end_ns - reader.start_ns) / 1e9

@@ -242,6 +242,7 @@ def replace(path: Path, name: str, value: object) -> None:
     ("node_1/realsense", "node_1/realsense_camera_depth", np.zeros(9, np.uint8), "unknown first bytes"),
     ("node_1/mmwave", "node_1/azimuth_static", np.zeros(9, np.float32), "rows, columns"),
     ("node_2/respeaker", "node_2/mic_waveform", np.zeros((1056, 2), np.float32), "samples, 6"),
+    ("node_2/respeaker", "node_2/mic_waveform", np.zeros((6, 1056), np.float32), r"\(6, 1056\); allowed.*samples, 6"),
     ("mocap", "mocap", "not json", "unusable JSON"), ("mocap", "mocap", '{"id": 3}', "unusable JSON"),
     ("mocap", "mocap", '[{"id": 3}]', "position"), ("mocap", "mocap", '[{"id": 3, "position": [1, 2]}]', "unpack"),
     ("mocap", "mocap", "[" * 100000, "unusable JSON"), ("mocap", "other", "x", "no mocap"),

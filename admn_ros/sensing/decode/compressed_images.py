@@ -45,7 +45,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage, conversion: ColourConvers
     Raises:
         InputError: the data are neither JPEG nor PNG, are too large, cut off, or broken; they have 16 bits, and
             `format` names no encoding with 16 bits per colour; or `format` names depth, an unknown Bayer pattern, or a
-            pattern although the file has colours.
+            pattern although the file has colours, or colours of a pattern although it has none.
     """
     named = CompressedFormat.parse(msg.format)
     if named.depth or (named.encoding and not _COLOURS.fullmatch(named.encoding)):
@@ -56,6 +56,8 @@ def decode_compressed_rgb(msg: CompressedImageMessage, conversion: ColourConvers
     data = bytes_of(msg.data)
     header = _header(data, msg.format, named)
     if not named.pattern:
+        if named.encoding.startswith("bayer") and header.channels == 1 and not named.target.startswith("mono"):
+            raise InputError("format", repr(msg.format), "no target, or a grey one: the file has no colours")
         # A file with 16 bits is grey only if its format is refused above.
         pixels = _decompress(data, header, cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0))
         rgb: npt.NDArray[Any] = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

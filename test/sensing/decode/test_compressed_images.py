@@ -79,6 +79,7 @@ def test_colours_of_16_bits_are_read_where_the_format_names_them() -> None:
     ("bayer_rggb8; png compressed ", SMOOTH, "bayer_rggb8"),
     ("bayer_xyz8; png compressed ", SMOOTH[..., 0], "one of bayer_rggb8"),
     ("BayerRG8; png compressed ", SMOOTH[..., 0], "BayerRG8"),
+    ("bayer_rggb8; png compressed bgr8", SMOOTH[..., 0], "no colours"),
 ])
 def test_what_the_format_contradicts_is_refused(text: str, pixels: np.ndarray, found: str) -> None:
     with pytest.raises(InputError) as caught:
