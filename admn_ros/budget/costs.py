@@ -79,6 +79,11 @@ class LayerCosts:
     fixed: int
     modalities: Mapping[Modality, ModalityCosts]
 
+    @property
+    def everything(self) -> dict[Modality, int]:
+        """Number of sensor nodes of each modality while every input is present."""
+        return {m: costs.nodes for m, costs in self.modalities.items()}
+
     def base(self, present: Counts) -> int:
         """Return the cost of a frame before any modality is used."""
         return self.fixed + sum(self.modalities[m].price(0, n) for m, n in present.items())
@@ -93,6 +98,20 @@ class LayerCosts:
         """Return the cost of a frame that runs every layer of every available modality."""
         return self.base(present) + sum(self.modalities[m].backbone(self.modalities[m].depth, n)
                                         for m, n in present.items())
+
+    def least(self, present: Counts) -> int:
+        """Return the cost of the cheapest frame in which a layer runs; 0 if no modality is available."""
+        firsts = [self.modalities[m].backbone(1, n) for m, n in present.items() if n]
+        return self.base(present) + min(firsts) if firsts else 0
+
+    def share(self, budget: Budget, present: Counts) -> Fraction:
+        """Return where a budget lies between the cheapest frame, 0, and one that runs everything, 1; negative below.
+
+        Raises:
+            InputError: the budget is in another unit.
+        """
+        least, total = self.least(present), self.total(present)
+        return Fraction(self.room(budget, present) - least, max(1, total - least))
 
     def prices(self, layers: Integers, present: Integers) -> Integers:
         """Return the costs (N,) of many frames: `price` of each row.

@@ -76,7 +76,8 @@ class BagSource:
         if bag.recorded_budgets is not None:
             budgets.append(RecordedBudgets(
                 absolute(bag.recorded_budgets), Budget.of(bag.deployment.budget, "deployment file"),
-                lambda budget: self._pipeline.check_budget(budget, plan.rate_hz)))
+                lambda budget: self._pipeline.check_budget(budget, plan.rate_hz),
+                lambda budget: self.engine.costs.share(budget, plan.rate_hz)))
         if bag.governor is not None:
             law = read_governor(bag.governor) if bag.governor else GovernorConfig()
             budgets.append(GovernedBudget(law, self.engine.costs, Path(bag.governor).name))

@@ -8,10 +8,12 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from admn_ros.budget.budget import Budget, BudgetBook
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.budget_book import BudgetBook
 from admn_ros.budget.compute_budget import read_budget
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
@@ -160,10 +162,12 @@ class RecordedBudgets:
         topic: topic of `ComputeBudget` messages.
         default: budget in force while no request is valid.
         check: function that raises InputError for a budget in a unit without costs; such a request is ignored.
+        share: returns the share of the model that a budget buys; see `BudgetBook`.
     """
 
-    def __init__(self, topic: str, default: Budget, check: Callable[[Budget], None]) -> None:
-        self._topic, self._default, self._check, self._book = topic, default, check, BudgetBook(default)
+    def __init__(self, topic: str, default: Budget, check: Callable[[Budget], None],
+                 share: Callable[[Budget], Fraction]) -> None:
+        self._topic, self._default, self._check, self._book = topic, default, check, BudgetBook(default, share=share)
 
     @property
     def label(self) -> dict[str, Any]:
@@ -182,9 +186,7 @@ class RecordedBudgets:
 
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
-        budget, priority, valid_for_s = read_budget(message)
-        self._check(budget)
-        self._book.submit(budget, priority, valid_for_s, now_s)
+        self._book.take(read_budget(message), now_s, round(now_s * 1e9), check=self._check)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

@@ -35,7 +35,7 @@ class GovernedBudget:
     def __init__(self, config: GovernorConfig, costs: ModelCosts, name: str) -> None:
         self._governor, self._name = Governor(config, costs), name
         # Invalid values are ignored, as in the node.
-        self._inputs = GovernorInputs(self._governor, on_refused=lambda error: None)
+        self._inputs = GovernorInputs(self._governor, on_refused=lambda source, error: None)
         self._next_s: float | None = None
         self._grant: Budget | None = None
 
@@ -57,7 +57,7 @@ class GovernedBudget:
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
         self.at(now_s)
-        self._inputs.take(message, now_s)
+        self._inputs.take(topic, message, now_s, round(now_s * 1e9))
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

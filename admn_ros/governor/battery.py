@@ -30,6 +30,11 @@ class Battery:
             raise InputError("battery.percentage", self.charge, "a number in [0, 1]")
 
 
+def emptier(one: Battery, other: Battery) -> Battery:
+    """Return the battery state of two that allows fewer layers."""
+    return min(one, other, key=lambda battery: (battery.charging, battery.charge))
+
+
 def battery_layers(config: GovernorConfig, battery: Battery, max_layers: int) -> float:
     """Return the layer limit of a battery; inf without a limit.
 

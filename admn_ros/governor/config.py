@@ -74,6 +74,9 @@ class GovernorConfig(Strict):
                                                                      "monitored from its first message on.")
     require_battery: bool = Field(default=False, description="The same for the battery state.")
     require_power: bool = Field(default=False, description="The same for the power.")
+    ignored_sensors: str = Field(default="", description="Sensors that are left out: shell patterns, separated by "
+                                                         "commas, of names as in the status of the governor, such as "
+                                                         "'/diagnostics/*/gpu*, /temperature/spare'.")
 
     @model_validator(mode="after")
     def _in_order(self) -> GovernorConfig:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from admn_ros.errors import InputError
 
@@ -51,6 +51,22 @@ def parse_quantity(text: str) -> tuple[float, Unit]:
     return value, unit[0]
 
 
+class Refused(NamedTuple):
+    """Text that cannot be used.
+
+    Attributes:
+        kind: kind of the measurement.
+        name: name of the measurement.
+        error: why it cannot be used.
+        numeric: whether it is a number, NaN or infinity, so that its source measures; words are only reported.
+    """
+
+    kind: Literal["temperature", "watts"]
+    name: str
+    error: InputError
+    numeric: bool
+
+
 @dataclass
 class Findings:
     """Measurements of a status. They are named after the status, with the key where they come from a value.
@@ -65,7 +81,7 @@ class Findings:
     temperatures_c: dict[str, float] = field(default_factory=dict)
     watts: dict[str, float] = field(default_factory=dict)
     offline: list[str] = field(default_factory=list)
-    refused: list[InputError] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
 
 
 def read_status(name: str, message: str, values: Sequence[tuple[str, str]]) -> Findings:
@@ -98,24 +114,26 @@ def _read_temperature(found: Findings, name: str, text: str) -> None:
     if text.strip().lower() in _SILENT:
         found.offline.append(name)
     else:
-        _read(found, found.temperatures_c, name, text, ("C", ""))
+        _read(found, "temperature", name, text, ("C", ""))
 
 
 def _read_watts(found: Findings, name: str, text: str) -> None:
-    _read(found, found.watts, name, text, ("W",))
+    _read(found, "watts", name, text, ("W",))
 
 
-def _read(found: Findings, readings: dict[str, float], name: str, text: str, units: tuple[Unit, ...]) -> None:
+def _read(found: Findings, kind: Literal["temperature", "watts"], name: str, text: str,
+          units: tuple[Unit, ...]) -> None:
+    readings = found.temperatures_c if kind == "temperature" else found.watts
     try:
         value, unit = parse_quantity(text)
     except InputError as error:
-        found.refused.append(error.within(name))
+        found.refused.append(Refused(kind, name, error.within(name), _unit_of_number(text) in units))
         return
     if unit in units:
         readings[name] = value
     else:
         allowed = " or ".join(u or "no unit" for u in units)
-        found.refused.append(InputError(name, repr(text[:80]), f"a number in {allowed}"))
+        found.refused.append(Refused(kind, name, InputError(name, repr(text[:80]), f"a number in {allowed}"), False))
 
 
 def _words(name: str) -> set[str]:
@@ -123,10 +141,14 @@ def _words(name: str) -> set[str]:
 
 
 def _looks_like_celsius(text: str) -> bool:
-    """Return whether a text is a number, NaN or infinity followed by a unit of temperature."""
+    return _unit_of_number(text) == "C"
+
+
+def _unit_of_number(text: str) -> Unit | None:
+    """Return the unit of a text that is a number, NaN or infinity with a known unit or none; else None."""
     match = re.fullmatch(r"\s*([+-]?[0-9.,eE+-]+|[+-]?nan|[+-]?inf)\s*(\D*)", text, flags=re.IGNORECASE)
     unit = _UNITS.get(match[2].strip()) if match else None
-    return unit is not None and unit[0] == "C"
+    return None if unit is None else unit[0]
 
 
 def _is_total(name: str) -> bool:

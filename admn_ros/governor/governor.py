@@ -7,7 +7,8 @@ Hard limits take effect at once:
     requests            The smallest valid request of all power managers, whatever their priorities;
                         `default_layers` without one. Requests in other units are converted to layers by the largest
                         cost of the model; one that cannot be converted counts as `safe_layers`.
-    stale               `safe_layers` while a monitored measurement is stale.
+    stale               `safe_layers` while a monitored measurement is stale, or a source gave only values that cannot
+                        be. For temperatures the latter counts only without a fresh temperature of another sensor.
     critical            `min_layers` from `limit_c` on, until the temperature is `release_c` below it.
 Soft limits are subject to slew rate and hysteresis, and never below `min_layers`:
     temperature         Allowed heat (`admn_ros.governor.thermal`) less the power of other loads, in layers.
@@ -27,10 +28,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Literal
 
-from admn_ros.budget.budget import Budget, BudgetBook
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.budget_book import BudgetBook
+from admn_ros.budget.compute_budget import BudgetRequest
 from admn_ros.errors import InputError
-from admn_ros.governor.battery import Battery, battery_layers
+from admn_ros.governor.battery import Battery, battery_layers, emptier
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.layer_equivalent import LayerEquivalent, PowerModel, frame_energy
 from admn_ros.governor.measurements import Measurements
@@ -41,6 +46,9 @@ MAX_STEP_S = 1.0
 """Longest time between two steps, in seconds. A longer pause counts as this, so that slew and integral do not jump."""
 TEMPERATURE_RANGE_C = (-55.0, 150.0)
 """Range of silicon temperature sensors, in degrees Celsius. Drivers report absent ones as -256."""
+
+Kind = Literal["temperature", "battery", "watts"]
+"""Kinds of measurements."""
 
 
 class GrantReason(Enum):
@@ -114,12 +122,15 @@ class Governor:
         self._costs = costs
         self._equivalent = LayerEquivalent(costs, config.max_layers)
         self._requests = BudgetBook(Budget(config.default_layers, "layers"))
-        self._temperatures: Measurements[float] = Measurements("temperature")
-        self._batteries: Measurements[Battery] = Measurements("battery")
-        self._watts: Measurements[float] = Measurements("watts")
+        # Boards report zones that they do not have: beside a working sensor, such a zone is no reason to slow down.
+        self._temperatures: Measurements[float] = Measurements("temperature", max, each=False)
+        self._batteries: Measurements[Battery] = Measurements("battery", emptier)
+        self._watts: Measurements[float] = Measurements("watts", max)
         self._thermal = ThermalController()
+        self._hottest = ""
         self._others_w: float | None = None
         self._others_at_s = 0.0
+        self._watts_at_s: float | None = None
         self._stepped_at_s: float | None = None
         self._level = float(min(config.safe_layers, self.max_layers))
         self._granted = math.floor(self._level)
@@ -140,6 +151,13 @@ class Governor:
         self._config = config
         self._equivalent = LayerEquivalent(self._costs, config.max_layers)
         self._requests.default = Budget(config.default_layers, "layers")
+        for kind in (self._temperatures, self._batteries, self._watts):
+            kind.forget_where(self.ignores)
+
+    def ignores(self, name: str) -> bool:
+        """Return whether a sensor is left out by the configuration."""
+        patterns = (pattern.strip() for pattern in self._config.ignored_sensors.split(","))
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
 
     # --- inputs; a value that raises changes nothing ------------------------------------------------
 
@@ -149,6 +167,10 @@ class Governor:
         The priority only decides which of several equal requests is named in the grant.
         """
         self._requests.submit(budget, priority, valid_for_s, now_s)
+
+    def take(self, request: BudgetRequest, now_s: float, clock_ns: int, key: str | None = None) -> InputError | None:
+        """Take or withdraw the request of a power manager; see `BudgetBook.take`."""
+        return self._requests.take(request, now_s, clock_ns, key)
 
     def temperature(self, name: str, celsius: float, now_s: float) -> None:
         """Take a temperature.
@@ -166,8 +188,16 @@ class Governor:
         self._temperatures.forget(name)
 
     def battery(self, name: str, battery: Battery, now_s: float) -> None:
-        """Take a battery state."""
+        """Take a battery state.
+
+        Raises:
+            InputError: an earlier value of this battery was above 1; see `doubt`.
+        """
         self._batteries.put(name, battery, _finite(now_s))
+
+    def battery_off(self, name: str) -> None:
+        """Stop monitoring a battery that was taken out."""
+        self._batteries.forget(name)
 
     def watts(self, name: str, watts: float, now_s: float) -> None:
         """Take the power of the whole board, perception included. The highest of several sources is used.
@@ -180,15 +210,13 @@ class Governor:
         if not (math.isfinite(watts) and watts >= 0):
             raise InputError(f"watts of {name}", watts, "watts in [0, inf)")
         self._watts.put(name, watts, _finite(now_s))
-        total_w = max(self._watts.fresh(now_s, self._config.power_timeout_s).values())
-        others_w = max(0.0, total_w - self.power.watts(self._granted))
-        if self._others_w is None:
-            self._others_w = others_w
-        else:
-            tau_s, dt_s = self._config.power_filter_s, max(0.0, now_s - self._others_at_s)
-            weight = 1.0 - math.exp(-dt_s / tau_s) if tau_s > 0 else 1.0
-            self._others_w += weight * (others_w - self._others_w)
-        self._others_at_s = now_s
+        self._watts_at_s = now_s if self._watts_at_s is None else max(now_s, self._watts_at_s)
+
+    def doubt(self, kind: Kind, name: str, error: InputError, lasting: bool = False) -> None:
+        """Note that a source gave a value that cannot be; see `Measurements.doubt`."""
+        kinds: dict[Kind, Measurements[float] | Measurements[Battery]] = {
+            "temperature": self._temperatures, "battery": self._batteries, "watts": self._watts}
+        kinds[kind].doubt(name, error, lasting)
 
     # --- control law --------------------------------------------------------------------------------
 
@@ -205,13 +233,15 @@ class Governor:
         last_s = now_s if self._stepped_at_s is None else self._stepped_at_s
         self._stepped_at_s = _finite(now_s)
         dt_s = min(max(0.0, now_s - last_s), MAX_STEP_S)
+        self._estimate_others()
         request, problems = self._request_cap(now_s)
         hard = [request, *self._stale_caps(now_s)]
         fixed = [*self._battery_caps(now_s), *self._power_caps()]
         temperatures = self._temperatures.fresh(now_s, config.temperature_timeout_s)
         soft = fixed + self._thermal_caps(temperatures, dt_s, min(c.layers for c in hard + fixed))
         if self._thermal.critical:
-            hard.append(Cap(config.min_layers, GrantReason.CRITICAL, f"from {config.limit_c:g} C on"))
+            hard.append(Cap(config.min_layers, GrantReason.CRITICAL,
+                            f"{self._hottest}, critical from {config.limit_c:g} C on"))
         self._move(dt_s, math.floor(min(c.layers for c in hard)), min((c.layers for c in soft), default=math.inf))
         requested = math.floor(request.layers)
         binding = self._binding(hard, soft)
@@ -219,21 +249,39 @@ class Governor:
         return Grant(requested, self._granted, binding.reason, binding.text, (*hard, *soft),
                      max(temperatures.values(), default=None), self._others_w, tuple(problems))
 
+    def _estimate_others(self) -> None:
+        """Update the estimate of other loads from the readings since the last step, whatever their order."""
+        if self._watts_at_s is None:
+            return
+        at_s, self._watts_at_s = self._watts_at_s, None
+        total_w = max(self._watts.fresh(at_s, self._config.power_timeout_s).values(), default=None)
+        if total_w is None:  # the source was forgotten meanwhile
+            return
+        others_w = max(0.0, total_w - self.power.watts(self._granted))
+        if self._others_w is None:
+            self._others_w = others_w
+        else:
+            tau_s, dt_s = self._config.power_filter_s, max(0.0, at_s - self._others_at_s)
+            weight = 1.0 - math.exp(-dt_s / tau_s) if tau_s > 0 else 1.0
+            self._others_w += weight * (others_w - self._others_w)
+        self._others_at_s = at_s
+
     def _request_cap(self, now_s: float) -> tuple[Cap, list[str]]:
         """Return the smallest valid request, and the problems of the requests."""
         requests = self._requests.valid(now_s)
-        if not requests:
-            layers = min(self._config.default_layers, self.max_layers)
-            return Cap(layers, GrantReason.DEFAULT, "no valid request of a power manager"), []
         caps, problems = [], []
-        for budget in requests:
-            source = f"{budget.source or 'unnamed'} requests {budget.limit:g} {budget.unit}"
+        for entry in requests:
+            budget = entry.budget
+            source = f"{budget.source or 'unnamed'} requests {budget}"
             try:
                 layers = self._equivalent.layers(budget, self._config.frame_rate_hz)
             except InputError as error:
                 layers = min(self._config.safe_layers, self.max_layers)
                 problems.append(f"{source}, counted as {layers} layers: {error}")
             caps.append(Cap(layers, GrantReason.REQUEST, source))
+        if all(entry.doubtful for entry in requests):  # a request of unknown age must not raise the grant
+            layers = min(self._config.default_layers, self.max_layers)
+            caps.append(Cap(layers, GrantReason.DEFAULT, "no valid request of a power manager"))
         return min(caps, key=lambda c: c.layers), problems
 
     def _stale_caps(self, now_s: float) -> list[Cap]:
@@ -242,7 +290,7 @@ class Governor:
                  (self._batteries, config.battery_timeout_s, config.require_battery),
                  (self._watts, config.power_timeout_s, config.require_power))
         missing = [kind.stale(now_s, timeout_s, required) for kind, timeout_s, required in kinds]
-        return [Cap(config.safe_layers, GrantReason.STALE, f"{text}: no fresh reading") for text in missing if text]
+        return [Cap(config.safe_layers, GrantReason.STALE, text) for text in missing if text]
 
     def _battery_caps(self, now_s: float) -> list[Cap]:
         return [Cap(battery_layers(self._config, battery, self.max_layers), GrantReason.BATTERY,
@@ -260,12 +308,13 @@ class Governor:
         """Return the limit by the hottest sensor. bound_layers: smallest of the other limits."""
         if not temperatures:
             return []
-        name = max(temperatures, key=lambda n: temperatures[n])
+        name = max(sorted(temperatures), key=lambda n: temperatures[n])
+        self._hottest = f"{name} at {temperatures[name]:.1f} C"
         others_w = self._others_w or 0.0
         bound_w = others_w + self.power.watts(min(bound_layers, self.max_layers) + self._config.hysteresis_layers)
         allowed_w = self._thermal.allowed_w(self._config, temperatures[name], dt_s, bound_w)
         return [self._soft_cap(allowed_w - others_w, GrantReason.TEMPERATURE,
-                               f"{name} at {temperatures[name]:.1f} C, target {self._config.target_c:g} C")]
+                               f"{self._hottest}, target {self._config.target_c:g} C")]
 
     def _soft_cap(self, watts: float, reason: GrantReason, text: str) -> Cap:
         return Cap(max(self.power.layers(watts), float(self._config.min_layers)), reason, text)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
+from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.inference.model import load_engine
@@ -64,7 +65,11 @@ class Pipeline:
         Raises:
             InputError: the model has no costs in that unit.
         """
-        self.engine.costs.table(budget.per_frame(frame_rate_hz).unit)
+        per_frame = budget.per_frame(frame_rate_hz)
+        try:
+            self.engine.costs.table(per_frame.unit)
+        except InputError as error:  # watts are converted to joules: name what was requested
+            raise InputError("unit", budget.unit, error.allowed) from error
 
     def preprocess_ahead(self, key: SensorKey, completed: Sequence[SensorFrame]) -> None:
         """Preprocess the newest reading of an input for a later frame, while there is time. Results do not change.

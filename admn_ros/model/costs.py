@@ -6,9 +6,10 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
-from admn_ros.budget.budget import MICRO, CostUnit, exact
+from admn_ros.budget.budget import MICRO, Budget, CostUnit, exact
 from admn_ros.budget.costs import LayerCosts, MeasuredCosts, MeasuredTable, ModalityCosts
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import InputError
@@ -70,6 +71,21 @@ class ModelCosts:
     def units(self) -> tuple[str, ...]:
         """Units of the tables, without those that a measurement would add."""
         return tuple(self._tables)
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Units whose table a measurement adds at the first request."""
+        return ("milliseconds",) if self._measure is not None and "milliseconds" not in self._tables else ()
+
+    def share(self, budget: Budget, frame_rate_hz: float | None) -> Fraction:
+        """Return the share of the model that a budget buys while every input is present; see `LayerCosts.share`.
+
+        Raises:
+            InputError: the model has no costs in the unit of the budget.
+        """
+        per_frame = budget.per_frame(frame_rate_hz)
+        table = self.table(per_frame.unit)
+        return table.share(per_frame, table.everything)
 
     def table(self, unit: str) -> LayerCosts:
         """Return the table of a unit. The first call for milliseconds may take the time of a measurement.

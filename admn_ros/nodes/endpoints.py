@@ -63,7 +63,8 @@ class Endpoints:
         return len(self._endpoints)
 
     def create_subscription(self, kind: type, topic: str, callback: Callable[..., None], profile: QoSProfile,
-                            latched: QoSProfile | None = None) -> Subscription:
+                            latched: QoSProfile | None = None,
+                            on_latched: Callable[..., None] | None = None) -> Subscription:
         """Create a subscription.
 
         Args:
@@ -74,6 +75,7 @@ class Endpoints:
             latched: QoS of a second subscription, created by `check_graph` once a transient local publisher is there,
                 so that its earlier messages arrive too. Its later messages then arrive twice. It is not created at
                 once, because volatile publishers would warn of a subscription that they do not match.
+            on_latched: receives the messages of that second subscription; None is `callback`.
 
         Raises:
             RuntimeError: an override is not a value of its policy.
@@ -83,7 +85,7 @@ class Endpoints:
             kind, topic, callback, copy.copy(profile), qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: self._note(made, event)))
         if latched is not None:
-            made.latched = lambda: self._node.create_subscription(kind, topic, callback, latched)
+            made.latched = lambda: self._node.create_subscription(kind, topic, on_latched or callback, latched)
         self._endpoints.append(made)
         return made.handle
 

@@ -39,6 +39,8 @@ class OutputState:
         idle: why no estimate is wanted at present; empty if one is.
         busy_s: seconds for which the network has worked on its current frame; 0 while it waits for one.
         pending: what a requested budget waits for; empty if none waits.
+        contest: sources of equal priority that request different budgets; empty if there are none.
+        refused: sources whose latest request was refused, with the reasons; empty if there are none.
     """
 
     active: bool
@@ -50,6 +52,8 @@ class OutputState:
     idle: str = ""
     busy_s: float = 0.0
     pending: str = ""
+    contest: str = ""
+    refused: str = ""
 
     @property
     def silent(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -12,11 +13,12 @@ from rclpy.duration import Duration
 from sensor_msgs.msg import BatteryState, Temperature
 from std_msgs.msg import Float32
 
+from admn_ros.budget.compute_budget import BudgetRequest
+from admn_ros.budget.refusals import Refusals
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.governor.governor import Governor, Grant
 from admn_ros.governor.inputs import GovernorInputs
-from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.model.costs import ModelCosts
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
@@ -44,8 +46,7 @@ class GovernorNode(ManagedNode):
         super().__init__(name, PARAMETERS, **kwargs)
         self._governor: Governor | None = None
         self._grant: Grant | None = None
-        self._refused, self._last_refusal = 0, ""
-        self._logged = SeenCauses()
+        self._refusals = Refusals()
         self.autostart()
 
     # --- lifecycle ----------------------------------------------------------------------------------
@@ -54,16 +55,17 @@ class GovernorNode(ManagedNode):
         """Read the model's costs; create outputs and inputs."""
         config = governor_config(self.values())
         self._governor = Governor(config, self._costs())
-        self._refused, self._last_refusal, self._logged = 0, "", SeenCauses()
+        self._refusals = Refusals()
         self._inputs = GovernorInputs(self._governor, self._refuse)
         self._budget = self.endpoints.create_publisher(ComputeBudget, "admn/budget", qos.RESULT_OUT)
         self._status = self.endpoints.create_publisher(DiagnosticStatus, "~/status", qos.STATE)
-        BudgetInput(self.endpoints, "~/budget_request", self._receive)
+        self._requests = BudgetInput(self, self.endpoints, "~/budget_request", self._request, self._refuse)
         for kind, topic, profile in ((Temperature, "temperature", qos.SENSOR_IN),
                                      (BatteryState, "battery_state", qos.SENSOR_IN),
                                      (Float32, "watts", qos.SENSOR_IN),
                                      (DiagnosticArray, "/diagnostics", qos.COMMAND_IN)):
-            self.endpoints.create_subscription(kind, topic, self._receive, profile)
+            receive = partial(self._receive, self.resolve_topic_name(topic))
+            self.endpoints.create_subscription(kind, topic, receive, profile)
         self.get_logger().info(f"configured: {self._governor.max_layers} layers, target {config.target_c:g} C")
 
     def activate(self) -> None:
@@ -99,14 +101,16 @@ class GovernorNode(ManagedNode):
 
     # --- inputs and outputs -------------------------------------------------------------------------
 
-    def _receive(self, message: object) -> None:
-        self._inputs.take(message, self.receive_clock.now_s())
+    def _receive(self, topic: str, message: object) -> None:
+        self._inputs.take(topic, message, self.receive_clock.now_s(), self.get_clock().now().nanoseconds)
 
-    def _refuse(self, error: InputError) -> None:
-        self._refused += 1
-        self._last_refusal = str(error)
-        if self._logged.is_new(error.field):
-            self.get_logger().warning(f"ignored (further ones of this kind are only counted): {error}")
+    def _request(self, request: BudgetRequest, key: str) -> None:
+        self._inputs.request(request, self.receive_clock.now_s(), self.get_clock().now().nanoseconds, key)
+
+    def _refuse(self, source: str, error: InputError) -> None:
+        new = self._refusals.add(source, error, self.receive_clock.now_s())
+        if new is not None:
+            self.get_logger().warning(f"ignored (repetitions are only counted for a minute): {new}")
 
     def _step(self) -> None:
         self._grant = self._governor.step(self.receive_clock.now_s())
@@ -118,10 +122,11 @@ class GovernorNode(ManagedNode):
         self._status.publish(self._grant_status())
 
     def _grant_status(self) -> DiagnosticStatus:
-        return grant_status(self.get_fully_qualified_name(), self._grant, self._refused, self._last_refusal)
+        return grant_status(self.get_fully_qualified_name(), self._grant, self._refusals, self.receive_clock.now_s())
 
     def statuses(self, mismatches: Mapping[str, str]) -> list[DiagnosticStatus]:
         """Return the status of the grant."""
+        self._requests.poll()
         return [self._grant_status()]
 
 

@@ -7,27 +7,28 @@ import math
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from admn_ros.budget.refusals import Refusals
 from admn_ros.governor.governor import Grant
 from admn_ros.nodes.status import OK, STALE, WARN, make_status
 
 
-def grant_status(node: str, grant: Grant | None, refused: int, last_refusal: str) -> DiagnosticStatus:
-    """Return the status of a grant: WARN while a measurement is stale, a request or input was refused.
+def grant_status(node: str, grant: Grant | None, refusals: Refusals, now_s: float) -> DiagnosticStatus:
+    """Return the status of a grant: WARN while a measurement is stale, and for a while after a refused message.
 
     Args:
         node: full name of the node.
         grant: latest grant; None while the node is not active.
-        refused: number of refused inputs.
-        last_refusal: reason of the last refusal.
+        refusals: refused messages.
+        now_s: time of the receive clock, in seconds.
     """
     if grant is None:
         return make_status(node, "grant", STALE, "not active", {})
-    problems = [*grant.problems, *([f"{refused} inputs ignored, last: {last_refusal}"] if refused else [])]
+    problems = [*grant.problems, *(f"ignored {r.count} of {r}" for r in refusals.recent(now_s))]
     text = "; ".join([f"{grant.granted} of {grant.requested} layers ({grant.reason.value}): {grant.text}", *problems])
     # The governor reads /diagnostics, and so this status: no key may look like a temperature or a power.
     return make_status(node, "grant", WARN if problems else OK, text, {
         "requested": grant.requested, "granted": grant.granted, "reason": grant.reason.value, "text": grant.text,
-        "ignored": refused, "last_ignored": last_refusal, "hottest_c": _text(grant.temperature_c),
+        "ignored": refusals.total, "last_ignored": refusals.last or "", "hottest_c": _text(grant.temperature_c),
         "others_w": _text(grant.others_w), "limits": "; ".join(
             f"{c.layers:.1f} {c.reason.value} ({c.text})" for c in grant.caps if math.isfinite(c.layers))})
 

@@ -11,11 +11,10 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from admn_ros.budget.budget import Budget, BudgetBook
-from admn_ros.budget.compute_budget import read_budget
+from admn_ros.budget.budget import Budget
 from admn_ros.config import load_config
 from admn_ros.deployment import DeploymentConfig
-from admn_ros.errors import AdmnError, ConfigError, InputError
+from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.inference.frame_rate import FrameRate, RateLimit
 from admn_ros.inference.health.frame_log import FrameLog
 from admn_ros.inference.health.output_health import OutputState
@@ -23,10 +22,9 @@ from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.inference.target import without_absent_target
-from admn_ros.msg import ComputeBudget
-from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
+from admn_ros.nodes.perception.budget_topics import BudgetTopics
 from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, poses_status, process_status
 from admn_ros.nodes.perception.image_bridge import colour_conversion
 from admn_ros.nodes.perception.output_status import output_statuses
@@ -60,7 +58,7 @@ class PerceptionNode(ManagedNode):
         self._visualization: Visualization | None = None
         self._sensors: SensorSubscriptions | None = None
         self._queue: LatestOnlyQueue[ReceivedFrame] | None = None
-        self._budgets = BudgetBook(Budget(float("inf"), "layers"))
+        self._budgets: BudgetTopics | None = None
         self._log, self._frame_rate, self._logged = FrameLog(), FrameRate(), SeenCauses()
         self._rate_limit, self._skipped = RateLimit(), Counter[str]()
         self.autostart()
@@ -84,15 +82,17 @@ class PerceptionNode(ManagedNode):
             self.value("output_frame"))
         check_frames(self.values(), pipeline.engine.config.frame_id)
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)
-        self._budgets, self._log = BudgetBook(self._default_budget(self.values())), FrameLog()
-        pipeline.check_budget(self._budgets.default, self.value("frame_rate_hz"))
+        default, self._log = self._default_budget(self.values()), FrameLog()
+        pipeline.check_budget(default, self.value("frame_rate_hz"))
         pipeline.engine.warm_up()
         inputs = pipeline.frames.inputs
         self._sync = SyncParameters(self, self._deployment.sync, (k.modality for k in inputs), pipeline.frames.retune)
         config = pipeline.engine.config
         self._results = Results(self, config)
         self._visualization = Visualization(self, pipeline)
-        BudgetInput(self.endpoints, "~/budget", self._receive_budget)
+        self._budgets = BudgetTopics(
+            self, pipeline.engine.costs, default, lambda budget: pipeline.check_budget(budget, self._rate_hz()),
+            self._rate_hz, self._log.refuse_budget)
         if pipeline.engine.costs_warning:
             self.get_logger().warning(pipeline.engine.costs_warning)
         if not config.trained:
@@ -127,7 +127,7 @@ class PerceptionNode(ManagedNode):
             self._sync.close()
         if self._pipeline is not None:
             self._pipeline.engine.close()
-        self._pipeline = self._sync = self._visualization = None
+        self._pipeline = self._sync = self._visualization = self._budgets = None
 
     # --- parameters and budgets ---------------------------------------------------------------------
 
@@ -141,21 +141,13 @@ class PerceptionNode(ManagedNode):
 
     def apply(self) -> None:
         """Adopt the default budget."""
-        self._budgets.default = self._default_budget(self.values())
+        self._budgets.book.default = self._default_budget(self.values())
+        self._budgets.publish(changed_only=True)
 
     def _default_budget(self, values: Mapping[str, Any]) -> Budget:
         if values["budget_limit"] >= 0.0:
             return Budget(values["budget_limit"], values["budget_unit"], "parameter")
         return Budget.of(self._deployment.budget, "deployment file")
-
-    def _receive_budget(self, message: ComputeBudget) -> None:
-        try:
-            request = read_budget(message)
-            self._pipeline.check_budget(request.budget, self._rate_hz())
-            self._budgets.submit(*request, self.receive_clock.now_s())
-        except InputError as error:
-            self._log.refuse_budget(error)
-            self._log_once(f"budget refused, the one in force stays: {error}", str(error))
 
     def _rate_hz(self) -> float:
         """Return the frame rate for budgets in watts: the parameter, or the measured rate if that is higher."""
@@ -188,7 +180,7 @@ class PerceptionNode(ManagedNode):
         if pipeline is None or queue is None:
             return  # deactivated meanwhile
         self._frame_rate.add(frame.stamp_ns)
-        budget, started_s = self._budgets.current(self.receive_clock.now_s()), time.monotonic()
+        budget, started_s = self._budgets.current, time.monotonic()
 
         def timing() -> Timing:
             now_s = time.monotonic()
@@ -223,6 +215,7 @@ class PerceptionNode(ManagedNode):
         """Return the statuses of inputs, inference, budget and process."""
         name, frames, active = self.get_fully_qualified_name(), self._pipeline.frames, self._queue is not None
         now_s = self.receive_clock.now_s()
+        self._budgets.poll()
         if self._sensors is not None:
             self._sensors.check()
         if frames.node_poses is not None:
@@ -238,7 +231,8 @@ class PerceptionNode(ManagedNode):
             self._log.expect_from_now()
         limit_s = max(self.value("no_frames_error_s"), 2.0 / rate_hz if rate_hz else 0.0)
         return OutputState(queue is not None, self._log, self._pipeline.frames, now_s, limit_s,
-                           self._budgets.current(now_s), idle, 0.0 if queue is None else queue.busy_s)
+                           self._budgets.current, idle, 0.0 if queue is None else queue.busy_s,
+                           contest=self._budgets.contest, refused=self._budgets.refused)
 
     def _lost(self) -> dict[str, int]:
         """Count the frames since activation that the network did not take, by the reason."""

@@ -46,12 +46,13 @@ def _inference_status(node: str, state: OutputState, skipped: Mapping[str, int])
 
 def _budget_status(node: str, state: OutputState) -> DiagnosticStatus:
     (level, text), log = judge_budget(state), state.log
+    text = f"{text}; {state.contest}" if state.contest else text
     used = log.last.allocation if log.last is not None and is_current(state) else None
     return make_status(node, "budget", bytes([level]), text, {
         "in_force": f"{state.budget.limit:g} {state.budget.unit}", "in_force_source": state.budget.source,
         "violations": log.violations,
         "refused": log.refusals.total, "refused_recently": log.refusals.recent, "last_refusal": log.refusals.last,
-        "pending": state.pending or NONE,
+        "pending": state.pending or NONE, "contest": state.contest or NONE, "refused_sources": state.refused or NONE,
         "requested": NONE if used is None else f"{used.requested.limit:g} {used.requested.unit}",
         "source": NONE if used is None else used.requested.source,
         "granted": NONE if used is None else f"{used.granted_limit:g} {used.granted_unit}",

@@ -122,7 +122,7 @@ def test_every_kind_of_input_reaches_the_budget(make_governor):
     assert (rig.budgets[-1].unit, rig.budgets[-1].source) == (ComputeBudget.UNIT_LAYERS, "governor")
     assert rig.budgets[-1].valid_for == Duration(nanosec=500_000_000)
     assert rig.grants(12, send=BatteryState(percentage=0.1))
-    assert "battery at 10%" in rig.value("text") and rig.value("requested") == "20"
+    assert "/battery_state at 10%" in rig.value("text") and rig.value("requested") == "20"
     assert rig.grants(1, send=diagnostics("jetson_stats/temp/tj", "91.00C more than 84.00C", Warning="84.00C"))
     assert rig.value("reason") == "critical temperature"
     assert rig.reaches(lambda: rig.value("others_w") not in ("", "unknown"), send=Float32(data=9.0))
@@ -132,16 +132,20 @@ def test_what_cannot_be_used_is_ignored_and_reported(make_governor):
     rig = make_governor()
     assert rig.grants(24)
     for index, (bad, expected) in enumerate((
-            (Temperature(temperature=math.nan), "temperature of temperature: found nan"),
-            (BatteryState(percentage=85.0), "battery.percentage: found 85.0"),
-            (Float32(data=math.inf), "watts of watts: found inf"),
-            (diagnostics("jetson_stats/temp/tj", "nanC"), "jetson_stats/temp/tj"),
-            (request(math.nan), "limit: found nan"),
-            (request(5, unit=9), "budget.unit: found 9"))):
+            (request(math.nan), "operator: limit: found nan"),
+            (request(5, unit=9), "operator: budget.unit: found 9"))):
         assert rig.reaches(lambda expected=expected: expected in rig.value("last_ignored"), send=bad), expected
         assert int(rig.value("ignored")) > index
         assert rig.states[-1].level == DiagnosticStatus.WARN
     assert rig.budgets[-1].limit == 24 and rig.value("reason") == "default"
+    for bad, expected in (
+            (Temperature(temperature=math.nan), "temperature of /temperature: found nan"),
+            (BatteryState(percentage=85.0), "/battery_state: battery.percentage: found 85.0"),
+            (Float32(data=math.inf), "watts of /watts: found inf"),
+            (diagnostics("jetson_stats/temp/tj", "nanC"), "/diagnostics/jetson_stats/temp/tj: jetson_stats")):
+        assert rig.reaches(lambda expected=expected: expected in rig.value("last_ignored"), send=bad), expected
+    assert rig.grants(12) and rig.value("reason") == "stale"
+    assert "/battery_state: no usable reading" in rig.states[-1].message
 
 
 def test_a_measurement_that_stops_leaves_the_safe_budget(make_governor):
@@ -150,7 +154,7 @@ def test_a_measurement_that_stops_leaves_the_safe_budget(make_governor):
     warm = Temperature(header=Header(frame_id="cpu"), temperature=40.0)
     assert rig.reaches(lambda: rig.value("hottest_c") == "40.00", send=warm)
     assert rig.grants(12)
-    assert "temperature cpu: no fresh reading" in rig.states[-1].message
+    assert "temperature /temperature/cpu: no fresh reading" in rig.states[-1].message
     assert rig.grants(24, send=warm)
 
 
