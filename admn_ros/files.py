@@ -6,9 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,8 @@ def write_errors(path: Path, allowed: str = WRITABLE) -> Iterator[None]:
     """
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(str(path), "a file in the place of a folder", allowed) from error
     except OSError as error:
         raise InputError(str(path), error.strerror or str(error) or "unwritable", allowed) from error
 
@@ -49,14 +52,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """Write a file whole or not at all.
 
     Yields:
-        Partial file beside `path`, with the same suffix. It takes the place of `path` when the block succeeds, and is
-        removed when the block fails.
+        Partial file beside `path`, with the same suffix; their folder is created if needed. The partial file takes the
+        place of `path` when the block succeeds, and is removed when the block fails.
 
     Raises:
         InputError: the file cannot be written.
     """
     partial = path.with_name(f".partial-{path.name}")
     with write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             partial.replace(path)
@@ -65,14 +69,66 @@ def replacing(path: Path) -> Iterator[Path]:
             raise
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Write a folder whole or not at all.
+
+    Yields:
+        New, empty folder beside `path`. It takes the place of `path` when the block succeeds, and is removed when the
+        block fails.
+
+    Raises:
+        InputError: the folder cannot be made or replaced. Errors of the block are its own.
+    """
+    partial = path.with_name(f".partial-{path.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        with write_errors(path):
+            partial.mkdir(parents=True)
+        yield partial
+        with write_errors(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            partial.replace(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files by name into a folder: all of them, or none.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    new = not folder.exists()
+    try:
+        with ExitStack() as files:
+            for name, content in contents.items():
+                files.enter_context(replacing(folder / name)).write_bytes(content)
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file, whole or not at all.
 
     Raises:
         InputError: the file cannot be written.
     """
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

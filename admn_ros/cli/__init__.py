@@ -7,6 +7,9 @@ seconds, and `admn --help` must not.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 
 from admn_ros.cli import (
@@ -24,7 +27,8 @@ from admn_ros.cli import (
     training,
 )
 from admn_ros.cli.command import Command, Parser, UsageError
-from admn_ros.errors import AdmnError
+from admn_ros.errors import AdmnError, InputError
+from admn_ros.files import WRITABLE
 
 GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
           tracking, drawing)
@@ -39,12 +43,28 @@ def main(args: list[str] | None = None) -> int:
         return 2
     run: Command = options.run
     try:
-        return run(options) or 0
+        code = run(options) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # such as `admn inspect BAG | head`
+        _drop_output()
+        return 128 + signal.SIGPIPE
     except AdmnError as error:
         print(f"admn {options.command}: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # from a library, or from the output itself
+        found = InputError(str(error.filename or "output"), error.strerror or str(error), WRITABLE)
+        print(f"admn {options.command}: {found}", file=sys.stderr)
+        _drop_output()
+        return 2
     except KeyboardInterrupt:
         return 130
+    return code
+
+
+def _drop_output() -> None:
+    """Send to nowhere what is left in the buffer of the output: the interpreter tries to write it at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def parser() -> Parser:

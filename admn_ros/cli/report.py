@@ -45,15 +45,13 @@ def _make(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> int:
     from admn_ros.evaluation.report.compare import compare, read_tolerances
     from admn_ros.evaluation.report.data import read_evaluation
-    from admn_ros.files import write_errors, write_text
+    from admn_ros.files import write_text
 
     tolerances = read_tolerances(options.tolerance)
     found = compare(read_evaluation(options.old), read_evaluation(options.new), tolerances)
     _print(found, found.changes if options.all else [
         change for change in found.changes if change.metric == "error.mean" or change.verdict != "same"])
     if options.out is not None:
-        with write_errors(options.out):
-            options.out.mkdir(parents=True, exist_ok=True)
         write_text(options.out / COMPARED, found.text())
         print(options.out / COMPARED)
     return 1 if found.worse else 0

@@ -72,11 +72,9 @@ def _render(config: TablesConfig, out: Path) -> Path:
     from admn_ros.benchmark.tables.results import read_results
     from admn_ros.benchmark.tables.run import RESULTS
     from admn_ros.benchmark.tables.text import render
-    from admn_ros.files import write_errors, write_text
+    from admn_ros.files import write_text
 
     results = read_results(out / RESULTS, config.fingerprint)
-    with write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
     write_text(out / "tables.md", render(config, results))
     if results:
         draw(results, out / "tables.png")

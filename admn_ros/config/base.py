@@ -101,7 +101,13 @@ def dump_config(config: Strict, path: str | Path) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    write_text(Path(path), yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None))
+    write_text(Path(path), config_text(config))
+
+
+def config_text(config: Strict) -> str:
+    """Return a configuration as YAML, the way `dump_config` stores it."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None)
+    return text
 
 
 def _config_error(error: ValidationError, place: str, kind: type[Strict], spell: Spell | None) -> ConfigError:

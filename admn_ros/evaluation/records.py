@@ -43,7 +43,7 @@ import numpy.typing as npt
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.evaluation.layer_meter import Layers
-from admn_ros.files import replacing, write_errors
+from admn_ros.files import replacing
 from admn_ros.inference.engine import Estimate
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.scoring.metrics import Floats
@@ -149,8 +149,6 @@ def write_columns(path: Path, columns: Columns) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **columns)  # type: ignore[arg-type]
 

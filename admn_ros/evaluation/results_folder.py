@@ -22,7 +22,7 @@ from typing import Any
 
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, join, read_columns, write_columns
-from admn_ros.files import json_text, read_json, write_errors, write_json, write_text
+from admn_ros.files import json_text, read_json, replacing_folder, write_errors, write_json, write_text
 
 FORMAT = "admn-evaluation-1"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
@@ -127,16 +127,8 @@ class ResultsFolder:
         Raises:
             InputError: the folder cannot be written.
         """
-        partial, final = self.path / PARTS / f".partial-{name}", self.path / PARTS / name
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            with write_errors(final):
-                partial.mkdir(parents=True)
+        with replacing_folder(self.path / PARTS / name) as partial:
             yield UnitWriter(partial)
-            with write_errors(final):
-                partial.replace(final)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def read_unit(self, unit: str) -> Columns:
         """Read the records of a finished unit.

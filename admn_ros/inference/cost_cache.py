@@ -12,7 +12,7 @@ import torch
 from admn_ros.budget.costs import MeasuredCosts
 from admn_ros.config import dump_config, load_config
 from admn_ros.errors import InputError
-from admn_ros.files import cache_folder, write_errors
+from admn_ros.files import cache_folder
 from admn_ros.inference.hardware import device_name
 from admn_ros.model.network import AdmnNetwork
 
@@ -43,7 +43,5 @@ def cache_costs(network: AdmnNetwork, measured: MeasuredCosts) -> Path:
         InputError: the file cannot be written.
     """
     file = cached_costs_file(network)
-    with write_errors(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
     dump_config(measured, file)
     return file

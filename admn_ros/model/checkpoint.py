@@ -15,13 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from admn_ros.config import ModelConfig, dump_config, load_config
+from admn_ros.config import ModelConfig, config_text, load_config
 from admn_ros.errors import ModelError
-from admn_ros.files import replacing, write_errors, write_text
+from admn_ros.files import write_errors, write_files
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
 from admn_ros.model.official.safe_unpickle import read_safetensors
@@ -54,19 +53,13 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for stale in (METRICS, LEGACY):
-            (folder / stale).unlink(missing_ok=True)
-    with replacing(folder / WEIGHTS) as partial:
-        try:
-            save_file(weights, partial)
-        except SafetensorError as error:  # a full disk, among others
-            raise OSError(str(error)) from error
-    dump_config(network.config, folder / CONFIG)
+    texts = {CARD: card if card is not None else model_card(network), CONFIG: config_text(network.config)}
     if isinstance(network, LegacyNetwork):
-        dump_config(network.legacy, folder / LEGACY)
-    write_text(folder / CARD, card if card is not None else model_card(network))
+        texts[LEGACY] = config_text(network.legacy)
+    write_files(folder, {**{name: text.encode("utf-8") for name, text in texts.items()}, WEIGHTS: save(weights)})
+    with write_errors(folder):
+        for stale in {METRICS, LEGACY} - set(texts):
+            (folder / stale).unlink(missing_ok=True)
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:
@@ -111,8 +104,8 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
     check_free(folder, force)
     network = AdmnNetwork(config.model_copy(update={"trained": False, "seed": seed}))
     initialize(network, seed)
-    (folder / COSTS).unlink(missing_ok=True)
     save_model(network, folder)
+    (folder / COSTS).unlink(missing_ok=True)
     return network.eval()
 
 

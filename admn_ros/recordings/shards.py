@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.files import read_json, write_errors, write_text
+from admn_ros.files import read_json, replacing_folder, write_errors, write_text
 
 DATASET_FORMAT = "admn-dataset-1"
 PLAN, INDEX, META = "plan.json", "dataset.json", "meta.json"
@@ -43,8 +43,6 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
         return
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(str(folder), "something that is not a dataset", "a new or empty folder")
-    with write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     write_text(there, text)
 
 
@@ -59,18 +57,11 @@ def write(folder: Path, split: str, name: str, arrays: Arrays, meta: Mapping[str
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    partial, final = folder / split / f".partial-{name}", folder / split / name
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        with write_errors(final):
-            partial.mkdir(parents=True)
-            for key, array in arrays.items():
-                np.save(partial / f"{key}.npy", array, allow_pickle=False)
-            (partial / META).write_text(_text(meta), encoding="utf-8")
-            partial.replace(final)
-    except InputError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    final = folder / split / name
+    with replacing_folder(final) as partial, write_errors(final):
+        for key, array in arrays.items():
+            np.save(partial / f"{key}.npy", array, allow_pickle=False)
+        (partial / META).write_text(_text(meta), encoding="utf-8")
 
 
 def finish(folder: Path, splits: Mapping[str, list[str]]) -> None:

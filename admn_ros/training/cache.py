@@ -103,8 +103,6 @@ class FolderCache:
         if draw not in self._files:
             path = self._folder / f"draw{draw}.bin"
             if not path.exists():
-                with write_errors(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
                 # Allocated at once: a full disk under a memory map would end the process.
                 with replacing(path) as partial, partial.open("wb") as file:
                     os.posix_fallocate(file.fileno(), 0, self._length * self._type.itemsize)

@@ -10,13 +10,11 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from admn_ros.config import BUDGET_UNITS
 from admn_ros.deployment import MESSAGE_TYPES, InputType
 from admn_ros.errors import InputError
-from admn_ros.files import replacing
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sensing.decode.audio_messages import decode_audio
@@ -25,6 +23,7 @@ from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
 from admn_ros.sensing.decode.images import decode_depth, decode_radar, decode_rgb
 from admn_ros.simulation.radar.fmcw import FmcwConfig
 from admn_ros.simulation.scene.track import DRIVEN, INNER_LINE, MAT_HALF_M, OUTER_LINE
+from admn_ros.views.picture_file import check_png, write_figure
 
 COLUMNS = ("rgb", "depth", "radar", "doppler", "audio")
 WIDTHS = {"rgb": 1.7, "depth": 1.33, "radar": 1.3, "doppler": 0.75, "audio": 1.1}
@@ -58,8 +57,7 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
         InputError: the recording cannot be read or has no such topic, the time is outside of it, or the file cannot be
             written.
     """
-    if Path(out_png).suffix.lower() != ".png":
-        raise InputError(str(out_png), repr(Path(out_png).suffix), "a file name that ends in .png")
+    check_png(Path(out_png))
     with BagReader(bag) as reader:
         found = [(topic, m) for topic in reader.topics if (m := _TOPIC.fullmatch(topic))]
         named = {(m[1], next(filter(None, m.groups()[1:]))): topic for topic, m in found}
@@ -96,10 +94,8 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
     budget = latest.get("/admn/budget")
     title = f", budget {budget[1].limit:g} {BUDGET_UNITS[budget[1].unit]}" if budget else ""
     figure.suptitle(f"{Path(bag).name} at {at:.2f} s of {length_s:.2f} s{title}", fontsize=12)
-    out = Path(out_png)
-    with replacing(out) as partial:
-        FigureCanvasAgg(figure).print_figure(str(partial), format="png")
-    return out
+    write_figure(figure, Path(out_png))
+    return Path(out_png)
 
 
 def _latest(reader: BagReader, topics: list[str], now_ns: int) -> dict[str, tuple[int, Message]]:

@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-import cv2
 
 from admn_ros.budget.budget import Budget
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
-from admn_ros.files import write_errors
 from admn_ros.inference.pipeline import Pipeline
 from admn_ros.inference.target import without_absent_target
 from admn_ros.inference.tracking import Tracker, TrackerConfig
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.views.debug_picture import DebugPicture, DebugView, History
+from admn_ros.views.picture_file import check_png, write_png
 
 NS = 1_000_000_000
 HISTORY_S = 6.0
@@ -41,6 +38,7 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
     Raises:
         InputError: the recording has no frame at that time, or a file cannot be read or written.
     """
+    check_png(png)
     config = pipeline.engine.config
     picture, history = DebugPicture(config, list(deployment.inputs)), History()
     tracker = Tracker(TrackerConfig(), len(config.localization.min_m))
@@ -62,15 +60,6 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
                 for key in deployment.inputs:  # noisy: clearing the lowest bits halves the size of the file
                     thumbnail = picture.thumbnail(key).of(pixels)
                     thumbnail[:] = thumbnail & 0xF0 | 0x08
-                _write(png, pixels)
+                write_png(pixels, png)
                 return view
     raise InputError(str(bag), f"no frame from {at:.2f} s on", "an instant with messages after it")
-
-
-def _write(png: Path, pixels: Any) -> None:
-    if png.suffix.lower() != ".png":
-        raise InputError(str(png), repr(png.suffix), "the file name extension .png")
-    _, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    with write_errors(png):
-        png.parent.mkdir(parents=True, exist_ok=True)
-        png.write_bytes(data.tobytes())

@@ -7,11 +7,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from admn_ros.files import write_errors
 from admn_ros.governor.closed_loop import STEP_S, Scenario, Trace, simulate
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.governor import GrantReason
 from admn_ros.governor.thermal_plant import Plant
+from admn_ros.views.picture_file import write_figure
 
 SECONDS = 600.0
 PLANT = Plant()
@@ -40,14 +40,11 @@ def draw_governor(path: Path) -> Trace:
     Raises:
         InputError: the file cannot be written.
     """
-    import matplotlib as mpl  # noqa: PLC0415  slow to import
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     trace = simulate(CONFIG, PLANT, scenario(), SECONDS)
-    figure, (warmth, budget, heat) = plt.subplots(3, 1, figsize=(11, 8), sharex=True, height_ratios=(3, 3, 1.6),
-                                                  layout="constrained")
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    warmth, budget, heat = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.6))
     _draw_temperature(warmth, trace)
     _draw_budget(budget, trace)
     _draw_heat(heat, trace)
@@ -56,10 +53,7 @@ def draw_governor(path: Path) -> Trace:
             axes.axvline(t_s, color="black", lw=0.7, ls=":", alpha=0.7)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9, frameon=False)
         axes.set_xlim(0, SECONDS)
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
-    plt.close(figure)
+    write_figure(figure, path, 110)
     return trace
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admn_ros.errors import InputError
-from admn_ros.files import write_errors
 from admn_ros.sample import Availability
 from admn_ros.views.palette import modality_colour
+from admn_ros.views.picture_file import write_figure
 
 SHADES = {"fresh": "#a9dfbf", "held": "#f9e79f", "some nodes missing": "#f5b041", "missing": "#e74c3c"}
 
@@ -65,24 +65,18 @@ def draw_timeline(records: Sequence[FrameRecord], path: Path, title: str = "") -
     """
     if not records:
         raise InputError.missing("records", "at least one frame")
-    import matplotlib as mpl  # noqa: PLC0415  slow to import
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     times = [(r.stamp_ns - records[0].stamp_ns) * 1e-9 for r in records]
     names = list(records[0].modalities)
-    figure, (budget, inputs, latency) = plt.subplots(
-        3, 1, figsize=(11, 7.5), sharex=True, height_ratios=(3, 0.35 * len(names) + 0.4, 1.4), layout="constrained")
+    figure = Figure(figsize=(11, 7.5), layout="constrained")
+    budget, inputs, latency = figure.subplots(3, 1, sharex=True, height_ratios=(3, 0.35 * len(names) + 0.4, 1.4))
     _draw_budget(budget, times, records, names)
     _draw_inputs(inputs, times, records, names)
     _draw_latency(latency, times, records)
     if title:
         budget.set_title(title, loc="left", fontsize=11)
-    with write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=110)
-    plt.close(figure)
+    write_figure(figure, path, 110)
 
 
 def _draw_budget(axes, times, records, names) -> None:  # type: ignore[no-untyped-def]

@@ -269,8 +269,9 @@ def test_joules_are_not_measured_at_first_use(engine):
 
 def test_costs_of_a_read_only_model_go_to_the_cache(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("ADMN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "file").touch()
     engine = Engine(folder, "cpu")
-    monkeypatch.setattr(engine, "folder", tmp_path / "no such folder")
+    monkeypatch.setattr(engine, "folder", tmp_path / "file" / "below")
     written = engine.save_costs(engine.measure_costs(1, seconds=0.0, power_w=5.0))
     assert written.parent == tmp_path / "cache" / "costs"
     assert load_config(MeasuredCosts, written).power_w == 5.0

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +14,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import STORAGES, BagWriter
 from helpers.bags import START_NS, small_bag
+from helpers.disks import full_disk
 
 STRANGE_NAMES = ("a#b", "what?x=1&y", "100%25", "two words", "'single' \"double\"", "new\nline", "file:a",
                  "Ünïcode-文字", "back\\slash", os.fsdecode(b"latin-\xe9"))
@@ -39,17 +37,6 @@ def test_every_name_that_the_file_system_allows(tmp_path: Path, monkeypatch: pyt
                 assert [m.pose.position.x for *_, m in reader.messages()] == list(range(20))
     assert sorted(p.name for p in (tmp_path / name).iterdir()) == sorted([name, name + " relative"])
     assert [p.name for p in tmp_path.iterdir()] == [name]   # nothing beside it
-
-
-@contextmanager
-def full_disk(limit_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond a size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("keep_partial", [False, True])

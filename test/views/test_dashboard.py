@@ -106,4 +106,4 @@ def test_the_picture_is_an_svg(tmp_path):
     assert ElementTree.parse(tmp_path / "w.svg").getroot().tag.endswith("svg")
     assert "url(" not in (tmp_path / "w.svg").read_text().replace("url(#", ""), "nothing is fetched"
     with pytest.raises(InputError):
-        write_svg(shown(), tmp_path / "no" / "w.svg")
+        write_svg(shown(), tmp_path / "w.svg" / "below.svg")

@@ -21,7 +21,7 @@ from torch import Tensor
 from admn_ros.benchmark.probe.inputs import OnProgress, ProbeData, load_split
 from admn_ros.benchmark.probe.network import Fit, fit, positions
 from admn_ros.errors import InputError
-from admn_ros.files import write_errors, write_json
+from admn_ros.files import write_json
 from admn_ros.recordings import shards
 from admn_ros.sample import Modality
 from admn_ros.scoring.estimates import ErrorSummary
@@ -31,6 +31,7 @@ from admn_ros.sensing.corruption.corruption import Chain, Corruption, GaussianNo
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
 from admn_ros.sensing.corruption.vision import DepthSaturation, LowLight
 from admn_ros.views.palette import modality_colour
+from admn_ros.views.picture_file import write_figure
 
 FORMAT = "admn-probe-1"
 TRAIN, TESTS = "train", ("test_time", "test_view")
@@ -182,8 +183,6 @@ def probe_all(folder: str | Path, out_json: str | Path, *, seed: int = 0, settin
                 on_progress(f"{name}: {what}", share)
 
         results.append(probe(folder, modality, tried, seed=seed, settings=settings, on_progress=named))
-        with write_errors(Path(out_json)):
-            Path(out_json).parent.mkdir(parents=True, exist_ok=True)
         write_json(Path(out_json), {
             "format": FORMAT, "command": command, "plan": plan, "seed": seed, "effort": asdict(settings),
             "torch": torch.__version__, "seconds": round(time.monotonic() - began, 1),
@@ -195,12 +194,11 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
     """Draw median errors as bars: constant, clean, and each corruption; one panel per test split.
 
     Raises:
-        InputError: no results.
+        InputError: no results, or the file cannot be written.
     """
     if not results:
         raise InputError("results", "none", "at least one")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     figure = Figure(figsize=(12, 7), dpi=110, layout="constrained")
     for axes, split in zip(figure.subplots(len(TESTS), 1, sharex=True), TESTS, strict=True):
@@ -221,9 +219,7 @@ def draw_probe(results: Sequence[ProbeResult], png: str | Path) -> Path:
         axes.margins(y=0.12)
         axes.set_ylabel(f"{split}\nmedian error, cm")
         axes.spines[["top", "right"]].set_visible(False)
-    FigureCanvasAgg(figure)
-    Path(png).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(png)
+    write_figure(figure, Path(png))
     return Path(png)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
 from admn_ros.benchmark.tables.text import CORRUPTION_TITLES, Results, seeds_of
 from admn_ros.errors import InputError
-from admn_ros.files import write_errors
+from admn_ros.views.picture_file import write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +32,7 @@ def draw(results: Results, png: Path) -> Path:
     """
     if not results:
         raise InputError("results", "none", "at least one cell")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415  slow to import
 
     found = dict.fromkeys(c.corruption for c in results)
     corruptions = [c for c in CORRUPTION_TITLES if c in found] + [c for c in found if c not in CORRUPTION_TITLES]
@@ -42,10 +41,7 @@ def draw(results: Results, png: Path) -> Path:
     for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
         _draw_budgets(budgets, results, corruption)
         _draw_removal(removal, results, corruption)
-    FigureCanvasAgg(figure)
-    with write_errors(png):
-        png.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(png)
+    write_figure(figure, png)
     return png
 
 

@@ -25,7 +25,7 @@ from admn_ros.benchmark.tables.training import OnStep, TrainingCost, TrainingSto
 from admn_ros.evaluation.contenders import run_contenders
 from admn_ros.evaluation.records import Columns, join, split_times, write_columns
 from admn_ros.evaluation.source import SourceFrame
-from admn_ros.files import write_errors, write_json
+from admn_ros.files import write_json
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
 from admn_ros.training.processes import Processes
 
@@ -82,8 +82,6 @@ def run_cells(config: TablesConfig, cells: Sequence[Cell], folders: Folders, *, 
             runners.clear()  # one corruption in memory at a time
             runners[cell.corruption] = _Runner(config, cell.corruption, folders, processes, on_step)
         result = runners[cell.corruption].result(cell, command)
-        with write_errors(folders.out):
-            (folders.out / RESULTS).mkdir(parents=True, exist_ok=True)
         write_json(folders.out / RESULTS / f"{cell.name}.json", as_json(result))
         on_result(result)
 

@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from admn_ros.benchmark.tables.config import Effort, TablesConfig
 from admn_ros.benchmark.tables.data import CorruptedSplits
 from admn_ros.config import Strict
 from admn_ros.errors import AdmnError, InputError
-from admn_ros.files import read_json, replacing, write_errors, write_json
+from admn_ros.files import read_json, write_bytes, write_json
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.loop import TrainingProgress, fit
 from admn_ros.training.processes import Processes
@@ -131,8 +131,6 @@ class TrainingStore:
                     if type(error) is not AdmnError:  # a plain AdmnError means that the loss is not finite
                         raise
                     found[key] = sys.float_info.max, sys.float_info.max, 0.0
-                with write_errors(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)
         best = min(options, key=lambda option: tuple(found[f"{option[0]:g}-{option[1]:g}"][:2]))
         return *best, sum(entry[2] for entry in found.values())
@@ -172,11 +170,7 @@ def _score(row: Row, layers: int | None) -> tuple[float, float]:
 
 def _keep(stage: Stage, path: Path) -> None:
     weights = {k: v.detach().cpu().contiguous() for k, v in stage.module.state_dict().items()}
-    with replacing(path) as partial:
-        try:
-            save_file(weights, partial)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    write_bytes(path, save(weights))
 
 
 def _restored(stage: S, path: Path, device: torch.device) -> S:

@@ -10,7 +10,6 @@ another machine too, takes its images from here.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from admn_ros.evaluation.report.moments import Stretch, moments, stretches
 from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS
 from admn_ros.evaluation.source import EvaluationSource, Readings
 from admn_ros.evaluation.workers import open_source
-from admn_ros.files import read_json, write_errors, write_json
+from admn_ros.files import read_json, replacing_folder, write_bytes, write_json
 from admn_ros.recordings.bag_messages import TEMPERATURE
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sample import Array, Modality
@@ -57,10 +56,8 @@ def gather_context(plan: EvaluationPlan, folder: Path, source: EvaluationSource 
     if read_context(folder, evaluation):
         return
     source, shown = source or open_source(plan), stretches(evaluation)
-    with write_errors(folder):
-        shutil.rmtree(folder / MOMENTS, ignore_errors=True)
-        (folder / MOMENTS).mkdir()
-        pictures = {stretch.corruption: _pictures(evaluation, source, stretch, folder) for stretch in shown}
+    with replacing_folder(folder / MOMENTS) as moments:
+        pictures = {stretch.corruption: _pictures(evaluation, source, stretch, moments) for stretch in shown}
     sources = sorted({stretch.source for stretch in shown}) if evaluation.is_of_bags else []
     context = {"format": FORMAT, "results": evaluation.fingerprint,
                "gflops": _gflops(evaluation, source.engine.costs.table("gflops")),
@@ -98,7 +95,7 @@ def _pictures(evaluation: Evaluation, source: EvaluationSource, stretch: Stretch
     found: dict[str, Any] = {}
     for number, readings in source.readings(stretch.corruption, stretch.source, sorted(rows)):
         for row in set(rows[number]):
-            found[str(row)] = dict(_files(readings, f"{stretch.corruption}-{row}", folder / MOMENTS))
+            found[str(row)] = dict(_files(readings, f"{stretch.corruption}-{row}", folder))
     return found
 
 
@@ -112,7 +109,7 @@ def _files(readings: Readings, name: str, folder: Path) -> Iterator[tuple[str, d
             files[str(key.modality)] = None
             if data is not None:
                 file = folder / f"{name}-{number}-{key.modality}.jpg"
-                file.write_bytes(_thumbnail(key.modality, data))
+                write_bytes(file, _thumbnail(key.modality, data))
                 files[str(key.modality)] = file.name
         yield node, files
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from admn_ros.files import write_errors, write_text
+from admn_ros.files import write_bytes, write_text
 from admn_ros.views.palette import CARD, INK, RULE, SOFT, themed
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def write_files(figure: ReportFigure, drawings: Sequence[Drawing], folder: Path)
         if figure.legend:
             rows.append(_pixels(_legend(figure.legend, max(row.shape[1] for row in rows) // 2)))
     _, data = cv2.imencode(".png", _vstack(rows)[..., ::-1])
-    with write_errors(folder):
-        (folder / f"{figure.name}.png").write_bytes(data.tobytes())
+    write_bytes(folder / f"{figure.name}.png", data.tobytes())
 
 
 def _title(panel: Panel) -> Figure:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from admn_ros.evaluation.report.drawing import ReportFigure, draw, write_files
 from admn_ros.evaluation.report.page import Plot, page
 from admn_ros.evaluation.report.timeline import ShownStretches, shown_stretches, timelines
 from admn_ros.evaluation.results_folder import FIGURES, REPORT
-from admn_ros.files import write_errors, write_text
+from admn_ros.files import replacing, replacing_folder
 
 FigureMaker = Callable[[Evaluation, Context, ShownStretches], ReportFigure]
 FIGURE_MAKERS: tuple[FigureMaker, ...] = (
@@ -45,13 +44,9 @@ def make_report(folder: Path) -> Path:
     context = read_context(folder, evaluation)
     shown = shown_stretches(evaluation)
     figures = [make(evaluation, context, shown) for make in FIGURE_MAKERS]
-    target = folder / FIGURES
-    with write_errors(folder):
-        (folder / REPORT).unlink(missing_ok=True)
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir()
     plots = [Plot(figure, draw(figure)) for figure in figures]
-    for plot in plots:
-        write_files(plot.figure, plot.drawings, target)
-    write_text(folder / REPORT, page(evaluation, context, folder, plots, shown))
+    with replacing(folder / REPORT) as report, replacing_folder(folder / FIGURES) as target:
+        for plot in plots:
+            write_files(plot.figure, plot.drawings, target)
+        report.write_text(page(evaluation, context, folder, plots, shown), encoding="utf-8")
     return folder / REPORT

@@ -98,8 +98,8 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     if not read.legacy.controller:
         notes.append("no controller in the file (Stage 1): the scores of the layers are random")
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
-    (out / COSTS).unlink(missing_ok=True)
     save_model(network.eval(), out, _card(network, report))
+    (out / COSTS).unlink(missing_ok=True)
     return report
 
 

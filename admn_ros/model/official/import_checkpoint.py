@@ -69,9 +69,9 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
                for name, report in _load(network, state, cast(Kind, kind), modalities).items()}
     lines = [line for m, report in reports.items() for line in (f"\n## Backbone of {m}\nFrom {Path(source).name}.\n",
                                                                 "```", str(report), "```")]
+    save_model(network, out, "\n".join([card.rstrip(), *lines, ""]))
     if architecture is not None:
         (out / COSTS).unlink(missing_ok=True)
-    save_model(network, out, "\n".join([card.rstrip(), *lines, ""]))
     return reports
 
 

@@ -16,7 +16,7 @@ from admn_ros.baselines.orders import every_other
 from admn_ros.config import Count, ModelConfig, Positive, Strict
 from admn_ros.datasets.image_folder import NODE
 from admn_ros.errors import ConfigError
-from admn_ros.files import replacing
+from admn_ros.files import write_bytes
 from admn_ros.model.masked_autoencoder import (
     Grid,
     Mask,
@@ -223,8 +223,8 @@ class Pretrain(Stage):
             load_backbone(self.network.backbone(target), state, "timm", source_grid=self._grid(source))
         for modality in self.modalities:
             if self.network.config.modalities[modality].backbone.stem == "patch":
-                with replacing(folder / f"mae-{modality}.safetensors") as partial:
-                    partial.write_bytes(save(public_state(self.network.backbone(modality), self._grid(modality))))
+                state = public_state(self.network.backbone(modality), self._grid(modality))
+                write_bytes(folder / f"mae-{modality}.safetensors", save(state))
 
     def _errors(self, modality: Modality, rows: Tensor, masks: torch.Generator) -> dict[str, Tensor]:
         depth = self.network.backbone(modality).depth
