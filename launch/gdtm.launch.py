@@ -7,105 +7,208 @@
     ros2 launch admn_ros gdtm.launch.py governor:=true battery_topic:=/base/battery_state
     ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
-Launch arguments override the values in the deployment file.
+Arguments that are given override params_file, which overrides the defaults. See docs/launch.md.
 """
 
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    LogInfo,
-    OpaqueFunction,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-)
+from launch.actions import DeclareLaunchArgument, EmitEvent, LogInfo, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown, matches_action
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import LifecycleNode, Node
-from launch_ros.event_handlers import OnStateTransition
-from launch_ros.events.lifecycle import ChangeState
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
-CONFIGURE, ACTIVATE = 1, 3  # lifecycle_msgs/Transition
-SHARE = FindPackageShare("admn_ros")
+from admn_ros.errors import ConfigError
+from admn_ros.share import find_shipped, share_directory
+
 SHOWN = ("pose", "odometry", "markers", "sensor_nodes", "debug_image")  # topics in config/gdtm.rviz, below /admn
+RESPAWN_DELAY_S = 2.0
 
 ARGUMENTS = (
-    ("model", "gdtm",
-     "Model folder, name of a shipped model, or untrained:PRESET for random weights (meaningless estimates)."),
-    ("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
-    ("budget", "-1.0", "Default budget, used while no valid budget is published; -1 uses that of the deployment file."),
-    ("budget_unit", "layers", "Unit of the default budget."),
+    ("model", "", "Model folder, name of a shipped model, or untrained:PRESET for random weights (meaningless "
+     "estimates). Empty: that of params_file, else gdtm."),
+    ("sensors", "", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/. Empty: "
+     "that of params_file, else gdtm."),
+    ("budget", "", "Default budget, used while no valid budget is published; -1 uses that of the deployment file."),
+    ("budget_unit", "", "Unit of the default budget."),
+    ("device", "", "Device of the network; auto is a GPU if there is one."),
+    ("params_file", "", "YAML file with parameters of the perception node. Arguments that are given override it."),
+    ("parameters", "", "Old name of params_file."),
+    ("autostart", "", "Configure and activate at start-up; false leaves that to a lifecycle manager. Empty: that of "
+     "params_file, else true."),
+    ("use_respawn", "false", "Start a node again that ends by itself. Without it the launch ends with an error."),
     ("governor", "false", "Start the governor, which makes the budget from temperatures, battery, power and "
-     "NAME_governor/budget_request. Without it, or when it dies, the default budget is used."),
+     "NAME_governor/budget_request. Without it, or when it is killed, the default budget is used."),
     ("governor_file", "", "YAML file with parameters of the governor; empty for config/governor.yaml."),
     ("temperature_topic", "temperature", "sensor_msgs/Temperature for the governor, which also reads /diagnostics."),
     ("battery_topic", "battery_state", "sensor_msgs/BatteryState for the governor."),
     ("watts_topic", "watts", "std_msgs/Float32 for the governor: power of the whole board, in watts."),
-    ("device", "auto", "Device of the network; auto is a GPU if there is one."),
     ("bag", "", "Recording to replay; the launch ends with it. Empty for live sensors."),
     ("sim", "false", "Simulate the room for an hour; requires MuJoCo (pip install mujoco) and EGL. Ignored with bag."),
     ("seed", "7", "Seed of the simulated room."),
     ("rate", "1.0", "Speed of replay or simulation, as a multiple of real time."),
-    ("parameters", "", "YAML file with parameters of the perception node; launch arguments override it."),
     ("rviz", "false", "Open RViz with the configuration config/gdtm.rviz."),
     ("foxglove", "false", "Start foxglove_bridge; the layout for the app is config/gdtm_foxglove.json."),
     ("foxglove_port", "8765", "Port of foxglove_bridge on the loopback interface."),
-    ("use_sim_time", "auto", "Use the time of /clock; auto does so with bag or sim."),
-    ("namespace", "", "Namespace of the nodes."),
+    ("use_sim_time", "", "Use the time of /clock. Empty: that of params_file, else true with bag or sim."),
+    ("namespace", "", "Namespace of the nodes and of their relative topics."),
     ("name", "admn", "Name of the perception node, and prefix of its topics."),
     ("log_level", "info", "Least severe log messages shown."),
 )
+BOOLEANS = ["true", "false", "True", "False"]
 CHOICES = {
-    "budget_unit": ["layers", "gflops", "milliseconds", "joules", "watts"],
-    "device": ["auto", "cpu", "cuda"],
-    "foxglove": ["true", "false"],
-    "governor": ["true", "false"],
-    "rviz": ["true", "false"],
-    "sim": ["true", "false"],
-    "use_sim_time": ["auto", "true", "false"],
+    "autostart": ["", *BOOLEANS],
+    "budget_unit": ["", "layers", "gflops", "milliseconds", "joules", "watts"],
+    "device": ["", "auto", "cpu", "cuda"],
+    "foxglove": BOOLEANS,
+    "governor": BOOLEANS,
+    "rviz": BOOLEANS,
+    "sim": BOOLEANS,
+    "use_respawn": BOOLEANS,
+    "use_sim_time": ["", "auto", *BOOLEANS],
     "log_level": ["debug", "info", "warn", "error", "fatal"],
 }
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Create the nodes for the values of the launch arguments."""
+    """Create the nodes for the values of the launch arguments.
+
+    Raises:
+        ConfigError: the value of an argument cannot be used. launch prints it in one line and ends with exit code 1.
+    """
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    value |= {name: value[name].lower() for name, choices in CHOICES.items() if "True" in choices}
+    value["params_file"] = str(Path(value["params_file"] or value["parameters"]).expanduser()) \
+        if value["params_file"] or value["parameters"] else ""
+    own = "/".join(["", *filter(None, [value["namespace"].strip("/"), value["name"]])])
+    in_file = read_parameters(value["params_file"], own)
+    check(value)
     clocked = value["bag"] != "" or value["sim"] == "true"
-    sim_time = value["use_sim_time"] == "true" or (value["use_sim_time"] == "auto" and clocked)
-    logging = ["--ros-args", "--log-level", value["log_level"]]
-    perception = LifecycleNode(
-        package="admn_ros", executable="perception", name=value["name"], namespace=value["namespace"],
-        output="screen", arguments=logging,
-        parameters=[*([value["parameters"]] if value["parameters"] else []), {
-            "model": value["model"], "sensors": value["sensors"], "device": value["device"],
-            "budget_limit": float(value["budget"]), "budget_unit": value["budget_unit"], "use_sim_time": sim_time,
-        }])
-    actions = [perception, *bring_up(perception)]
+    defaults = {"model": "gdtm", "autostart": "true", "use_sim_time": str(clocked).lower()}
+    given = given_parameters(value)
+    sim_time = {**{"use_sim_time": clocked}, **in_file, **given}["use_sim_time"]
+    respawn = {"respawn": value["use_respawn"] == "true", "respawn_delay": RESPAWN_DELAY_S}
+    common = {"namespace": value["namespace"], "output": "screen"}
+    perception = Node(
+        package="admn_ros", executable="perception", name=value["name"], arguments=ros_arguments(value, defaults),
+        parameters=[*([value["params_file"]] if value["params_file"] else []), *([given] if given else [])],
+        **common, **respawn)
+    actions = [perception, when_ended(perception, value)]
     if value["governor"] == "true":
-        governor = governor_node(value, sim_time, logging)
-        actions += [governor, *bring_up(governor)]
+        model = str({"model": "gdtm", **in_file, **given}["model"])
+        governor = Node(
+            package="admn_ros", executable="governor", name=f"{value['name']}_governor",
+            arguments=ros_arguments(value, {"autostart": defaults["autostart"]}),
+            parameters=[str(Path(value["governor_file"] or share_directory() / "config/governor.yaml").expanduser()), {
+                # Models with random weights have no folder to read costs from.
+                "model": "" if model.startswith("untrained:") else model, "use_sim_time": sim_time,
+                **{name: given[name] for name in ("autostart",) if name in given}}],
+            remappings=[("admn/budget", f"{value['name']}/budget"), ("temperature", value["temperature_topic"]),
+                        ("battery_state", value["battery_topic"]), ("watts", value["watts_topic"])],
+            **common, **respawn)
+        actions += [governor, when_ended(governor, value, survives_kill=True)]
+    source = {"arguments": ros_arguments(value, {}), **common}
     if value["bag"]:
-        replay = Node(
-            package="admn_ros", executable="replay", name="replay", namespace=value["namespace"], output="screen",
-            arguments=logging, parameters=[{"bag": value["bag"], "rate": float(value["rate"])}])
+        replay = Node(package="admn_ros", executable="replay", name="replay",
+                      parameters=[{"bag": value["bag"], "rate": float(value["rate"])}], **source)
         actions += [replay, shut_down_after(replay)]
     elif value["sim"] == "true":
-        simulator = Node(
-            package="admn_ros", executable="simulator", name="simulator", namespace=value["namespace"],
-            output="screen", arguments=logging,
-            parameters=[{"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}])
+        simulator = Node(package="admn_ros", executable="simulator", name="simulator", parameters=[
+            {"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}], **source)
         actions += [simulator, shut_down_after(simulator)]
-    return [*actions, *viewers(context, value, sim_time)]
+    return [*actions, *viewers(context, value, own, sim_time)]
 
 
-def viewers(context: LaunchContext, value: dict[str, str], sim_time: bool) -> list[LaunchDescriptionEntity]:
+def check(value: Mapping[str, str]) -> None:
+    """Check numbers and files, so that an error names the argument.
+
+    Raises:
+        ConfigError: a number is none or out of range, or a file is missing.
+    """
+    for name, kind, low, high in (("rate", float, 0.01, 100.0), ("seed", int, 0, 2**31 - 1),
+                                  ("foxglove_port", int, 1, 65535)):
+        if not in_range(value[name], kind, low, high):
+            what = f"a {'whole number' if kind is int else 'number'} from {low} to {high}"
+            raise ConfigError(name, repr(value[name]), what)
+    if value["budget"] and not (in_range(value["budget"], float, 0, 1e9) or in_range(value["budget"], float, -1, -1)):
+        raise ConfigError("budget", repr(value["budget"]),
+                          "a number from 0 to 1e9, or -1 for that of the deployment file")
+    model, sensors = find_shipped(value["model"], "models"), find_shipped(value["sensors"], "config", ".yaml")
+    if value["model"] and not value["model"].startswith("untrained:") and not (model / "config.yaml").is_file():
+        raise ConfigError("model", repr(value["model"]), "a model folder, a shipped one, or untrained:PRESET")
+    if value["sensors"] and not sensors.is_file():
+        raise ConfigError("sensors", repr(value["sensors"]), "a deployment file, or the name of a shipped one")
+    if value["governor_file"] and not Path(value["governor_file"]).expanduser().is_file():
+        raise ConfigError("governor_file", repr(value["governor_file"]), "a YAML file with parameters")
+    if value["bag"] and not Path(value["bag"]).expanduser().exists():
+        raise ConfigError("bag", repr(value["bag"]), "a rosbag2 folder, or one .mcap or .db3 file")
+
+
+def in_range(text: str, kind: type, low: float, high: float) -> bool:
+    """Return whether a text is a number of a kind, from `low` to `high`."""
+    try:
+        return bool(low <= kind(text) <= high)
+    except ValueError:
+        return False
+
+
+def read_parameters(file: str, node: str) -> dict[str, object]:
+    """Return the parameters of a node in a parameter file; none without a file.
+
+    Args:
+        file: path of the file, or an empty text.
+        node: full name of the node.
+
+    Raises:
+        ConfigError: the file is missing, is no parameter file, or has no section that applies to the node.
+    """
+    if not file:
+        return {}
+    try:
+        sections = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise ConfigError("params_file", " ".join(f"{file}: {error}".split()), "a YAML file with parameters") from error
+    found: dict[str, object] = {}
+    fitting = [(name, s) for name, s in sections.items() if fnmatchcase(node, "/" + str(name).lstrip("/"))] \
+        if isinstance(sections, dict) else []
+    for _, section in sorted(fitting, key=lambda pair: "*" not in str(pair[0])):  # exact names override patterns
+        if not isinstance(section, dict) or not isinstance(section.get("ros__parameters"), dict):
+            raise ConfigError("params_file", f"{file} without ros__parameters", f"{node}: {{ros__parameters: ...}}")
+        found |= section["ros__parameters"]
+    if not fitting:
+        names = ", ".join(map(str, sections)) if isinstance(sections, dict) else "no mapping"
+        raise ConfigError("params_file", f"{file} with {names}", f"a section /** or {node}")
+    return found
+
+
+def given_parameters(value: Mapping[str, str]) -> dict[str, object]:
+    """Return the parameters of the perception node that were given as arguments."""
+    found: dict[str, object] = {name: value[name] for name in ("model", "sensors", "device", "budget_unit")
+                                if value[name]}
+    if value["budget"]:
+        found["budget_limit"] = float(value["budget"])
+    return found | {name: value[name] == "true" for name in ("autostart", "use_sim_time")
+                    if value[name] not in ("", "auto")}
+
+
+def ros_arguments(value: Mapping[str, str], defaults: Mapping[str, str]) -> list[str]:
+    """Return the log level and the default parameters as arguments. launch appends parameter files, which override."""
+    parameters = [word for name, text in defaults.items() for word in ("-p", f"{name}:={text}")]
+    return ["--ros-args", "--log-level", value["log_level"], *parameters]
+
+
+def viewers(context: LaunchContext, value: Mapping[str, str], own: str,
+            sim_time: object) -> list[LaunchDescriptionEntity]:
     """Return RViz and foxglove_bridge, if requested and installed."""
-    own = "/".join(["", *filter(None, [value["namespace"].strip("/"), value["name"]])])
     rviz = Node(
         package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
-        arguments=["-d", PathJoinSubstitution([SHARE, "config", "gdtm.rviz"])], parameters=[{"use_sim_time": sim_time}],
+        arguments=["-d", str(share_directory() / "config" / "gdtm.rviz")], parameters=[{"use_sim_time": sim_time}],
         remappings=[(f"/admn/{topic}", f"{own}/{topic}") for topic in SHOWN])
     bridge = Node(
         package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", namespace=value["namespace"],
@@ -123,44 +226,47 @@ def viewers(context: LaunchContext, value: dict[str, str], sim_time: bool) -> li
     return actions
 
 
-def governor_node(value: dict[str, str], sim_time: bool, logging: list[str]) -> LifecycleNode:
-    """Return the governor of the perception node. Models with random weights have no folder to read costs from."""
-    file = value["governor_file"] or PathJoinSubstitution([SHARE, "config", "governor.yaml"])
-    model = "" if value["model"].startswith("untrained:") else value["model"]
-    return LifecycleNode(
-        package="admn_ros", executable="governor", name=f"{value['name']}_governor", namespace=value["namespace"],
-        output="screen", arguments=logging, parameters=[file, {"model": model, "use_sim_time": sim_time}],
-        remappings=[("admn/budget", f"{value['name']}/budget"), ("temperature", value["temperature_topic"]),
-                    ("battery_state", value["battery_topic"]), ("watts", value["watts_topic"])])
+def when_ended(node: Node, value: Mapping[str, str], survives_kill: bool = False) -> RegisterEventHandler:
+    """End the launch with an error when a node ends by itself, or start the node again with use_respawn.
+
+    Args:
+        node: action of the node.
+        value: values of the launch arguments.
+        survives_kill: whether the launch goes on without the node after a signal or a crash.
+    """
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if context.is_shutdown:
+            return []
+        text = f"{event.process_name} ended by itself with exit code {event.returncode}"
+        if value["use_respawn"] == "true":
+            return [LogInfo(msg=f"{text}; starting it again in {RESPAWN_DELAY_S:g} s")]
+        if survives_kill and event.returncode < 0:
+            return [LogInfo(msg=f"{text}; going on with the default budget")]
+        raise RuntimeError(text)
+
+    return on_exit_of(node, on_exit)
 
 
 def shut_down_after(source: Node) -> RegisterEventHandler:
-    """End the launch when its data source exits."""
-    return RegisterEventHandler(OnProcessExit(
-        target_action=source, on_exit=[EmitEvent(event=Shutdown(reason="the data source ended"))]))
+    """End the launch when its data source exits. A second Shutdown event, after Ctrl-C, would be an error."""
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if context.is_shutdown:
+            return []
+        if event.returncode != 0:
+            raise RuntimeError(f"{event.process_name} ended with exit code {event.returncode}")
+        return [EmitEvent(event=Shutdown(reason="the data source ended"))]
+
+    return on_exit_of(source, on_exit)
 
 
-def bring_up(node: LifecycleNode) -> list[LaunchDescriptionEntity]:
-    """Configure a node when its process runs, and activate it once it is configured."""
-    def change(transition: int) -> EmitEvent:
-        return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
-
-    return [
-        RegisterEventHandler(OnStateTransition(
-            target_lifecycle_node=node, start_state="configuring", goal_state="inactive", entities=[change(ACTIVATE)])),
-        change(CONFIGURE),
-    ]
+def on_exit_of(node: Node, on_exit: Callable[[ProcessExited, LaunchContext], list[LaunchDescriptionEntity]],
+               ) -> RegisterEventHandler:
+    """Call a function when the process of a node exits."""
+    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=on_exit))
 
 
 def generate_launch_description() -> LaunchDescription:
     """Entry point of `ros2 launch`."""
-    profile = EnvironmentVariable(
-        "FASTRTPS_DEFAULT_PROFILES_FILE",
-        default_value=PathJoinSubstitution([SHARE, "config", "fastdds_large_images.xml"]))
     arguments = [DeclareLaunchArgument(name, default_value=default, description=text, choices=CHOICES.get(name))
                  for name, default, text in ARGUMENTS]
-    return LaunchDescription([
-        *arguments,
-        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile),
-        OpaqueFunction(function=start),
-    ])
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

@@ -119,12 +119,22 @@ def test_rooms_below_the_nodes_import_without_ros():
     assert done.returncode == 0, done.stderr
 
 
-def test_launch_files_import_only_launch():
+def test_launch_files_import_only_what_launch_has():
+    """launch runs with the interpreter of ROS, which may lack the packages of a virtual environment."""
     for path in (ROOT / "launch").glob("*.launch.py"):
-        assert {n.split(".")[0] for n in imports(path)} <= {"launch", "launch_ros"}
+        names = imports(path)
+        other = {n.split(".")[0] for n in names} - sys.stdlib_module_names
+        assert other <= {"launch", "launch_ros", "yaml", "admn_ros"}
+        own = {n.rpartition(".")[0] for n in names if n.startswith("admn_ros")}
+        assert own <= {"admn_ros.errors", "admn_ros.share"}
         called = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
                   and isinstance(n.func, ast.Name)}
         assert not called & {"eval", "exec", "__import__"}
+
+
+def test_what_launch_files_import_needs_only_the_standard_library():
+    for name in ("errors", "share"):
+        assert {n.split(".")[0] for n in imports(PACKAGE / f"{name}.py")} <= set(sys.stdlib_module_names), name
 
 
 def test_no_file_loads_a_pickle():

@@ -60,10 +60,12 @@ class ManagedNode(LifecycleNode):
     Attributes:
         endpoints: publishers and subscriptions of the node. All are removed on cleanup.
         receive_clock: clock of arriving messages.
+        exit_code: exit code of the program of the node; 1 if `autostart` failed.
     """
 
     def __init__(self, name: str, specs: Sequence[Spec], **kwargs: object) -> None:
         super().__init__(name, **kwargs)
+        self.exit_code = 0
         self.endpoints, self.receive_clock = Endpoints(self), ReceiveClock(self)
         self._specs, self._configured = specs, False
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -74,13 +76,16 @@ class ManagedNode(LifecycleNode):
         self.add_post_set_parameters_callback(self._apply_parameters)
 
     def autostart(self) -> None:
-        """Configure and activate if the parameter `autostart` is set."""
+        """Configure and activate if the parameter `autostart` is set.
+
+        If that fails, the program of the node ends with `exit_code`: no lifecycle manager is there to try again.
+        """
         if not self.value("autostart"):
             self.get_logger().info(
                 f"unconfigured: waiting for configure and activate, from a lifecycle manager or `ros2 lifecycle set "
                 f"{self.get_fully_qualified_name()} configure`; `-p autostart:=true` does both at start-up")
-        elif self.trigger_configure() == SUCCESS:
-            self.trigger_activate()
+        elif not (self.trigger_configure() == SUCCESS and self.trigger_activate() == SUCCESS):
+            self.exit_code = 1
 
     # --- hooks of subclasses ------------------------------------------------------------------------
 

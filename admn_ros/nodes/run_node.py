@@ -72,8 +72,9 @@ def run_node(factory: Callable[[], Node], program: Program, args: list[str] | No
         _init(words)
         executor = SingleThreadedExecutor()
         node = factory()
-        executor.add_node(node)
-        _spin(executor)
+        if getattr(node, "exit_code", 0) == 0:
+            executor.add_node(node)
+            _spin(executor)
         if returns:
             lift_limit()
     except ExternalShutdownException:

@@ -6,7 +6,6 @@ The launch file itself runs, against classes of the same names that only keep th
 
 from __future__ import annotations
 
-import os
 import runpy
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,9 +15,8 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("launch", "launch.actions", "launch.event_handlers", "launch.events", "launch.substitutions",
-           "launch_ros", "launch_ros.actions", "launch_ros.event_handlers", "launch_ros.events",
-           "launch_ros.events.lifecycle", "launch_ros.substitutions")
+MODULES = ("launch", "launch.actions", "launch.event_handlers", "launch.events", "launch.events.process",
+           "launch.substitutions", "launch_ros", "launch_ros.actions", "launch_ros.substitutions")
 
 
 class Entity:
@@ -46,16 +44,6 @@ class FindPackageShare(Entity):
         return str(ROOT)
 
 
-class PathJoinSubstitution(Entity):
-    def perform(self, context: Mapping[str, str]) -> str:
-        return str(Path(*(performed(part, context) for part in self.args[0])))
-
-
-class EnvironmentVariable(Entity):
-    def perform(self, context: Mapping[str, str]) -> str:
-        return os.environ.get(self.args[0]) or performed(self.default_value, context)
-
-
 def performed(value: Any, context: Mapping[str, str]) -> str:
     """The text of a substitution, or of a text."""
     return str(value.perform(context) if hasattr(value, "perform") else value)
@@ -69,20 +57,18 @@ class Description:
         values: value of each launch argument.
         defaults: default of each launch argument.
         choices: allowed values of each launch argument that has some.
-        environment: variables that it sets.
         actions: nodes, events and handlers, in order.
     """
 
     values: dict[str, str]
     defaults: dict[str, str]
     choices: dict[str, list[str]]
-    environment: dict[str, str]
     actions: list[Entity]
 
     @property
     def nodes(self) -> list[Entity]:
         """The nodes that it starts."""
-        return [a for a in self.actions if type(a).__name__ in ("Node", "LifecycleNode")]
+        return [a for a in self.actions if type(a).__name__ == "Node"]
 
     def of(self, kind: str) -> Iterator[Entity]:
         """Its actions of a kind, such as `EmitEvent`."""
@@ -96,7 +82,7 @@ def describe(path: Path, **arguments: str) -> Description:
         path: launch file.
         arguments: launch arguments that are not the defaults.
     """
-    known = {c.__name__: c for c in (LaunchConfiguration, FindPackageShare, PathJoinSubstitution, EnvironmentVariable)}
+    known = {c.__name__: c for c in (LaunchConfiguration, FindPackageShare)}
     replaced = {name: sys.modules.get(name) for name in MODULES}
     try:
         for name in MODULES:
@@ -118,10 +104,6 @@ def _described(entities: list[Entity], arguments: dict[str, str]) -> Description
     assert set(arguments) <= set(defaults), arguments
     values = {**defaults, **arguments}
     assert all(values[name] in allowed for name, allowed in choices.items()), values
-    environment, actions = {}, []
-    for entity in entities:
-        if type(entity).__name__ == "SetEnvironmentVariable":
-            environment[entity.args[0]] = performed(entity.args[1], values)
-        elif type(entity).__name__ == "OpaqueFunction":
-            actions += entity.function(values)
-    return Description(values, defaults, choices, environment, actions)
+    actions = [action for entity in entities if type(entity).__name__ == "OpaqueFunction"
+               for action in entity.function(values)]
+    return Description(values, defaults, choices, actions)

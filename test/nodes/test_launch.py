@@ -11,16 +11,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import rclpy
 import yaml
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 
 from admn_ros.config import BudgetUnit
+from admn_ros.errors import ConfigError
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.perception.parameters import PARAMETERS
@@ -94,21 +97,19 @@ class Launched(Watcher):
             command += ["--params-file", str(file)]
         for source, target in node.values.get("remappings", ()):
             command += ["-r", f"{source}:={target}"]
-        return subprocess.Popen(command, env={**os.environ, **self.description.environment}, stderr=subprocess.PIPE,
+        return subprocess.Popen(command, stderr=subprocess.PIPE,
                                 text=True, start_new_session=True)
 
     def bring_up(self) -> None:
-        """Make the transitions that the description asks for, where it asks for them."""
+        """Wait until the lifecycle nodes are active, by themselves."""
         for node in self.description.nodes:
-            if type(node).__name__ != "LifecycleNode":
+            if node.executable not in ("perception", "governor"):
                 continue
             name = "/".join(["", *filter(None, [node.namespace.strip("/"), node.name])])
-            for number in transitions(self.description, node):
-                request = ChangeState.Request()
-                request.transition.id = number
-                assert self.call(ChangeState, f"{name}/change_state", request).success, (name, number)
-            state = self.call(GetState, f"{name}/get_state", GetState.Request())
-            assert state.current_state.label == "active", name
+            assert self.wait(partial(self._is_active, name)), name
+
+    def _is_active(self, name: str) -> bool:
+        return self.call(GetState, f"{name}/get_state", GetState.Request()).current_state.label == "active"
 
     def stop(self) -> None:
         """End all processes as launch does; each ends by itself and well."""
@@ -123,18 +124,6 @@ class Launched(Watcher):
             process.kill()
             process.wait()
         super().close()
-
-
-def transitions(description: Description, node: Entity) -> list[int]:
-    """Transitions of a node: at once, and then those that follow when it has come from configuring to inactive."""
-    def ids(events: Iterator[Entity]) -> list[int]:
-        return [e.event.transition_id for e in events if type(e.event).__name__ == "ChangeState"
-                and e.event.lifecycle_node_matcher.args == (node,)]
-
-    handlers = (h.args[0] for h in description.of("RegisterEventHandler"))
-    later = [h for h in handlers if type(h).__name__ == "OnStateTransition" and h.target_lifecycle_node is node]
-    assert all((h.start_state, h.goal_state) == ("configuring", "inactive") for h in later)
-    return ids(description.of("EmitEvent")) + [n for h in later for n in ids(iter(h.entities))]
 
 
 @pytest.fixture
@@ -159,39 +148,111 @@ def bag(tmp_path: Path) -> Path:
     return tmp_path / "drive"
 
 
-def test_the_defaults_are_the_shipped_model_and_what_the_nodes_take():
+def layers(node: Entity) -> tuple[dict[str, str], list[Any]]:
+    """Default parameters of a node, which its arguments hold, and the files and values that override them."""
+    words = list(node.arguments)
+    return dict(words[k + 1].split(":=") for k, word in enumerate(words) if word == "-p"), list(node.parameters)
+
+
+def handler_of(description: Description, node: Entity) -> Callable[..., Any]:
+    """What happens when a node exits."""
+    (found,) = [h.args[0] for h in description.of("RegisterEventHandler") if h.args[0].target_action is node]
+    return found.on_exit
+
+
+def exited(code: int) -> SimpleNamespace:
+    return SimpleNamespace(process_name="perception-1", returncode=code)
+
+
+RUNNING, STOPPING = SimpleNamespace(is_shutdown=False), SimpleNamespace(is_shutdown=True)
+
+
+def test_without_arguments_the_shipped_model_is_active_and_every_other_value_is_the_nodes(tmp_path):
     description = describe(LAUNCH)
     (perception,) = description.nodes
     assert (perception.executable, perception.name, perception.namespace) == ("perception", "admn", "")
-    (parameters,) = perception.parameters
-    assert (find_shipped(parameters["model"], "models") / "weights.safetensors").is_file()
-    assert find_shipped(parameters["sensors"], "config", ".yaml").is_file()
+    defaults, others = layers(perception)
+    assert defaults == {"model": "gdtm", "autostart": "true", "use_sim_time": "false"} and not others
+    assert (find_shipped("gdtm", "models") / "weights.safetensors").is_file()
     specs = {spec.name: spec for spec in PARAMETERS}
-    for name, value in parameters.items():
-        assert name == "use_sim_time" or type(value) is type(specs[name].default), name
-    assert parameters["budget_limit"] == specs["budget_limit"].default
-    assert tuple(description.choices["budget_unit"]) == get_args(BudgetUnit) == specs["budget_unit"].choices
-    assert tuple(description.choices["device"]) == specs["device"].choices
-    (profile,) = description.environment.values()
-    assert Path(profile).is_file()
+    assert tuple(description.choices["budget_unit"][1:]) == get_args(BudgetUnit) == specs["budget_unit"].choices
+    assert tuple(description.choices["device"][1:]) == specs["device"].choices
+
+
+def test_what_was_given_overrides_the_file_which_overrides_the_defaults(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**:\n  ros__parameters: {model: gdtm, device: cpu}\n"
+                    "admn:\n  ros__parameters: {model: 'untrained:gdtm-tiny', use_sim_time: true}\n")
+    perception, governor = describe(LAUNCH, params_file=str(file), governor="true").nodes
+    assert layers(perception)[1] == [str(file)]
+    assert governor.parameters[-1] == {"model": "", "use_sim_time": True}
+    perception, governor = describe(LAUNCH, parameters=str(file), governor="true", model="gdtm", budget="3",
+                                    use_sim_time="False", autostart="false").nodes
+    given = {"model": "gdtm", "budget_limit": 3.0, "use_sim_time": False, "autostart": False}
+    assert layers(perception)[1] == [str(file), given]
+    assert governor.parameters[-1] == {"model": "gdtm", "use_sim_time": False, "autostart": False}
+
+
+@pytest.mark.parametrize(("argument", "value", "text"), [
+    ("budget", "-5", "budget: found '-5'; allowed: a number from 0"), ("budget", "abc", "budget: found 'abc'"),
+    ("budget", "nan", "budget: found 'nan'"), ("rate", "0", "rate: found '0'; allowed: a number from 0.01 to 100"),
+    ("seed", "1.5", "seed: found '1.5'; allowed: a whole number"), ("foxglove_port", "", "foxglove_port: found ''"),
+    ("bag", "/nosuch", "bag: found '/nosuch'"), ("model", "nosuch", "model: found 'nosuch'"),
+    ("sensors", "nosuch", "sensors: found 'nosuch'"), ("governor_file", "nosuch", "governor_file: found 'nosuch'"),
+    ("params_file", "/nosuch", "params_file: found /nosuch: ")])
+def test_an_argument_that_cannot_be_used_is_named(argument, value, text):
+    with pytest.raises(ConfigError) as refused:
+        describe(LAUNCH, **{argument: value})
+    assert str(refused.value).startswith(text) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("content", "text"), [
+    ("governor:\n  ros__parameters: {a: 1}\n", "with governor; allowed: a section /** or /robot/admn"),
+    ("admn:\n  ros__parameters: {a: 1}\n", "with admn; allowed: a section /** or /robot/admn"),
+    ("/**: {a: 1}\n", "without ros__parameters"), ("a: [\n", "expected the node content"), ("7\n", "no mapping")])
+def test_a_parameter_file_without_parameters_of_the_node_is_refused(tmp_path, content, text):
+    (tmp_path / "robot.yaml").write_text(content)
+    with pytest.raises(ConfigError, match="params_file: found") as refused:
+        describe(LAUNCH, params_file=str(tmp_path / "robot.yaml"), namespace="robot")
+    assert text in str(refused.value) and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("arguments", "sim_time"), [
-    ({}, False), ({"bag": "/x"}, True), ({"sim": "true"}, True), ({"use_sim_time": "true"}, True),
-    ({"bag": "/x", "use_sim_time": "false"}, False)])
-def test_simulated_time_is_for_recordings_unless_it_is_asked_for(arguments, sim_time):
-    description = describe(LAUNCH, governor="true", **arguments)
-    for node in description.nodes:
-        assert node.executable in ("replay", "simulator") or node.parameters[-1]["use_sim_time"] is sim_time
+    ({}, "false"), ({"bag": "/tmp"}, "true"), ({"sim": "true"}, "true"), ({"sim": "True"}, "true")])
+def test_simulated_time_is_the_default_with_recordings_and_the_simulator(arguments, sim_time):
+    perception, governor, *_ = describe(LAUNCH, governor="true", **arguments).nodes
+    assert layers(perception)[0]["use_sim_time"] == sim_time
+    assert governor.parameters[-1]["use_sim_time"] is (sim_time == "true")
 
 
-def test_the_end_of_a_recording_ends_the_launch_and_a_bag_wins_over_the_simulator():
-    description = describe(LAUNCH, bag="/x", sim="true", rate="2.0")
+def test_the_end_of_a_recording_ends_the_launch_once_and_a_bag_wins_over_the_simulator():
+    description = describe(LAUNCH, bag="/tmp", sim="true", rate="2.0")
     _, replay = description.nodes
-    assert replay.executable == "replay" and replay.parameters == [{"bag": "/x", "rate": 2.0}]
-    (handler,) = [h.args[0] for h in description.of("RegisterEventHandler") if type(h.args[0]).__name__ ==
-                  "OnProcessExit"]
-    assert handler.target_action is replay and type(handler.on_exit[0].event).__name__ == "Shutdown"
+    assert replay.executable == "replay" and replay.parameters == [{"bag": "/tmp", "rate": 2.0}]
+    ended = handler_of(description, replay)
+    assert type(ended(exited(0), RUNNING)[0].event).__name__ == "Shutdown"
+    assert ended(exited(0), STOPPING) == []  # after Ctrl-C
+    with pytest.raises(RuntimeError, match="exit code 2"):
+        ended(exited(2), RUNNING)
+
+
+def test_a_node_that_ends_by_itself_ends_the_launch_with_an_error_or_is_started_again():
+    description = describe(LAUNCH, governor="true")
+    perception, governor = description.nodes
+    for node, code in ((perception, -9), (perception, 0), (perception, 2), (governor, 1)):
+        assert not node.respawn
+        with pytest.raises(RuntimeError, match=f"perception-1 ended by itself with exit code {code}"):
+            handler_of(description, node)(exited(code), RUNNING)
+        assert handler_of(description, node)(exited(code), STOPPING) == []
+    assert "default budget" in handler_of(description, governor)(exited(-9), RUNNING)[0].msg
+    again = describe(LAUNCH, use_respawn="true")
+    (perception,) = again.nodes
+    assert perception.respawn
+    assert "starting it again" in handler_of(again, perception)(exited(-9), RUNNING)[0].msg
+
+
+def test_the_launch_leaves_the_environment_to_its_nodes():
+    assert not list(describe(LAUNCH).of("SetEnvironmentVariable")) and "Environment" not in LAUNCH.read_text()
 
 
 def test_viewers_that_are_not_installed_are_named_and_nothing_fails():
@@ -237,7 +298,8 @@ def test_the_simulated_room_becomes_frames(launched):
     run.stop()
 
 
-def test_the_real_launch_ends_well_with_its_recording(bag, tmp_path):
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_the_real_launch_ends_well_with_its_recording_and_on_ctrl_c(interrupted, bag, tmp_path):
     if importlib.util.find_spec("launch_ros") is None:
         pytest.skip("launch_ros is not installed")
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -260,6 +322,9 @@ raise SystemExit(service.run())
                                stderr=subprocess.STDOUT, text=True, start_new_session=True,
                                env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"})
     try:
+        if interrupted:
+            assert watcher.wait(lambda: allocations, 100.0)
+            os.killpg(process.pid, signal.SIGINT)
         ended = watcher.wait(lambda: process.poll() is not None, 100.0)
     finally:
         if process.poll() is None:

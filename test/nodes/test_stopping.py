@@ -117,6 +117,14 @@ def test_a_trial_ends_and_stops_the_node_that_it_started(tmp_path: Path) -> None
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_node_whose_autostart_fails_ends_with_an_exit_code() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "admn_ros.nodes", "governor", "--ros-args", "-p", "autostart:=true", "-p",
+         "model:=nosuch"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "on_configure: nosuch" in done.stderr
+
+
 def test_an_unknown_node_is_one_line() -> None:
     done = subprocess.run([sys.executable, "-m", "admn_ros.nodes", "nosuch"], capture_output=True, text=True,
                           check=False)
