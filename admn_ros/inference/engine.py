@@ -33,6 +33,8 @@ from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 LOG = logging.getLogger(__name__)
 FIRST_USE_REPEATS, FIRST_USE_S = 10, 5.0
 """Runs of each part, and seconds for all of them, where costs are measured for the first budget in milliseconds."""
+CLOSE_S = 2.0
+"""Longest wait for the current work of a network that is freed, in seconds."""
 YIELD_S = 0.001
 """Pause after each run of a measurement, in which a frame that waits gets its turn, in seconds."""
 Float64 = npt.NDArray[np.float64]
@@ -125,8 +127,10 @@ class Engine:
     def close(self) -> None:
         """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
         self._closed = True  # ends a measurement
-        with self._turn:
-            del self.network
+        waited = self._turn.acquire(timeout=CLOSE_S)
+        del self.network
+        if waited:
+            self._turn.release()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -20,6 +20,7 @@ from admn_ros.msg import BudgetRange, BudgetRefusal, BudgetState, ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.budget_input import BudgetInput
 from admn_ros.nodes.managed_node import ManagedNode
+from admn_ros.nodes.perception.first_costs import FirstCosts
 
 
 class BudgetTopics:
@@ -32,16 +33,18 @@ class BudgetTopics:
         check: raises InputError for a budget without costs.
         rate_hz: returns the frame rate for budgets in watts.
         on_refused: receives each refused request, with its source in front of the field.
+        first_costs: measures the costs that the first budget in their unit needs.
 
     Attributes:
         book: the budgets.
     """
 
     def __init__(self, node: ManagedNode, costs: ModelCosts, default: Budget, check: Callable[[Budget], None],
-                 rate_hz: Callable[[], float], on_refused: Callable[[InputError], None]) -> None:
+                 rate_hz: Callable[[], float], on_refused: Callable[[InputError], None],
+                 first_costs: FirstCosts) -> None:
         self._node, self._costs, self._check = node, costs, check
         self._rate_hz, self._on_refused = rate_hz, on_refused
-        self._refusals, self._published = Refusals(), object()
+        self._refusals, self._published, self._first_costs = Refusals(), object(), first_costs
         self.book = BudgetBook(default, share=lambda budget: costs.share(budget, rate_hz()))
         self._state = node.endpoints.create_publisher(BudgetState, "~/budget_state", qos.STATE, managed=False)
         self._input = BudgetInput(node, node.endpoints, "~/budget", self._take, self._refuse, self._withdraw)
@@ -71,8 +74,22 @@ class BudgetTopics:
         return self._node.receive_clock.now_s()
 
     def _take(self, request: BudgetRequest, key: str) -> None:
+        """Take a request, at once or when its costs are measured. It is valid from its arrival on."""
+        arrived = self._now_s(), self._node.get_clock().now().nanoseconds
+        self._first_costs.drop(key)
+        if request.budget is not None:
+            request = request._replace(budget=self._first_costs.usable(request.budget))
+            if self._first_costs.wait_for(request.budget, key, lambda error: self._use(request, key, arrived, error)):
+                return
+        self._use(request, key, arrived)
+
+    def _use(self, request: BudgetRequest, key: str, arrived: tuple[float, int],
+             problem: InputError | None = None) -> None:
+        if problem is not None:
+            self._refuse(request.source, problem)
+            return
         try:
-            doubt = self.book.take(request, self._now_s(), self._node.get_clock().now().nanoseconds, key, self._check)
+            doubt = self.book.take(request, *arrived, key, self._check)
         except InputError as error:
             self._refuse(request.source, error)
             return
@@ -83,7 +100,8 @@ class BudgetTopics:
         self.publish(changed_only=True)
 
     def _withdraw(self, name: str) -> None:
-        if not self.book.withdraw_named(name):
+        waited = self._first_costs.drop_named(name)
+        if not self.book.withdraw_named(name) and not waited:
             sources = ", ".join(e.budget.source for e in self.book.valid(self._now_s()))
             self._refuse(name, InputError("withdraw", repr(name), sources or "no source: no request is valid"))
         self.publish(changed_only=True)

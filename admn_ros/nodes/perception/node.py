@@ -26,6 +26,7 @@ from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
 from admn_ros.nodes.perception.budget_topics import BudgetTopics
 from admn_ros.nodes.perception.diagnostics import NodeState, input_statuses, poses_status, process_status
+from admn_ros.nodes.perception.first_costs import FirstCosts
 from admn_ros.nodes.perception.image_bridge import colour_conversion
 from admn_ros.nodes.perception.output_status import output_statuses
 from admn_ros.nodes.perception.parameters import PARAMETERS
@@ -58,6 +59,7 @@ class PerceptionNode(ManagedNode):
         self._visualization: Visualization | None = None
         self._sensors: SensorSubscriptions | None = None
         self._queue: LatestOnlyQueue[ReceivedFrame] | None = None
+        self._first_costs: FirstCosts | None = None
         self._budgets: BudgetTopics | None = None
         self._log, self._frame_rate, self._logged = FrameLog(), FrameRate(), SeenCauses()
         self._rate_limit, self._skipped = RateLimit(), Counter[str]()
@@ -85,6 +87,7 @@ class PerceptionNode(ManagedNode):
         default, self._log = self._default_budget(self.values()), FrameLog()
         pipeline.check_budget(default, self.value("frame_rate_hz"))
         pipeline.engine.warm_up()
+        self._first_costs = FirstCosts(self, pipeline.engine.costs)
         inputs = pipeline.frames.inputs
         self._sync = SyncParameters(self, self._deployment.sync, (k.modality for k in inputs), pipeline.frames.retune)
         config = pipeline.engine.config
@@ -92,7 +95,7 @@ class PerceptionNode(ManagedNode):
         self._visualization = Visualization(self, pipeline)
         self._budgets = BudgetTopics(
             self, pipeline.engine.costs, default, lambda budget: pipeline.check_budget(budget, self._rate_hz()),
-            self._rate_hz, self._log.refuse_budget)
+            self._rate_hz, self._log.refuse_budget, self._first_costs)
         if pipeline.engine.costs_warning:
             self.get_logger().warning(pipeline.engine.costs_warning)
         if not config.trained:
@@ -127,7 +130,17 @@ class PerceptionNode(ManagedNode):
             self._sync.close()
         if self._pipeline is not None:
             self._pipeline.engine.close()
-        self._pipeline = self._sync = self._visualization = self._budgets = None
+        if self._first_costs is not None:
+            self._first_costs.close()
+        self._pipeline = self._sync = self._visualization = self._budgets = self._first_costs = None
+
+    def destroy_node(self) -> None:
+        """Deactivate, end a measurement of costs, destroy the node."""
+        self.deactivate()
+        if self._first_costs is not None and self._first_costs.pending:
+            self._pipeline.engine.close()
+            self._first_costs.close()
+        super().destroy_node()
 
     # --- parameters and budgets ---------------------------------------------------------------------
 
@@ -137,11 +150,15 @@ class PerceptionNode(ManagedNode):
         if -1.0 < values["budget_limit"] < 0.0:
             raise ConfigError("budget_limit", values["budget_limit"], "0 or more, or -1 for the deployment file's")
         if self._pipeline is not None:
-            self._pipeline.check_budget(self._default_budget(values), values["frame_rate_hz"])
+            budget = self._default_budget(values)
+            if self._first_costs is None or budget.unit not in self._pipeline.engine.costs.unmeasured:
+                self._pipeline.check_budget(budget, values["frame_rate_hz"])
 
     def apply(self) -> None:
-        """Adopt the default budget."""
-        self._budgets.book.default = self._default_budget(self.values())
+        """Adopt the default budget, at once or when its costs are measured."""
+        default = self._first_costs.usable(self._default_budget(self.values()))
+        if not self._first_costs.wait_for(default, "", lambda error: error is None and self.apply()):
+            self._budgets.book.default = default
         self._budgets.publish(changed_only=True)
 
     def _default_budget(self, values: Mapping[str, Any]) -> Budget:
@@ -232,7 +249,7 @@ class PerceptionNode(ManagedNode):
         limit_s = max(self.value("no_frames_error_s"), 2.0 / rate_hz if rate_hz else 0.0)
         return OutputState(queue is not None, self._log, self._pipeline.frames, now_s, limit_s,
                            self._budgets.current, idle, 0.0 if queue is None else queue.busy_s,
-                           contest=self._budgets.contest, refused=self._budgets.refused)
+                           self._first_costs.pending, self._budgets.contest, self._budgets.refused)
 
     def _lost(self) -> dict[str, int]:
         """Count the frames since activation that the network did not take, by the reason."""

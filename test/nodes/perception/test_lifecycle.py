@@ -285,3 +285,43 @@ def test_the_log_has_what_the_node_waits_for_and_that_it_is_active(make_rig, mod
     assert "autostart" in waiting
     assert rig.transition(CONFIGURE) and rig.transition(ACTIVATE)
     assert "]: active" in capfd.readouterr().err
+
+
+@pytest.fixture
+def measured(make_rig, model_folder, sensors_file, monkeypatch, tmp_path):
+    """An active node without measured costs, and an event that its measurement waits for."""
+    monkeypatch.setenv("ADMN_CACHE", str(tmp_path))
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.1)
+    assert rig.connected()
+    engine, go = rig.node.pipeline.engine, threading.Event()
+    measure = engine.measure_costs
+    engine.measure_costs = lambda *args, **options: go.wait(20) and measure(*args, **options)
+    return rig, go
+
+
+def test_the_first_budget_in_milliseconds_waits_for_its_costs_while_frames_go_on(measured):
+    rig, go = measured
+    rig.frame()
+    rig.budget(1e6, ComputeBudget.UNIT_MILLISECONDS, source="battery")
+    assert rig.wait(lambda: rig.text(": budget").startswith("1e+06 milliseconds from battery: waits for"))
+    assert rig.status(": budget").level == b"\x01"
+    assert rig.frame().requested_limit == 8.0, "the budget in force stays, and the executor is free"
+    rig.budget(0.0, ComputeBudget.UNIT_MILLISECONDS, source="battery")
+    assert rig.in_force(0.0) and rig.value(": budget", "pending") == "none", "nothing needs no costs"
+    rig.budget(1e6, ComputeBudget.UNIT_MILLISECONDS, source="battery")
+    assert rig.node.set_parameters([
+        Parameter("budget_unit", value="milliseconds"), Parameter("budget_limit", value=2e6)])[0].successful
+    assert rig.wait(lambda: "1e+06" in rig.value(": budget", "pending"))
+    go.set()
+    assert rig.in_force(1e6, "milliseconds") and rig.frame().granted_unit == ComputeBudget.UNIT_MILLISECONDS
+    assert rig.wait(lambda: rig.value(": budget", "pending") == "none")
+    assert rig.value(": budget", "refused") == "0"
+
+
+def test_a_measurement_that_fails_refuses_the_budget_that_waits(measured):
+    rig, _ = measured
+    rig.node.pipeline.engine.measure_costs = lambda *args, **options: 1 / 0
+    rig.budget(5.0, ComputeBudget.UNIT_MILLISECONDS, source="battery")
+    assert rig.wait(lambda: "costs could not be measured" in rig.value(": budget", "last_refusal"))
+    assert rig.frame().requested_limit == 8.0
+    assert rig.transition(DEACTIVATE) and rig.transition(CLEANUP)
