@@ -97,6 +97,11 @@ class Refusals:
         entries = [e.refusal for e in self._entries.values() if now_s - e.refusal.at_s < RECENT_S]
         return sorted(entries, key=lambda refusal: -refusal.at_s)
 
+    @property
+    def lines(self) -> list[str]:
+        """One line for each source, in order of their names."""
+        return [f"{e.refusal.count} messages refused, last {e.refusal}" for _, e in sorted(self._entries.items())]
+
     def standing(self) -> list[Refusal]:
         """Return the sources whose latest message was refused, in order of their names."""
         return sorted((e.refusal for e in self._entries.values() if e.refusal.standing), key=lambda r: r.source)

@@ -165,9 +165,11 @@ def _warn(results: Mapping[str, Any]) -> None:
 
     first = results["settings"]["corruptions"][0]
     for number, bag in enumerate(results["source"].get("bags", ())):
-        inputs = results["pieces"].get(f"{first}-{number:05d}", {}).get("inputs", {})
-        # Results of an earlier version have no remarks.
-        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(inputs, bag.get("topics_similar", {}))])
+        piece = results["pieces"].get(f"{first}-{number:05d}", {})
+        inputs = piece.get("inputs", {})
+        # Results of an earlier version have no remarks and no refusals.
+        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(inputs, bag.get("topics_similar", {})),
+                           *piece.get("budget_refusals", ())])
 
 
 def _print_speed(timings: Mapping[str, Any]) -> None:

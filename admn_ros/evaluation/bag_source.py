@@ -98,7 +98,8 @@ class BagSource:
             if number < 0:
                 raise no_frames(about, pipeline.frames)
         self._metadata[unit.name] = {
-            "frames": number + 1, "recorded_s": round(about.length_s, 3), **input_stats(pipeline.frames)}
+            "frames": number + 1, "recorded_s": round(about.length_s, 3), **input_stats(pipeline.frames),
+            "budget_refusals": [f"{b.label['from']}: {line}" for b in budgets for line in b.refusals]}
 
     def metadata(self, unit: Unit) -> Json:
         """See `EvaluationSource`."""

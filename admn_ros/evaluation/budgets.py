@@ -15,6 +15,7 @@ from typing import Any, Protocol, get_args
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.budget_book import BudgetBook
 from admn_ros.budget.compute_budget import read_budget
+from admn_ros.budget.refusals import Refusals
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.evaluation.plan import EvaluationPlan
@@ -40,12 +41,13 @@ class BudgetSource(Protocol):
         """Budgets that are known in advance, so that their units can be checked before a run."""
         ...
 
-    def on_message(self, topic: str, message: Any, now_s: float) -> None:
-        """Take a recorded message.
+    @property
+    def refusals(self) -> Sequence[str]:
+        """Recorded messages that could not be used: one line for each of their sources."""
+        ...
 
-        Raises:
-            InputError: the message cannot be used; later messages may be valid.
-        """
+    def on_message(self, topic: str, message: Any, now_s: float) -> None:
+        """Take a recorded message; one that cannot be used is added to `refusals`."""
         ...
 
     def at(self, now_s: float) -> Budget:
@@ -79,6 +81,11 @@ class ConstantBudget:
     def known(self) -> Sequence[Budget]:
         """See `BudgetSource`."""
         return (self.at(0.0),)
+
+    @property
+    def refusals(self) -> Sequence[str]:
+        """Empty: no message is used."""
+        return ()
 
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """Ignore the message."""
@@ -147,6 +154,11 @@ class TracedBudget:
         """See `BudgetSource`."""
         return self._budgets
 
+    @property
+    def refusals(self) -> Sequence[str]:
+        """Empty: no message is used."""
+        return ()
+
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """Ignore the message."""
 
@@ -168,6 +180,7 @@ class RecordedBudgets:
     def __init__(self, topic: str, default: Budget, check: Callable[[Budget], None],
                  share: Callable[[Budget], Fraction]) -> None:
         self._topic, self._default, self._check, self._book = topic, default, check, BudgetBook(default, share=share)
+        self._refusals = Refusals()
 
     @property
     def label(self) -> dict[str, Any]:
@@ -184,9 +197,19 @@ class RecordedBudgets:
         """See `BudgetSource`."""
         return (self._default,)
 
+    @property
+    def refusals(self) -> Sequence[str]:
+        """See `BudgetSource`."""
+        return self._refusals.lines
+
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
-        self._book.take(read_budget(message), now_s, round(now_s * 1e9), check=self._check)
+        try:
+            problem = self._book.take(read_budget(message), now_s, round(now_s * 1e9), check=self._check)
+        except InputError as error:
+            problem = error
+        if problem is not None:
+            self._refusals.add(message.source or topic, problem, now_s)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

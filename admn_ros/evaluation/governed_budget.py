@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from admn_ros.budget.budget import Budget
+from admn_ros.budget.refusals import Refusals
+from admn_ros.errors import InputError
 from admn_ros.governor.config import GovernorConfig
 from admn_ros.governor.governor import Governor
 from admn_ros.governor.inputs import GovernorInputs
@@ -34,8 +36,8 @@ class GovernedBudget:
 
     def __init__(self, config: GovernorConfig, costs: ModelCosts, name: str) -> None:
         self._governor, self._name = Governor(config, costs), name
-        # Invalid values are ignored, as in the node.
-        self._inputs = GovernorInputs(self._governor, on_refused=lambda source, error: None)
+        self._refusals, self._now_s = Refusals(), 0.0
+        self._inputs = GovernorInputs(self._governor, self._refuse)
         self._next_s: float | None = None
         self._grant: Budget | None = None
 
@@ -54,9 +56,15 @@ class GovernedBudget:
         """Empty: grants are in layers, which every model has costs for."""
         return ()
 
+    @property
+    def refusals(self) -> Sequence[str]:
+        """See `BudgetSource`."""
+        return self._refusals.lines
+
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
         self.at(now_s)
+        self._now_s = now_s
         self._inputs.take(topic, message, now_s, round(now_s * 1e9))
 
     def at(self, now_s: float) -> Budget:
@@ -67,3 +75,6 @@ class GovernedBudget:
             self._grant = self._governor.step(self._next_s).budget("governor")
             self._next_s += PERIOD_S
         return self._grant
+
+    def _refuse(self, source: str, error: InputError) -> None:
+        self._refusals.add(source, error, self._now_s)

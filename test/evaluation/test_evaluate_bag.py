@@ -127,7 +127,9 @@ def test_budgets_that_the_model_cannot_count_are_refused(bag, make_bag_plan, tmp
                 writer.write(topic, make.COMPUTE_BUDGET, hungry, stamp_ns)
             else:
                 writer.write_raw(topic, reader.topics[topic].type, raw, stamp_ns)
-    evaluate(make_bag_plan(tmp_path / "joules", recorded_budgets="/admn/budget"), tmp_path / "out")
+    results = evaluate(make_bag_plan(tmp_path / "joules", recorded_budgets="/admn/budget"), tmp_path / "out")
+    [line] = results["pieces"]["clean-00000"]["budget_refusals"]
+    assert line.startswith("recorded /admn/budget: 4 messages refused, last robot: unit: found joules")
     assert set(records(tmp_path / "out")["granted"][:, 1]) == {4}   # the deployment's
 
 

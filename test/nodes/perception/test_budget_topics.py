@@ -158,6 +158,20 @@ def test_the_age_of_a_request_counts_from_its_stamp(rig, manager, states, profil
     assert rig.wait(lambda: in_force(states[-1]) == (4.0, "ahead"))
 
 
+def test_a_kept_request_that_has_expired_is_not_used_by_a_node_that_starts_later(make_rig, model_folder, sensors_file):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), diagnostics_period_s=0.2)
+    states: list[BudgetState] = []
+    rig.driver.create_subscription(BudgetState, "/admn/budget_state", states.append, qos.STATE)
+    kept = ComputeBudget(limit=2.0, source="battery", valid_for=Duration(sec=5))
+    kept.header.stamp.sec = rig.node.get_clock().now().seconds_nanoseconds()[0] - 15
+    publisher = rig.driver.create_publisher(ComputeBudget, "/admn/budget", qos.STATE)
+    publisher.publish(kept)
+    assert rig.node.trigger_configure().name == "SUCCESS"
+    assert rig.wait(lambda: states and states[-1].refusals)
+    assert "younger than its validity of 5 s" in states[-1].refusals[0].reason
+    assert {in_force(s) for s in states} == {(8.0, "deployment file")}
+
+
 # --- order of messages; with real nodes, and the message info that rclpy would pass ----------------------
 
 
