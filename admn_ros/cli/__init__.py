@@ -8,6 +8,7 @@ seconds, and `admn --help` must not.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -36,6 +37,8 @@ GROUPS = (models, importing, training, recordings, replaying, converting, probin
 
 def main(args: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, after one line on stderr, on invalid input."""
+    if isinstance(sys.stdout, io.TextIOWrapper):   # names of files need not be UTF-8, nor the terminal
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         options = parser().parse_args(args)
     except UsageError as error:

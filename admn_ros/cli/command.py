@@ -92,7 +92,7 @@ def add_family(commands: Commands, name: str, text: str) -> Commands:
 def warn(name: str, remarks: Iterable[str]) -> None:
     """Print what the user must know about a recording, one line each, on stderr."""
     for remark in remarks:
-        print(f"WARN {name}: {remark}", file=sys.stderr)
+        print(one_line(f"WARN {name}: {remark}"), file=sys.stderr)
 
 
 def warn_of_losses(path: Path) -> None:

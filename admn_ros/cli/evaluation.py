@@ -117,7 +117,7 @@ def _kind(sources: list[Path]) -> str:
     first = sources[0]
     # A recording that has lost its metadata.yaml is still a recording; its reader reports that.
     files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"))
-    return "bag" if first.suffix in (".mcap", ".db3", ".bag") or files else "shards"
+    return "bag" if first.is_file() or files else "shards"
 
 
 def _print(results: Mapping[str, Any]) -> None:

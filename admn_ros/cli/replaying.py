@@ -67,7 +67,12 @@ def _run(name: str, values: dict[str, object]) -> None:
     """
     if importlib.util.find_spec("rclpy") is None:
         raise InputError.missing("rclpy", "a sourced ROS 2, or the environment that `make` sets up")
-    parameters = [word for key, value in values.items() for word in ("-p", f"{key}:={json.dumps(value)}")]
+    # JSON is YAML, except for its escapes of characters beyond 16 bits.
+    texts = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    for key, text in texts.items():
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise InputError(key, text, "text in UTF-8, which parameters of ROS are")
+    parameters = [word for key, text in texts.items() for word in ("-p", f"{key}:={text}")]
     node = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", name, "--ros-args", *parameters])
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node, too
     try:

@@ -195,8 +195,10 @@ def _check_path(path: Path, folder: bool) -> None:
         raise InputError(str(path), "nothing there", READABLE)
     if folder:
         if not (path / METADATA).is_file():
+            alone = sorted(place.name for place in path.iterdir() if place.suffix in _OPENERS)
+            hint = f"; {alone[0]} can be read by itself" if alone else ""
             raise InputError(str(path), f"a folder without {METADATA}",
-                             f"{READABLE} (`ros2 bag reindex` writes a lost one)")
+                             f"{READABLE} (`ros2 bag reindex` writes a lost one{hint})")
     elif path.suffix == ".bag":
         raise InputError(str(path), "a ROS 1 bag", f"{READABLE} (`rosbags-convert` converts it)")
     elif path.suffix not in (*_OPENERS, *_PACKED):

@@ -16,7 +16,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from admn_ros.errors import AdmnError, InputError
+from admn_ros.errors import AdmnError, InputError, one_line
 from admn_ros.recordings.storage_file import reason_of
 from admn_ros.share import share_directory
 
@@ -163,7 +163,7 @@ def _refusal(place: str, kind: str) -> Any:
     def refuse(self: object, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise DefinitionError(f"{place}: found a definition of {kind} without the field {name}; "
-                              f"allowed: {kind} with {name}, as ROS 2 defines it")
+        raise DefinitionError(one_line(f"{place}: found a definition of {kind} without the field {name}; "
+                                       f"allowed: {kind} with {name}, as ROS 2 defines it"))
 
     return refuse

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from admn_ros.config import BUDGET_UNITS
 from admn_ros.deployment import MESSAGE_TYPES, InputType
-from admn_ros.errors import InputError
+from admn_ros.errors import InputError, one_line
 from admn_ros.recordings.bag_messages import Message
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.sensing.decode.audio_messages import decode_audio
@@ -93,7 +93,8 @@ def draw_sheet(bag: str | Path, out_png: str | Path, at_s: float | None = None) 
     _draw_map(figure.add_subplot(grid[:, len(shown)]), latest)
     budget = latest.get("/admn/budget")
     title = f", budget {budget[1].limit:g} {BUDGET_UNITS[budget[1].unit]}" if budget else ""
-    figure.suptitle(f"{Path(bag).name} at {at:.2f} s of {length_s:.2f} s{title}", fontsize=12)
+    name = one_line(Path(bag).name)
+    figure.suptitle(f"{name} at {at:.2f} s of {length_s:.2f} s{title}", fontsize=12, parse_math=False)
     write_figure(figure, Path(out_png))
     return Path(out_png)
 

@@ -34,7 +34,8 @@ _STYLE: Any = {
     "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": SOFT, "ytick.labelcolor": SOFT,
     "xtick.labelsize": 10.5, "ytick.labelsize": 10.5, "axes.labelsize": 10.5, "axes.spines.top": False,
     "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": RULE, "grid.linewidth": 0.8,
-    "figure.facecolor": CARD, "axes.facecolor": CARD, "savefig.facecolor": CARD, "legend.frameon": False}
+    "figure.facecolor": CARD, "axes.facecolor": CARD, "savefig.facecolor": CARD, "legend.frameon": False,
+    "text.parse_math": False}   # names of files may contain dollars
 _PAPER = tuple(int(CARD[k:k + 2], 16) for k in (1, 3, 5))
 # Fonts are those of the page, a style element would apply to the whole page, and group names would not be unique.
 _REMOVED = re.compile(r' id="[a-zA-Z.]+2?d?_\d+"|font-family: [^;"]*;? ?|<metadata>.*?</metadata>|<style.*?</style>',
