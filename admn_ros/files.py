@@ -157,19 +157,43 @@ def read_bytes(path: Path, allowed: str, most: int = MAX_DATA) -> bytes:
     Raises:
         InputError: the file cannot be read, or is too large.
     """
+    data, size = _content(path, allowed, most + 1)
+    if len(data) > most:
+        raise InputError(str(path), f"{max(len(data), size)} bytes", f"{allowed} of at most {most} bytes")
+    return data
+
+
+def read_head(path: Path, allowed: str, most: int = 512) -> bytes:
+    """Read the beginning of a file, and refuse what is no file or holds something else (`other_content`).
+
+    Args:
+        path: file to read.
+        allowed: what the error message asks for.
+        most: number of bytes.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    head, _ = _content(path, allowed, most)
+    other = other_content(head)
+    if other is not None:
+        raise InputError(str(path), other, allowed)
+    return head
+
+
+def _content(path: Path, allowed: str, most: int) -> tuple[bytes, int]:
+    """Return the first bytes of a file, at most `most`, and its size."""
     try:
         # Without O_NONBLOCK, opening a pipe waits for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             regular = stat.S_ISREG(status.st_mode)
-            data = file.read(most + 1) if regular else b""
+            data = file.read(most) if regular else b""
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         raise InputError(str(path), getattr(error, "strerror", None) or "unreadable", allowed) from error
     if not regular:
         raise InputError(str(path), "a device or a pipe", allowed)
-    if len(data) > most:
-        raise InputError(str(path), f"{max(len(data), status.st_size)} bytes", f"{allowed} of at most {most} bytes")
-    return data
+    return data, status.st_size
 
 
 def read_text(path: Path, allowed: str, most: int = MAX_TEXT) -> str:
@@ -183,10 +207,8 @@ def read_text(path: Path, allowed: str, most: int = MAX_TEXT) -> str:
     Raises:
         InputError: the file cannot be read, is too large, or is no text in UTF-8.
     """
+    read_head(path, allowed)
     data = read_bytes(path, allowed, most)
-    other = other_content(data)
-    if other is not None:
-        raise InputError(str(path), other, allowed)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,11 +10,10 @@ Positions: OptiTrack is y-up; (x, y, z) becomes (x, -z, y) in the z-up frame `ma
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from admn_ros.datasets.hdf5_stream import Hdf5Stream
 from admn_ros.datasets.image_files import grey_of, metres_of, rgb_of
 from admn_ros.datasets.source import LabeledReadings, check_index
 from admn_ros.errors import InputError
+from admn_ros.files import parse_json
 from admn_ros.model.presets import CAR_CLASSES
 from admn_ros.sample import Array, Modality, SensorKey, Target
 from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M
@@ -87,7 +87,7 @@ class GdtmFolder:
         self._streams: dict[SensorKey, Hdf5Stream] = {}
         for node in nodes:
             for modality, key in self._keys.items():
-                found = [p for p in self._paths(node, key) if p.is_file()]
+                found = [p for p in self._paths(node, key) if p.exists()]
                 if found:
                     self._streams[SensorKey(node, modality)] = Hdf5Stream(found[0])
 
@@ -269,14 +269,14 @@ def _cars(text: npt.NDArray[Any], place: str) -> dict[str, tuple[float, float, f
     """Return the positions of the cars in `map`, by name, from the JSON of one motion-capture instant."""
     raw: object = text[()]
     try:
-        entries = json.loads(raw if isinstance(raw, bytes | str) else str(raw))
+        entries = parse_json(raw.decode("utf-8") if isinstance(raw, bytes) else str(raw))
         found = {}
-        for entry in entries:
+        for entry in cast(list[dict[str, Any]], entries):
             if entry["id"] in _CARS:
                 x, y, z = (float(v) for v in entry["position"])
                 if math.isfinite(x + y + z):
                     found[_CARS[entry["id"]]] = _from_optitrack(x, y, z)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise InputError(place, f"unusable JSON ({type(error).__name__}: {' '.join(str(error).split())[:100]})",
                          "a list of objects with id and position [x, y, z]") from error
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -282,6 +283,22 @@ def test_a_dataset_that_claims_to_be_huge(folder: Path) -> None:
                             chunks=(64, 64), compression="gzip")
     with pytest.raises(InputError, match="at most"):
         GdtmFolder(folder)[0]
+
+
+def test_positions_beyond_all_numbers(folder: Path) -> None:
+    for digits in (400, 5000):
+        text = f'[{{"id": 3, "position": [1{"0" * digits}, 0, 0]}}]'
+        replace(folder / "mocap.hdf5", f"{START_MS}/mocap", text)
+        with pytest.raises(InputError, match=r"unusable JSON \(ValueError: a number of \d+ characters\)"):
+            GdtmFolder(folder)[0]
+
+
+def test_a_pipe_in_the_place_of_a_file_is_no_missing_modality(folder: Path) -> None:
+    path = folder / "node_1" / "mmwave.hdf5"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="a device or a pipe; allowed: a complete HDF5 file of GDTM"):
+        GdtmFolder(folder)
 
 
 def test_damaged_bytes_inside_a_file(folder: Path) -> None:

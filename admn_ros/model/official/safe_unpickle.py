@@ -18,12 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from admn_ros.errors import ModelError
-from admn_ros.files import other_content
+from admn_ros.errors import InputError, ModelError
+from admn_ros.files import read_head
 from admn_ros.model.official.state_dict import find_weights
 
 CHECKPOINT = "a checkpoint as torch.save or safetensors writes it"
-HEAD = 512
 OTHERS = ((b"\x1f\x8b", 0, "a gzip archive; unpack it"), (b"BZh", 0, "a bzip2 archive; unpack it"),
           (b"\xfd7zXZ", 0, "an xz archive; unpack it"), (b"\x28\xb5\x2f\xfd", 0, "a zstd archive; unpack it"),
           (b"7z\xbc\xaf", 0, "a 7z archive; unpack it"), (b"ustar", 257, "a tar archive; unpack it"),
@@ -78,8 +77,6 @@ def read_foreign(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     path = Path(path)
     if not path.exists():
         raise ModelError.missing(str(path), "a checkpoint file")
-    if not path.is_file():
-        raise ModelError(str(path), "a folder" if path.is_dir() else "a device or a pipe", "a checkpoint file")
     weights = find_weights(_read(path), str(path), key)
     for name, value in weights.items():
         _check_plain(f"{path}: {name}", value)
@@ -92,7 +89,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: the file is missing, broken, or something else.
     """
-    _check_content(path, read_head(path))
+    _head(path)
     try:
         weights: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -101,33 +98,23 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> object:
-    head = read_head(path)
-    if head[8:9] == b"{":
+    if _head(path)[8:9] == b"{":
         return read_safetensors(path)
-    _check_content(path, head)
     if path.suffix == ".safetensors":
         raise ModelError(str(path), "a broken file (no safetensors header)", "a complete safetensors file")
     return _read_pickled(path)
 
 
-def read_head(path: Path) -> bytes:
-    """Return the first bytes of a file.
-
-    Raises:
-        ModelError: the file cannot be read.
-    """
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file that may be a checkpoint."""
     try:
-        with path.open("rb") as file:
-            return file.read(HEAD)
-    except OSError as error:
-        raise ModelError(str(path), error.strerror or "unreadable", "a checkpoint file") from error
-
-
-def _check_content(path: Path, head: bytes) -> None:
-    """Refuse by its name what is no checkpoint, although its file may be called one."""
-    found = other_content(head) or next((what for magic, at, what in OTHERS if head[at:at + len(magic)] == magic), None)
+        head = read_head(path, CHECKPOINT)
+    except InputError as error:
+        raise ModelError(error.field, error.found, error.allowed) from error
+    found = next((what for magic, at, what in OTHERS if head[at:at + len(magic)] == magic), None)
     if found is not None:
         raise ModelError(str(path), found, CHECKPOINT)
+    return head
 
 
 def _check_plain(place: str, value: Tensor) -> None:

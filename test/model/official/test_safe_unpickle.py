@@ -132,7 +132,7 @@ def test_other_archives_are_named(tmp_path):
     _refused(tmp_path / "c.tar.gz", "a gzip archive")
     os.mkfifo(tmp_path / "pipe.pth")
     _refused(tmp_path / "pipe.pth", "a device or a pipe")
-    _refused(tmp_path, "a folder")
+    _refused(tmp_path, "Is a directory")
 
 
 def test_weights_at_another_place_are_found_by_a_key(tmp_path):
