@@ -42,4 +42,4 @@ class CompressedFormat:
     @property
     def pattern(self) -> str:
         """Encoding of the Bayer pattern that is compressed as it is; empty if the colours are complete."""
-        return self.encoding if self.encoding.lower().startswith("bayer") and not self.target else ""
+        return self.encoding.lower() if self.encoding.lower().startswith("bayer") and not self.target else ""

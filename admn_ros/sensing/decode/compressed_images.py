@@ -27,7 +27,7 @@ Bytes = npt.NDArray[np.uint8]
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 """Marker of a JPEG file. Within compressed data, 0xff is followed by 0 or by a restart marker (ITU-T T.81, B.1.1)."""
 _START, _END, _ALONE = b"\xd8", b"\xd9", b"\x01"
-_COLOURS = re.compile(r"(rgb|bgr)a?(8|16)|mono(8|16)|8UC[1-4]|bayer_.*|yuv.*|uyvy|yuyv|nv\d\d")
+_COLOURS = re.compile(r"(rgb|bgr)a?(8|16)|mono(8|16)|8UC[1-4]|bayer.*|yuv.*|uyvy|yuyv|nv\d\d", re.IGNORECASE)
 
 
 def decode_compressed_rgb(msg: CompressedImageMessage, conversion: ColourConversion = OPENCV) -> Bytes:
@@ -56,7 +56,7 @@ def decode_compressed_rgb(msg: CompressedImageMessage, conversion: ColourConvers
     data = bytes_of(msg.data)
     header = _header(data, msg.format, named)
     if not named.pattern:
-        if named.encoding.startswith("bayer") and header.channels == 1 and not named.target.startswith("mono"):
+        if named.encoding.lower().startswith("bayer") and header.channels == 1 and not named.target.startswith("mono"):
             raise InputError("format", repr(msg.format), "no target, or a grey one: the file has no colours")
         # A file with 16 bits is grey only if its format is refused above.
         pixels = _decompress(data, header, cv2.IMREAD_COLOR | (cv2.IMREAD_ANYDEPTH if header.bits > 8 else 0))
