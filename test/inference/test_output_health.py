@@ -171,6 +171,14 @@ def test_a_pending_budget_is_stated(clock):
     assert judge_budget(now) == (Level.WARN, now.pending)
 
 
+def test_sources_that_contradict_each_other_are_a_warning(clock):
+    now = state(clock, contest="equal priority 0: battery 6 layers, operator 12 layers")
+    now.log.add(allocation(6), 20.0, 10.0)
+    level, text = judge_budget(now)
+    assert level is Level.WARN and text.endswith("; equal priority 0: battery 6 layers, operator 12 layers")
+    assert judge_inference(now)[0] is Level.OK
+
+
 def test_a_violation_stays_an_error(clock):
     now = state(clock)
     now.log.add(replace(allocation(8), spent=9.0), 20.0, 10.0)

@@ -80,7 +80,12 @@ def judge_inference(state: OutputState) -> tuple[Level, str]:
 
 
 def judge_budget(state: OutputState) -> tuple[Level, str]:
-    """Return level and message of the budget."""
+    """Return level and message of the budget: a warning too while sources of equal priority contradict each other."""
+    level, text = _judge_use_of_budget(state)
+    return (max(level, Level.WARN), f"{text}; {state.contest}") if state.contest else (level, text)
+
+
+def _judge_use_of_budget(state: OutputState) -> tuple[Level, str]:
     log, last = state.log, state.log.last
     refused = log.refusals.recent
     if log.violations:

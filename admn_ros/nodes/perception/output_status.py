@@ -46,7 +46,6 @@ def _inference_status(node: str, state: OutputState, skipped: Mapping[str, int])
 
 def _budget_status(node: str, state: OutputState) -> DiagnosticStatus:
     (level, text), log = judge_budget(state), state.log
-    text = f"{text}; {state.contest}" if state.contest else text
     used = log.last.allocation if log.last is not None and is_current(state) else None
     return make_status(node, "budget", bytes([level]), text, {
         "in_force": f"{state.budget.limit:g} {state.budget.unit}", "in_force_source": state.budget.source,
