@@ -209,7 +209,8 @@ def viewers(context: LaunchContext, value: Mapping[str, str], own: str,
     rviz = Node(
         package="rviz2", executable="rviz2", name="rviz2", namespace=value["namespace"],
         arguments=["-d", str(share_directory() / "config" / "gdtm.rviz")], parameters=[{"use_sim_time": sim_time}],
-        remappings=[(f"/admn/{topic}", f"{own}/{topic}") for topic in SHOWN])
+        remappings=[("/ground_truth/pose", "ground_truth/pose"),
+                    *((f"/admn/{topic}", f"{own}/{topic}") for topic in SHOWN)])
     bridge = Node(
         package="foxglove_bridge", executable="foxglove_bridge", name="foxglove_bridge", namespace=value["namespace"],
         parameters=[{"port": int(value["foxglove_port"]), "address": "127.0.0.1", "use_sim_time": sim_time}])

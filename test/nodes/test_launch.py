@@ -179,6 +179,12 @@ def test_without_arguments_the_shipped_model_is_active_and_every_other_value_is_
     assert tuple(description.choices["device"][1:]) == specs["device"].choices
 
 
+def test_every_argument_is_documented_with_its_default():
+    rows = [line.split("|") for line in (ROOT / "docs" / "launch.md").read_text().splitlines()]
+    documented = {row[1].strip(" `"): row[2].strip(" `") for row in rows if len(row) == 5 and "`" in row[1]}
+    assert documented == describe(LAUNCH).defaults
+
+
 def test_what_was_given_overrides_the_file_which_overrides_the_defaults(tmp_path):
     file = tmp_path / "robot.yaml"
     file.write_text("/**:\n  ros__parameters: {model: gdtm, device: cpu}\n"
@@ -286,15 +292,18 @@ def test_a_recording_is_replayed_to_its_end(launched, bag):
     run.stop()
 
 
-def test_the_simulated_room_becomes_frames(launched):
+def test_simulator_perception_and_governor_meet_in_a_namespace(launched):
     try:
         World(0).close()
     except Exception as error:
         pytest.skip(f"no renderer: {error}")
-    run = launched(sim="true")
-    allocations = run.store(LayerAllocation, ALLOCATION)
+    run = launched(sim="true", governor="true", namespace="robot1")
+    allocations = run.store(LayerAllocation, "/robot1/admn/allocation")
     run.bring_up()
     assert run.wait(lambda: any(a.spent > 0 for a in allocations))
+    for topic in ("/robot1/temperature", "/robot1/node1/rgb/camera_info", "/clock"):
+        assert run.node.count_publishers(topic) and run.node.count_subscribers(topic), topic
+    assert run.wait(lambda: allocations[-1].source == "governor")
     run.stop()
 
 

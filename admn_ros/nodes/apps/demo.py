@@ -29,6 +29,7 @@ from admn_ros.nodes.process_signals import pause, stop_requested
 from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.replay.bag_frames import absolute
 from admn_ros.sensing.preprocess.preprocessor import check_inputs
 from admn_ros.share import find_shipped, share_directory
 from admn_ros.views.timeline import FrameRecord, draw_timeline
@@ -134,8 +135,8 @@ def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict
     """Return the number of messages in the recording and of messages that the node accepted, by input."""
     deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
     with BagReader(bag) as reader:
-        recorded = {str(key): reader.topics[entry.topic].count if entry.topic in reader.topics else 0
-                    for key, entry in deployment.inputs.items()}
+        topics = {str(key): absolute(entry.topic) for key, entry in deployment.inputs.items()}
+        recorded = {key: reader.topics[topic].count if topic in reader.topics else 0 for key, topic in topics.items()}
     return {key: {"recorded": count, "received": received.get(key, 0)} for key, count in recorded.items()}
 
 

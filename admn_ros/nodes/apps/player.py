@@ -21,6 +21,8 @@ from admn_ros.nodes.parameters import Spec, declare
 CLOCK_PERIOD_NS = 10_000_000
 LATE_S = 0.1         # lag of the source beyond which simulated time slows down
 SETTLED_S = 1.5      # time without new subscriptions after which playing starts
+GLOBAL_TOPICS = ("/clock", "/diagnostics", "/tf", "/tf_static")
+"""Topics that nodes share across namespaces."""
 SENSOR_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "admn_ros/msg/AudioFrame")
 
 PLAYER_PARAMETERS = (
@@ -82,10 +84,11 @@ class Player(Node):
         super().destroy_node()
 
     def add_topic(self, topic: str, kind: str, latched: bool) -> bool:
-        """Create the publisher of a topic.
+        """Create the publisher of a topic, below the namespace of the node.
 
         Args:
-            topic: name of the topic.
+            topic: full name of the topic where it was recorded. Names in `GLOBAL_TOPICS`, and those that are in the
+                namespace already, stay as they are.
             kind: message type, such as `sensor_msgs/msg/Image`.
             latched: whether the last message is kept for late subscribers.
 
@@ -97,7 +100,9 @@ class Player(Node):
             message_type = getattr(importlib.import_module(f"{package}.msg"), name)
         except (ImportError, AttributeError, ValueError):
             return False
-        publisher = self.create_publisher(message_type, topic, qos.STATE if latched else qos.RESULT_OUT)
+        own = self.get_namespace().rstrip("/") + "/"
+        name = topic if topic in GLOBAL_TOPICS or topic.startswith(own) else own + topic.lstrip("/")
+        publisher = self.create_publisher(message_type, name, qos.STATE if latched else qos.RESULT_OUT)
         self._publishers_of[topic] = publisher
         self.published[topic] = 0
         if kind in SENSOR_TYPES:

@@ -81,7 +81,7 @@ class WatchNode(Node):
         self.processed = 0
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.RESULT_OUT)
         self.create_subscription(Odometry, f"{target}/odometry", self._on_odometry, qos.RESULT_OUT)
-        self.create_subscription(PoseStamped, "/ground_truth/pose", self._on_truth, qos.SENSOR_IN)
+        self.create_subscription(PoseStamped, "ground_truth/pose", self._on_truth, qos.SENSOR_IN)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position, covariance = message.pose.pose.position, message.pose.covariance

@@ -32,6 +32,7 @@ from admn_ros.nodes.parameters import Spec, declare
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bag_reader import BagReader
+from admn_ros.replay.bag_frames import absolute
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.share import find_shipped
 
@@ -202,7 +203,7 @@ def recorded_streams(deployment: DeploymentConfig, bag: Path) -> list[SensorStre
     Raises:
         InputError: the bag cannot be read, has none of the inputs, or has an input of an unsupported type.
     """
-    keys = {entry.topic: key for key, entry in deployment.inputs.items()}
+    keys = {absolute(entry.topic): key for key, entry in deployment.inputs.items()}
     with BagReader(bag) as reader:
         found = {topic: info.type for topic, info in reader.topics.items() if topic in keys and info.count > 1}
         if not found:
