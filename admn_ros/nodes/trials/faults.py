@@ -125,6 +125,7 @@ def _all(options: argparse.Namespace, setup: FaultSetup, sizes: Sizes, model: Pa
         yield system.stop_all_sensors()
     if "budget" in options.only:
         yield system.alternate_budget(layers, options.fault_seconds)
+        yield system.contradict(layers, options.fault_seconds)
     if "flood" in options.only:
         yield system.flood(options.flood_seconds)
     if "governor" in options.only:

@@ -146,9 +146,13 @@ class Listener(Node):
         """The newest frame."""
         return self.frames[-1] if self.frames else None
 
-    def request_budget(self, layers: float) -> None:
+    def request_budget(self, layers: float, source: str = "trial") -> None:
         """Publish a budget in layers."""
-        self._budget.publish(ComputeBudget(limit=float(layers), unit=ComputeBudget.UNIT_LAYERS, source="trial"))
+        self._budget.publish(ComputeBudget(limit=float(layers), unit=ComputeBudget.UNIT_LAYERS, source=source))
+
+    def withdraw_budget(self, source: str = "trial") -> None:
+        """Withdraw the budget of a source."""
+        self._budget.publish(ComputeBudget(unit=ComputeBudget.WITHDRAW, source=source))
 
     def refused_messages(self) -> int:
         """Return the number of sensor messages that the node has refused, by its diagnostics."""

@@ -105,10 +105,43 @@ class SystemFaults:
                                and _changes(window.frames) >= MIN_CHANGES, self._setup.limits.patience_s + seconds)
         finally:
             listener.on_frame = None
+            listener.withdraw_budget()
         changes = _changes(window.frames)
         result.require(changes >= MIN_CHANGES, f"{changes} changes came into force")
         result.outcome = f"{changes} changes between frames; each frame keeps the budget that it started with"
         return window.close()
+
+    def contradict(self, layers_total: int, seconds: float) -> FaultResult:
+        """Let two power managers of equal priority ask for little and for everything, while a third sends NaN."""
+        result = FaultResult("two power managers of equal priority disagree, a third one sends NaN")
+        listener, low = self._subject.listener, 2.0
+        requests = {"modest": low, "greedy": float(layers_total), "broken": math.nan}
+        self._setup.wait_for_inputs()
+        window = FaultWindow(self._setup, result)
+        listener.on_frame = lambda frame: [listener.request_budget(n, source) for source, n in requests.items()]
+        try:
+            result.noticed_s = self._setup.wait_for_frame(lambda f: f.requested == low)
+            result.require(result.noticed_s is not None, "the lower budget never came into force")
+            start = len(window.frames)
+            reported = self._subject.wait(
+                lambda: time.monotonic() > window.start_s + seconds and len(window.frames) >= start + MIN_CHANGES
+                and self._budget_value("contest").endswith(f"modest 2 layers, greedy {layers_total} layers")
+                and self._budget_value("refused_sources").startswith("broken: "),
+                self._setup.limits.patience_s + seconds)
+            result.require(reported, "diagnostics did not name the contest and the source that is refused")
+            followed = window.frames[start:]
+            result.require(all(f.requested == low for f in followed), "the budget jumped between the two")
+        finally:
+            listener.on_frame = None
+            for source in requests:
+                listener.withdraw_budget(source)
+        result.recovery_s = self._setup.wait_for_frame(lambda f: f.source not in requests)
+        result.require(result.recovery_s is not None, "a withdrawn budget stayed in force")
+        result.outcome = f"the lower budget held for {len(followed)} frames; withdrawn, both are gone"
+        return window.close()
+
+    def _budget_value(self, key: str) -> str:
+        return self._subject.listener.statuses.get("budget", {}).get(key, "")
 
     def stop_all_sensors(self) -> FaultResult:
         """Stop every sensor until the diagnostics report the missing output as an error, then start them again."""

@@ -75,6 +75,11 @@ def test_a_budget_that_changes_at_every_frame_is_never_exceeded(table):
     assert int(row["outcome"].split()[0]) >= 10
 
 
+def test_of_power_managers_that_disagree_the_lower_budget_holds(table):
+    row = passed(table["two power managers of equal priority disagree, a third one sends NaN"])
+    assert row["noticed_s"] > 0.0 and row["recovery_s"] > 0.0
+
+
 def test_under_a_flood_older_frames_are_dropped_and_memory_is_bounded(table):
     row = passed(next(r for name, r in table.items() if "3x their rate" in name))
     assert "dropped" in row["outcome"]
