@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Float32, String, UInt16
 
 from admn_ros.budget.budget import MAX_SOURCES, Budget
@@ -90,7 +91,7 @@ class RequestTopic:
         self._newest: dict[str, int] = {}
         self._held: dict[str, tuple[Any, Info]] = {}
         self._streams = PublisherStreams()
-        self.topic = node.resolve_topic_name(topic)
+        self.topic, self._type = node.resolve_topic_name(topic), f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
         endpoints.create_subscription(kind, topic, self.receive, qos.COMMAND_IN, qos.LATCHED_COMMAND_IN,
                                       on_latched=self.receive_kept)
 
@@ -126,6 +127,11 @@ class RequestTopic:
         for message, info in held.values():
             self._pass_on(message, info)
 
+    def other_types(self) -> list[tuple[str, InputError]]:
+        """Return the publishers of this topic whose message type does not match, so that nothing arrives from them."""
+        return [(_node_name(p), InputError(self.topic, p.topic_type, self._type))
+                for p in self._node.get_publishers_info_by_topic(self.topic) if p.topic_type != self._type]
+
     def _is_known(self, source: str, info: Info) -> bool:
         if (identity := (source, *_identity(info))) in self._seen:
             return True
@@ -140,7 +146,7 @@ class RequestTopic:
             self._on_message(message, source, source)
             return
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        names = sorted({f"{p.node_namespace.rstrip('/')}/{p.node_name}" for p in publishers})
+        names = sorted(set(map(_node_name, publishers)))
         stream, ended = self._streams.find(number, len(publishers))
         label = " or ".join(names[:3]) or self.topic
         for other in ended:
@@ -176,9 +182,11 @@ class BudgetInput:
                                       qos.COMMAND_IN)
 
     def poll(self) -> None:
-        """Pass on what was held back. Call it periodically."""
+        """Pass on what was held back, and refuse publishers of other message types. Call it periodically."""
         for topic in self._topics:
             topic.poll()
+            for source, error in topic.other_types():
+                self._on_refused(source, error)
 
     def _receive(self, message: ComputeBudget | None, source: str, key: str) -> None:
         try:
@@ -206,3 +214,7 @@ def _number(info: Info) -> int:
 def _identity(info: Info) -> tuple[object, ...]:
     # Two publishers never share time and number. The time is compared for equality only.
     return info.get("source_timestamp"), _number(info)
+
+
+def _node_name(publisher: TopicEndpointInfo) -> str:
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import rclpy
 from builtin_interfaces.msg import Duration
-from std_msgs.msg import Float32, String, UInt16
+from std_msgs.msg import Float32, Int32, String, UInt16
 
 from admn_ros.budget.compute_budget import WITHDRAW, BudgetRequest
 from admn_ros.msg import BudgetState, ComputeBudget
@@ -143,6 +143,19 @@ def test_bare_numbers_set_budgets_and_names_withdraw_them(rig, manager, states):
                                 for r in states[-1].refusals))
     withdraw.send(data="/knob")
     assert rig.wait(lambda: states[-1].is_default)
+
+
+def test_a_publisher_of_another_type_is_named(rig, states):
+    context = rclpy.Context()  # a process has one type for each topic, a context too
+    rclpy.init(context=context)
+    typist = rclpy.create_node("typist", context=context)
+    typist.create_publisher(Int32, "/admn/budget/layers", 10)
+    try:
+        assert rig.wait(lambda: [(r.source, r.reason) for r in states[-1].refusals] == [
+            ("/typist", "/admn/budget/layers: found std_msgs/msg/Int32; allowed: std_msgs/msg/UInt16")])
+    finally:
+        typist.destroy_node()
+        context.try_shutdown()
 
 
 @pytest.mark.parametrize("profile", [10, qos.STATE], ids=["volatile", "latched"])
