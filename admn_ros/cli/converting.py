@@ -65,11 +65,13 @@ def _convert_bag(options: argparse.Namespace) -> None:
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in found["frames"].items()))
     for bag in found["bags"]:
         # Notes of an earlier version have no remarks.
-        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(bag["inputs"], bag.get("topics_similar", {}))])
+        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(bag, bag.get("topics_similar", {}))])
     for line in (line for bag in found["bags"] for line in _bag_lines(bag)):
         print(f"  {line}")
-    print("  poses of the sensor nodes: " + ("from TF" if plan.deployment.frames else
-                                             "from the model; the deployment file names no frames"))
+    lost = any(bag.get("poses_missing") for bag in found["bags"])
+    print("  poses of the sensor nodes: " + ("from the model; the deployment file names no frames"
+                                             if not plan.deployment.frames else
+                                             "from TF, but for those named in the warnings" if lost else "from TF"))
 
 
 def _bag_lines(bag: Mapping[str, Any]) -> Iterable[str]:

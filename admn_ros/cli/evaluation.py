@@ -114,9 +114,11 @@ def _kind(sources: list[Path]) -> str:
         if not source.exists():
             raise InputError(str(source), "nothing there",
                              "a dataset folder, a rosbag2 folder, or one .mcap or .db3 file")
+    from admn_ros.recordings.bag_files import bags_within
+
     first = sources[0]
     # A recording that has lost its metadata.yaml is still a recording; its reader reports that.
-    files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"))
+    files = (*first.glob("*.mcap*"), *first.glob("*.db3*"), *first.glob("metadata.yaml"), *bags_within(first))
     return "bag" if first.is_file() or files else "shards"
 
 
@@ -154,9 +156,17 @@ def _truth_lines(results: Mapping[str, Any]) -> Iterable[str]:
     for bag in results["source"].get("bags", ()):
         truth = bag["truth"]
         if truth is not None:
-            found = truth["frames_with_position"]
-            yield (f"{'' if found else 'WARNING: '}ground truth of {bag['name']}: {truth['positions']} positions "
-                   f"({truth['from']}); {found or 'no'} frames have a position")
+            yield (f"ground truth of {bag['name']}: {truth['positions']} positions ({truth['from']}); "
+                   f"{truth['frames_with_position']} frames have a position")
+        elif bag["why_no_truth"]:
+            yield f"{bag['why_no_truth']} (--truth)"
+
+
+def _truth_warnings(bag: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a line if the ground truth of a recording is of no use."""
+    if bag["truth"] is not None and bag["truth"]["frames_with_position"] == 0:
+        yield (f"ground truth {bag['truth']['from']}: no frame is between two of its positions (--max-gap-s, "
+               "--align nearest, --offset-s)")
 
 
 def _warn(results: Mapping[str, Any]) -> None:
@@ -165,11 +175,10 @@ def _warn(results: Mapping[str, Any]) -> None:
 
     first = results["settings"]["corruptions"][0]
     for number, bag in enumerate(results["source"].get("bags", ())):
-        piece = results["pieces"].get(f"{first}-{number:05d}", {})
-        inputs = piece.get("inputs", {})
+        stats = results["pieces"].get(f"{first}-{number:05d}", {})
         # Results of an earlier version have no remarks and no refusals.
-        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(inputs, bag.get("topics_similar", {})),
-                           *piece.get("budget_refusals", ())])
+        warn(bag["name"], [*bag.get("remarks", ()), *input_warnings(stats, bag.get("topics_similar", {})),
+                           *_truth_warnings(bag), *stats.get("budget_refusals", ())])
 
 
 def _print_speed(timings: Mapping[str, Any]) -> None:

@@ -190,10 +190,22 @@ def _too_few(path: Path, count: int, where: str) -> InputError:
                       f"{READABLE}, complete (`ros2 bag reindex` counts anew)")
 
 
+def bags_within(folder: Path) -> list[Path]:
+    """Return the recordings in the folders of a folder that is none itself, up to two levels below it."""
+    if (folder / METADATA).is_file():
+        return []
+    return sorted(found.parent for levels in ("*", "*/*") for found in folder.glob(f"{levels}/{METADATA}"))
+
+
 def _check_path(path: Path, folder: bool) -> None:
     if not path.exists():
         raise InputError(str(path), "nothing there", READABLE)
     if folder:
+        within = bags_within(path)
+        if within:
+            names = [str(each.relative_to(path)) for each in within]
+            raise InputError(str(path), "a folder of recordings", f"one or several of them, such as "
+                                                                  f"{', '.join(names[:3])}")
         if not (path / METADATA).is_file():
             alone = sorted(place.name for place in path.iterdir() if place.suffix in _OPENERS)
             hint = f"; {alone[0]} can be read by itself" if alone else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from admn_ros.deployment import CAMERA_INFO, MESSAGE_TYPES
+from admn_ros.deployment import CAMERA_INFO, INPUT_TYPES, MESSAGE_TYPES
 from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings.bag_reader import BagReader
@@ -23,6 +23,13 @@ POLL_S = 0.01
 """Step of the simulated time between messages, that of the replay node, in seconds."""
 IDLE_S = 60.0
 """Longest gap between messages that is simulated in steps, in seconds. No frame waits longer."""
+
+HINTS = {
+    "audio_common_msgs/msg/AudioData": "AudioData has no stamp; audio_capture publishes AudioDataStamped on the topic "
+                                       "audio_stamped beside it",
+    "Packet": "play these packets through the driver of the sensor, and record what it publishes",
+    "VelodyneScan": "play these packets through the driver of the sensor, and record what it publishes"}
+"""What helps against message types that no input has, by a part of their names."""
 
 OnMessage = Callable[[str, Any, float], None]
 """Called with topic, message and time in seconds."""
@@ -46,8 +53,19 @@ def bag_inputs(bag: BagReader, stream: FrameStream) -> tuple[dict[str, SensorKey
     for topic, key in found.items():
         expected = MESSAGE_TYPES[stream.inputs[key].kind_of(key.modality)]
         if bag.topics[topic].type != expected:
-            raise InputError(f"{bag.path}: {topic}", bag.topics[topic].type, f"{expected}, as {key} is configured")
+            raise _wrong_type(bag, topic, key, expected)
     return found, [topic for topic in wanted if topic not in found]
+
+
+def _wrong_type(bag: BagReader, topic: str, key: SensorKey, expected: str) -> InputError:
+    """Return the error for a topic of another type than its input, with what would help."""
+    found, known = bag.topics[topic].type, {MESSAGE_TYPES[kind]: kind for kind in INPUT_TYPES[key.modality]}
+    others = [f"{name} ({info.type})" for name, info in bag.topics.items() if info.type in known]
+    help_ = (f"or `type: {known[found]}` for this topic" if found in known else
+             f"such as {', '.join(others)}" if others else
+             next((text for part, text in HINTS.items() if part in found), ""))
+    return InputError(f"{bag.path}: {topic}", found,
+                      f"{expected}, as {key} is configured" + (f"; {help_}" if help_ else ""))
 
 
 def similar_names(bag: BagReader, stream: FrameStream, topic: str) -> list[str]:

@@ -120,21 +120,24 @@ def input_stats(stream: FrameStream) -> dict[str, Any]:
         "fresh": s.fresh, "held": s.held, "missing": s.missing} for key, s in stats.inputs.items()}
     for key, camera in stream.cameras.items():
         inputs[str(key)] |= {"calibration": camera.state, "calibration_problem": camera.problem or None}
-    return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs}
+    return {"resets": stats.resets, "hurried": stats.hurried, "inputs": inputs,
+            "poses_missing": {} if stream.node_poses is None else stream.node_poses.missing}
 
 
-def input_warnings(inputs: Mapping[str, Mapping[str, Any]], missing: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    """Yield one line for each input of a bag that is missing, refused throughout, or never used.
+def input_warnings(stats: Mapping[str, Any], missing: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    """Yield one line for each input of a bag that is missing, refused throughout, or never used, and for lost poses.
 
     Args:
-        inputs: statistics of each input (`input_stats`).
+        stats: statistics of a pass (`input_stats`); those of an earlier version may lack parts.
         missing: configured topics that the bag lacks, with topics that may have been meant.
     """
     for topic, similar in missing.items():
         yield f"no messages on {topic}" + (f"; it has {', '.join(similar)}" if similar else "")
-    for key, read in inputs.items():
+    for key, read in stats.get("inputs", {}).items():
         if read.get("problem"):
             yield f"{key}: {read['problem']}"
+    for node, why in stats.get("poses_missing", {}).items():
+        yield f"{node}: {why}; its pose in the model file is used"
 
 
 def no_frames(bag: BagInfo, stream: FrameStream) -> InputError:

@@ -150,5 +150,5 @@ def _check_splits(folder: Path, frames: dict[str, int], notes: list[dict[str, An
     why = next((note["why_no_truth"] for note in notes if note["why_no_truth"]), None)
     raise InputError(
         f"split {empty[0]}", f"no frames; {dropped} had no truth{f' ({why})' if why else ''}",
-        "frames with a true position or class (truth, true_class), or without_truth keep; longer recordings or a "
-        "shorter pause_s; or a share of 0")
+        "frames with a true position or class (--truth, --true-class), or --without-truth keep; longer recordings or a "
+        "shorter --pause-s; or a share of 0 (--shares)")

@@ -85,8 +85,9 @@ class Blocks:
         used = [(split, share) for split, share in zip(SPLITS, plan.shares, strict=True) if share > 0]
         pauses_s = plan.pause_s * (len(used) - 1)
         if length_s <= pauses_s:
-            raise InputError(f"{name}: seconds", f"{length_s:.1f}",
-                             f"more than {pauses_s:g}, which are the pauses between its splits (pause_s)")
+            raise InputError(f"{name}: seconds", f"{length_s:.3g}",
+                             f"more than {pauses_s:g}, which are the pauses between its splits; --pause-s shortens "
+                             "them, --shares 1 0 0 makes one split")
         self._blocks: list[tuple[str, float, float]] = []
         start_s = 0.0
         for split, share in used:

@@ -217,3 +217,15 @@ def test_an_error_in_a_plan_names_the_file(text, expected, tmp_path, capsys):
                  str(tmp_path / "plan.yaml")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line
+
+
+def test_a_folder_of_recordings_is_no_recording(tmp_path, deployment, write_bag, capsys):
+    dump_config(deployment, tmp_path / "sensors.yaml")
+    for name in ("run1/a", "run2/b"):
+        write_bag(tmp_path / name, ticks=1)
+    for command in (["inspect", str(tmp_path)],
+                    ["evaluate", str(tmp_path), "--sensors", str(tmp_path / "sensors.yaml"), "--model", "gdtm",
+                     "--out", str(tmp_path / "out")]):
+        assert main(command) == 2
+        assert "found a folder of recordings; allowed: one or several of them, such as run1/a, run2/b" in (
+            capsys.readouterr().err), command

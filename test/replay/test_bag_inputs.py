@@ -21,7 +21,7 @@ from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
-from admn_ros.replay.bag_info import input_stats
+from admn_ros.replay.bag_info import input_stats, input_warnings
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.radar_raster import heatmap_of_points
 
@@ -124,9 +124,12 @@ def test_poses_of_sensor_nodes_follow_tf_offline(tmp_path: Path) -> None:
             for _frame, _ in bag_frames(reader, stream, 0.1):
                 seen.append(stream.node_poses.poses["node1"].x_m)
         assert seen == [1.0, 1.0, 2.0]
+        assert input_stats(stream)["poses_missing"] == {}
         assert abs(stream.node_poses.poses["node1"].yaw_rad) == pytest.approx(np.pi)
         stream.restart()
         assert stream.node_poses.poses == model.node_poses
+    assert list(input_warnings(input_stats(stream), {})) == [
+        "node1: no transform from map to stand; its pose in the model file is used"]
 
 
 def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: ModelConfig) -> None:
@@ -155,6 +158,34 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:
     stream = FrameStream(config, deployment(node1={"rgb": {"topic": "/jpeg"}}, node2={"depth": {"topic": "/depth"}}))
-    with BagReader(bag) as reader, pytest.raises(InputError, match=r"/jpeg.*CompressedImage.*msg/Image, as node1/rgb"):
+    with BagReader(bag) as reader, pytest.raises(
+            InputError, match=r"/jpeg.*CompressedImage.*msg/Image, as node1/rgb is configured; or `type: compressed_"):
         bag_inputs(reader, stream)
     assert stream.inputs[SensorKey("node1", Modality.RGB)].type == "image"
+
+
+@pytest.mark.parametrize(("modality", "kind", "text", "helps"), [
+    ("audio", "audio_common_msgs/msg/AudioData", "uint8[] data\n", "AudioData has no stamp; audio_capture publishes"),
+    ("rgb", "some_driver_msgs/msg/LidarPackets", "uint8[] data\n", "play these packets through the driver"),
+    ("rgb", "std_msgs/msg/String", "string data\n", "as node1/x is configured")])
+def test_types_that_no_input_has_are_refused_with_what_helps(tmp_path, config, modality, kind, text, helps):
+    types = get_typestore(Stores.ROS2_JAZZY)
+    types.register(get_types_from_msg(text, kind))
+    with Writer(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        writer.write(writer.add_connection("/x", kind, typestore=types), START_NS, bytes(12))
+    sensors = {"node1": {modality: {"topic": "/x"} | ({"type": "audio_data"} if modality == "audio" else {})}}
+    stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": sensors}, "types"))
+    with BagReader(tmp_path / "drive") as reader, pytest.raises(InputError) as refused:
+        bag_inputs(reader, stream)
+    assert kind in str(refused.value) and helps.replace("/x", f"/{modality}") in str(refused.value)
+
+
+def test_topics_that_would_fit_are_named(tmp_path, config):
+    types = get_typestore(Stores.ROS2_JAZZY)
+    with Writer(tmp_path / "drive", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, kind in (("/x", "std_msgs/msg/String"), ("/cam", "sensor_msgs/msg/CompressedImage")):
+            writer.write(writer.add_connection(topic, kind, typestore=types), START_NS, bytes(12))
+    stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": {"node1": {"rgb": {"topic": "/x"}}}}, "t"))
+    with BagReader(tmp_path / "drive") as reader, pytest.raises(
+            InputError, match=r"; such as /cam \(sensor_msgs/msg/CompressedImage\)$"):
+        bag_inputs(reader, stream)

@@ -199,13 +199,14 @@ def test_a_recorder_whose_clock_differs_by_hours(tmp_path):
 def test_the_command_states_which_ground_truth_was_found(bag, model, deployment, tmp_path, capsys):
     dump_config(deployment, tmp_path / "sensors.yaml")
 
-    def evaluate(text: str) -> str:
+    def evaluate(text: str) -> object:
         (tmp_path / "t.csv").write_text(text)
         assert main(["evaluate", str(bag), "--model", str(model), "--out", str(tmp_path / "out"), "--budgets", "1",
                      "--sensors", str(tmp_path / "sensors.yaml"), "--truth", str(tmp_path / "t.csv"), "--no-report",
                      "--force"]) == 0
-        return capsys.readouterr().out
+        return capsys.readouterr()
 
     assert ("ground truth of drive: 3 positions (t.csv, in seconds since the start of the recording); 2 frames have a "
-            "position") in evaluate("time_s,x,y\n0,0,0\n0.05,1,1\n0.1,2,2\n")
-    assert "WARNING: ground truth of drive: 2 positions" in evaluate("time_s,x,y\n0.01,0,0\n0.02,1,1\n")
+            "position") in evaluate("time_s,x,y\n0,0,0\n0.05,1,1\n0.1,2,2\n").out
+    assert ("WARN drive: ground truth t.csv, in seconds since the start of the recording: no frame is between two of "
+            "its positions") in evaluate("time_s,x,y\n0.01,0,0\n0.02,1,1\n").err

@@ -99,7 +99,7 @@ def poses_status(state: NodeState) -> list[DiagnosticStatus]:
         level, text = STALE, "not active"
     elif missing:
         level = WARN
-        text = "; ".join(f"{node}: no transform from {poses.reference} to {frames}" for node, frames in missing.items())
+        text = "; ".join(f"{node}: {why}" for node, why in missing.items())
         text += "; the poses in the model file are used"
         text += "" if transform_class() else " (tf2_msgs is not installed)"
     else:

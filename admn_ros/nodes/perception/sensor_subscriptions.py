@@ -102,12 +102,11 @@ class SensorSubscriptions:
         poses = self._frames.node_poses
         if poses is None or transform_class() is None or time.monotonic() - self._since_s < TRANSFORMS_WITHIN_S:
             return
-        for node, frames in poses.missing.items():
+        for node, why in poses.missing.items():
             if node not in self._lost:
                 self._lost.add(node)
                 self._node.get_logger().warning(
-                    f"{node}: no transform from {poses.reference} to {frames} on /tf or /tf_static; the pose in the "
-                    "model file is used")
+                    f"{node}: {why} on /tf or /tf_static; the pose in the model file is used")
 
     def _poll(self) -> None:
         """Pass on frames whose waiting time has run out."""

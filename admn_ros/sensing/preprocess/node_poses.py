@@ -63,13 +63,13 @@ class NodePoses:
 
     @property
     def missing(self) -> dict[str, str]:
-        """Frames that TF does not connect with the reference, by sensor node; these nodes have the model's pose."""
+        """Transforms that TF lacks, as text by sensor node; these nodes have the model's pose."""
         found = {}
         for node, frames in self.frames.items():
             lost = [frame for frame in dict.fromkeys((frames.base, frames.camera or frames.base))
                     if self._tree.newest(frame, self.reference) is None]
             if lost:
-                found[node] = ", ".join(lost)
+                found[node] = f"no transform from {self.reference} to {', '.join(lost)}"
         return found
 
     def _pose(self, frames: NodeFrames) -> NodePose | None:

@@ -48,9 +48,9 @@ def room() -> list[make.Transform]:
 def test_nodes_with_tf_frames_have_the_simulated_poses_and_others_those_of_the_model(model: ModelConfig) -> None:
     nodes = NodePoses(model, FRAMES)
     assert nodes.poses == model.node_poses
-    assert nodes.missing == {node: f"{node}_base, {node}_rgb_optical" for node in FRAMES}
+    assert nodes.missing == {node: f"no transform from map to {node}_base, {node}_rgb_optical" for node in FRAMES}
     assert nodes.add(message(*(t for t in room() if not t.child.endswith("optical")))) == []
-    assert nodes.missing == {node: f"{node}_rgb_optical" for node in FRAMES}
+    assert nodes.missing == {node: f"no transform from map to {node}_rgb_optical" for node in FRAMES}
     assert nodes.add(message(*room())) == ["node1", "node3"]
     for node in NODES:
         expected = pose_of(node) if node.name in FRAMES else model.node_poses[node.name]
