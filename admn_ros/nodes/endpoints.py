@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -21,8 +21,10 @@ from rclpy.qos import (
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from admn_ros.inference.seen_causes import SeenCauses
+from admn_ros.recordings.topic_names import similar_topics
 
 OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 
@@ -138,6 +140,29 @@ class Endpoints:
                 each.history, each.latched = each.latched(), None
         return self._mismatches()
 
+    def on_the_graph(self, topic: str, kind: str, taken: Collection[str] = ()) -> str:
+        """Describe what other nodes publish in the place of a topic that has no messages; empty if nothing.
+
+        It searches the graph: call it for inputs that are silent, and not for each message.
+
+        Args:
+            topic: full name of the topic.
+            kind: its expected message type, such as `sensor_msgs/msg/Image`.
+            taken: full names of topics that have another purpose.
+        """
+        peers = self._node.get_publishers_info_by_topic(topic)
+        wrong = [f"{p.topic_type} by {_full_name(p)}" for p in peers if p.topic_type != kind]
+        if wrong:
+            return f"{topic} is published as {'; '.join(dict.fromkeys(wrong))}; the deployment expects {kind}"
+        if peers:
+            return ""
+        own = f"{self._node.get_fully_qualified_name()}/"
+        published = {name: ", ".join(kinds) for name, kinds in self._node.get_topic_names_and_types()
+                     if not name.startswith(own) and self._node.count_publishers(name)}
+        similar = similar_topics(topic, kind, published, taken)
+        return f"nothing received on {topic}, which nobody publishes" + (
+            f"; there is {', '.join(similar)}" if similar else "")
+
     def _is_latched(self, topic: str) -> bool:
         return any(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
                    for p in self._node.get_publishers_info_by_topic(topic))
@@ -173,6 +198,9 @@ class Endpoints:
             pair = (peer.qos_profile, handle.qos_profile) if subscribes else (handle.qos_profile, peer.qos_profile)
             compatibility, reason = qos_check_compatible(*pair)
             if compatibility == QoSCompatibility.ERROR:
-                found.append(f"{peer.node_namespace.rstrip('/')}/{peer.node_name} "
-                             f"({reason.removeprefix('ERROR: ').rstrip('; ')})")
+                found.append(f"{_full_name(peer)} ({reason.removeprefix('ERROR: ').rstrip('; ')})")
         return found
+
+
+def _full_name(peer: TopicEndpointInfo) -> str:
+    return f"{peer.node_namespace.rstrip('/')}/{peer.node_name}"

@@ -19,7 +19,7 @@ from admn_ros.nodes import qos
 from admn_ros.nodes.endpoints import Endpoints
 from admn_ros.nodes.parameters import DIAGNOSTICS_PERIOD, Spec, accept_whole_numbers, declare, refusal
 from admn_ros.nodes.receive_clock import ReceiveClock
-from admn_ros.nodes.status import connections_status
+from admn_ros.nodes.status import clock_status, connections_status
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 DIAGNOSTICS = DIAGNOSTICS_PERIOD.name
@@ -67,7 +67,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, **kwargs)
         self.exit_code = 0
         self.endpoints, self.receive_clock = Endpoints(self), ReceiveClock(self)
-        self._specs, self._configured = specs, False
+        self._specs, self._configured, self._clock_warned = specs, False, False
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._periodic: dict[str, Timer] = {}
         accept_whole_numbers(self)
@@ -125,6 +125,11 @@ class ManagedNode(LifecycleNode):
             mismatches: QoS mismatches by topic; see `Endpoints.check_graph`.
         """
         raise NotImplementedError
+
+    def clock_problems(self) -> list[str]:
+        """Return what is wrong with the clock of this node, or with stamps against it, one line each."""
+        problem = self.receive_clock.problem
+        return [problem] if problem else []
 
     # --- services for subclasses --------------------------------------------------------------------
 
@@ -262,6 +267,11 @@ class ManagedNode(LifecycleNode):
 
     def _publish_diagnostics(self) -> None:
         name, mismatches = self.get_fully_qualified_name(), self.endpoints.check_graph()
-        message = DiagnosticArray(status=[*self.statuses(mismatches), connections_status(name, mismatches)])
+        problems = self.clock_problems()
+        if problems and not self._clock_warned:
+            self.get_logger().warning("; ".join(problems))
+        self._clock_warned = bool(problems)
+        message = DiagnosticArray(status=[*self.statuses(mismatches), connections_status(name, mismatches),
+                                          clock_status(name, problems)])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
@@ -49,3 +49,13 @@ def connections_status(node: str, mismatches: Mapping[str, str]) -> DiagnosticSt
     """
     text = "; ".join(f"{topic}: {why}" for topic, why in mismatches.items()) or "no QoS mismatch"
     return make_status(node, "connections", ERROR if mismatches else OK, text, mismatches)
+
+
+def clock_status(node: str, problems: Sequence[str]) -> DiagnosticStatus:
+    """Return the status of the clock: WARN while `/clock` stands still, or the stamps of messages differ from it.
+
+    Args:
+        node: full name of the node.
+        problems: what is wrong, one line each.
+    """
+    return make_status(node, "clock", WARN if problems else OK, "; ".join(problems) or "no problem", {})

@@ -16,6 +16,8 @@ from admn_ros.nodes.status import ERROR, OK, STALE, WARN, make_status
 from admn_ros.sample import SensorKey
 from admn_ros.sensing.preprocess.camera_calibration import CameraCalibration
 from admn_ros.sensing.sync.clock_watch import STEADY_AFTER_S
+from admn_ros.sensing.sync.input_health import WINDOW_S, InputProblem, leader, offset_ns
+from admn_ros.sensing.sync.stamp_offset import describe_offset
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class NodeState:
         frames: frame stream.
         topics: full topic name by input.
         mismatches: QoS mismatches by full topic name.
+        absent: what is known of inputs that receive nothing; see `Endpoints.on_the_graph`.
     """
 
     name: str
@@ -37,6 +40,7 @@ class NodeState:
     frames: FrameStream
     topics: Mapping[SensorKey, str]
     mismatches: Mapping[str, str]
+    absent: Mapping[SensorKey, str]
 
 
 def input_statuses(state: NodeState) -> list[DiagnosticStatus]:
@@ -48,26 +52,8 @@ def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
     health, stats = state.frames.health[key], state.frames.synchronizer.stats().inputs[key]
     age_s = None if stats.last_arrival_s is None else state.now_s - stats.last_arrival_s
     topic, camera = state.topics[key], state.frames.cameras.get(key)
-    if not state.active:
-        label, level, text = "not active", STALE, "not active"
-    elif topic in state.mismatches:
-        label, level, text = "mismatched", ERROR, f"{topic}: {state.mismatches[topic]}"
-    elif stats.wandering:
-        label, level, text = "ignored", ERROR, (
-            f"ignored until its stamps are steady for {STEADY_AFTER_S:g} s: they jump back repeatedly while other "
-            f"inputs go on. Check for several publishers on {topic}.")
-    elif age_s is None and health.refused:
-        label, level, text = "refused", ERROR, "refused: " + health.last_error
-    elif age_s is None:
-        label, level, text = "never received", ERROR, f"nothing received on {topic}"
-    elif age_s > state.frames.sync.silent_s:
-        label, level, text = "silent", ERROR, f"silent for {age_s:.1f} s"
-    elif health.refused:
-        label, level, text = "receiving", WARN, f"{health.refused} messages refused, last: {health.last_error}"
-    elif camera is not None and camera.problem:
-        label, level, text = "receiving", WARN, camera.problem
-    else:
-        label, level, text = "receiving", OK, "receiving"
+    offset = offset_ns(state.frames.health, key, _reference(state), state.frames.sync)
+    label, level, text = _judge(state, key, age_s)
     return make_status(state.name, f"input {key}", level, text, {
         "topic": topic,
         "state": label,
@@ -75,12 +61,76 @@ def _input_status(state: NodeState, key: SensorKey) -> DiagnosticStatus:
         "rate_hz": f"{stats.rate_hz or 0.0:.1f}",
         "accepted": health.accepted,
         "refused": health.refused,
+        "used": health.counts.used,
         "duplicates": stats.duplicates,
         "late": stats.late,
         "ignored": stats.ignored,
+        "stamp_offset_s": "not known" if offset is None else f"{offset * 1e-9:.3f}",
         "frames_fresh": stats.fresh, "frames_held": stats.held, "frames_missing": stats.missing,
         "last_error": health.last_error,
     } | ({} if camera is None else _camera_values(camera)), hardware_id=str(key))
+
+
+def _reference(state: NodeState) -> SensorKey | None:
+    """Return the input whose stamps the frames of the last seconds had."""
+    recent = state.frames.watch.recent
+    return leader(recent) if recent else None
+
+
+def _judge(state: NodeState, key: SensorKey, age_s: float | None) -> tuple[str, bytes, str]:
+    """Return label, level and message of an input."""
+    frames, topic = state.frames, state.topics[key]
+    problem = frames.watch.problems.get(key)
+    if not state.active:
+        return "not active", STALE, "not active"
+    if topic in state.mismatches:
+        return "mismatched", ERROR, f"{topic}: {state.mismatches[topic]}"
+    if frames.synchronizer.stats().inputs[key].wandering:
+        return "ignored", ERROR, _why_ignored(state, key)
+    if age_s is None or (problem is not None and problem.state == "refused"):
+        return _judge_absent(state, key, problem)
+    if age_s > frames.sync.silent_s:
+        why = problem.text if problem is not None else state.absent.get(key)
+        return "silent", ERROR, f"silent for {age_s:.1f} s" + (f": {why}" if why else "")
+    return _judge_received(frames, key, problem)
+
+
+def _judge_absent(state: NodeState, key: SensorKey, problem: InputProblem | None) -> tuple[str, bytes, str]:
+    """Judge an input without a usable reading."""
+    health = state.frames.health[key]
+    if problem is not None:
+        return problem.state, ERROR, problem.text
+    if health.accepted:
+        return "undecided", WARN, "its stamps jumped back; the other inputs decide within a second what that means"
+    if health.refused:
+        return "refused", ERROR, "refused: " + health.last_error
+    return "never received", ERROR, state.absent.get(key) or f"nothing received on {state.topics[key]}"
+
+
+def _judge_received(frames: FrameStream, key: SensorKey, problem: InputProblem | None) -> tuple[str, bytes, str]:
+    """Judge an input that is live."""
+    camera, recent = frames.cameras.get(key), frames.watch.recent.get(key)
+    if problem is not None:
+        return "unused", WARN, problem.text
+    if recent is not None and recent.refused:
+        return "receiving", WARN, (
+            f"{recent.refused} of {recent.refused + recent.accepted} messages refused in the last {WINDOW_S:g} s, "
+            f"last: {frames.health[key].last_error}")
+    if camera is not None and camera.problem:
+        return "receiving", WARN, camera.problem
+    return "receiving", OK, "receiving"
+
+
+def _why_ignored(state: NodeState, key: SensorKey) -> str:
+    reference = _reference(state)
+    offset = offset_ns(state.frames.health, key, reference, state.frames.sync)
+    where = ""
+    if offset is not None and reference is not None:
+        newest_ns = state.frames.health[reference].newest_ns or 0
+        where = f", and are {describe_offset(newest_ns + offset, newest_ns, str(reference))}"
+    return (f"ignored: its stamps jumped back while the other inputs went on{where}. It is used again once they are "
+            f"steady for {STEADY_AFTER_S:g} s and agree with the others. Synchronize its clock, or check for several "
+            f"publishers on {state.topics[key]}")
 
 
 def _camera_values(camera: CameraCalibration) -> dict[str, object]:

@@ -36,6 +36,8 @@ from admn_ros.nodes.perception.sync_parameters import SyncParameters
 from admn_ros.nodes.perception.target_frames import check_frames
 from admn_ros.nodes.perception.visualization import Visualization
 from admn_ros.nodes.run_node import Program, run_node
+from admn_ros.sample import SensorKey
+from admn_ros.sensing.sync.input_health import offset_to_clock
 from admn_ros.share import find_shipped
 
 SWITCH_S = 0.0005
@@ -233,14 +235,28 @@ class PerceptionNode(ManagedNode):
         name, frames, active = self.get_fully_qualified_name(), self._pipeline.frames, self._queue is not None
         now_s = self.receive_clock.now_s()
         self._budgets.poll()
+        absent: Mapping[SensorKey, str] = {}
         if self._sensors is not None:
             self._sensors.check()
+            frames.watch.update(time.monotonic(), frames.sync)
+            absent = self._sensors.absent()
         if frames.node_poses is not None:
             self._visualization.show_nodes(frames.node_poses.poses)
         topics = {key: self.resolve_topic_name(entry.topic) for key, entry in frames.inputs.items()}
-        state = NodeState(name, active, now_s, frames, topics, mismatches)
+        state = NodeState(name, active, now_s, frames, topics, mismatches, absent)
         return [*input_statuses(state), *poses_status(state),
                 *output_statuses(name, self._output_state(now_s), self._lost()), process_status(name)]
+
+    def clock_problems(self) -> list[str]:
+        """Return what is wrong with `/clock`, and whether the stamps of most inputs differ from the clock."""
+        found, clock_ns = super().clock_problems(), self.receive_clock.stamp_ns
+        frames = self._pipeline.frames
+        live = {key: frames.health[key] for key, count in frames.watch.recent.items() if count.accepted}
+        offset = "" if clock_ns is None else offset_to_clock(live, self.receive_clock.now_s(), clock_ns)
+        if offset:
+            found.append(f"{offset}: latencies have no meaning. Synchronize the clocks, or set use_sim_time for a "
+                         "recording")
+        return found
 
     def _output_state(self, now_s: float) -> OutputState:
         queue, idle, rate_hz = self._queue, self._idle, self.value("max_rate_hz")

@@ -108,6 +108,13 @@ class SensorSubscriptions:
                 self._node.get_logger().warning(
                     f"{node}: {why} on /tf or /tf_static; the pose in the model file is used")
 
+    def absent(self) -> dict[SensorKey, str]:
+        """Return what other nodes publish in the place of inputs that receive nothing. Call it periodically."""
+        topics = {key: self._node.resolve_topic_name(entry.topic) for key, entry in self._frames.inputs.items()}
+        kinds = {key: MESSAGE_TYPES[entry.kind_of(key.modality)] for key, entry in self._frames.inputs.items()}
+        silent = [key for key, count in self._frames.watch.recent.items() if not count.accepted and not count.refused]
+        return {key: self._node.endpoints.on_the_graph(topics[key], kinds[key], topics.values()) for key in silent}
+
     def _poll(self) -> None:
         """Pass on frames whose waiting time has run out."""
         self._pass_on(self._frames.poll(self._node.receive_clock.now_s()))

@@ -20,6 +20,8 @@ _STEP_S = 0.5
 _LEADS = 15
 _NS = 1_000_000_000
 _DAY_S = 86_400
+_FAR_S = 1.0
+"""Offset of stamps from the clock of a node that is too much for a latency, in seconds."""
 _MOST_WRONG = 3
 """Number of wrong stamps of an input that are not worth a word."""
 _LATE_S = 5.0
@@ -169,6 +171,23 @@ def offset_ns(health: Mapping[SensorKey, InputHealth], key: SensorKey, reference
     if own is None or other is None or reference is None or key == reference:
         return None
     return own - other - round((sync.of(key.modality).offset_s - sync.of(reference.modality).offset_s) * _NS)
+
+
+def offset_to_clock(health: Mapping[SensorKey, InputHealth], now_s: float, clock_ns: int) -> str:
+    """Describe how far the stamps of most inputs are from a clock; empty if they are near it.
+
+    Args:
+        health: messages of the inputs that are live.
+        now_s: time of the clock of arrival, in seconds.
+        clock_ns: time of the other clock at that moment, in nanoseconds.
+    """
+    leads_ns = [each.lead_ns for each in health.values() if each.lead_ns is not None]
+    stamps_ns = [round(now_s * _NS) + lead_ns for lead_ns in leads_ns]
+    far_ns = [stamp_ns for stamp_ns in stamps_ns if abs(stamp_ns - clock_ns) > _FAR_S * _NS]
+    if 2 * len(far_ns) <= len(stamps_ns):
+        return ""
+    which = "all" if len(far_ns) == len(stamps_ns) else f"{len(far_ns)} of {len(stamps_ns)}"
+    return f"the stamps of {which} inputs are {describe_offset(statistics.median_low(far_ns), clock_ns, 'this clock')}"
 
 
 def _why_unused(health: Mapping[SensorKey, InputHealth], key: SensorKey, count: InputCounts,
