@@ -17,6 +17,9 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from admn_ros.errors import AdmnError
+from admn_ros.requirements import check_requirements
+
 PROGRAMS = {"demo": "apps.demo", "faults": "trials.faults", "feed": "trials.feed", "governor": "governor.node",
             "latency_benchmark": "trials.latency_benchmark", "perception": "perception.node", "replay": "apps.replay",
             "simulator": "apps.simulator", "soak": "trials.soak", "sync_benchmark": "trials.sync_benchmark",
@@ -41,7 +44,11 @@ def start(program: str) -> int:
     catch_signals()
     code = 0
     try:
+        check_requirements()
         code = int(importlib.import_module(f"admn_ros.nodes.{PROGRAMS[program]}").main() or 0)
+    except AdmnError as error:
+        print(error, file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:  # `pause` was interrupted, and all is cleaned up
         pass
     except SystemExit as end:  # of argparse
