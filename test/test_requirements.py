@@ -25,7 +25,8 @@ def install(folder: Path, name: str, version: str) -> None:
 
 @pytest.mark.parametrize(("version", "bounds", "fits"), [
     ("1.10.14", ">=2.6,<3", False), ("2.5.9", ">=2.6,<3", False), ("2.6", ">=2.6,<3", True),
-    ("2.14.3", ">=2.6,<3", True), ("3.0.0", ">=2.6,<3", False), ("2.7.0a0+nv24.5", ">=2.6", True), ("2.10", ">=2.6   # a comment >= 9", True)])
+    ("2.14.3", ">=2.6,<3", True), ("3.0.0", ">=2.6,<3", False),
+    ("2.7.0a0+nv24.5", ">=2.6", True), ("2.10", ">=2.6   # a comment >= 9", True)])
 def test_versions_are_compared_as_numbers(tmp_path, monkeypatch, version, bounds, fits):
     install(tmp_path / "site", "pydantic", version)
     monkeypatch.syspath_prepend(str(tmp_path / "site"))

@@ -109,7 +109,7 @@ def test_a_bad_argument_of_the_simulator_is_one_clear_line():
     ((), "bag: missing; required: -p bag:=FOLDER"),
     (("--ros-args", "-p", "bag:="), "override rule"),
     (("--ros-args", "-p", "bag:=/nowhere/bag"), "/nowhere/bag"),
-    (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=2"), "rate"),
+    (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=fast"), "rate: found 'fast'; allowed: a number"),
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=0.0"), "rate"),
 ])
 def test_a_missing_bag_or_a_wrong_parameter_of_replay_is_one_clear_line(arguments, says):
