@@ -44,7 +44,8 @@ def write_errors(path: Path, allowed: str = WRITABLE) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(str(path), "a file in the place of a folder", allowed) from error
     except OSError as error:
-        raise InputError(str(path), error.strerror or str(error) or "unwritable", allowed) from error
+        found = error.strerror or (f"an incomplete write ({error})" if str(error) else "unwritable")
+        raise InputError(str(path), found, allowed) from error
 
 
 @contextmanager

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
-from admn_ros.config import DepthInput, ModelConfig, dump_config, load_config, parse_config
+from admn_ros.benchmark.tables.config import TablesConfig
+from admn_ros.budget.costs import MeasuredCosts
+from admn_ros.config import DepthInput, ModelConfig, Strict, dump_config, load_config, parse_config
 from admn_ros.deployment import (
     INPUT_TYPES,
     MESSAGE_TYPES,
@@ -23,9 +28,15 @@ from admn_ros.deployment import (
     SyncModality,
 )
 from admn_ros.errors import ConfigError
+from admn_ros.evaluation.plan import BagPlan, EvaluationPlan
+from admn_ros.governor.config import GovernorConfig
+from admn_ros.inference.tracking import TrackerConfig
+from admn_ros.model.official.legacy_network import LegacyConfig
 from admn_ros.model.presets import PRESETS, preset
+from admn_ros.replay.export_plan import ExportPlan
 from admn_ros.sample import Modality
 from admn_ros.sensing.preprocess.preprocessor import check_inputs
+from admn_ros.training.settings import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOYMENT = {"sensors": {"node1": {"rgb": {"topic": "/a"}, "depth": {"topic": "/b"}}}}
@@ -177,3 +188,35 @@ def test_the_documented_example_and_types_are_real():
         part = re.search(rf"^\| {modality} \| `{types[0]}`.*?(?=^\| \w|^$)", DOCUMENT, flags=re.M | re.S).group(0)
         found = re.findall(r"\| `(\w+)` \| `(\w+/\w+)`", part)
         assert [(t, MESSAGE_TYPES[t].replace("/msg", "")) for t in types] == found
+
+
+HANDWRITTEN = (DeploymentConfig, ModelConfig, TrainConfig, TablesConfig, EvaluationPlan, BagPlan, ExportPlan,
+               TrackerConfig, GovernorConfig, LegacyConfig, MeasuredCosts)
+
+
+def parts(kind: Any, seen: set[type]) -> None:
+    """Collect the configurations inside of a type."""
+    if isinstance(kind, type) and issubclass(kind, Strict) and kind not in seen:
+        seen.add(kind)
+        for field in kind.model_fields.values():
+            parts(field.annotation, seen)
+    for inner in get_args(kind):
+        parts(inner, seen)
+
+
+def test_every_number_of_a_file_is_bounded():
+    kinds: set[type] = set()
+    for kind in HANDWRITTEN:
+        parts(kind, kinds)
+    assert len(kinds) > 30
+    unbounded = []
+    for kind in sorted(kinds, key=lambda kind: kind.__name__):
+        for name, field in kind.model_fields.items():
+            number = TypeAdapter(Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation)
+            for value in ("1" + "0" * 30, "1e300", "NaN", "-Infinity"):
+                lists = (f"[{', '.join([value] * count)}]" for count in (1, 2, 3))
+                for text in (value, *lists, f'{{"rgb": {value}}}', f'{{"a": {value}}}'):
+                    with contextlib.suppress(ValidationError):
+                        number.validate_json(text, strict=True)
+                        unbounded.append(f"{kind.__name__}.{name}: {value}")
+    assert not unbounded

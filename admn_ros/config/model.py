@@ -223,7 +223,7 @@ class ModelConfig(Strict):
     name: str
     trained: bool
     qoi_trained: bool = False
-    seed: int | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     frame_id: str = "map"
     sensor_nodes: tuple[Name, ...] = Field(min_length=1)
     node_poses: dict[Name, NodePose] = Field(default={})

@@ -76,8 +76,10 @@ class RunFolder:
         with write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             probe = self.path / f"{_PARTIAL}probe"
-            _write(probe, b"x" * 4096)
-            probe.unlink()
+            try:
+                _write(probe, b"x" * 4096)
+            finally:
+                probe.unlink(missing_ok=True)
             free = shutil.disk_usage(self.path).free
             for left in self.path.glob(f"{_PARTIAL}*"):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -6,8 +6,8 @@ from __future__ import annotations
 import csv
 import json
 import math
-import resource
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import TrainingProgress, fit, learning_rate
 from admn_ros.training.stage import Stage, Step
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
+from helpers.disks import full_disk
 
 CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=5, epochs=4, seed=7)
 
@@ -173,21 +174,23 @@ def test_unwritable_folder(dataset: Path, model: ModelConfig, tmp_path: Path) ->
     assert not stage.calls  # before any work
 
 
+def test_a_full_disk_is_noticed_before_any_work(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    stage = Diverging("loss")
+    with full_disk(16), pytest.raises(InputError, match="writable folder with space"):
+        fit(stage, samples(dataset, model), None, CONFIG, tmp_path / "run")
+    assert not stage.calls and not list((tmp_path / "run").iterdir())
+
+
 def test_full_disk_is_an_input_error_and_keeps_the_last_checkpoint(dataset: Path, model: ModelConfig,
                                                                        tmp_path: Path) -> None:
     def progress(report: TrainingProgress) -> None:
         if report.epoch == 1:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, hard))  # as a disk with 8 KiB left for each file
+            disk.enter_context(full_disk(8192))  # 8 KiB left for each file
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     network = AdmnNetwork(model)
     initialize(network, 0)
-    try:
-        with pytest.raises(InputError, match="writable folder with space"):
-            stage = Finetune(network, FinetuneConfig())
-            fit(stage, samples(dataset, model), None, CONFIG, tmp_path, on_progress=progress)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with ExitStack() as disk, pytest.raises(InputError, match="writable folder with space"):
+        fit(Finetune(network, FinetuneConfig()), samples(dataset, model), None, CONFIG, tmp_path, on_progress=progress)
     assert [p.name for p in tmp_path.glob("*checkpoint*")] == ["checkpoint-00001"]
 
 

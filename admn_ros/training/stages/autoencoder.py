@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from admn_ros.config import Count
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch
@@ -29,7 +29,7 @@ class AutoencoderConfig(StageConfig):
     """
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.001, epochs=100)
-    channels: Count = 32
+    channels: Annotated[int, Field(ge=1, le=4096)] = 32
 
     def make(self, network: AdmnNetwork) -> Autoencoder:
         """Set up the stage on a network, in place."""

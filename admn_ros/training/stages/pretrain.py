@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from admn_ros.baselines.orders import every_other
-from admn_ros.config import Count, ModelConfig, Positive, Strict
+from admn_ros.config import ModelConfig, Positive, Strict
 from admn_ros.datasets.image_folder import NODE
 from admn_ros.errors import ConfigError
 from admn_ros.files import write_bytes
@@ -53,9 +53,9 @@ class MaskedDecoderConfig(Strict):
         heads: number of attention heads; divides `dim`.
     """
 
-    dim: Annotated[int, Field(ge=4, multiple_of=4)] = 512
-    depth: Count = 8
-    heads: Count = 16
+    dim: Annotated[int, Field(ge=4, le=4096, multiple_of=4)] = 512
+    depth: Annotated[int, Field(ge=1, le=64)] = 8
+    heads: Annotated[int, Field(ge=1, le=4096)] = 16
 
     @model_validator(mode="after")
     def _heads_divide(self) -> MaskedDecoderConfig:
