@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from admn_ros.errors import InputError
-from admn_ros.recordings.storage_file import CDR, Channel, unreadable
+from admn_ros.recordings.storage_file import CDR, Channel, reason_of, unreadable
 
 _MAGIC = b"SQLite format 3\0"
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
@@ -52,12 +52,12 @@ class SqliteFile:
             self.start_ns, self.end_ns = self._base.execute(
                 "SELECT ifnull(min(timestamp), 0), ifnull(max(timestamp), 0) FROM messages").fetchone()
             self.metadata = self._metadata()
-        except sqlite3.Error as error:
-            self.close()
-            raise unreadable(path, f"{error}") from error
-        except BaseException:
+        except InputError:
             self.close()
             raise
+        except Exception as error:  # damage has many faces: no database, no table, no text, no number
+            self.close()
+            raise unreadable(path, reason_of(error)) from error
 
     def close(self) -> None:
         """See `StorageFile`."""
@@ -70,7 +70,9 @@ class SqliteFile:
         for bound, limit in ((" AND timestamp >= ?", start_ns), (" AND timestamp < ?", stop_ns)):
             if limit is not None:
                 query, values = query + bound, [*values, limit]
-        yield from self._base.execute(query + " ORDER BY timestamp, rowid", values)
+        # Not `yield from`: it would close the cursor with the generator, which may be after the file.
+        for message in self._base.execute(query + " ORDER BY timestamp, rowid", values):  # noqa: UP028
+            yield message
 
     # --- parts -------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from dataclasses import fields, is_dataclass
@@ -253,6 +254,26 @@ def test_broken_cdr_names_topic_and_type(tmp_path: Path) -> None:
         for raw in (b"", b"\x00\x01\x00\x00", b"\x00\x01\x00\x00" + b"\xff" * 40):
             with pytest.raises(InputError, match=r"/pose: found bytes that are not a geometry_msgs/msg/PoseStamped"):
                 bag.deserialize("/pose", raw)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_bag_may_be_closed_before_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    with BagReader(small_bag(tmp_path / "bag", storage)) as bag:
+        messages = bag.messages()
+        next(messages)
+    del messages
+    gc.collect()
+    assert not ignored
+
+
+def test_text_that_is_damaged(tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / "bag", "sqlite3")
+    content = (bag / "bag.db3").read_bytes()
+    (bag / "bag.db3").write_bytes(content.replace(b"CREATE TABLE topics", b"CREATE TABL\xec topics"))
+    with pytest.raises(InputError, match="cannot be read"):
+        BagReader(bag)
 
 
 def test_closed_bag(tmp_path: Path) -> None:
