@@ -29,7 +29,7 @@ def second(rig, model_folder: Path, sensors_file: Path) -> Iterator[PerceptionNo
         cli_args=["--ros-args", "-r", "/left/rgb:=/robot/left/camera"],
         parameter_overrides=[Parameter("model", value=str(model_folder)), Parameter("autostart", value=True),
                              Parameter("sensors", value=str(sensors_file)), Parameter("budget_limit", value=3.0),
-                             Parameter("diagnostics_period_s", value=0.2)])
+                             Parameter("diagnostics_period_s", value=0.2), Parameter("no_target_above", value=1.0)])
     executor = SingleThreadedExecutor(context=rig.context)
     executor.add_node(node)
 
