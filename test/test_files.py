@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from admn_ros.config import read_yaml
+from admn_ros.datasets.caches import load_cache
+from admn_ros.datasets.hdf5_stream import Hdf5Stream
 from admn_ros.errors import InputError
+from admn_ros.evaluation.budgets import TracedBudget
 from admn_ros.files import MAX_JSON, MAX_TEXT, read_bytes, read_json, read_text
+from admn_ros.model.official.safe_unpickle import read_foreign, read_safetensors
+from admn_ros.replay.track_file import read_track
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935\nsize 12345\n"
 
@@ -58,3 +65,15 @@ def test_json_is_bounded(text: str, found: str, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_json(tmp_path / "file")
     assert found in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_reader_of_files_refuses_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "mocap.hdf5").symlink_to("/dev/zero")
+    readers: list[Callable[[Path], object]] = [
+        read_yaml, load_cache, read_foreign, Hdf5Stream, read_safetensors, lambda path: read_track(path, 0),
+        lambda path: TracedBudget(path, 0.0)]
+    for read in readers:
+        for path in (tmp_path / "pipe", tmp_path / "mocap.hdf5"):
+            with pytest.raises(InputError, match="found a device or a pipe"):
+                read(path)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 
 MAX_BYTES = 4 << 30
 """Size limit of a file in bytes."""
@@ -40,12 +41,7 @@ def load_cache(path: str | Path) -> Item:
             arrays and plain values. The message gives a forbidden name.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(str(path), f"{path.stat().st_size} bytes", f"at most {MAX_BYTES}")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(str(path), error.strerror or "unreadable", "a cache file") from error
+    data = read_bytes(path, "a cache file", MAX_BYTES)
     if data[:4] == b"PK\x03\x04":
         return _plain(_torch_load(data, str(path)), str(path))
     _check_program(data, str(path))

@@ -22,7 +22,16 @@ from typing import Any
 
 from admn_ros.errors import InputError
 from admn_ros.evaluation.records import Columns, join, read_columns, write_columns
-from admn_ros.files import json_text, read_json, replacing_folder, write_errors, write_json, write_text
+from admn_ros.files import (
+    MAX_JSON,
+    json_text,
+    read_json,
+    read_text,
+    replacing_folder,
+    write_errors,
+    write_json,
+    write_text,
+)
 
 FORMAT = "admn-evaluation-1"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
@@ -94,7 +103,7 @@ class ResultsFolder:
     def _check(self, run: Path, resume: bool) -> None:
         if not resume:
             raise InputError(str(self.path), "an evaluation", "a new folder, --resume or --force")
-        if run.read_text(encoding="utf-8") != self._text:
+        if read_text(run, "the settings of an evaluation", MAX_JSON) != self._text:
             raise InputError(str(self.path), "an evaluation of another model, other data or other arguments",
                              "the same arguments to resume it, a new folder, or --force")
 

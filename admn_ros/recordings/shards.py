@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.files import read_json, replacing_folder, write_errors, write_text
+from admn_ros.files import read_json, read_text, replacing_folder, write_errors, write_text
 
 DATASET_FORMAT = "admn-dataset-1"
 PLAN, INDEX, META = "plan.json", "dataset.json", "meta.json"
@@ -36,7 +36,7 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
     text = _text({"format": DATASET_FORMAT, **plan})
     there = folder / PLAN
     if there.is_file():
-        if there.read_text(encoding="utf-8") != text:
+        if read_text(there, "the plan of a dataset") != text:
             raise InputError(str(folder), "a dataset begun with other arguments", "the same arguments, or a new folder")
         for partial in folder.glob("*/.partial-*/"):
             shutil.rmtree(partial)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from admn_ros.errors import InputError
+from admn_ros.files import parse_json
 from admn_ros.recordings.bag_messages import TF
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.tf_tree import STATIC, TransformTree
@@ -83,7 +83,7 @@ def read_transforms(bag: BagReader) -> TransformTree:
 def recorded_class(bag: BagReader) -> str | None:
     """Return the class of the target that the simulator recorded in the bag; None if there is none."""
     try:
-        note = json.loads(bag.custom_data.get(NOTE, "{}"))
+        note = parse_json(bag.custom_data.get(NOTE, "{}"))
     except ValueError:
         return None
     if not isinstance(note, dict):

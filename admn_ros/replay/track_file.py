@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from admn_ros.errors import InputError
+from admn_ros.files import read_bytes
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.replay.track_columns import Columns, is_number, named_columns, split_cells, unnamed_columns
 from admn_ros.replay.track_times import NS_PER, BagTimes, find_scale
@@ -74,11 +75,11 @@ def read_track(path: Path, bag: BagTimes) -> Track:
 
 def _read_lines(path: Path) -> tuple[list[_Line], list[_Line]]:
     """Return the comments and the other lines of a file, without empty ones."""
+    content = read_bytes(path, KIND)
     try:
-        content = path.read_bytes()
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = content.decode("utf-16" if wide else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(str(path), f"an unreadable file ({error})", KIND) from error
     lines = [_Line(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
     # `%time,...` and `#timestamp [ns],...` are headers of columns; they are comments of other tables.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError, ModelError
+from admn_ros.files import read_text
 from admn_ros.model.checkpoint import CARD, CONFIG, COSTS, check_free, initialize, load_model, model_card, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.admn_checkpoint import import_admn
@@ -95,7 +96,7 @@ def _open(out: Path, architecture: str | None, seed: int, force: bool) -> tuple[
                              "an untrained model, or force")
         network.config = _untrained(network.config, network.config.seed)
         return network, model_card(network)
-    return network, (out / CARD).read_text(encoding="utf-8") if (out / CARD).is_file() else model_card(network)
+    return network, read_text(out / CARD, "a model card") if (out / CARD).is_file() else model_card(network)
 
 
 def _untrained(config: ModelConfig, seed: int | None) -> ModelConfig:
