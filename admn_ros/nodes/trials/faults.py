@@ -18,7 +18,7 @@ import numpy as np
 from rclpy.node import Node
 
 from admn_ros.config import load_config
-from admn_ros.deployment import DeploymentConfig
+from admn_ros.deployment import CAMERAS, DeploymentConfig
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import write_json, write_text
 from admn_ros.inference.model import load_model_config
@@ -121,8 +121,11 @@ def _all(options: argparse.Namespace, setup: FaultSetup, sizes: Sizes, model: Pa
                 for fault in (sensor.lag, sensor.double_rate, sensor.not_finite, sensor.other_encoding,
                               sensor.unknown_encoding, sensor.jump_back):
                     yield fault(modality)
+                if modality in CAMERAS:
+                    yield sensor.tai(modality)
     if "all" in options.only:
         yield system.stop_all_sensors()
+        yield sensor.all_behind()
     if "budget" in options.only:
         yield system.alternate_budget(layers, options.fault_seconds)
         yield system.contradict(layers, options.fault_seconds)

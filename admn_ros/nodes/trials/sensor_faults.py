@@ -13,7 +13,7 @@ from admn_ros.nodes.trials.fault_result import MIN_FRAMES, FaultResult, FaultSet
 from admn_ros.nodes.trials.feed import StreamFault
 from admn_ros.sample import Availability, Modality
 
-LAG_S, JUMP_BACK_S = 0.3, 10.0
+LAG_S, JUMP_BACK_S, TAI_S = 0.3, 3600.0, 37.0
 
 
 class SensorFaults:
@@ -102,11 +102,33 @@ class SensorFaults:
 
     def jump_back(self, modality: Modality) -> FaultResult:
         """Set the sensor's clock back, and later forward again."""
-        window = self._open(f"{modality} jumps back {JUMP_BACK_S:.0f} s", modality, StreamFault(shift_s=-JUMP_BACK_S))
+        window = self._open(f"{modality} jumps back an hour", modality, StreamFault(shift_s=-JUMP_BACK_S))
         self._wait_until_missing(window, str(modality))
         window.wait_for_frames()
-        window.result.outcome = "missing while its clock differs from the others'; output continues"
+        if 2 * len(self._setup.feed.streams_of(modality)) <= len(self._setup.feed.streams):
+            old = sum(f.stamp_ns < window.start_ns - 1e9 * JUMP_BACK_S / 2 for f in window.frames)
+            window.result.require(not old, f"{old} frames of an hour before")
+        window.result.outcome = "ignored while its clock differs from the others'; output continues"
         return self._recover(window, modality)
+
+    def tai(self, modality: Modality) -> FaultResult:
+        """Let the sensor's clock count TAI instead of UTC."""
+        window = self._open(f"{modality} is 37 s ahead (TAI)", modality, StreamFault(shift_s=TAI_S))
+        self._wait_for_status(window, f"/{modality}", "TAI against UTC?")
+        window.wait_for_frames()
+        window.result.outcome = "never used; a warning has the offset and its cause"
+        return self._recover(window, modality)
+
+    def all_behind(self) -> FaultResult:
+        """Set the clocks of all sensors back by an hour, and later forward again."""
+        result = FaultResult("all sensors are an hour behind")
+        result.require(self._setup.wait_for_inputs(), "an input was missing before the fault")
+        window = FaultWindow(self._setup, result)
+        self._setup.feed.set_fault(None, StreamFault(shift_s=-JUMP_BACK_S))
+        self._wait_for_status(window, "clock", "behind this clock")
+        window.wait_for_frames()
+        result.outcome = "output continues; a warning has the offset"
+        return self._recover(window, None)
 
     @property
     def _reference(self) -> Modality:
@@ -123,6 +145,18 @@ class SensorFaults:
 
     def _sending(self, message: synthetic.Message) -> StreamFault:
         return StreamFault(messages=(serialize_message(message),))
+
+    def _wait_for_status(self, window: FaultWindow, ending: str, text: str) -> None:
+        """Wait until the message of a status whose name ends like this has a text."""
+        subject = self._setup.subject
+
+        def there() -> bool:
+            return any(text in values["message"] for name, values in list(subject.listener.statuses.items())
+                       if name.endswith(ending))
+
+        found = subject.wait(there, self._setup.limits.patience_s)
+        window.result.require(found, f"no status has the text: {text}")
+        window.result.noticed_s = time.monotonic() - window.start_s if found else None
 
     def _wait_until_missing(self, window: FaultWindow, name: str) -> None:
         window.result.noticed_s = self._setup.wait_for_frame(
@@ -144,11 +178,13 @@ class SensorFaults:
         # Frames that a busy machine delays may find a reading too old: most must not.
         window.result.require(2 * missing < len(window.frames), f"missing in {missing} of {len(window.frames)} frames")
 
-    def _recover(self, window: FaultWindow, modality: Modality) -> FaultResult:
-        """Clear the fault, wait for a later frame that has the modality from all its nodes, and close the window."""
+    def _recover(self, window: FaultWindow, modality: Modality | None) -> FaultResult:
+        """Clear the fault, and close the window after a frame that has the modality, or all, from all nodes."""
         self._setup.feed.set_fault(modality, StreamFault())
-        name, cleared_ns = str(modality), time.time_ns()
-        window.result.recovery_s = self._setup.wait_for_frame(lambda f: f.stamp_ns > cleared_ns and name in f.complete)
+        wanted, cleared_ns = {str(m) for m in Modality if self._setup.feed.streams_of(m)}, time.time_ns()
+        wanted = wanted if modality is None else {str(modality)}
+        window.result.recovery_s = self._setup.wait_for_frame(
+            lambda f: f.stamp_ns > cleared_ns and wanted <= f.complete)
         window.result.require(window.result.recovery_s is not None, "it did not recover")
         self._setup.subject.wait(lambda: len(window.frames) >= MIN_FRAMES, self._setup.limits.patience_s)
         self._setup.wait_for_diagnostics()
