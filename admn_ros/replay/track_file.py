@@ -6,7 +6,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def _row(path: Path, line: _Line, columns: Columns) -> _Row:
     try:
         time = sum((_time(cells[index]) / (NS if k else 1) for k, index in enumerate(columns.time)), Decimal(0))
         x, y, z = (0.0 if index is None else _length(cells[index]) * columns.metres for index in columns.axes)
-    except (IndexError, ValueError, InvalidOperation) as error:
+    except (IndexError, ValueError, ArithmeticError) as error:
         raise InputError(f"{path}: line {line.number}", repr(line.text[:60]),
                          f"{columns.named} and positions as numbers") from error
     return _Row(line.number, time, (x, y, z))
@@ -122,7 +122,7 @@ def _row(path: Path, line: _Line, columns: Columns) -> _Row:
 
 def _time(cell: str) -> Decimal:
     time = Decimal(cell.replace(",", ".", 1))
-    if not (time.is_finite() and abs(time) < LARGEST_TIME):
+    if not (time.is_finite() and -LARGEST_TIME < time < LARGEST_TIME):
         raise ValueError(cell)
     return time
 

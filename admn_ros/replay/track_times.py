@@ -98,7 +98,7 @@ class TimeScale:
     origin_ns: int
 
     def __str__(self) -> str:
-        return f"{NAMES[self.unit]} {'since the start of the recording' if self.origin_ns else 'of its clock'}"
+        return NAMES[self.unit] + (" since the start of the recording" if self.origin_ns else "")
 
 
 def find_scale(field: str, times: Sequence[float], stated: str | None, bag: BagTimes) -> TimeScale:

@@ -130,6 +130,7 @@ def test_lines_without_a_position_are_left_out_and_counted(tmp_path):
     ("time_s,x,y\n2023-11-14T22:13:20,2,3\n", "line 2: found '2023-11-14T22:13:20,2,3'"),
     ("1 2\n", "line 1: found the line '1 2'; allowed: time x y z"),
     ("1e99 1 2 3\n", "line 1: found '1e99 1 2 3'"),
+    ("1e99999999 1 2 3\n", "line 1: found '1e99999999 1 2 3'"),
     ("time_s,x,y\n1,nan,2\n", "no finite position"),
     ("time_s,x,y\n0,1,1\n0.2,1,1\n0.1,1,1\n", "line 4: found time 0.1 after 0.2; allowed: ascending times"),
     ("time_s,x,y\n0,1,1\n0,2,1\n", "line 3: found time 0 again, with another position"),
