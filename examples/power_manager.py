@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A power manager: publish a compute budget that follows the battery.
 
-    python examples/power_manager.py --ros-args -r budget:=/admn/budget -p seconds:=10.0
+    python examples/power_manager.py --ros-args -r budget:=/admn/budget -r budget_state:=/admn/budget_state \\
+        -p seconds:=10.0
 
 Here the battery is simulated and empties in `seconds`. A real power manager reads the charge from its hardware; the
 rest stays the same.
@@ -14,8 +15,9 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from admn_ros.msg import ComputeBudget
+from admn_ros.msg import BudgetState, ComputeBudget
 
+SOURCE = "battery"
 FULL_LAYERS = 48.0
 PERIOD_S = 0.5
 
@@ -33,10 +35,17 @@ class PowerManager(Node):
         qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self._budget = self.create_publisher(ComputeBudget, "budget", qos)
         self._charge = 1.0
+        # Feedback: which budget is in force, and whose requests are refused.
+        self.create_subscription(BudgetState, "budget_state", self._on_state, qos)
         self.create_timer(PERIOD_S, self._publish)
 
+    def _on_state(self, state: BudgetState) -> None:
+        for refusal in state.refusals:
+            if refusal.source == SOURCE:
+                self.get_logger().warning(f"refused: {refusal.reason}")
+
     def _publish(self) -> None:
-        message = ComputeBudget(unit=ComputeBudget.UNIT_LAYERS, priority=1, source="battery")
+        message = ComputeBudget(unit=ComputeBudget.UNIT_LAYERS, priority=1, source=SOURCE)
         message.header.stamp = self.get_clock().now().to_msg()
         # A limit of 0 stops perception. Send at least 1 to keep an estimate.
         message.limit = float(round(FULL_LAYERS * self._charge))

@@ -18,7 +18,7 @@ def test_power_manager_publishes_budgets_that_fall(make_rig):
     received: list[ComputeBudget] = []
     rig.driver.create_subscription(ComputeBudget, "/admn/budget", received.append, 10)
     example = subprocess.Popen([sys.executable, str(PROGRAM), "--ros-args", "-r", "budget:=/admn/budget",
-                                "-p", "seconds:=2.0"])
+                                "-p", "seconds:=4.0"])
     try:
         assert rig.wait(lambda: received and received[-1].limit == 0, 60.0)
     finally:
