@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import Float32, String, UInt16
 
 from admn_ros.budget.budget import MAX_SOURCES, Budget
@@ -23,7 +22,7 @@ from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
-from admn_ros.nodes.endpoints import Endpoints
+from admn_ros.nodes.endpoints import Endpoints, full_name
 
 PLAIN_INPUTS: dict[BudgetUnit, type] = {"layers": UInt16, "milliseconds": Float32, "watts": Float32}
 """Message types of the topics that take a bare number, by unit."""
@@ -129,8 +128,9 @@ class RequestTopic:
 
     def other_types(self) -> list[tuple[str, InputError]]:
         """Return the publishers of this topic whose message type does not match, so that nothing arrives from them."""
-        return [(_node_name(p), InputError(self.topic, p.topic_type, self._type))
-                for p in self._node.get_publishers_info_by_topic(self.topic) if p.topic_type != self._type]
+        return [(full_name(p), InputError(self.topic, p.topic_type, self._type))
+                for p in self._node.get_publishers_info_by_topic(self.topic)
+                if p.topic_type != self._type and "UNKNOWN" not in full_name(p)]
 
     def _is_known(self, source: str, info: Info) -> bool:
         if (identity := (source, *_identity(info))) in self._seen:
@@ -146,7 +146,7 @@ class RequestTopic:
             self._on_message(message, source, source)
             return
         publishers = self._node.get_publishers_info_by_topic(self.topic)
-        names = sorted(set(map(_node_name, publishers)))
+        names = sorted({full_name(p) for p in publishers})
         stream, ended = self._streams.find(number, len(publishers))
         label = " or ".join(names[:3]) or self.topic
         for other in ended:
@@ -214,7 +214,3 @@ def _number(info: Info) -> int:
 def _identity(info: Info) -> tuple[object, ...]:
     # Two publishers never share time and number. The time is compared for equality only.
     return info.get("source_timestamp"), _number(info)
-
-
-def _node_name(publisher: TopicEndpointInfo) -> str:
-    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"

@@ -151,7 +151,7 @@ class Endpoints:
             taken: full names of topics that have another purpose.
         """
         peers = self._node.get_publishers_info_by_topic(topic)
-        wrong = [f"{p.topic_type} by {_full_name(p)}" for p in peers if p.topic_type != kind]
+        wrong = [f"{p.topic_type} by {full_name(p)}" for p in peers if p.topic_type != kind]
         if wrong:
             return f"{topic} is published as {'; '.join(dict.fromkeys(wrong))}; the deployment expects {kind}"
         if peers:
@@ -198,9 +198,10 @@ class Endpoints:
             pair = (peer.qos_profile, handle.qos_profile) if subscribes else (handle.qos_profile, peer.qos_profile)
             compatibility, reason = qos_check_compatible(*pair)
             if compatibility == QoSCompatibility.ERROR:
-                found.append(f"{_full_name(peer)} ({reason.removeprefix('ERROR: ').rstrip('; ')})")
+                found.append(f"{full_name(peer)} ({reason.removeprefix('ERROR: ').rstrip('; ')})")
         return found
 
 
-def _full_name(peer: TopicEndpointInfo) -> str:
+def full_name(peer: TopicEndpointInfo) -> str:
+    """Return the full name of the node of an endpoint; while it is being discovered, a placeholder with `UNKNOWN`."""
     return f"{peer.node_namespace.rstrip('/')}/{peer.node_name}"
