@@ -21,6 +21,8 @@ from admn_ros.recordings.storage_file import CDR, Channel, reason_of, unreadable
 
 _MAGIC = b"SQLite format 3\0"
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+_METADATA_SINCE = 4
+"""Schema version from which on a recorder writes metadata into the file."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 """Bytes before the first frame of a write-ahead log, and before the page of each frame."""
 
@@ -150,7 +152,13 @@ class SqliteFile:
         if not {"id", "metadata"} <= self._columns("metadata"):
             return None
         row = self._base.execute("SELECT metadata FROM metadata ORDER BY id DESC LIMIT 1").fetchone()
-        return str(row[0]) if row else ""
+        if row:
+            return str(row[0])
+        # Recorders of version 3, those of Humble, have the table and never fill it.
+        if "schema_version" not in self._columns("schema"):
+            return None
+        (version,) = self._base.execute("SELECT max(schema_version) FROM schema").fetchone()
+        return None if version is None or int(version) < _METADATA_SINCE else ""
 
 
 def _starts_with(file: Path, magic: bytes) -> bool:
