@@ -74,10 +74,12 @@ def _run(name: str, values: dict[str, object]) -> None:
             raise InputError(key, text, "text in UTF-8, which parameters of ROS are")
     parameters = [word for key, text in texts.items() for word in ("-p", f"{key}:={text}")]
     node = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", name, "--ros-args", *parameters])
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node, too
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the node, too
+    terminated = signal.signal(signal.SIGTERM, lambda number, frame: node.send_signal(number))
     try:
         code = node.wait()
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, interrupted)
+        signal.signal(signal.SIGTERM, terminated)
     if code:
         raise SystemExit(code)

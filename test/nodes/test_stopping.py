@@ -36,14 +36,24 @@ def ends_well(process: subprocess.Popen[str]) -> str:
     return errors
 
 
+def handles_signals(number: int | str) -> bool:
+    """Whether a process handles SIGTERM. Before our first line, while Python itself starts, signals are Python's."""
+    status = Path(f"/proc/{number}/status").read_text()
+    return bool(int(re.search(r"^SigCgt:\s*(\w+)", status, re.M).group(1), 16) & 1 << (signal.SIGTERM - 1))
+
+
 def begun(process: subprocess.Popen[str]) -> None:
-    """Wait for the first line of ours: before it, while Python itself starts, Ctrl-C is Python's."""
-    bit = 1 << (signal.SIGTERM - 1)
-    while process.poll() is None:
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        if int(re.search(r"^SigCgt:\s*(\w+)", status, re.M).group(1), 16) & bit:
-            return
+    """Wait for the first line of ours."""
+    while process.poll() is None and not handles_signals(process.pid):
         time.sleep(0.005)
+
+
+def _children(process: subprocess.Popen[str]) -> list[str]:
+    """Wait for child processes, and return their numbers."""
+    while not (found := Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    return found
 
 
 @pytest.mark.parametrize(("node", "after_s"), [
@@ -104,13 +114,20 @@ def test_a_callback_is_not_interrupted_and_further_signals_do_nothing(number: si
 
 
 @pytest.mark.slow
+def test_a_command_passes_sigterm_on_to_its_node() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "admn_ros.cli", "watch"], stderr=subprocess.PIPE, text=True)
+    (node,) = _children(process)
+    while not handles_signals(node):
+        time.sleep(0.005)
+    process.send_signal(signal.SIGTERM)
+    assert ends_well(process) == "" and not Path(f"/proc/{node}").exists()
+
+
+@pytest.mark.slow
 def test_a_trial_ends_and_stops_the_node_that_it_started(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", "faults", "--out", str(tmp_path)],
                                stderr=subprocess.PIPE, text=True)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    while not (found := children.read_text().split()):
-        assert process.poll() is None
-        time.sleep(0.01)
+    found = _children(process)
     process.send_signal(signal.SIGTERM)
     assert ends_well(process) == ""
     assert not any(Path(f"/proc/{child}").exists() for child in found)
