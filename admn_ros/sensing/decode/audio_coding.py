@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recognition of compressed sound, which would be loud noise if it were taken as samples."""
+"""Recognition of compressed sound and sound files, which would be loud noise if they were taken as samples."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ _CONTAINERS = (
     ("MP4 or M4A", re.compile(rb"[\x00-\xff]{4}ftyp[ -~]{4}")),
     ("AIFF", re.compile(rb"FORM[\x00-\xff]{4}AIF[FC]")),
     ("AU", re.compile(rb"\.snd\0\0")),
+    ("WAV of more than 4 GiB", re.compile(rb"(?:RF64|BW64)[\x00-\xff]{4}WAVE")),
+    ("big-endian WAV", re.compile(rb"RIFX[\x00-\xff]{4}WAVE")),
+    ("Wave64", re.compile(rb"riff\x2e\x91\xcf\x11")),
+    ("CAF", re.compile(rb"caff\0\x01\0\0")),
+    ("VOC", re.compile(rb"Creative Voice File\x1a")),
+    ("AMR", re.compile(rb"#!AMR(?:-WB)?\n")),
+    ("WMA", re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11")),
 )
 _SYNC = re.compile(rb"\xff(?:[\xe2-\xe5\xf2-\xf5\xfa-\xfd][\x10-\xef]|[\xf0\xf1\xf8\xf9][\x40-\xef])")
 """Start of an MPEG audio frame of layer II or III (ISO/IEC 11172-3), or of an ADTS frame (ISO/IEC 13818-7)."""

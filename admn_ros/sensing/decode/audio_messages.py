@@ -14,7 +14,8 @@ from admn_ros.errors import InputError
 from admn_ros.sample import MOST_CHANNELS
 from admn_ros.sensing.decode.audio_coding import coding_of
 from admn_ros.sensing.decode.images import Buffer, bytes_of, choose
-from admn_ros.sensing.decode.riff import find_sound
+from admn_ros.sensing.decode.riff import WavLayout, find_sound
+from admn_ros.sensing.decode.sample_format import FEWEST, NOISE, other_format, steps
 
 Samples = npt.NDArray[np.float32]
 
@@ -27,10 +28,10 @@ _NS = 1_000_000_000
 _TOLERANCE_NS = 20_000_000
 _PAUSE_NS = _NS
 _FOLLOW = 0.05
-_NOISE = 8192.0
-"""Mean step between neighbouring 16-bit samples that is noise, or bytes of two samples taken as one."""
-_FEWEST = 32
-"""Number of samples by which two alignments can be compared."""
+_RECENT = 6144
+"""Number of bytes, from several messages, in which encoded sound is looked for; three frames of MPEG audio and more."""
+_LOUDEST = 100.0
+"""Largest value of F32LE, 40 dB above full scale. Larger ones are integers, or the bytes of another format."""
 
 
 class AudioMessage(Protocol):
@@ -49,12 +50,13 @@ class AudioMessage(Protocol):
 def decode_audio(msg: AudioMessage) -> Samples:
     """Decode an audio chunk to float32 (samples, channels), full scale 1.0.
 
-    S16LE is divided by 32768. F32LE is not changed, even beyond full scale. A WAV header of the same format is skipped.
+    S16LE is divided by 32768. F32LE is not changed, even beyond full scale, up to 100. A WAV header of the same format
+    is skipped.
 
     Raises:
         InputError: the encoding is unknown, the rate or number of channels is out of the range of `AudioFrame.msg`,
-            there are no data, the length is not a multiple of one sample of all channels, a value is not finite, or
-            the data are compressed or have a header that differs.
+            there are no data, the length is not a multiple of one sample of all channels, a value is not finite or
+            far beyond full scale, or the data are encoded, have a header that differs, or are no S16LE.
     """
     dtype = choose(msg.encoding, _TYPES)
     if not 1000 <= msg.sample_rate <= 384_000:
@@ -63,13 +65,17 @@ def decode_audio(msg: AudioMessage) -> Samples:
         raise InputError("channels", msg.channels, f"1 to {MOST_CHANNELS}")
     data = bytes_of(msg.data)
     if (coding := coding_of(data.data)) is not None:
-        raise _compressed(coding.name)
-    data = _without_header(data, SoundFormat.model_construct(
-        sample_rate_hz=msg.sample_rate, channels=msg.channels, encoding=msg.encoding))
+        raise _encoded(coding.name)
+    if (layout := _wav_layout(data)) is not None:
+        _check_format(layout, SoundFormat.model_construct(
+            sample_rate_hz=msg.sample_rate, channels=msg.channels, encoding=msg.encoding))
+        data = data[layout.start:layout.start + layout.size]
     unit = dtype.itemsize * msg.channels
     if data.size == 0 or data.size % unit:
         raise InputError("data", f"{data.size} bytes",
                          f"a multiple of {unit} bytes ({msg.channels} channels of {msg.encoding}), not zero")
+    if msg.encoding == "S16LE" and (other := other_format(data, msg.channels)) is not None:
+        raise _encoded(other)
     return _to_float(data, dtype, msg.channels)
 
 
@@ -85,8 +91,8 @@ class SoundDecoder:
     would be noise but is smooth when shifted by one byte, it is shifted: a message that was lost unnoticed disturbs the
     others no longer than that.
 
-    Once a stream was recognized as compressed, its messages are refused until a pause, because the later ones look like
-    noise.
+    Once a stream was recognized as encoded or as one of another format, its messages are refused until a pause, because
+    the later ones look like noise.
 
     Args:
         entry: configured topic of the input.
@@ -128,7 +134,8 @@ class _Stream:
         end_ns: time of the last byte, from the stamps without their jitter.
         length: number of bytes of the last message.
         cut: whether a message ended within a sample.
-        coding: coding of compressed data, once it is certain.
+        recent: last bytes of small messages, in which encoded sound is looked for.
+        refused: error of every further message, once the stream is certain to be of another format.
     """
 
     format: SoundFormat
@@ -136,7 +143,8 @@ class _Stream:
     end_ns: int | None = None
     length: int = 0
     cut: bool = False
-    coding: str = ""
+    recent: bytes = b""
+    refused: InputError | None = None
 
     @property
     def unit(self) -> int:
@@ -150,8 +158,8 @@ class _Stream:
     def samples(self, data: npt.NDArray[np.uint8], stamp_ns: int) -> Samples:
         """Return the samples that are complete with the next message."""
         skipped = self._follow(data.size, stamp_ns)
-        self._refuse_compressed(data)
-        plain = _without_header(data, self.format)
+        self._refuse_encoded(data)
+        plain = self._without_header(data)
         if plain.size != data.size:
             self.rest, skipped = b"", 0
         joined = np.concatenate([np.frombuffer(self.rest, np.uint8), plain[skipped:]]) \
@@ -161,6 +169,8 @@ class _Stream:
             joined = joined[1:]
         whole = joined.size - joined.size % self.unit
         self.rest = joined[whole:].tobytes()
+        if self.format.encoding == "S16LE" and (other := other_format(joined[:whole], self.format.channels)):
+            raise self._refuse(_encoded(other))
         return _to_float(joined[:whole], _TYPES[self.format.encoding], self.format.channels)
 
     def _follow(self, size: int, stamp_ns: int) -> int:
@@ -176,36 +186,63 @@ class _Stream:
         position, self.rest = (len(self.rest) + missing) % self.unit, b""
         return -position % self.unit
 
-    def _refuse_compressed(self, data: npt.NDArray[np.uint8]) -> None:
-        coding = coding_of(data.data)
-        if coding is not None and coding.certain:
-            self.coding = coding.name
-        if coding is not None or self.coding:
+    def _refuse_encoded(self, data: npt.NDArray[np.uint8]) -> None:
+        if self.refused is not None:
+            raise self.refused.with_traceback(None)
+        before, self.recent = self.recent, (self.recent + data[-_RECENT:].tobytes())[-_RECENT:]
+        found = coding_of(data.data)
+        if data.size < _RECENT and not (found is not None and found.certain):
+            joined = coding_of(before + data.tobytes())
+            found = joined if joined is not None and joined.certain else found
+        if found is not None:
             self.rest = b""
-            raise _compressed(coding.name if coding is not None else self.coding)
+            raise self._refuse(_encoded(found.name)) if found.certain else _encoded(found.name)
+
+    def _without_header(self, data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        layout = _wav_layout(data)
+        if layout is None:
+            return data
+        try:
+            _check_format(layout, self.format)
+        except InputError as error:
+            raise self._refuse(error) from None
+        return data[layout.start:layout.start + layout.size]
+
+    def _refuse(self, error: InputError) -> InputError:
+        """Refuse all further messages with an error, and return it."""
+        self.refused, self.rest = error, b""
+        return error
 
 
-def _compressed(coding: str) -> InputError:
-    return InputError("data", f"compressed sound: {coding}", "samples (S16LE or F32LE), as with `format: wave`")
+def _encoded(coding: str) -> InputError:
+    return InputError("data", f"sound coded as {coding}", "samples (S16LE or F32LE), as with `format: wave`")
 
 
-def _without_header(data: npt.NDArray[np.uint8], expected: SoundFormat) -> npt.NDArray[np.uint8]:
-    """Return the sound of a message that begins with the header of a WAV file; other data unchanged.
+def _wav_layout(data: npt.NDArray[np.uint8]) -> WavLayout | None:
+    """Return the layout of a message that begins with the header of a WAV file; None for other data.
 
     Raises:
-        InputError: the header has another format, or no sound follows it.
+        InputError: the header is not complete.
     """
     if data[:4].tobytes() != b"RIFF" or data[8:12].tobytes() != b"WAVE":
-        return data
+        return None
     layout = find_sound(data.data)
-    if layout is None or layout.start >= data.size:
-        raise InputError("data", "the header of a WAV file without sound", "samples")
+    if layout is None:
+        raise InputError("data", "a part of the header of a WAV file", "a whole header, or samples")
+    return layout
+
+
+def _check_format(layout: WavLayout, expected: SoundFormat) -> None:
+    """Check that a WAV file has a format.
+
+    Raises:
+        InputError: its format is another one.
+    """
     found = layout.sample_rate, layout.channels, (layout.coding, layout.bits)
     if found != (expected.sample_rate_hz, expected.channels, _WAV_CODING[expected.encoding]):
         raise InputError("data", f"a WAV file of {layout.sample_rate} Hz, {layout.channels} channels, "
                          f"{layout.bits} bits, coding {layout.coding}",
                          f"{expected.sample_rate_hz} Hz, {expected.channels} channels, {expected.encoding}")
-    return data[layout.start:layout.start + layout.size]
 
 
 def _to_float(data: npt.NDArray[np.uint8], dtype: np.dtype[Any], channels: int) -> Samples:
@@ -218,18 +255,15 @@ def _to_float(data: npt.NDArray[np.uint8], dtype: np.dtype[Any], channels: int) 
     if not np.isfinite(samples).all():
         raise InputError("data", f"{np.count_nonzero(~np.isfinite(samples))} values that are NaN or infinite",
                          "finite values")
+    largest = float(np.abs(samples).max(initial=0.0))
+    if largest > _LOUDEST:
+        raise InputError("data", f"values up to {largest:g}", f"full scale 1.0, at most {_LOUDEST:g}")
     return np.asarray(samples, dtype=np.float32)
 
 
 def _is_shifted(data: npt.NDArray[np.uint8], channels: int) -> bool:
     """Return whether 16-bit samples are noise as they are, and smooth from the second byte on."""
-    if data.size < 2 * channels * _FEWEST:
+    if data.size < 2 * channels * FEWEST:
         return False
-    as_is = _roughness(data, channels)
-    return as_is > _NOISE and _roughness(data[1:], channels) < as_is / 4
-
-
-def _roughness(data: npt.NDArray[np.uint8], channels: int) -> float:
-    """Return the mean step between neighbouring 16-bit samples of a channel."""
-    values = data[:data.size // 2 * 2].view("<i2").astype(np.int32)
-    return float(np.abs(values[channels:] - values[:-channels]).mean())
+    as_is, shifted = (float(steps(d[:d.size // 2 * 2].view("<i2"), channels).mean()) for d in (data, data[1:]))
+    return as_is > NOISE and shifted < as_is / 4
