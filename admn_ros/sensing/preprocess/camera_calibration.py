@@ -36,7 +36,7 @@ class CameraCalibration:
         self._rectified, self._trained_deg = entry.is_rectified, trained_deg
         self._last: tuple[object, ...] = ()
         self._camera: CameraModel | None = None
-        self._rectifier: tuple[CameraModel, Rectifier] | None = None
+        self._rectifier: tuple[CameraModel, Rectifier | InputError] | None = None
         self._refused: InputError | None = None
         self._unfit: InputError | None = None
         self._fitted: CameraModel | None = None
@@ -67,14 +67,12 @@ class CameraCalibration:
             return image
         try:
             self._fitted, self._unfit = self._fit(self._camera, image, frame_id), None
+            if self._rectified or not self._fitted.distorts:
+                return image
+            return self._rectifier_of(self._fitted)(image)
         except InputError as error:
             self._fitted, self._unfit = None, error
             return image
-        if self._rectified or not self._fitted.distorts:
-            return image
-        if self._rectifier is None or self._rectifier[0] != self._fitted:
-            self._rectifier = self._fitted, Rectifier(self._fitted)
-        return self._rectifier[1](image)
 
     @property
     def state(self) -> str:
@@ -107,6 +105,22 @@ class CameraCalibration:
             return ""
         return str(InputError(f"{self.topic}: horizontal field of view", f"{seen_deg:.1f} degrees",
                               f"{self._trained_deg:g}, which the model was trained with; expect worse estimates"))
+
+    def _rectifier_of(self, camera: CameraModel) -> Rectifier:
+        """Return the rectifier of a calibration, which is made once.
+
+        Raises:
+            InputError: the calibration is not usable.
+        """
+        if self._rectifier is None or self._rectifier[0] != camera:
+            try:
+                self._rectifier = camera, Rectifier(camera)
+            except InputError as error:
+                self._rectifier = camera, error
+        made = self._rectifier[1]
+        if isinstance(made, InputError):
+            raise made.with_traceback(None)
+        return made
 
     @staticmethod
     def _fit(camera: CameraModel, image: Array, frame_id: str) -> CameraModel:

@@ -26,6 +26,8 @@ DISTORTION_MODELS: Final[dict[str, tuple[int, ...]]] = {
 """Allowed numbers of coefficients of the distortion models of sensor_msgs, which have the order of OpenCV."""
 _MAX_SIDE = 32766
 """Maximum side of an image in pixels; the maps of OpenCV have 16 bits."""
+_LEAST_SHOWN = 0.25
+"""Smallest part of a rectified image that shows something of the original one; with less the calibration is wrong."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Rectifier:
     """Converts images of one calibration to those of a pinhole camera. The maps are computed once.
 
     Raises:
-        InputError: the distortion model is unknown, or has another number of coefficients.
+        InputError: the distortion model is unknown or has another number of coefficients, or the rectified images would
+            be empty for the most part.
     """
 
     def __init__(self, camera: CameraModel) -> None:
@@ -96,6 +99,10 @@ class Rectifier:
             x, y = cv2.fisheye.initUndistortRectifyMap(k, d, r, p, size, cv2.CV_32FC1)
         else:
             x, y = cv2.initUndistortRectifyMap(k, d, r, p, size, cv2.CV_32FC1)
+        shown = float(((x > -0.5) & (x < size[0] - 0.5) & (y > -0.5) & (y < size[1] - 0.5)).mean())
+        if shown < _LEAST_SHOWN:
+            raise InputError("d, k, r, p", f"a rectified image that is empty but for {shown:.0%}",
+                             f"a calibration of these images, which shows {_LEAST_SHOWN:.0%} or more")
         # Fixed-point maps are the fastest.
         self._smooth = cv2.convertMaps(x, y, cv2.CV_16SC2)
         self._nearest, _ = cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)
@@ -119,15 +126,20 @@ def read_camera_info(message: Any) -> CameraModel:
 
     Raises:
         InputError: a field is invalid: no size, values that are not finite, a focal length that is not positive (0
-            marks an uncalibrated camera), a region outside of the image, or an unknown distortion model.
+            marks an uncalibrated camera), a matrix of another form, R that is no rotation, a region outside of the
+            image, or an unknown distortion model.
     """
     full = _size("", message.width, message.height)
     k, r, p = (_finite(name, getattr(message, name), count) for name, count in (("k", 9), ("r", 9), ("p", 12)))
     if k[0] <= 0 or k[4] <= 0:
         raise InputError("k", f"focal lengths {k[0]:g} and {k[4]:g}", "positive values; 0 marks an uncalibrated camera")
+    known = p[0] > 0 and p[5] > 0
+    for name, row in (("k", k[6:9]), ("p", p[8:11] if known else k[6:9])):
+        if row != (0, 0, 1):
+            raise InputError(name, f"the last row {', '.join(f'{v:g}' for v in row)}", "0, 0, 1; is it transposed?")
+    _check_rotation(r)
     left, top, width, height = _region(message.roi, full)
     across, down = max(1, int(message.binning_x)), max(1, int(message.binning_y))
-    known = p[0] > 0 and p[5] > 0
     projection = (*p[0:3], *p[4:7], *p[8:11]) if known else k
     camera = CameraModel(
         width // across, height // down, str(message.header.frame_id).lstrip("/"), str(message.distortion_model),
@@ -152,6 +164,13 @@ def check_distortion(camera: CameraModel) -> None:
     if len(camera.distortion) not in allowed:
         raise InputError("d", f"{len(camera.distortion)} values",
                          f"{' or '.join(map(str, allowed))} with {camera.model}")
+
+
+def _check_rotation(r: tuple[float, ...]) -> None:
+    """Check that R is a rotation, to a few digits, or all zero (not set)."""
+    matrix = np.array(r).reshape(3, 3)
+    if any(r) and not (np.allclose(matrix @ matrix.T, np.eye(3), atol=0.02) and np.linalg.det(matrix) > 0):
+        raise InputError("r", ", ".join(f"{v:g}" for v in r), "a rotation, or 0 if it is not set")
 
 
 def _size(prefix: str, width: int, height: int) -> tuple[int, int]:

@@ -157,6 +157,10 @@ def test_binning_and_regions_show_the_same_world() -> None:
     ({"roi": region(100, 0, 80, 60)}, "roi", "a region of 160x120"),
     ({"roi": region(0, 0, 80, 0)}, "roi", "a region of 160x120"),
     ({"binning_x": 400}, "binning_x", "sides of 1"),
+    ({"k": K.T.reshape(-1)}, "k", "transposed"),
+    ({"p": np.array([110.0, 0, 78, 0, 0, 112, 61, 0, 0, 0, 0, 0])}, "p", "0, 0, 1"),
+    ({"r": np.ones(9)}, "r", "a rotation"),
+    ({"r": np.diag((-1.0, 1, 1)).reshape(-1)}, "r", "a rotation"),
 ])
 def test_each_wrong_field_is_one_line_and_the_picture_goes_on(change: dict[str, Any], field: str, allowed: str) -> None:
     message = dataclasses.replace(info(PLUMB_BOB), **change)
@@ -168,6 +172,22 @@ def test_each_wrong_field_is_one_line_and_the_picture_goes_on(change: dict[str, 
     assert made.problem.startswith(f"/cam/camera_info.{field}: found ") and allowed in made.problem
     assert "\n" not in made.problem and made.state == "not used"
     made.on_message(info(PLUMB_BOB))  # and it is forgotten with the next good one
+    assert made.apply(picture, "lens") is not picture and not made.problem
+
+
+@pytest.mark.parametrize("change", [
+    {"d": np.array([1e6, 1e6, 0, 0, 0])},
+    {"p": np.array([11.0, 0, 7.8, 0, 0, 11.2, 6.1, 0, 0, 0, 1, 0])},  # that of an image a tenth as large
+    {"k": np.array([0.004, 0, 0.002, 0, 0.004, 0.0015, 0, 0, 1]), "p": np.zeros(12)},  # in metres
+    {"distortion_model": "equidistant", "d": np.array([1e5, 0, 0, 0])},
+])
+def test_a_calibration_that_would_empty_the_pictures_is_not_used(change: dict[str, Any]) -> None:
+    made, picture = camera(), spot(30, 30)
+    made.on_message(dataclasses.replace(info(PLUMB_BOB), **change))
+    for _ in range(2):
+        assert made.apply(picture, "lens") is picture
+        assert "empty" in made.problem and "\n" not in made.problem and made.state == "not used"
+    made.on_message(info(PLUMB_BOB))
     assert made.apply(picture, "lens") is not picture and not made.problem
 
 
