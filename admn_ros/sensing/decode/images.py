@@ -122,6 +122,12 @@ _DEPTH: dict[str, np.dtype[Any]] = {
     "32FC1": np.dtype(np.float32), "16UC1": np.dtype(np.uint16), "mono16": np.dtype(np.uint16)}
 _RADAR: dict[str, np.dtype[Any]] = {"32FC1": np.dtype(np.float32)}
 _SATURATED_MM = 65535
+_PIXEL_BYTES = (2, 3, 4, 6, 8, 12, 16)
+"""Sizes of a pixel in bytes."""
+_LONGEST_ALIGNMENT = 64
+"""Bytes between two rows that are more than the padding of most drivers."""
+_DEPTHS_M = (0.001, 100.0)
+"""Depths beyond which not all pixels of an image can be."""
 
 
 def stamp_ns(stamp: StampMessage) -> int:
@@ -209,11 +215,27 @@ def decode_depth(msg: ImageMessage) -> npt.NDArray[np.float32]:
     and mono16 are millimetres. 0 is invalid, and so is 65535, with which several cameras mark a saturated pixel.
 
     Raises:
-        InputError: the encoding is unknown, or a size does not match the data.
+        InputError: the encoding is unknown, a size does not match the data, or 32FC1 is not in metres.
     """
     dtype = choose(msg.encoding, _DEPTH)
     pixels = _pixels(msg, dtype, 1)[..., 0]
-    return depth_of_millimetres(pixels) if dtype.kind == "u" else depth_of_metres(pixels)
+    if dtype.kind == "u":
+        return depth_of_millimetres(pixels)
+    depth = depth_of_metres(pixels)
+    _check_metres(depth)
+    return depth
+
+
+def _check_metres(depth: npt.NDArray[np.float32]) -> None:
+    """Refuse depth of which hardly a pixel can be right: millimetres, or the other byte order."""
+    some = depth.reshape(-1)[::max(1, depth.size // 4096)]
+    some = some[np.isfinite(some)]
+    if not some.size:
+        return
+    near, far = np.quantile(some, (0.05, 0.95))
+    if far < _DEPTHS_M[0] or near > _DEPTHS_M[1]:
+        raise InputError("data", f"depths of {near:g} to {far:g}",
+                         "metres (REP-118); millimetres are 16UC1; is the byte order right?")
 
 
 def depth_of_millimetres(pixels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -287,7 +309,8 @@ def check_size(width: int, height: int) -> None:
 def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArray[Any]:
     """Return a view (H, W, channels) of the pixels of an image, without the padding of rows, in its byte order.
 
-    A step of 0 is not set; the rows then have no padding if the data are that long.
+    A step of 0 is not set; the rows then have no padding if the data are that long. A step that fits pixels of another
+    size is refused if there is something between the rows.
     """
     check_size(msg.width, msg.height)
     pixel = dtype.itemsize * channels
@@ -302,4 +325,9 @@ def _pixels(msg: ImageMessage, dtype: np.dtype[Any], channels: int) -> npt.NDArr
     ordered = dtype.newbyteorder(">" if msg.is_bigendian else "<")
     pixels: npt.NDArray[Any] = np.ndarray((msg.height, msg.width, channels), ordered, data,
                                           strides=(step, pixel, dtype.itemsize))
+    if step >= row + _LONGEST_ALIGNMENT and step in [msg.width * size for size in _PIXEL_BYTES]:
+        between = np.ndarray((msg.height, step - row), np.uint8, data, row, (step, 1))
+        if (between != between[0, 0]).any():  # Padding is constant, as a rule.
+            raise InputError("step", step, f"{row} bytes and padding with {msg.encoding}; the data have "
+                                           f"{step // msg.width} bytes per pixel")
     return pixels

@@ -234,6 +234,33 @@ def test_image_refusals(change: dict[str, Any], field: str, allowed: str) -> Non
     assert allowed in str(caught.value.allowed)
 
 
+@pytest.mark.parametrize(("decoder", "encoding", "pixels"), [
+    (decode.decode_rgb, "rgb8", np.random.default_rng(0).integers(0, 256, (4, 320, 4), dtype=np.uint8)),
+    (decode.decode_rgb, "mono8", np.random.default_rng(0).integers(0, 256, (4, 320, 3), dtype=np.uint8)),
+    (decode.decode_depth, "16UC1", np.linspace(1, 5, 4 * 320, dtype=np.float32).reshape(4, 320)),
+])
+def test_a_step_of_pixels_of_another_size_is_refused_unless_it_is_padding(
+        decoder: Any, encoding: str, pixels: np.ndarray) -> None:
+    msg = image(pixels, encoding)
+    with pytest.raises(InputError, match=f"{pixels[0, 0].nbytes} bytes per pixel"):
+        decoder(msg)
+    size = {"rgb8": 3, "mono8": 1, "16UC1": 2}[encoding]
+    rows = np.frombuffer(msg.data, np.uint8).reshape(4, -1).copy()
+    rows[:, 320 * size:] = 0
+    assert decoder(replace(msg, data=rows.tobytes())).shape[:2] == (4, 320)
+
+
+@pytest.mark.parametrize(("factor", "big"), [(1000.0, False), (1.0, True), (1e-6, False)])
+def test_depth_that_cannot_be_metres_is_refused(factor: float, big: bool) -> None:
+    metres = np.full((48, 64), 1.5, np.float32) * np.float32(factor)
+    metres[:, :8] = np.nan
+    with pytest.raises(InputError, match="metres"):
+        decode.decode_depth(replace(image(metres, "32FC1"), is_bigendian=int(big)))
+    metres[:24] = 1.5 * 1000 if big else 1.5  # A part may be far away, or noise.
+    if not big:
+        assert decode.decode_depth(image(metres, "32FC1")).shape == (48, 64)
+
+
 @pytest.mark.parametrize(("decoder", "encoding", "allowed"), [
     (decode.decode_depth, "16SC1", "32FC1, 16UC1, mono16"),
     (decode.decode_depth, "rgb8", "32FC1, 16UC1, mono16"),
