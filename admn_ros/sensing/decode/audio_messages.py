@@ -30,7 +30,7 @@ _PAUSE_NS = _NS
 _FOLLOW = 0.05
 _RECENT = 6144
 """Number of bytes, from several messages, in which encoded sound is looked for; three frames of MPEG audio and more."""
-_LOUDEST = 100.0
+LOUDEST = 100.0
 """Largest value of F32LE, 40 dB above full scale. Larger ones are integers, or the bytes of another format."""
 
 
@@ -256,8 +256,8 @@ def _to_float(data: npt.NDArray[np.uint8], dtype: np.dtype[Any], channels: int) 
         raise InputError("data", f"{np.count_nonzero(~np.isfinite(samples))} values that are NaN or infinite",
                          "finite values")
     largest = float(np.abs(samples).max(initial=0.0))
-    if largest > _LOUDEST:
-        raise InputError("data", f"values up to {largest:g}", f"full scale 1.0, at most {_LOUDEST:g}")
+    if largest > LOUDEST:
+        raise InputError("data", f"values up to {largest:g}", f"full scale 1.0, at most {LOUDEST:g}")
     return np.asarray(samples, dtype=np.float32)
 
 

@@ -30,6 +30,7 @@ class WavLayout:
         format: the whole chunk of the format, without its name and size.
         start: offset of the sound in bytes.
         size: length of the sound in bytes. It may exceed the file, which is then cut off.
+        beyond: number of bytes after the sound that are no chunk, as when the header was never updated.
         standard: whether every chunk is padded to an even length, and the length of the sound is not 0.
     """
 
@@ -40,6 +41,7 @@ class WavLayout:
     format: bytes
     start: int
     size: int
+    beyond: int
     standard: bool
 
 
@@ -63,12 +65,19 @@ def find_sound(file: bytes | memoryview) -> WavLayout | None:
                 coding = int.from_bytes(form[_CODING_AT:_CODING_AT + 2], "little")
             rest = len(file) - at
             unset = size == 0 and bytes(file[at:at + 4]) not in _NAMES
-            return WavLayout(coding, channels, rate, bits, form, at, rest if unset or size >= STREAMED else size,
-                             standard and not unset)
+            open_end = unset or size >= STREAMED
+            return WavLayout(coding, channels, rate, bits, form, at, rest if open_end else size,
+                             0 if open_end else _beyond(file, at + size), standard and not unset)
         if name == b"fmt ":
             form = bytes(file[at:at + size])
         standard &= padded
     return None
+
+
+def _beyond(file: bytes | memoryview, end: int) -> int:
+    """Return the number of bytes from the end of the sound on; 0 if another chunk follows, padded or not."""
+    names = bytes(file[end:end + 4]), bytes(file[end + 1:end + 5])
+    return 0 if any(name in _NAMES or name.isalnum() for name in names) else max(len(file) - end, 0)
 
 
 def _chunks(file: bytes | memoryview) -> Iterator[tuple[bytes, int, int, bool]]:
