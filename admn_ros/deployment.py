@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
-from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Positive, Strict
+from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Positive, Strict, load_config
 from admn_ros.sample import MOST_CHANNELS, Modality, SensorKey
+from admn_ros.share import find_shipped
 
 InputType = Literal["image", "compressed_image", "point_cloud", "radar_scan", "audio_frame", "audio_data"]
 MESSAGE_TYPES: Final[dict[InputType, str]] = {
@@ -259,3 +261,17 @@ class DeploymentConfig(Strict):
         """Topic of each input, with its type filled in."""
         return {SensorKey(node, modality): entry.resolved(modality)
                 for node, inputs in self.sensors.items() for modality, entry in inputs.items()}
+
+
+def find_deployment(name: str | Path) -> Path:
+    """Return the path of a deployment file: `name` itself, or the shipped file of that name, as `gdtm`."""
+    return find_shipped(name, "config", ".yaml")
+
+
+def load_deployment(name: str | Path) -> DeploymentConfig:
+    """Load a deployment file by its path or its name; see `find_deployment`.
+
+    Raises:
+        ConfigError: the file cannot be read or is invalid.
+    """
+    return load_config(DeploymentConfig, find_deployment(name))

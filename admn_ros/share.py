@@ -37,7 +37,8 @@ def find_shipped(name: str | Path, folder: str, suffix: str = "") -> Path:
         Existing shipped path when `name` is a bare name that exists nowhere else; otherwise `name`.
     """
     given = Path(name).expanduser()
-    if given.exists() or given.is_absolute() or len(given.parts) > 1:
+    exists = given.exists() and not (suffix and given.is_dir())  # a folder of the name of a shipped file
+    if exists or given.is_absolute() or len(given.parts) > 1:
         return given
     shipped = share_directory() / folder / f"{name}{suffix}"
     return shipped if shipped.exists() else given

@@ -14,8 +14,7 @@ import sys
 import numpy as np
 
 import admn_ros
-from admn_ros.config import load_config
-from admn_ros.deployment import DeploymentConfig
+from admn_ros.deployment import load_deployment
 from admn_ros.replay.bag_frames import bag_frames, bag_inputs
 from admn_ros.replay.bag_info import longest_wait_s
 from admn_ros.replay.ground_truth_sources import find_track
@@ -27,7 +26,7 @@ EVERY = 15
 
 def main(bag_path: str = "demo", sensors: str = "demo") -> None:
     """Print the estimate of every 15th frame, and its error where the recording has ground truth."""
-    deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
+    deployment = load_deployment(sensors)
     pipeline = admn_ros.Pipeline.load("gdtm", deployment)
     with admn_ros.BagReader(find_shipped(bag_path, "config")) as bag:
         track, _ = find_track(bag, None, pipeline.engine.config.frame_id)

@@ -73,3 +73,4 @@ def test_a_path_is_taken_before_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gdtm").mkdir()
     assert str(find_shipped("gdtm", "models")) == "gdtm"
+    assert find_shipped("gdtm", "config", ".yaml").is_file(), "a folder is no deployment file"

@@ -26,7 +26,7 @@ def _add_frame_options(new: Parser) -> None:
     new.add_argument("png", type=Path, help="PNG file to write")
     new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
     new.add_argument("--sensors", type=Path, required=True, metavar="FILE",
-                     help="deployment file with the topics, such as config/gdtm.yaml")
+                     help="deployment file with the topics, or the name of one in config/, such as gdtm")
     new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
     new.add_argument("--unit", default="layers", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
                      help="unit of the budget (default: layers)")
@@ -36,13 +36,12 @@ def _add_frame_options(new: Parser) -> None:
 
 def _debug_image(options: argparse.Namespace) -> None:
     from admn_ros.budget.budget import Budget
-    from admn_ros.config import load_config
-    from admn_ros.deployment import DeploymentConfig
+    from admn_ros.deployment import load_deployment
     from admn_ros.inference.pipeline import Pipeline
     from admn_ros.views.debug_frame import draw_debug_frame
 
     warn_of_losses(options.bag)
-    deployment = load_config(DeploymentConfig, options.sensors)
+    deployment = load_deployment(options.sensors)
     pipeline = Pipeline.load(options.model, deployment, "cpu")
     view = draw_debug_frame(options.bag, options.png, pipeline, deployment,
                             Budget(options.budget, options.unit, "command line"), options.at)

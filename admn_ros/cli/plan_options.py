@@ -54,18 +54,17 @@ def given_values(options: argparse.Namespace, plan: type[Strict]) -> dict[str, A
 
 
 def with_deployment(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of a `BagTruth`, with the deployment file read if it is given by its path.
+    """Return the values of a `BagTruth`, with the deployment file read if it is given by its path or name.
 
     Raises:
         ConfigError: the file cannot be read or is invalid.
     """
-    from admn_ros.config import load_config
-    from admn_ros.deployment import DeploymentConfig
+    from admn_ros.deployment import load_deployment
 
     path = values.get("deployment")
     if not isinstance(path, str):
         return values
-    return {**values, "deployment": load_config(DeploymentConfig, path).model_dump(mode="json")}
+    return {**values, "deployment": load_deployment(path).model_dump(mode="json")}
 
 
 def parse_options(plan: type[C], values: Mapping[str, Any], file: Path | None = None,

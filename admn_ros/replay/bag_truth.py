@@ -15,7 +15,7 @@ class BagTruth(Strict):
     """Topics of recordings, and their ground truth."""
 
     deployment: DeploymentConfig = Field(
-        description="deployment file with the topics of the recordings, such as config/gdtm.yaml")
+        description="deployment file with the topics of the recordings, or the name of one in config/, such as gdtm")
     truth: str | None = Field(
         default=None, description="ground truth: topic, tf:FRAME, or CSV or TUM file (default: /ground_truth/pose, if "
                                   "recorded)")

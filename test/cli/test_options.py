@@ -229,3 +229,9 @@ def test_a_folder_of_recordings_is_no_recording(tmp_path, deployment, write_bag,
         assert main(command) == 2
         assert "found a folder of recordings; allowed: one or several of them, such as run1/a, run2/b" in (
             capsys.readouterr().err), command
+
+
+@pytest.mark.parametrize("name", ["gdtm", GDTM])
+def test_a_deployment_file_is_given_by_its_path_or_its_name(name: str) -> None:
+    values = with_deployment({"deployment": name, "hold_s": 1.0})
+    assert values["hold_s"] == 1.0 and "node3" in values["deployment"]["sensors"]

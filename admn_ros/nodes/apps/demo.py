@@ -19,8 +19,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from admn_ros.config import load_config
-from admn_ros.deployment import DeploymentConfig
+from admn_ros.cli.command import number
+from admn_ros.deployment import find_deployment, load_deployment
 from admn_ros.errors import AdmnError
 from admn_ros.files import write_errors, write_json
 from admn_ros.inference.model import load_model_config
@@ -47,7 +47,8 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="gdtm", help="model folder or name (default: the shipped gdtm)")
     parser.add_argument("--sensors", help="deployment file or its name in config/ (default: gdtm; demo for the bundled "
                         "recording)")
-    parser.add_argument("--rate", type=float, default=1.0, help="replay speed as a multiple of real time (default: 1)")
+    parser.add_argument("--rate", type=number(0.01, 100.0), default=1.0,
+                        help="replay speed as a multiple of real time (default: 1)")
     parser.add_argument("--out", type=Path, default=Path("out"),
                         help="folder for demo.png and demo.json (default: out)")
     options = parser.parse_args(args)
@@ -84,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         AdmnError: an argument cannot be used.
     """
-    deployment = load_config(DeploymentConfig, find_shipped(options.sensors, "config", ".yaml"))
+    deployment = load_deployment(options.sensors)
     check_inputs(load_model_config(options.model), deployment.inputs)
     with write_errors(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
     executor.add_node(node)
     display: Display | None = None
     perception = NodeProcess("perception", log_level="warn", autostart=True, model=model, use_sim_time=True,
-                             sensors=find_shipped(options.sensors, "config", ".yaml"))
+                             sensors=find_deployment(options.sensors))
     replay: NodeProcess | None = None
     try:
         _spin_until(executor, lambda: node.connected or not perception.running, START_TIMEOUT_S)
@@ -133,7 +134,7 @@ def _spin_until(executor: SingleThreadedExecutor, condition: Callable[[], bool],
 
 def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict[str, int]]:
     """Return the number of messages in the recording and of messages that the node accepted, by input."""
-    deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
+    deployment = load_deployment(sensors)
     with BagReader(bag) as reader:
         topics = {str(key): absolute(entry.topic) for key, entry in deployment.inputs.items()}
         recorded = {key: reader.topics[topic].count if topic in reader.topics else 0 for key, topic in topics.items()}

@@ -12,8 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import load_config
-from admn_ros.deployment import DeploymentConfig
+from admn_ros.deployment import DeploymentConfig, load_deployment
 from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.inference.frame_rate import FrameRate, RateLimit
 from admn_ros.inference.health.frame_log import FrameLog
@@ -38,7 +37,6 @@ from admn_ros.nodes.perception.visualization import Visualization
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.sample import SensorKey
 from admn_ros.sensing.sync.input_health import offset_to_clock
-from admn_ros.share import find_shipped
 
 SWITCH_S = 0.0005
 """Interval after which a thread yields the interpreter to one that waits, in seconds. The network takes the interpreter
@@ -78,7 +76,7 @@ class PerceptionNode(ManagedNode):
         """Load the deployment and the model; create the results and the budget input."""
         if not self.value("model"):
             raise ConfigError.missing("model", "a model folder, or untrained:gdtm-tiny to try topics and budgets")
-        self._deployment = load_config(DeploymentConfig, find_shipped(self.value("sensors"), "config", ".yaml"))
+        self._deployment = load_deployment(self.value("sensors"))
         for key, entry in self._deployment.inputs.items():
             message_class(key, entry)
         self._pipeline = pipeline = Pipeline.load(

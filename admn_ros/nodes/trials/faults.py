@@ -17,15 +17,14 @@ from pathlib import Path
 import numpy as np
 from rclpy.node import Node
 
-from admn_ros.config import load_config
-from admn_ros.deployment import CAMERAS, DeploymentConfig
+from admn_ros.deployment import CAMERAS, find_deployment, load_deployment
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import write_json, write_text
 from admn_ros.inference.model import load_model_config
 from admn_ros.nodes.processes import machine
 from admn_ros.nodes.trials.fault_result import FaultResult, FaultSetup, Limits
 from admn_ros.nodes.trials.feed import BASIC_TYPES, SensorFeed, synthetic_streams
-from admn_ros.nodes.trials.options import make_out_folder, trial_parser
+from admn_ros.nodes.trials.options import check_durations, make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import PerceptionUnderTest
 from admn_ros.nodes.trials.sensor_faults import SensorFaults
 from admn_ros.nodes.trials.synthetic_messages import Sizes, image_size
@@ -51,7 +50,9 @@ def parse(args: list[str] | None) -> argparse.Namespace:
                         help="longest wait for a reaction (default: 20)")
     parser.add_argument("--threads", type=int, default=0,
                         help="CPU threads of the network; 0 is the node's default (default: 0)")
-    return parser.parse_args(args)
+    parsed = parser.parse_args(args)
+    check_durations(parser, parsed, "fault_seconds", "flood_seconds", "gap_seconds", "patience_seconds")
+    return parsed
 
 
 def main(args: list[str] | None = None) -> int:
@@ -86,8 +87,8 @@ def inject(options: argparse.Namespace) -> Iterator[FaultResult]:
         AdmnError: the model or the deployment cannot be used.
         RuntimeError: the perception node did not start.
     """
-    sensors = find_shipped(options.sensors, "config", ".yaml")
-    deployment = load_config(DeploymentConfig, sensors)
+    sensors = find_deployment(options.sensors)
+    deployment = load_deployment(sensors)
     other = [f"{key} ({kind})" for key, entry in deployment.inputs.items()
              if (kind := entry.kind_of(key.modality)) not in BASIC_TYPES]
     if other:

@@ -23,8 +23,7 @@ from rclpy.publisher import Publisher
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
-from admn_ros.config import load_config
-from admn_ros.deployment import DeploymentConfig
+from admn_ros.deployment import DeploymentConfig, load_deployment
 from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
@@ -34,7 +33,6 @@ from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.replay.bag_frames import absolute
 from admn_ros.sample import Modality, SensorKey
-from admn_ros.share import find_shipped
 
 POOL = 4         # synthetic messages of a modality, sent in turn
 BEHIND_S = 0.5   # a sender that is later than this skips measurements
@@ -244,7 +242,7 @@ class FeedNode(Node):
         sensors, bag, seed = values["sensors"], values["bag"], values["seed"]
         sizes = synthetic.Sizes((values["rgb_height"], values["rgb_width"]),
                                 (values["depth_height"], values["depth_width"]))
-        deployment = load_config(DeploymentConfig, find_shipped(sensors, "config", ".yaml"))
+        deployment = load_deployment(sensors)
         streams = (recorded_streams(deployment, Path(bag).expanduser()) if bag
                    else synthetic_streams(deployment, sizes, seed))
         self.feed = SensorFeed(self, streams, seed)

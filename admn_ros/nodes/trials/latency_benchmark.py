@@ -9,6 +9,7 @@ publishing.
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def parse(args: list[str] | None) -> argparse.Namespace:
     if parsed.runs < 1:
         parser.error(f"argument --runs: found {parsed.runs}; allowed: 1 or more")
     check_durations(parser, parsed, "seconds")
+    if not math.isfinite(parsed.layers):
+        parser.error(f"argument --layers: found {parsed.layers}; allowed: a finite number")
     return parsed
 
 

@@ -20,7 +20,7 @@ from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.files import write_json
 from admn_ros.nodes.perception.approximate_time import make_synchronizer
 from admn_ros.nodes.processes import machine
-from admn_ros.nodes.trials.options import make_out_folder, trial_parser
+from admn_ros.nodes.trials.options import check_durations, make_out_folder, trial_parser
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
 from admn_ros.sensing.sync.synchronizer import FrameSynchronizer
 
@@ -178,6 +178,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated duration of each case (default: 60)")
     parser.add_argument("--seed", type=int, default=0, help="seed of phases and delays (default: 0)")
     options = parser.parse_args(args)
+    check_durations(parser, options, "seconds")
     outcomes, missing = [], ""
     for case in cases():
         for policy in case.policies:

@@ -18,7 +18,7 @@ from admn_ros.config import load_config, parse_config
 from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.nodes.processes import Memory
-from admn_ros.nodes.trials import latency_benchmark, soak
+from admn_ros.nodes.trials import faults, latency_benchmark, soak, sync_benchmark
 from admn_ros.nodes.trials.feed import recorded_streams, restamped, synthetic_streams
 from admn_ros.nodes.trials.perception_under_test import Interval
 from admn_ros.nodes.trials.soak_report import Span, slope_mib_per_hour
@@ -156,7 +156,10 @@ def test_a_node_that_cannot_start_ends_the_benchmark(capfd):
 @pytest.mark.parametrize(("parse", "arguments", "message"), [
     (soak.parse, ["--minutes", "0"], "--minutes: found 0.0"), (soak.parse, ["--span-seconds", "nan"], "found nan"),
     (latency_benchmark.parse, ["--runs", "0"], "--runs: found 0; allowed: 1 or more"),
-    (latency_benchmark.parse, ["--seconds", "inf"], "--seconds: found inf")])
+    (latency_benchmark.parse, ["--seconds", "inf"], "--seconds: found inf"),
+    (latency_benchmark.parse, ["--layers", "nan"], "--layers: found nan; allowed: a finite number"),
+    (faults.parse, ["--gap-seconds", "nan"], "--gap-seconds: found nan"),
+    (sync_benchmark.main, ["--seconds", "-1"], "--seconds: found -1.0")])
 def test_bad_durations_are_refused(parse, arguments, message, capsys) -> None:
     with pytest.raises(SystemExit) as ended:
         parse(arguments)
