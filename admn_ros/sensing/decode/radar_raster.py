@@ -21,7 +21,9 @@ _STRENGTHS = ("intensity", "snr", "power", "amplitude", "rcs")
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 """NumPy types of the numbers of sensor_msgs/PointField."""
 _MAX_DECIBELS = 200.0
-_LARGEST_ANGLE = 2 * np.pi + 1e-3
+_LARGEST_ANGLES = {"azimuth": ("2 pi", 2 * np.pi + 1e-3), "elevation": ("pi / 2", np.pi / 2 + 1e-3)}
+_FARTHEST_M = 1000.0
+"""Distance that is beyond the half of the points of any radar of a robot."""
 
 
 class PointFieldMessage(Protocol):
@@ -74,7 +76,8 @@ def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> RadarPoints:
         grid: settings that name the field of the strength.
 
     Raises:
-        InputError: a field is missing or reaches beyond its point, or a size does not match the data.
+        InputError: a field is missing or reaches beyond its point, a size does not match the data, no point has a
+            strength, or the coordinates are not in metres.
     """
     count = msg.width * msg.height
     if count > MAX_POINTS:
@@ -87,7 +90,11 @@ def decode_point_cloud(msg: PointCloudMessage, grid: RadarGrid) -> RadarPoints:
     columns = [_column(msg, row_step, fields[name], data) if name in fields else np.zeros(count, np.float32)
                for name in ("x", "y", "z", _strength_field(fields, grid))]
     points = np.stack(columns, axis=1)
-    return points[np.isfinite(points).all(axis=1)]
+    placed = points[np.isfinite(points[:, :3]).all(axis=1)]
+    if len(placed) and np.isnan(placed[:, 3]).all():
+        raise InputError(f"fields.{_strength_field(fields, grid)}", f"NaN in all {len(placed)} points", "numbers")
+    _check_metres("fields.x, y, z", np.linalg.norm(placed[:, :3].astype(np.float64), axis=1))
+    return placed[np.isfinite(placed[:, 3])]
 
 
 def decode_radar_scan(msg: RadarScanMessage) -> RadarPoints:
@@ -96,7 +103,7 @@ def decode_radar_scan(msg: RadarScanMessage) -> RadarPoints:
     `radar_msgs` defines the azimuth as clockwise (to the right) and the elevation as upwards.
 
     Raises:
-        InputError: there are too many returns, or their angles are not in radians.
+        InputError: there are too many returns, their angles are not in radians, or their ranges not in metres.
     """
     if len(msg.returns) > MAX_POINTS:
         raise InputError("returns", len(msg.returns), f"at most {MAX_POINTS}")
@@ -104,9 +111,10 @@ def decode_radar_scan(msg: RadarScanMessage) -> RadarPoints:
     polar = polar[np.isfinite(polar).all(axis=1)]
     reach, azimuth, elevation, amplitude = polar.T
     for field, angle in (("azimuth", azimuth), ("elevation", elevation)):
-        largest = float(np.abs(angle).max(initial=0.0))
-        if largest > _LARGEST_ANGLE:
-            raise InputError(f"returns.{field}", f"{largest:g}", "radians, at most 2 pi; are these degrees?")
+        largest, (name, limit) = float(np.abs(angle).max(initial=0.0)), _LARGEST_ANGLES[field]
+        if largest > limit:
+            raise InputError(f"returns.{field}", f"{largest:g}", f"radians, at most {name}; are these degrees?")
+    _check_metres("returns.range", reach)
     flat = reach * np.cos(elevation)
     points = [flat * np.cos(azimuth), -flat * np.sin(azimuth), reach * np.sin(elevation), amplitude]
     return np.stack(points, axis=1).astype(np.float32)
@@ -116,7 +124,13 @@ def heatmap_of_points(points: RadarPoints, grid: RadarGrid) -> npt.NDArray[np.fl
     """Rasterize points (P, 4) in the frame of the radar to magnitudes float32 (rows, columns), 0 without a point.
 
     A cell has the magnitude of its strongest point. Points beyond the last row or behind the antennas are left out.
+
+    Raises:
+        InputError: the strengths of most points are no decibels, although the grid says so.
     """
+    if grid.decibels and len(points) and (median := float(np.median(points[:, 3]))) > _MAX_DECIBELS:
+        raise InputError("strength", f"{median:g} in half of the points",
+                         f"decibels, at most {_MAX_DECIBELS:g}; are these magnitudes (`grid.decibels: false`)?")
     x, y, z, strength = points.astype(np.float64).T
     reach = np.sqrt(x**2 + y**2 + z**2)
     rows = np.rint(reach / grid.range_step_m)
@@ -128,6 +142,11 @@ def heatmap_of_points(points: RadarPoints, grid: RadarGrid) -> npt.NDArray[np.fl
     cells = rows[kept].astype(np.intp), columns[kept].astype(np.intp)
     np.maximum.at(heatmap, cells, magnitude[kept].astype(np.float32))
     return heatmap
+
+
+def _check_metres(field: str, distances: npt.NDArray[Any]) -> None:
+    if distances.size and (median := float(np.median(distances))) > _FARTHEST_M:
+        raise InputError(field, f"a distance of {median:g} of half of the points", "metres; are these millimetres?")
 
 
 def _strength_field(fields: dict[str, PointFieldMessage], grid: RadarGrid) -> str:

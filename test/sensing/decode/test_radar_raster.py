@@ -119,6 +119,28 @@ def test_a_scan_in_degrees_is_refused() -> None:
         decode_radar_scan(SimpleNamespace(returns=returns))
 
 
+def test_points_in_millimetres_or_without_any_strength_are_refused() -> None:
+    names, kinds = ("x", "y", "z", "intensity"), ("f4",) * 4
+    millimetres = POINTS * np.array([1000, 1000, 1000, 1], np.float32)
+    with pytest.raises(InputError, match=r"fields\.x, y, z: .* are these millimetres"):
+        decode_point_cloud(cloud(millimetres, names, kinds), GRID)
+    returns = [SimpleNamespace(range=r, azimuth=0.1, elevation=0.0, amplitude=10.0) for r in (1500.0, 2500.0, 2.0)]
+    with pytest.raises(InputError, match=r"returns\.range: .* are these millimetres"):
+        decode_radar_scan(SimpleNamespace(returns=returns))
+    far = POINTS.copy()
+    far[0, 0] = 5000.0  # One ghost is no reason.
+    assert len(decode_point_cloud(cloud(far, names, kinds), GRID)) == 3
+    far[:, 3] = np.nan
+    with pytest.raises(InputError, match=r"fields\.intensity: found NaN in all 3 points"):
+        decode_point_cloud(cloud(far, names, kinds), GRID)
+
+
+def test_an_elevation_above_the_zenith_is_refused() -> None:
+    scan = SimpleNamespace(returns=[SimpleNamespace(range=5.0, azimuth=3.0, elevation=3.0, amplitude=10.0)])
+    with pytest.raises(InputError, match=r"returns\.elevation: found 3; allowed: radians, at most pi / 2"):
+        decode_radar_scan(scan)
+
+
 GOOD = cloud(POINTS, ("x", "y", "z", "intensity"), ("f4",) * 4)
 
 
@@ -161,6 +183,10 @@ finite = st.floats(-50, 50, width=32)
 def test_a_heatmap_is_finite_and_each_point_is_in_its_cell(points: list[tuple[float, ...]], decibels: bool) -> None:
     grid = RadarGrid(rows=40, range_step_m=0.5, columns=16, decibels=decibels)
     table = np.array(points, np.float32).reshape(-1, 4)
+    if decibels and points and np.median(table[:, 3]) > 200:
+        with pytest.raises(InputError, match="decibels, at most 200"):
+            heatmap_of_points(table, grid)
+        return
     heatmap = heatmap_of_points(table, grid)
     assert heatmap.shape == (40, 16) and np.isfinite(heatmap).all() and (heatmap >= 0).all()
     for x, y, z, strength in table.astype(np.float64):
