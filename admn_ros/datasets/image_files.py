@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
+from admn_ros.files import other_content
 from admn_ros.sensing.decode.compressed_images import decode_compressed_rgb
 from admn_ros.sensing.decode.image_header import read_image_header
 from admn_ros.sensing.decode.images import MAX_PIXELS
@@ -20,7 +21,7 @@ Bytes = npt.NDArray[np.uint8]
 @dataclass(frozen=True)
 class _Encoded:
     data: Bytes
-    format: str = "an image"
+    format: str = ""
 
 
 def rgb_of(data: bytes | Bytes, place: str) -> Bytes:
@@ -31,8 +32,9 @@ def rgb_of(data: bytes | Bytes, place: str) -> Bytes:
         place: name of the file, for errors.
 
     Raises:
-        InputError: the file is broken, cut off or too large; the field begins with `place`.
+        InputError: the file is another one, broken, cut off or too large; the field begins with `place`.
     """
+    _check_content(data, place, "a JPEG or PNG file")
     try:
         return decode_compressed_rgb(_Encoded(np.frombuffer(data, np.uint8)))
     except InputError as error:
@@ -60,6 +62,7 @@ def depth_png_of(data: bytes, place: str, metres_per_unit: float = 0.001) -> npt
     Raises:
         InputError: the file is no such PNG, broken, or too large.
     """
+    _check_content(data, place, "a 16-bit grey PNG")
     try:
         header = read_image_header(data)
     except InputError:
@@ -81,3 +84,10 @@ def metres_of(units: npt.NDArray[np.generic], metres_per_unit: float) -> npt.NDA
     metres: npt.NDArray[np.float32] = (units.astype(np.float64) * metres_per_unit).astype(np.float32)
     metres[units == 0] = np.nan
     return metres
+
+
+def _check_content(data: bytes | Bytes, place: str, allowed: str) -> None:
+    """Refuse by name what a failed download leaves in the place of an image."""
+    other = other_content(bytes(data[:64]))
+    if other is not None:
+        raise InputError(place, other, allowed)

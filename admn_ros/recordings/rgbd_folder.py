@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.files import read_bytes
+from admn_ros.files import other_content, read_bytes
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_writer import BagWriter
 
@@ -153,9 +153,11 @@ def _load(root: Path, number: int) -> _Frame:
 
 def _image(path: Path, flags: int) -> npt.NDArray[Any]:
     data = np.frombuffer(read_bytes(path, "an image file"), np.uint8)
-    image: npt.NDArray[Any] | None = cv2.imdecode(data, flags) if data.size else None
+    # The matrix of the camera is that of the pixels as they are stored.
+    image: npt.NDArray[Any] | None = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
     if image is None:
-        raise InputError(str(path), f"{data.size} bytes that are no image", "an intact image file")
+        raise InputError(str(path), other_content(data[:64].tobytes()) or f"{data.size} bytes that are no image",
+                         "an intact image file")
     return image
 
 

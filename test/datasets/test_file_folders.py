@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from admn_ros.datasets import image_files
 from admn_ros.datasets.audio_folder import AudioFolder
 from admn_ros.datasets.image_folder import ImageFolder
 from admn_ros.datasets.sound_files import read_sound
@@ -86,6 +87,17 @@ def test_a_broken_file_is_named_once_and_the_next_one_read(pictures: Path, caplo
     assert list(source.tree.broken) == [broken]
     assert len(caplog.records) == 1
     assert str(broken) in caplog.text
+
+
+@pytest.mark.parametrize(("head", "found"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "a Git LFS pointer"),
+    (b"<!DOCTYPE html><html><body>404</body></html>", "a web page"),
+    (b"", "unknown first bytes"),
+])
+def test_what_a_failed_download_leaves_is_named(tmp_path: Path, head: bytes, found: str) -> None:
+    for read in (image_files.rgb_of, image_files.depth_png_of) if head else (image_files.rgb_of,):
+        with pytest.raises(InputError, match=rf"^x\.png.*found {found}"):
+            read(head, "x.png")
 
 
 def test_too_many_broken_files_are_an_error(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def broken(folder: Path, name: str, content: bytes | None) -> None:
     ("frame-000004.depth.png", None, "No such file"),
     ("frame-000004.pose.txt", None, "No such file"),
     ("frame-000004.color.jpg", b"", "0 bytes that are no image"),
+    ("frame-000004.color.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer"),
     ("frame-000004.depth.png", b"\x89PNG\r\n\x1a\nbroken", "no image"),
     ("frame-000004.depth.png", cv2.imencode(".png", np.zeros((4, 4), np.uint8))[1].tobytes(), "uint8 with shape"),
     ("frame-000004.pose.txt", b"1 0 0\n", r"rows of \[3\]"),
@@ -121,6 +122,19 @@ def test_a_bad_frame_is_skipped_and_named(folder: Path, tmp_path: Path, name: st
     assert name in summary.skipped[4]
     with BagReader(tmp_path / "bag") as bag:
         assert {i.count for i in bag.topics.values()} == {2}
+
+
+def test_an_orientation_tag_does_not_turn_the_picture(folder: Path, tmp_path: Path) -> None:
+    file = (folder / "frame-000004.color.jpg").read_bytes()
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"  # Turned by 90 degrees.
+    tag = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    turned = file[:2] + tag + file[2:]
+    assert cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR).shape == (64, 48, 3)
+    (folder / "frame-000004.color.jpg").write_bytes(turned)
+    convert_rgbd_folder(folder, tmp_path / "bag")
+    with BagReader(tmp_path / "bag") as bag:
+        sizes = {(m.width, m.height) for topic, _, m in bag.messages() if topic == "/camera/rgb/image_raw"}
+    assert sizes == {(64, 48)}
 
 
 def test_all_frames_bad_is_refused_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:

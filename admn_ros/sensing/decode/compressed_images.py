@@ -88,7 +88,8 @@ def _header(data: Bytes, text: str, named: CompressedFormat) -> ImageHeader:
     """Read the header of the file, and check it before anything is decompressed."""
     header = read_image_header(data.data)
     if header is None:
-        raise InputError("data", f"format {text!r} with unknown first bytes", "a JPEG or PNG file")
+        named_so = f"format {text!r} with " if text else ""
+        raise InputError("data", f"{named_so}unknown first bytes", "a JPEG or PNG file")
     deep = named.encoding.endswith("16") and named.encoding != "mono16"  # As mono16, depth is sent too.
     if header.bits > 8 and not deep:
         raise InputError("data", f"{header.bits} bits per channel",
