@@ -15,6 +15,8 @@ NOISE = 8192.0
 """Mean step between neighbouring 16-bit samples that is noise, or samples in another format."""
 FEWEST = 32
 """Number of samples per channel by which two formats can be compared."""
+_LONGEST = 1 << 17
+"""Number of bytes at the beginning of a message that are looked at."""
 _SMOOTH, _QUIETER = 0.5, 4
 """Mean step of sound by its mean deviation (that of white noise is above 1.2), and by the step in the wrong format."""
 _EXPONENTS = (87, 131)
@@ -33,13 +35,14 @@ def other_format(data: Bytes, channels: int) -> str | None:
         data: whole samples.
         channels: number of interleaved channels.
     """
+    data = data[:_LONGEST]
     values = data[:data.size // 2 * 2].view("<i2")
     if values.size < 2 * channels * FEWEST:
         return None
     if _are_floats(values):
         return "F32LE"
     if channels % 2 and not values[::2].any() and np.count_nonzero(values[1::2]) >= FEWEST:
-        return "S32LE"
+        return "S32LE, or as twice as many channels"
     step = steps(values, channels).min()
     if step <= NOISE:
         return None
