@@ -10,8 +10,8 @@
 Arguments that are given override params_file, which overrides the defaults. See docs/launch.md.
 """
 
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -86,7 +86,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     value |= {name: value[name].lower() for name, choices in CHOICES.items() if "True" in choices}
     value["params_file"] = str(Path(value["params_file"] or value["parameters"]).expanduser()) \
         if value["params_file"] or value["parameters"] else ""
-    own = "/".join(["", *filter(None, [value["namespace"].strip("/"), value["name"]])])
+    own = full_name(value, LaunchConfiguration("ros_namespace", default="").perform(context))
     in_file = read_parameters(value["params_file"], own)
     check(value)
     clocked = value["bag"] != "" or value["sim"] == "true"
@@ -123,6 +123,17 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             {"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}], **source)
         actions += [simulator, shut_down_after(simulator)]
     return [*actions, *viewers(context, value, own, sim_time)]
+
+
+def full_name(value: Mapping[str, str], pushed: str) -> str:
+    """Return the full name of the perception node.
+
+    Args:
+        value: values of the launch arguments.
+        pushed: namespace that PushRosNamespace of an including launch file set. An absolute one replaces it.
+    """
+    spaces = [value["namespace"]] if value["namespace"].startswith("/") else [pushed, value["namespace"]]
+    return "/".join(["", *filter(None, (space.strip("/") for space in spaces)), value["name"]])
 
 
 def check(value: Mapping[str, str]) -> None:
@@ -171,20 +182,40 @@ def read_parameters(file: str, node: str) -> dict[str, object]:
     if not file:
         return {}
     try:
-        sections = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        sections = list(sections_of(yaml.safe_load(Path(file).read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ConfigError("params_file", " ".join(f"{file}: {error}".split()), "a YAML file with parameters") from error
-    found: dict[str, object] = {}
-    fitting = [(name, s) for name, s in sections.items() if fnmatchcase(node, "/" + str(name).lstrip("/"))] \
-        if isinstance(sections, dict) else []
-    for _, section in sorted(fitting, key=lambda pair: "*" not in str(pair[0])):  # exact names override patterns
-        if not isinstance(section, dict) or not isinstance(section.get("ros__parameters"), dict):
-            raise ConfigError("params_file", f"{file} without ros__parameters", f"{node}: {{ros__parameters: ...}}")
-        found |= section["ros__parameters"]
+    for name, section in sections:
+        if not isinstance(section, dict):
+            raise ConfigError("params_file", f"{file} with {name} without ros__parameters",
+                              f"{node}: {{ros__parameters: ...}}")
+    fitting = [section for name, section in sections if applies(name, node)]
     if not fitting:
-        names = ", ".join(map(str, sections)) if isinstance(sections, dict) else "no mapping"
+        names = ", ".join(name for name, _ in sections)
         raise ConfigError("params_file", f"{file} with {names}", f"a section /** or {node}")
-    return found
+    return {name: setting for section in fitting for name, setting in section.items()}  # later sections override
+
+
+def sections_of(tree: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the name and the parameters of each section of a parameter file, in order.
+
+    Namespaces may be nested: `robot: {admn: {ros__parameters: ...}}`. What lies outside ros__parameters, which ROS
+    refuses, is yielded with None.
+    """
+    if not isinstance(tree, dict) or not tree:
+        yield name or "no mapping", None
+    elif "ros__parameters" in tree:
+        yield name, tree["ros__parameters"]
+    else:
+        for key, below in tree.items():
+            yield from sections_of(below, f"{name}/{key}" if name else str(key))
+
+
+def applies(section: str, node: str) -> bool:
+    """Return whether the name of a section fits a node: * stands for one part of the name, ** for any number."""
+    parts = {"**": "(/[^/]+)*", "*": "/[^/]+"}
+    pattern = "".join(parts.get(part, "/" + re.escape(part)) for part in section.split("/") if part)
+    return re.fullmatch(pattern, node) is not None
 
 
 def given_parameters(value: Mapping[str, str]) -> dict[str, object]:

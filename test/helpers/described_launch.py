@@ -34,7 +34,7 @@ class Entity:
 
 class LaunchConfiguration(Entity):
     def perform(self, context: Mapping[str, str]) -> str:
-        return context[self.args[0]]
+        return context.get(self.args[0], self.values.get("default"))
 
 
 class FindPackageShare(Entity):
@@ -80,7 +80,7 @@ def describe(path: Path, **arguments: str) -> Description:
 
     Args:
         path: launch file.
-        arguments: launch arguments that are not the defaults.
+        arguments: launch arguments that are not the defaults, and `ros_namespace`, which PushRosNamespace sets.
     """
     known = {c.__name__: c for c in (LaunchConfiguration, FindPackageShare)}
     replaced = {name: sys.modules.get(name) for name in MODULES}
@@ -101,7 +101,7 @@ def _described(entities: list[Entity], arguments: dict[str, str]) -> Description
     declared = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
     defaults = {e.args[0]: e.default_value for e in declared}
     choices = {e.args[0]: e.choices for e in declared if e.choices}
-    assert set(arguments) <= set(defaults), arguments
+    assert set(arguments) <= {*defaults, "ros_namespace"}, arguments
     values = {**defaults, **arguments}
     assert all(values[name] in allowed for name, allowed in choices.items()), values
     actions = [action for entity in entities if type(entity).__name__ == "OpaqueFunction"

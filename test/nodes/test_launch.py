@@ -199,6 +199,27 @@ def test_what_was_given_overrides_the_file_which_overrides_the_defaults(tmp_path
     assert governor.parameters[-1] == {"model": "gdtm", "use_sim_time": False, "autostart": False}
 
 
+@pytest.mark.parametrize(("content", "sim_time"), [
+    ("/**: {ros__parameters: {use_sim_time: true}}\n/*: {ros__parameters: {use_sim_time: false}}", True),
+    ("/**: {ros__parameters: {use_sim_time: true}}\n/r/admn: {ros__parameters: {use_sim_time: false}}", False),
+    ("/r/admn: {ros__parameters: {use_sim_time: false}}\n/**: {ros__parameters: {use_sim_time: true}}", True),
+    ("r:\n  admn: {ros__parameters: {use_sim_time: true}}", True),
+    ("/**/admn: {ros__parameters: {use_sim_time: true}}", True),
+    ("/*: {ros__parameters: {use_sim_time: true}}\n/r/*: {ros__parameters: {use_sim_time: false}}", False),
+    ("r/**: {ros__parameters: {use_sim_time: true}}", True)])
+def test_sections_apply_as_in_ros_and_later_ones_override(tmp_path, content, sim_time):
+    (tmp_path / "robot.yaml").write_text(content)
+    for where in ({"namespace": "r"}, {"ros_namespace": "/r"}, {"ros_namespace": "/q", "namespace": "/r"}):
+        _, governor = describe(LAUNCH, params_file=str(tmp_path / "robot.yaml"), governor="true", **where).nodes
+        assert governor.parameters[-1]["use_sim_time"] is sim_time
+    context = rclpy.Context()  # the node itself reads the same
+    rclpy.init(args=["--ros-args", "--params-file", str(tmp_path / "robot.yaml")], context=context)
+    node = rclpy.create_node("admn", namespace="r", context=context)
+    assert node.get_parameter("use_sim_time").value is sim_time
+    node.destroy_node()
+    context.try_shutdown()
+
+
 @pytest.mark.parametrize(("argument", "value", "text"), [
     ("budget", "-5", "budget: found '-5'; allowed: a number from 0"), ("budget", "abc", "budget: found 'abc'"),
     ("budget", "nan", "budget: found 'nan'"), ("rate", "0", "rate: found '0'; allowed: a number from 0.01 to 100"),
