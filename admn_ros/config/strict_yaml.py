@@ -33,9 +33,10 @@ class _Refused(yaml.MarkedYAMLError):
 class _PlainLoader(yaml.SafeLoader):
     """Loader that counts what it reads while it reads it."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int) -> None:
         super().__init__(text)
         self._depth = self._size = 0
+        self._most = most
         self._sizes: dict[int, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
@@ -58,28 +59,29 @@ class _PlainLoader(yaml.SafeLoader):
         else:
             self._size += VALUE_SIZE + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
             _check_node(node)
-        if self._size > MAX_SIZE:
-            raise _Refused(None, None, f"more than {MAX_SIZE // VALUE_SIZE} values or {MAX_SIZE} characters, aliases "
-                                       "counted at each use", mark)
+        if self._size > self._most:
+            raise _Refused(None, None, f"more than {self._most // VALUE_SIZE} values or {self._most} characters, "
+                                       "aliases counted at each use", mark)
         self._sizes.setdefault(id(node), self._size - before)
         return node
 
 
-def parse_yaml(text: str, place: str, allowed: str = "a YAML mapping") -> object:
+def parse_yaml(text: str, place: str, allowed: str = "a YAML mapping", most: int = MAX_SIZE) -> object:
     """Parse a YAML document; dates are words.
 
     Args:
         text: the document.
         place: file or option that errors name.
         allowed: what the error message asks for.
+        most: largest size, counted as in `MAX_SIZE`.
 
     Raises:
         ConfigError: the text is not YAML, has an equal key twice, a key or value that JSON does not have, or is too
-            large (`MAX_DEPTH`, `MAX_SIZE`, `MAX_DIGITS`).
+            large (`MAX_DEPTH`, `most`, `MAX_DIGITS`).
     """
     loader = None
     try:
-        loader = _PlainLoader(text)
+        loader = _PlainLoader(text, most)
         return loader.get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(place, f"broken YAML ({_reason(error)})", allowed) from error

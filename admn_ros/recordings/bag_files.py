@@ -148,7 +148,7 @@ class BagFiles:
             expected = sum(stored.counts.values())
         there = sum(channel.count for channel in file.channels)
         if expected is not None and there < expected:
-            raise _too_few(self.path, expected - there, "all topics")
+            raise self._too_few(expected - there, "all topics")
         if expected is not None and there > expected and not file.remarks:
             self.remarks.append(f"the recorder did not finish it: {there} messages, {expected} in its own metadata; "
                                 "its last ones may be missing")
@@ -160,11 +160,15 @@ class BagFiles:
             there[channel.topic] += channel.count
         missing = {topic: count - there[topic] for topic, count in self.metadata.counts.items() if count > there[topic]}
         if missing:
-            why = f" ({'; '.join(self.remarks)})" if self.remarks else ""
-            raise _too_few(self.path, sum(missing.values()), f"{', '.join(missing)}{why}")
+            raise self._too_few(sum(missing.values()), ", ".join(missing))
         more = sum(there[topic] - count for topic, count in self.metadata.counts.items())
         if more:
             self.remarks.append(f"{more} messages more than {METADATA} counts: it is older than the files, or edited")
+
+    def _too_few(self, count: int, where: str) -> InputError:
+        why = f" ({'; '.join(self.remarks)})" if self.remarks else ""
+        return InputError(str(self.path), f"{count} messages fewer than its metadata counts on {where}{why}",
+                          f"{READABLE}, complete (`ros2 bag reindex` counts anew)")
 
     def channels(self) -> Iterator[Channel]:
         """Yield the channels of all files."""
@@ -183,11 +187,6 @@ def _topics_of(file: StorageFile, topics: Mapping[int, str], start_ns: int | Non
                stop_ns: int | None) -> Iterator[tuple[str, int, bytes]]:
     for channel, stamp_ns, data in file.read(list(topics), start_ns, stop_ns):
         yield topics[channel], stamp_ns, data
-
-
-def _too_few(path: Path, count: int, where: str) -> InputError:
-    return InputError(str(path), f"{count} messages fewer than its metadata counts on {where}",
-                      f"{READABLE}, complete (`ros2 bag reindex` counts anew)")
 
 
 def bags_within(folder: Path) -> list[Path]:

@@ -7,21 +7,29 @@ Only what reading needs is taken from it. What describes the topics better is in
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PureWindowsPath
+from typing import Any, Final
 
 from rosbags.interfaces import QosDurability, QosReliability
 
-from admn_ros.config import read_yaml
 from admn_ros.config.strict_yaml import parse_yaml
 from admn_ros.errors import InputError
+from admn_ros.files import read_text
 from admn_ros.recordings.storage_file import CDR, unreadable
 
 METADATA = "metadata.yaml"
 _ROOT = "rosbag2_bagfile_information"
 _NEWEST = 9
 _STORAGES = ("mcap", "sqlite3")
+_MAX_TEXT: Final = 16 << 20
+"""Bytes of `metadata.yaml`, which grows with the number of topics and their publishers: about 600 for each topic."""
+_MAX_SIZE: Final = 1 << 25
+"""Size of its content, as `parse_yaml` counts it."""
+
+
+_BROKEN: Final = (TypeError, KeyError, AttributeError, ValueError)
+"""What parsing of damaged or edited metadata raises."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +62,28 @@ def read_metadata(folder: Path) -> BagMetadata:
         InputError: the file is broken, or describes something that cannot be read.
     """
     try:
-        raw = read_yaml(folder / METADATA)
+        text = read_text(folder / METADATA, "a readable YAML file", _MAX_TEXT)
+        raw = parse_yaml(text, METADATA, most=_MAX_SIZE)
     except InputError as error:
         raise unreadable(folder, f"{METADATA}: {error.found}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get(_ROOT), dict):
+        raise unreadable(folder, f"{METADATA}: no {_ROOT}" if text.strip() else f"{METADATA}: an empty file")
     try:
-        found: dict[str, Any] = raw[_ROOT]  # type: ignore[index]
-        _check_kind(folder, found)
-        return _parse(found)
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        _check_kind(folder, raw[_ROOT])
+        found = _parse(raw[_ROOT])
+    except InputError:
+        raise
+    except _BROKEN as error:
         raise unreadable(folder, f"{METADATA}: {type(error).__name__}: {error}") from error
+    return replace(found, files=tuple(_local_name(folder, name) for name in found.files))
 
 
 def stored_metadata(text: str) -> BagMetadata | None:
     """Return the metadata that a recorder stored in its file; None if there are none that can be read."""
     try:
-        found: Any = parse_yaml(text, _ROOT)
+        found: Any = parse_yaml(text, _ROOT, most=_MAX_SIZE)
         return _parse(found.get(_ROOT, found))
-    except (TypeError, KeyError, AttributeError, ValueError):
+    except _BROKEN:
         return None
 
 
@@ -110,15 +121,30 @@ def _parse(found: Mapping[str, Any]) -> BagMetadata:
     for entry in found.get("topics_with_message_count") or ():
         topic = entry["topic_metadata"]
         name = str(topic["name"])
-        counts[name] = counts.get(name, 0) + int(entry["message_count"])
+        counts[name] = counts.get(name, 0) + _count(entry)
         encodings[name] = str(topic.get("serialization_format") or CDR)
         qos[name] = topic.get("offered_qos_profiles") or qos.get(name)
-    by_file = {Path(str(entry["path"])).name: int(entry["message_count"]) for entry in found.get("files") or ()}
+    by_file = {Path(str(entry["path"])).name: _count(entry) for entry in found.get("files") or ()}
     # Until version 3 the paths are relative to the parent of the folder.
-    files = dict.fromkeys(Path(str(name)).name for name in found["relative_file_paths"])
+    names = found["relative_file_paths"]
+    if not isinstance(names, list) or not all(isinstance(name, str) and Path(name).name for name in names):
+        raise ValueError("relative_file_paths is no list of names")
+    files = dict.fromkeys(Path(name).name for name in names)
     custom = found.get("custom_data") or {}
     return BagMetadata(tuple(files), str(found.get("compression_mode")).lower() == "file", counts, by_file, encodings,
                        qos, {str(key): str(value) for key, value in custom.items()})
+
+
+def _count(entry: Mapping[str, Any]) -> int:
+    count = entry["message_count"]
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"message_count {count}, where a whole number is known")
+    return count
+
+
+def _local_name(folder: Path, name: str) -> str:
+    """Return the name of a file whose path a recorder on Windows may have written."""
+    return name if (folder / name).exists() else PureWindowsPath(name).name
 
 
 def _name(kind: type[QosDurability | QosReliability], value: object) -> str:

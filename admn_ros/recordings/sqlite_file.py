@@ -21,6 +21,7 @@ from admn_ros.recordings.storage_file import CDR, Channel, reason_of, unreadable
 
 _MAGIC = b"SQLite format 3\0"
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
+_WAL_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _METADATA_SINCE = 4
 """Schema version from which on a recorder writes metadata into the file."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
@@ -53,6 +54,8 @@ class SqliteFile:
             self.channels = self._channels()
             self.start_ns, self.end_ns = self._base.execute(
                 "SELECT ifnull(min(timestamp), 0), ifnull(max(timestamp), 0) FROM messages").fetchone()
+            if not isinstance(self.start_ns, int) or not isinstance(self.end_ns, int):   # text counts as largest
+                raise unreadable(path, f"a message with the record stamp {self.end_ns!r:.40}")
             self.metadata = self._metadata()
         except InputError:
             self.close()
@@ -72,9 +75,11 @@ class SqliteFile:
         for bound, limit in ((" AND timestamp >= ?", start_ns), (" AND timestamp < ?", stop_ns)):
             if limit is not None:
                 query, values = query + bound, [*values, limit]
-        # Not `yield from`: it would close the cursor with the generator, which may be after the file.
-        for message in self._base.execute(query + " ORDER BY timestamp, rowid", values):  # noqa: UP028
-            yield message
+        for channel, stamp_ns, data in self._base.execute(query + " ORDER BY timestamp, rowid", values):
+            if not isinstance(stamp_ns, int) or not isinstance(data, bytes):   # SQLite takes any value in any column
+                raise unreadable(self.path, f"a message with the record stamp {stamp_ns!r:.40} and "
+                                            f"{'content' if isinstance(data, bytes) else 'no binary content'}")
+            yield channel, stamp_ns, data
 
     # --- parts -------------------------------------------------------------------------------------
 
@@ -129,6 +134,8 @@ class SqliteFile:
         chosen = [name if name in columns else f"'{default}'" for name, default in optional.items()]
         for number, topic, kind, serialization, qos, digest in self._base.execute(
                 f"SELECT id, name, type, {', '.join(chosen)} FROM topics ORDER BY id"):
+            if not isinstance(topic, str) or not isinstance(kind, str):
+                raise unreadable(self.path, f"the topic {topic!r:.40} of type {kind!r:.40}")
             schema, text = definitions.get((kind, digest)) or definitions.get((kind, "")) or ("", "")
             found.append(Channel(number, topic, kind, serialization or CDR, schema, text, qos or "",
                                  counts.pop(number, 0)))
@@ -201,7 +208,9 @@ def _frames(wal: Path) -> int:
 
 
 def _is_sound(header: bytes) -> bool:
-    """Return whether the checksum of a log's header is right."""
+    """Return whether magic number and checksum of a log's header are right: the checksum of zeros is zero."""
+    if header[:4] not in _WAL_MAGICS:
+        return False
     order = ">" if header[3] & 1 else "<"
     first = second = 0
     for left, right in struct.iter_unpack(f"{order}II", header[:24]):

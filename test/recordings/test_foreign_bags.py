@@ -238,3 +238,55 @@ def test_compressed_recordings(tmp_path: Path, storage: StoragePlugin, mode: Com
         file.write_bytes(file.read_bytes()[:-9])
         with pytest.raises(InputError, match="cannot be read"):
             BagReader(path)
+
+
+def edited(tmp_path: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
+    """Return a bag of 4 messages whose metadata were edited."""
+    bag = small_bag(tmp_path / "edited", "sqlite3", 4)
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+    edit(metadata["rosbag2_bagfile_information"])
+    (bag / "metadata.yaml").write_text(yaml.dump(metadata, Dumper=yaml.CSafeDumper))
+    return bag
+
+
+@pytest.mark.parametrize("count", [float("inf"), float("nan"), 4.5, -1, None, "many", [4]])
+def test_counts_in_the_metadata_that_are_no_numbers(tmp_path: Path, count: object) -> None:
+    bag = edited(tmp_path, lambda info: info["topics_with_message_count"][0].update(message_count=count))
+    with pytest.raises(InputError, match=r"metadata\.yaml: ValueError: message_count .* a whole number"):
+        BagReader(bag)
+
+
+@pytest.mark.parametrize("files", [None, "edited.db3", [""], [None], [["edited.db3"]], {"a": 1}])
+def test_file_names_in_the_metadata_that_are_no_names(tmp_path: Path, files: object) -> None:
+    bag = edited(tmp_path, lambda info: info.update(relative_file_paths=files))
+    with pytest.raises(InputError, match="relative_file_paths is no list of names"):
+        BagReader(bag)
+
+
+@pytest.mark.parametrize("path", ["C:\\bags\\edited\\edited.db3", "edited\\edited.db3", "/home/robot/edited/edited.db3"])
+def test_paths_of_the_machine_that_recorded(tmp_path: Path, path: str) -> None:
+    with BagReader(edited(tmp_path, lambda info: info.update(relative_file_paths=[path]))) as bag:
+        assert (len(list(bag)), bag.remarks) == (4, ())
+
+
+@pytest.mark.parametrize("text", ["", "\n", "rosbag2_bagfile_information:\n", "a: 1", "- 1", "rosbag2_bagfile_information: 3"])
+def test_metadata_without_their_content(tmp_path: Path, text: str) -> None:
+    bag = small_bag(tmp_path / "bag", "mcap", 4)
+    (bag / "metadata.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"metadata\.yaml: (an empty file|no rosbag2_bagfile_information)"):
+        BagReader(bag)
+
+
+@pytest.mark.slow
+def test_metadata_of_thousands_of_topics(tmp_path: Path) -> None:
+    """A recording of everything in a large system: written by a machine, and larger than any hand-written file."""
+    def many(info: dict[str, Any]) -> None:
+        (first,) = info["topics_with_message_count"]
+        for k in range(2500):
+            topic = {**first["topic_metadata"], "name": f"/robot/diagnostics/source_{k:0200d}"}
+            info["topics_with_message_count"].append({"topic_metadata": topic, "message_count": 0})
+
+    bag = edited(tmp_path, many)
+    assert (bag / "metadata.yaml").stat().st_size > 1 << 20   # the limit of hand-written files
+    with BagReader(bag) as reader:
+        assert len(list(reader)) == 4

@@ -86,7 +86,9 @@ def test_a_write_ahead_log_that_is_cut_off(logged: Path) -> None:
     assert re.search(r"[12] of its \d+ pages were not complete", remark)
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:16] + bytes(8) + data[24:], lambda data: data[:20]])
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:16] + bytes(8) + data[24:], lambda data: data[:20], lambda data: bytes(32) + data[32:],
+    lambda data: bytes(len(data))])   # a file system may leave zeros
 def test_a_write_ahead_log_that_cannot_be_used(logged: Path, damage: Callable[[bytes], bytes]) -> None:
     wal = logged.with_name("source.db3-wal")
     wal.write_bytes(damage(wal.read_bytes()))
@@ -123,6 +125,33 @@ def test_a_storage_file_with_less_than_its_own_metadata_count(tmp_path: Path) ->
         base.execute("DELETE FROM messages WHERE id > 15")
     with pytest.raises(InputError, match="5 messages fewer than its metadata counts"):
         BagReader(file)
+
+
+@pytest.mark.parametrize(("edit", "says"), [
+    ("UPDATE messages SET timestamp = 'noon' WHERE id = 2", "record stamp 'noon'"),
+    ("UPDATE messages SET timestamp = timestamp + 0.5", "record stamp 1.7"),
+    ("UPDATE messages SET data = 'text' WHERE id = 2", "no binary content"),
+    ("UPDATE topics SET name = x'ff'", r"topic b'\\xff'"),
+    ("UPDATE topics SET type = 7.5", "of type")])
+def test_values_of_another_kind_than_their_column(tmp_path: Path, edit: str, says: str) -> None:
+    file = storage_file(small_bag(tmp_path / "edited", "sqlite3", 4))
+    base = sqlite3.connect(file)
+    base.execute(edit)
+    base.commit()
+    base.close()
+    with pytest.raises(InputError, match=says):
+        read(file)
+
+
+def test_a_message_without_a_record_stamp(tmp_path: Path) -> None:
+    file = storage_file(small_bag(tmp_path / "edited", "sqlite3", 4))
+    base = sqlite3.connect(file)
+    base.executescript("CREATE TABLE m (id INTEGER PRIMARY KEY, topic_id, timestamp, data);"
+                       "INSERT INTO m SELECT id, topic_id, iif(id = 2, NULL, timestamp), data FROM messages;"
+                       "DROP TABLE messages; ALTER TABLE m RENAME TO messages;")
+    base.close()
+    with pytest.raises(InputError, match="record stamp None"):
+        read(file)
 
 
 @pytest.mark.parametrize("share", [0.4, 0.9])
