@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from admn_ros.config import ModelConfig
-from admn_ros.errors import InputError
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import read_json, write_json
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import shards
 from admn_ros.recordings.bag_reader import BagReader
-from admn_ros.replay.bag_frames import bag_frames
+from admn_ros.replay.bag_frames import TimedFrame, bag_frames
 from admn_ros.replay.bag_info import BagInfo, input_stats, inspect_bags, longest_wait_s, no_frames, scene_name
 from admn_ros.replay.export_plan import SPLITS, Blocks, ExportPlan
 from admn_ros.replay.export_shards import Collector
@@ -99,21 +99,18 @@ class _BagExport:
                  folder: Path) -> None:
         self._plan, self._stream, self._bag, self._bags, self._blocks = plan, stream, bag, bags, blocks
         name = f"{prefix}-{re.sub('[^A-Za-z0-9_.-]+', '_', bag.name)}"
+        self._folder = folder
         self._collector, self._counts = Collector(folder, name, bag.start_ns, stream), _Counts()
 
     def run(self, on_seconds: Callable[[float], None]) -> dict[str, Any]:
         """Write the shards; return statistics as JSON values."""
         bag, counts, collector = self._bag, self._counts, self._collector
-        with BagReader(bag.path) as reader:
-            wait_s = longest_wait_s(self._plan.deployment)
-            for frame, now_s in bag_frames(reader, self._stream, wait_s):
-                time_s = max(now_s - bag.start_ns / NS, 0.0)
-                on_seconds(min(time_s, bag.length_s))
-                if counts.read % self._plan.every == 0:
-                    self._take(frame, self._blocks.split(time_s))
-                counts.read += 1
-        if not counts.read:
-            raise no_frames(bag, self._stream)
+        for frame, now_s in self._frames():
+            time_s = max(now_s - bag.start_ns / NS, 0.0)
+            on_seconds(min(time_s, bag.length_s))
+            if counts.read % self._plan.every == 0:
+                self._take(frame, self._blocks.split(time_s))
+            counts.read += 1
         collector.flush()
         return {"name": bag.name, "frames_there": counts.read, "frames": collector.frames,
                 "located": counts.located, "with_class": counts.with_class,
@@ -121,6 +118,20 @@ class _BagExport:
                 "truth": None if bag.track is None else bag.track.origin, "why_no_truth": bag.why_no_track or None,
                 "remarks": bag.remarks, "topics_missing": list(bag.missing), "topics_similar": bag.missing,
                 **input_stats(self._stream), "shards": collector.written}
+
+    def _frames(self) -> Iterator[TimedFrame]:
+        """Yield the frames of the bag. If it cannot be used, delete the dataset, which could never be finished."""
+        found = False
+        try:
+            with BagReader(self._bag.path) as reader:
+                for timed in bag_frames(reader, self._stream, longest_wait_s(self._plan.deployment)):
+                    found = True
+                    yield timed
+            if not found:
+                raise no_frames(self._bag, self._stream)
+        except AdmnError:   # of reading; errors of writing are raised outside of this generator
+            shutil.rmtree(self._folder)
+            raise
 
     def _take(self, frame: SensorFrame, split: str | None) -> None:
         plan, bag, counts = self._plan, self._bag, self._counts
