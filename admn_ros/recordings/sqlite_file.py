@@ -52,10 +52,7 @@ class SqliteFile:
             self._base = sqlite3.connect(uri, uri=True, check_same_thread=False)
             self._stack.callback(self._base.close)
             self.channels = self._channels()
-            self.start_ns, self.end_ns = self._base.execute(
-                "SELECT ifnull(min(timestamp), 0), ifnull(max(timestamp), 0) FROM messages").fetchone()
-            if not isinstance(self.start_ns, int) or not isinstance(self.end_ns, int):   # text counts as largest
-                raise unreadable(path, f"a message with the record stamp {self.end_ns!r:.40}")
+            self.start_ns, self.end_ns = self._times()
             self.metadata = self._metadata()
         except InputError:
             self.close()
@@ -142,6 +139,13 @@ class SqliteFile:
         if counts:
             raise unreadable(self.path, f"{sum(counts.values())} messages of topics that it does not list")
         return found
+
+    def _times(self) -> tuple[int, int]:
+        first, last = self._base.execute(
+            "SELECT ifnull(min(timestamp), 0), ifnull(max(timestamp), 0) FROM messages").fetchone()
+        if not isinstance(first, int) or not isinstance(last, int):   # text counts as larger than any number
+            raise unreadable(self.path, f"a message with the record stamp {last!r:.40}")
+        return first, last
 
     def _definitions(self) -> dict[tuple[str, str], tuple[str, str]]:
         """Return encoding and text of each definition, by type and hash, and by type alone."""

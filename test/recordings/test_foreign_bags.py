@@ -7,6 +7,7 @@ import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,13 +264,15 @@ def test_file_names_in_the_metadata_that_are_no_names(tmp_path: Path, files: obj
         BagReader(bag)
 
 
-@pytest.mark.parametrize("path", ["C:\\bags\\edited\\edited.db3", "edited\\edited.db3", "/home/robot/edited/edited.db3"])
+@pytest.mark.parametrize("path", [
+    "C:\\bags\\edited\\edited.db3", "edited\\edited.db3", "/home/robot/edited/edited.db3"])
 def test_paths_of_the_machine_that_recorded(tmp_path: Path, path: str) -> None:
     with BagReader(edited(tmp_path, lambda info: info.update(relative_file_paths=[path]))) as bag:
         assert (len(list(bag)), bag.remarks) == (4, ())
 
 
-@pytest.mark.parametrize("text", ["", "\n", "rosbag2_bagfile_information:\n", "a: 1", "- 1", "rosbag2_bagfile_information: 3"])
+@pytest.mark.parametrize("text", [
+    "", "\n", "rosbag2_bagfile_information:\n", "a: 1", "- 1", "rosbag2_bagfile_information: 3"])
 def test_metadata_without_their_content(tmp_path: Path, text: str) -> None:
     bag = small_bag(tmp_path / "bag", "mcap", 4)
     (bag / "metadata.yaml").write_text(text)

@@ -17,6 +17,8 @@ WINDOW_S = 5.0
 FIRST_S = 3.0
 """Time after a start at which it is judged first, in seconds."""
 _STEP_S = 0.5
+_LASTING_S = 1.0
+"""Time for which an input was judged of no use that is worth a word afterwards: the window before it was lost too."""
 _LEADS = 15
 _NS = 1_000_000_000
 _DAY_S = 86_400
@@ -190,6 +192,18 @@ def offset_to_clock(health: Mapping[SensorKey, InputHealth], now_s: float, clock
     return f"the stamps of {which} inputs are {describe_offset(statistics.median_low(far_ns), clock_ns, 'this clock')}"
 
 
+def _little_used(health: Mapping[SensorKey, InputHealth], counts: Mapping[SensorKey, InputCounts],
+                 sync: SyncConfig) -> dict[SensorKey, InputProblem]:
+    """Find the inputs of which less than half of the readings were used, because of their stamps or their delay."""
+    reference, found = leader(counts), {}
+    for key, count in counts.items():
+        offset, chances = offset_ns(health, key, reference, sync), min(count.accepted, count.frames)
+        if offset is not None and abs(offset) > sync.of(key.modality).tolerance_s * _NS and 2 * count.used < chances:
+            why = _why_unused(health, key, count, reference, sync)
+            found[key] = InputProblem("unused", f"{count.used} of {count.accepted} readings used: {why}")
+    return found
+
+
 def _why_unused(health: Mapping[SensorKey, InputHealth], key: SensorKey, count: InputCounts,
                 reference: SensorKey | None, sync: SyncConfig) -> str:
     if 2 * count.repeated > count.accepted:
@@ -248,19 +262,19 @@ class InputWatch:
             self._worst[key] = problem
 
     def summary(self, sync: SyncConfig, ignored: Mapping[SensorKey, int]) -> dict[SensorKey, InputProblem]:
-        """Return the problems over all the time since the start, and those that lasted for a window or longer.
+        """Return the problems over all the time since the start, and those of windows.
 
         Args:
             sync: synchronization in force.
             ignored: number of readings of each input that were ignored, because its stamps jumped back alone.
         """
-        found = {}
+        total = {key: each.counts for key, each in self._health.items()}
+        found, jumped = _little_used(self._health, total, sync), dict[SensorKey, InputProblem]()
         for key, number in ignored.items():
             accepted = self._health[key].accepted
             if number > max(_MOST_WRONG, accepted // 20):
-                found[key] = InputProblem("ignored", f"{number} of {accepted} readings ignored: their stamps jump back "
-                                                     "while other inputs go on")
+                jumped[key] = InputProblem("ignored", f"{number} of {accepted} readings ignored: their stamps jump "
+                                                      "back while other inputs go on")
         lasting = {key: InputProblem(worst.state, f"for {self._lasted_s[key]:.0f} s: {worst.text}")
-                   for key, worst in self._worst.items() if self._lasted_s[key] >= WINDOW_S and key not in found}
-        total = find_problems(self._health, {key: each.counts for key, each in self._health.items()}, sync)
-        return lasting | total | found
+                   for key, worst in self._worst.items() if self._lasted_s[key] >= _LASTING_S and key not in found}
+        return lasting | found | find_problems(self._health, total, sync) | jumped

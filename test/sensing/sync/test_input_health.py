@@ -101,6 +101,19 @@ def test_a_clock_that_steps_ahead_is_named_and_forgotten_when_it_is_mended(strea
     assert summary(stream)[RGB].text.startswith("for ") and "37.0 s ahead of node2/rgb" in summary(stream)[RGB].text
 
 
+def test_a_recording_that_ends_soon_after_a_clock_stepped_ahead(stream: FrameStream) -> None:
+    """Half of the readings are lost, though no window of the recording is lost as a whole."""
+    play(stream, 6.0, lambda key, t: t + 3600.0 * (key == DEPTH and t >= 2.9))
+    (found,) = summary(stream).items()
+    assert found[0] == DEPTH and found[1].text.startswith("43 of 90 readings used: stamps 3600.0 s ahead")
+
+
+def test_a_loss_in_the_midst_of_a_recording(stream: FrameStream) -> None:
+    play(stream, 30.0, lambda key, t: t + 3600.0 * (key == DEPTH and 10.0 <= t < 17.0))
+    assert not stream.watch.problems
+    assert list(summary(stream)) == [DEPTH] and "3600.0 s ahead of node1/rgb" in summary(stream)[DEPTH].text
+
+
 def test_slow_fast_and_silent_inputs_are_used(stream: FrameStream) -> None:
     """One input at a tenth of the rate of the frames; one that stops."""
     play(stream, 12.0, lambda key, t: None if (key == DEPTH and round(t * 15) % 10) or (key == RGB2 and t > 4) else t)
