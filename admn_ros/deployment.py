@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
-from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Positive, Strict, load_config
+from admn_ros.config import BudgetUnit, Finite, Limit, Name, NotNegative, Objective, Positive, Strict, load_config
 from admn_ros.sample import MOST_CHANNELS, Modality, SensorKey
 from admn_ros.share import find_shipped
 
@@ -231,12 +231,14 @@ class DeploymentConfig(Strict):
         sync: synchronizer.
         budget: default budget.
         frames: TF frames of the sensor nodes.
+        objective: weights of position and class, for models that predict the value of their inputs.
     """
 
     sensors: dict[Name, dict[Modality, InputTopic]] = Field(min_length=1)
     sync: SyncConfig = SyncConfig()
     budget: BudgetConfig = BudgetConfig()
     frames: dict[Name, NodeFrames] = Field(default={})
+    objective: Objective = Objective()
 
     @field_validator("sensors")
     @classmethod

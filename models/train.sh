@@ -6,8 +6,9 @@
 #   models/train.sh WORK quick    every stage at small size, including those that the shipped model does without;
 #                                 about four minutes on two cores (make train-check)
 #
-# Folders: WORK/room (data), pretrained, network_first, network, autoencoder, controller (runs), figures (evaluation).
-# The result is WORK/controller/model. WORK/times.txt lists the duration of each stage.
+# Folders: WORK/room (data), pretrained, network_first, network, autoencoder, controller, value (runs), figures
+# (evaluation). The result is WORK/controller/model, or WORK/value/model of the quick run. WORK/times.txt lists the
+# duration of each stage.
 set -euo pipefail
 
 WORK=${1:?usage: models/train.sh WORK [quick]}
@@ -37,7 +38,7 @@ shipped)
     train finetune room.yaml network_first
     train finetune room_class.yaml network --model "$WORK/network_first/model"
     train controller room_controller.yaml controller --model "$WORK/network/model"
-    limit=400
+    result=controller policies=(allocate naive) limit=400
     ;;
 quick)
     stage data "$ADMN" simulate --frames 240 --room-frames 20 --seed 22 --dataset "$WORK/room"
@@ -45,14 +46,16 @@ quick)
     train finetune room_tiny.yaml network --model "$WORK/pretrained/model" --set finetune.optimizer.epochs=2
     train autoencoder room_tiny.yaml autoencoder --model "$WORK/network/model" --set autoencoder.optimizer.epochs=2
     train controller room_tiny.yaml controller --model "$WORK/autoencoder/model" --set controller.optimizer.epochs=2
-    limit=20
+    train value room_tiny.yaml value --model "$WORK/controller/model" --set value.optimizer.epochs=2
+    result=value policies=(value allocate naive) limit=20
     ;;
 *)
     echo "models/train.sh: found $KIND; allowed: quick, or no argument" >&2
     exit 2
     ;;
 esac
-stage evaluate "$ADMN" evaluate "$WORK/room" --split test_time --model "$WORK/controller/model" \
-    --budgets 4 6 12 24 inf --corruption clean room-all --policy allocate naive --limit "$limit" --out "$WORK/figures" --resume --save-metrics
-"$ADMN" inspect "$WORK/controller/model"
+stage evaluate "$ADMN" evaluate "$WORK/room" --split test_time --model "$WORK/$result/model" \
+    --budgets 4 6 12 24 inf --corruption clean room-all --policy "${policies[@]}" --limit "$limit" \
+    --out "$WORK/figures" --resume --save-metrics
+"$ADMN" inspect "$WORK/$result/model"
 cat "$WORK/times.txt"

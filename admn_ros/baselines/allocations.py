@@ -11,7 +11,7 @@ from admn_ros.baselines.orders import LayerOrder, every_other, prefix
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts
-from admn_ros.model.allocation import Allocation, allocate, settle
+from admn_ros.model.allocation import Allocation, Assessment, allocate, settle
 from admn_ros.sample import Modality
 
 
@@ -25,10 +25,9 @@ class NaiveAllocation:
 
     order: LayerOrder = every_other
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are ignored."""
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         return _in_turns(ledger, ledger.available, self.order, requested)
 
@@ -43,10 +42,9 @@ class OnlyModality:
     modality: Modality
     order: LayerOrder = every_other
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are ignored."""
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         return _in_turns(ledger, [m for m in ledger.available if m is self.modality], self.order, requested)
 
@@ -58,10 +56,9 @@ class UpperBound:
     A budget that does not hold all of them runs nothing; use an infinite budget for the bound.
     """
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are ignored."""
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         full = {m: table.modalities[m].depth for m in ledger.available}
         active = {m: range(k) for m, k in full.items()} if ledger.affords(full) else {}
@@ -78,16 +75,16 @@ class RandomAllocation:
 
     seed: int
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
         # Seeded with a string, Python's generator gives the same numbers in every process.
-        frame = sorted((str(m), list(x)) for m, x in scores.items()), sorted((str(m), q) for m, q in qoi.items())
+        frame = (sorted((str(m), list(x)) for m, x in assessment.scores.items()),
+                 sorted((str(m), q) for m, q in assessment.qoi.items()))
         draw = random.Random(f"{self.seed} {frame!r}")
         noise = {m: [draw.random() for _ in range(c.depth)] for m, c in table.modalities.items()}
         quality = {m: draw.random() for m in table.modalities}
-        return allocate(noise, quality, present_nodes, table, budget, requested=requested)
+        return allocate(Assessment(noise, quality), present_nodes, table, budget, requested=requested)
 
 
 @dataclass(frozen=True)
@@ -104,11 +101,10 @@ class PrefixScores:
     inner: AllocationPolicy = allocate
     order: LayerOrder = prefix
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
-        chosen = self.inner(scores, qoi, present_nodes, table, budget, requested=requested)
+        chosen = self.inner(assessment, present_nodes, table, budget, requested=requested)
         # All layers of a modality cost the same, so the costs stay as they are.
         active = {m: self.order(table.modalities[m].depth, len(layers)) for m, layers in chosen.active.items()}
         return Allocation(active, chosen.cost, chosen.spent, chosen.requested, chosen.granted_limit,

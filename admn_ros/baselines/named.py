@@ -11,9 +11,10 @@ from admn_ros.baselines.static import StaticAllocation
 from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import allocate
+from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
 
-ALLOCATE = "allocate"
+ALLOCATE, VALUE = "allocate", "value"
 PolicyMaker = Callable[[str, ModelConfig], AllocationPolicy]
 """Makes a policy from the text after the colon of its name, for a model."""
 
@@ -27,10 +28,17 @@ def policy_of(name: str, config: ModelConfig) -> AllocationPolicy:
     kind, _, details = name.partition(":")
     if kind not in POLICIES:
         raise InputError("policy", name, ", ".join(POLICIES))
+    if kind == VALUE and not config.qoi.value_hidden:
+        raise InputError("policy", name, "another one: this model does not predict values (`admn train value`)")
     try:
         return POLICIES[kind](details, config)
     except InputError as error:
         raise error.within(f"policy {name}") from error
+
+
+def own_policy(config: ModelConfig) -> str:
+    """Return the name of the policy that the node uses for a model."""
+    return VALUE if config.qoi.value_hidden else ALLOCATE
 
 
 def _plain(policy: AllocationPolicy) -> PolicyMaker:
@@ -73,7 +81,8 @@ def _modality(name: str, config: ModelConfig) -> Modality:
 
 
 POLICIES: dict[str, PolicyMaker] = {
-    ALLOCATE: _plain(allocate),            # the controller's allocation, as in the node
+    ALLOCATE: _plain(allocate),            # by QoI and layer scores, as in the paper
+    VALUE: _plain(allocate_by_value),    # highest predicted value, for models of `admn train value`
     "naive": _plain(NaiveAllocation()),    # the same number of layers for each modality
     "upper": _plain(UpperBound()),         # all layers; none where they do not fit
     "prefix": _plain(PrefixScores()),      # as many layers as the controller chooses, but the first ones

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Protocol
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.model.allocation import Allocation
+from admn_ros.model.allocation import Allocation, Assessment
 from admn_ros.sample import Modality
 
 
@@ -21,8 +21,7 @@ class AllocationPolicy(Protocol):
     not use it: all policies share one cost table, and the engine may run the controller beside any of them.
     """
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """Choose the layers of one frame. Arguments and errors as `allocate`."""
         ...

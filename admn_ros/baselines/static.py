@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from admn_ros.baselines.orders import LayerOrder, every_other
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import CostLedger, Counts, LayerCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Allocation, settle
+from admn_ros.model.allocation import Allocation, Assessment, settle
 from admn_ros.sample import Modality
 
 Depths = tuple[int, ...]
@@ -72,10 +72,9 @@ class StaticAllocation:
                 raise InputError(f"losses of {counts}", loss, "a number")
         object.__setattr__(self, "_ranked", tuple(sorted((loss, counts) for counts, loss in self.losses.items())))
 
-    def __call__(self, scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-                 present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
-                 requested: Budget | None = None) -> Allocation:
-        """See `AllocationPolicy`. Scores and QoI are ignored."""
+    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+                 budget: Budget, *, requested: Budget | None = None) -> Allocation:
+        """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
         counts = self.best(ledger)
         if counts is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from admn_ros.config.strict_yaml import parse_yaml
 from admn_ros.errors import ConfigError, InputError
@@ -45,6 +45,24 @@ class Strict(BaseModel):
     """Base class of all configurations: immutable, without unknown keys, without silent type conversion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Objective(Strict):
+    """Weights of what a frame is for, by which compute is allocated.
+
+    Attributes:
+        position: weight of the position.
+        classification: weight of the class.
+    """
+
+    position: NotNegative = 1.0
+    classification: NotNegative = 1.0
+
+    @model_validator(mode="after")
+    def _a_weight(self) -> Objective:
+        if not self.position + self.classification:
+            raise ValueError("position or classification must be above 0")
+        return self
 
 
 C = TypeVar("C", bound=Strict)

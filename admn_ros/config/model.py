@@ -130,6 +130,8 @@ class QoiConfig(Strict):
         layer_hidden: width of the hidden layer of the head that scores layers.
         corruption_hidden: width of the hidden layer of the head that estimates corruption.
         budget_token: whether the controller reads the budget (Section A.1).
+        value_hidden: width of the hidden layers of the head that predicts the value of each input
+            (`admn_ros.model.value.head`); 0 for no such head.
         levels: ascending severities of the K corruption categories of a modality (Section 3.4.2). The corruption
             output of such a modality has K logits, and its estimate is the expected severity.
     """
@@ -142,6 +144,7 @@ class QoiConfig(Strict):
     layer_hidden: Width = 200
     corruption_hidden: Width = 250
     budget_token: bool = False
+    value_hidden: Annotated[int, Field(ge=0, le=WIDEST)] = 0
     levels: dict[Modality, Levels] = Field(default={})
 
     @model_validator(mode="after")

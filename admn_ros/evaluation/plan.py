@@ -61,8 +61,8 @@ class EvaluationPlan(Strict):
     budgets: tuple[Limit, ...] = Field(default=(None,), description="limits per frame; inf for no limit (default: inf)")
     unit: BudgetUnit = Field(default="layers", description="unit of the limits")
     policies: tuple[str, ...] = Field(
-        default=("allocate",), min_length=1, description=f"allocation policies: {', '.join(POLICIES)}; random:SEED, "
-                                                         "only:rgb, static:rgb=6,depth=6")
+        default=(), description=f"allocation policies: {', '.join(POLICIES)}; random:SEED, only:rgb, "
+                                "static:rgb=6,depth=6 (default: the one that the node uses for the model)")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of corruptions and intervals")
     limit: Count | None = Field(
         default=None, description="largest number of frames of the dataset or of each recording, evenly spaced "

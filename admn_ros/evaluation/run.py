@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from admn_ros.baselines.named import own_policy
 from admn_ros.errors import InputError
 from admn_ros.evaluation.contenders import policy_contenders
 from admn_ros.evaluation.plan import EvaluationPlan
@@ -50,8 +51,10 @@ def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None
     """
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
-    identity = plan.identity()
     source = source or open_source(plan)
+    if not plan.policies:
+        plan = plan.model_copy(update={"policies": (own_policy(source.engine.config),)})
+    identity = plan.identity()
     labels = [dict(c.label) for c in policy_contenders(plan, source.engine, source.budgets(0))]
     measured = source.engine.costs.measured
     if plan.unit not in ("layers", "gflops") and measured is not None:

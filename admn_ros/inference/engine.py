@@ -18,16 +18,17 @@ import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts, MeasuredCosts
-from admn_ros.config import ModelConfig, dump_config
+from admn_ros.config import ModelConfig, Objective, dump_config
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
 from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
 from admn_ros.inference.profile import measure_costs
-from admn_ros.model.allocation import Allocation, allocate
+from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.qoi import budget_share
+from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
 LOG = logging.getLogger(__name__)
@@ -89,7 +90,12 @@ class Engine:
     Raises:
         ModelError: the folder cannot be used.
         ConfigError: config.yaml or costs.yaml is malformed.
+
+    Attributes:
+        objective: weights by which models allocate that predict the value of their inputs. It may change at any time.
     """
+
+    objective = Objective()
 
     def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0) -> None:
         self._turn, self._closed = threading.RLock(), False
@@ -142,7 +148,7 @@ class Engine:
     def warm_up(self, runs: int = 2) -> None:
         """Run empty frames at full depth, because the first runs of a network are slow."""
         for _ in range(runs):
-            self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"))
+            self.infer(blank_sample(self.config), Budget(math.inf, "layers", "warm-up"), decide=allocate)
 
     def measure_costs(self, repeats: int, *, seconds: float = math.inf, power_w: float | None = None) -> MeasuredCosts:
         """Measure the costs of the model here. See `admn_ros.inference.profile.measure_costs`.
@@ -153,8 +159,8 @@ class Engine:
             AdmnError: the engine was closed meanwhile.
         """
         sample, everything = blank_sample(self.config), Budget(math.inf, "layers", "profile")
-        return measure_costs(self.network, lambda: self.infer(sample, everything), repeats, seconds=seconds,
-                             power_w=power_w, turn=self._measuring_turn)
+        return measure_costs(self.network, lambda: self.infer(sample, everything, decide=allocate), repeats,
+                             seconds=seconds, power_w=power_w, turn=self._measuring_turn)
 
     @contextmanager
     def _measuring_turn(self) -> Iterator[None]:
@@ -191,7 +197,7 @@ class Engine:
 
     @torch.inference_mode()
     def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None,
-              decide: Decide = allocate) -> Estimate:
+              decide: Decide | None = None) -> Estimate:
         """Process one frame within a budget: run the controller, allocate layers, run only these.
 
         If the budget is below the cost of one layer of one modality, nothing runs, not even the controller.
@@ -200,7 +206,7 @@ class Engine:
             sample: preprocessed frame.
             budget: budget of the frame.
             frame_rate_hz: frame rate in Hz, used for budgets in watts.
-            decide: allocation policy.
+            decide: allocation policy; None for the model's own (`policy`).
 
         Raises:
             InputError: the sample does not fit the model, or the model has no costs in the unit of the budget.
@@ -213,7 +219,7 @@ class Engine:
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
         with self._turn:
-            return self._run(sample, present, table, granted, budget, decide)
+            return self._run(sample, present, table, granted, budget, decide or self.policy)
 
     def _run(self, sample: MultimodalSample, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
              budget: Budget, decide: Decide) -> Estimate:
@@ -249,8 +255,13 @@ class Engine:
         ledger = CostLedger.open(present, table, granted)
         if ledger.runnable:
             return None
-        allocation = allocate({}, {}, present, table, granted, requested=budget)
+        allocation = allocate(Assessment(), present, table, granted, requested=budget)
         return make_estimate(self.config, stamp_ns, allocation, dict.fromkeys(ledger.present, math.nan), None)
+
+    @property
+    def policy(self) -> Decide:
+        """Allocation policy of the model: by predicted value if it predicts values, else by QoI and layer scores."""
+        return allocate if self.network.qoi.value is None else allocate_by_value
 
     def present(self, sample: MultimodalSample) -> dict[Modality, int]:
         """Count the present sensor nodes of each modality.
@@ -274,7 +285,9 @@ class Engine:
         output = self.network.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
-        return decide(scores, qoi, present, table, granted, requested=requested), qoi
+        values = {} if output.value is None else {
+            m: v[0].tolist() for m, v in output.value.of_depths(self.objective).items()}
+        return decide(Assessment(scores, qoi, values), present, table, granted, requested=requested), qoi
 
 
 def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qoi: Mapping[Modality, float],

@@ -53,6 +53,7 @@ class Pipeline:
         engine = load_engine(model, device, threads)
         if frame_id:
             engine.name_frame(frame_id)
+        engine.objective = deployment.objective
         return cls(FrameStream(engine.config, deployment, make_synchronizer), Preprocessor(engine.config), engine)
 
     def check_budget(self, budget: Budget, frame_rate_hz: float | None = None) -> None:

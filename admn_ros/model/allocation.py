@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -68,8 +68,23 @@ class Allocation:
         return sum(map(len, self.active.values()))
 
 
-def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, float],
-             present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+@dataclass(frozen=True)
+class Assessment:
+    """Output of the controller for one frame, from which a policy allocates.
+
+    Attributes:
+        scores: score of each layer of every modality.
+        qoi: quality of each modality, higher is better.
+        values: predicted value of running the first 1, 2, ... layers of each modality, for the objective of the user
+            (`admn_ros.model.value.head`); empty if the model does not predict it.
+    """
+
+    scores: Mapping[Modality, Sequence[float]] = field(default_factory=dict)
+    qoi: Mapping[Modality, float] = field(default_factory=dict)
+    values: Mapping[Modality, Sequence[float]] = field(default_factory=dict)
+
+
+def allocate(assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
              requested: Budget | None = None) -> Allocation:
     """Choose the layers of one frame within a budget. Pure and deterministic.
 
@@ -81,8 +96,7 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
        the earlier modality comes first, then the lower index. With equal costs this is the paper's top-L.
 
     Args:
-        scores: a score for each layer of every modality that can run; values that are not finite count as lowest.
-        qoi: quality of every modality that can run, higher is better; values that are not finite count as lowest.
+        assessment: scores and QoI of every modality that can run; values that are not finite count as lowest.
         present_nodes: number of present sensor nodes per modality; modalities that are not named have none.
         table: cost table.
         budget: budget in the unit of the table.
@@ -101,10 +115,10 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
                       f"one layer of one modality needs {needed:.12g} {table.unit}")
     room = ledger.room
     floors = {m: ledger.floor(m) for m in candidates}
-    kept = _keep_best(floors, _qualities(qoi, candidates), room)
+    kept = _keep_best(floors, _qualities(assessment.qoi, candidates), room)
     room -= sum(floors[m] for m in kept)
     active = {m: [0] for m in kept}
-    for modality, layer in _by_score(scores, kept, table):
+    for modality, layer in _by_score(assessment.scores, kept, table):
         cost = ledger.layer(modality)
         if cost <= room:
             room -= cost
@@ -114,7 +128,7 @@ def allocate(scores: Mapping[Modality, Sequence[float]], qoi: Mapping[Modality, 
 
 def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted: Sequence[Modality],
            requested: Budget | None = None, below_floor: str = "the budget is below the least that the policy runs",
-           ) -> Allocation:
+           reason: str = "") -> Allocation:
     """Return the allocation that runs exactly these layers, with its costs and its reason.
 
     Args:
@@ -123,6 +137,7 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
         wanted: available modalities that the policy uses if the budget is large enough.
         requested: budget before unit conversion; None if it was not converted.
         below_floor: why nothing runs although wanted modalities are available.
+        reason: the outcome in one sentence, if layers run; empty for the one of `allocate`.
 
     Raises:
         InputError: a layer does not exist, its modality is missing, or the layers cost more than the budget. A
@@ -138,8 +153,19 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
     if spent > ledger.limit:
         raise InputError("layers", f"a cost of {spent} micro-units", f"at most {ledger.limit}")
     costs = ledger.costs(counts) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
+    outcome, text = _reason(ledger, counts, wanted, below_floor)
     return Allocation(chosen, costs, ledger.table.amount(spent), requested or ledger.budget, float(ledger.budget.limit),
-                      ledger.table.unit, *_reason(ledger, counts, wanted, below_floor))
+                      ledger.table.unit, outcome, reason if reason and any(counts.values()) else text)
+
+
+def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ...]:
+    """Return the first layer and the `count` - 1 others of highest score, ascending.
+
+    Among equals the earlier layer comes first; scores that are not finite count as lowest. Without scores: the first
+    layers.
+    """
+    others = sorted(range(1, depth), key=lambda i: -_or_worst(scores[i]) if scores else i)
+    return tuple(sorted([0, *others][:count]))
 
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,

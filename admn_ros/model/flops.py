@@ -17,6 +17,7 @@ from admn_ros.config import BackboneConfig, FusionConfig, ModelConfig, QoiConfig
 from admn_ros.model.evidence import POSE_FEATURES
 from admn_ros.model.qoi import BUDGET_FEATURES, QOI_CHANNELS, qoi_kernels, qoi_sizes
 from admn_ros.model.transformer import hidden_width
+from admn_ros.model.value.head import MODALITY_FEATURES
 from admn_ros.model.vit import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
 from admn_ros.sample import Modality
 
@@ -107,7 +108,13 @@ def _controller(config: ModelConfig) -> int:
     q = config.qoi
     layers = _linear(1, q.dim, q.layer_hidden) + _linear(1, q.layer_hidden, config.layers_total)
     corruption = _linear(1, q.dim, q.corruption_hidden) + _linear(1, q.corruption_hidden, sum(config.grades.values()))
-    return judge_flops(config) + layers + corruption
+    return judge_flops(config) + layers + corruption + _value(config)
+
+
+def _value(config: ModelConfig) -> int:
+    q, slots = config.qoi, _slots(config)
+    width = 3 * q.dim + MODALITY_FEATURES
+    return _linear(slots, width, q.value_hidden) + _linear(slots, q.value_hidden, q.value_hidden + 2)
 
 
 def judge_flops(config: ModelConfig) -> int:

@@ -114,6 +114,13 @@ class AdmnNetwork(nn.Module):
             masks: (B, depth) per modality, 1 for active and 0 for dropped layers; modalities that are not named do not
                 run. A sample without layers of a modality has no token of it.
         """
+        return self.fuse(*self.embed(batch, masks), batch.poses)[0]
+
+    def embed(self, batch: SampleBatch, masks: Mapping[Modality, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return what `fuse` takes: tokens (B, slots, fusion dim), and which of them are present (B, slots).
+
+        Arguments as `forward_train`.
+        """
         used = {m: mask.detach().any(dim=1, keepdim=True) for m, mask in masks.items()}
 
         def run(modality: Modality) -> Run | None:
@@ -122,7 +129,7 @@ class AdmnNetwork(nn.Module):
             mask = masks[modality]
             return lambda vit, rows, index: vit.forward_masked(rows, mask[index // self.nodes])
 
-        return self.fuse(*self._embed(batch, run, used), batch.poses)[0]
+        return self._embed(batch, run, used)
 
     def fuse(self, tokens: Tensor, present: Tensor,
              poses: Tensor | None = None) -> tuple[NetworkOutput, Evidence | None]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.model.present_nodes import present_rows, to_slots
 from admn_ros.model.transformer import Encoder
+from admn_ros.model.value.head import InputValue, ValueHead
 from admn_ros.sample import Modality, SampleBatch
 
 QOI_CHANNELS, QOI_POOL = (6, 6, 3), 3
@@ -47,12 +48,14 @@ class ControllerOutput:
         corruption: (B,) per modality, at least 0; 0 is clean (sigma in the paper).
         e_corr: (B, dim) embedding from which both are computed.
         judged: whether the controller was trained on corruption; otherwise there is no QoI.
+        value: predicted value of each input; None if the model does not predict it.
     """
 
     logits: Mapping[Modality, Tensor]
     corruption: Mapping[Modality, Tensor]
     e_corr: Tensor
     judged: bool = True
+    value: InputValue | None = None
 
     @property
     def qoi(self) -> dict[Modality, Tensor]:
@@ -141,6 +144,7 @@ class QoiEncoder(nn.Module):
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
             nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
+        self.value = ValueHead(q.dim, self.depths, q.value_hidden) if q.value_hidden else None
         self.grade_as(config)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
@@ -150,14 +154,19 @@ class QoiEncoder(nn.Module):
             batch: inputs (B, N, C, H, W) per modality.
             budget: budgets (B,) as shares of the full cost, used if there is a budget token; None for the full cost.
         """
+        return self._encode(*self.look(batch), budget)
+
+    def look(self, batch: SampleBatch) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the tokens (B, N, dim) of each modality, and which of them are present (B, N)."""
         size = len(next(iter(batch.present.values())))
+        tokens, present = zip(*(self._tokens(m, batch, size) for m in self.depths), strict=True)
+        return list(tokens), list(present)
+
+    def _encode(self, seen: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> Tensor:
+        size = len(seen[0])
         # The class token is always present, so that attention is defined for a sample without inputs.
-        tokens = [self.cls_token.expand(size, -1, -1)]
-        keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device)]
-        for modality in self.depths:
-            token, present = self._tokens(modality, batch, size)
-            tokens.append(token)
-            keep.append(present)
+        tokens = [self.cls_token.expand(size, -1, -1), *seen]
+        keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device), *present]
         if self.budget is not None:
             share = self.cls_token.new_ones(size) if budget is None else budget.to(self.cls_token)
             tokens.append(self.budget(share))
@@ -167,9 +176,12 @@ class QoiEncoder(nn.Module):
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. Arguments as `perceive`."""
-        e_corr = self.perceive(batch, budget)
+        tokens, present = self.look(batch)
+        e_corr = self._encode(tokens, present, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
-        return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged)
+        value = None if self.value is None else self.value(tokens, present)
+        return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged,
+                                value)
 
     def grade_as(self, config: ModelConfig) -> None:
         """Replace the corruption head by a new one, with the categories of a configuration if it has any."""

@@ -21,6 +21,7 @@ DECODER: Final = 7
 CATEGORIES: Final = 8
 MASKS: Final = 9
 CONTROLLER: Final = 10
+VALUE: Final = 11
 """Purposes; each has its own stream of random numbers."""
 
 

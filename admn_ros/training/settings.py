@@ -18,6 +18,7 @@ from admn_ros.training.stages.autoencoder import AutoencoderConfig
 from admn_ros.training.stages.controller import ControllerConfig
 from admn_ros.training.stages.finetune import FinetuneConfig
 from admn_ros.training.stages.pretrain import PretrainConfig
+from admn_ros.training.stages.value import ValueConfig
 
 
 class TrainConfig(Strict):
@@ -30,6 +31,7 @@ class TrainConfig(Strict):
         finetune: stage 1.
         autoencoder: unsupervised initialization of the controller.
         controller: stage 2.
+        value: stage 3, the value of each input.
     """
 
     model: str | None = None
@@ -38,6 +40,7 @@ class TrainConfig(Strict):
     finetune: FinetuneConfig | None = None
     autoencoder: AutoencoderConfig | None = None
     controller: ControllerConfig | None = None
+    value: ValueConfig | None = None
 
     @model_validator(mode="after")
     def _a_stage(self) -> TrainConfig:

@@ -13,9 +13,10 @@ from admn_ros.baselines.static import StaticAllocation, all_depths
 from admn_ros.budget.budget import MICRO, Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Reason, allocate, settle
+from admn_ros.model.allocation import Assessment, Reason, allocate, settle
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
+from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
 
 RGB, DEPTH, RADAR, AUDIO = Modality
@@ -28,7 +29,7 @@ any_float = st.floats(allow_nan=True, allow_infinity=True)
 
 @st.composite
 def problems(draw):
-    """A table with random costs, and scores, QoI, presence and a budget for it."""
+    """A table with random costs, and an assessment, presence and a budget for it."""
     unit = draw(st.sampled_from(["layers", "gflops", "milliseconds", "joules"]))
     chosen = draw(st.lists(st.sampled_from(list(Modality)), min_size=1, unique=True))
     nodes = draw(st.integers(1, 3))
@@ -39,7 +40,8 @@ def problems(draw):
     qoi = {m: draw(any_float) for m in chosen}
     present = {m: draw(st.integers(0, nodes)) for m in chosen}
     table = LayerCosts(unit, draw(price), modalities)
-    return scores, qoi, present, table, Budget(draw(limits), unit)
+    values = {m: draw(st.lists(any_float, min_size=c.depth, max_size=c.depth)) for m, c in modalities.items()}
+    return Assessment(scores, qoi, values), present, table, Budget(draw(limits), unit)
 
 
 def static_for(table, seed=0):
@@ -51,6 +53,7 @@ def static_for(table, seed=0):
 
 POLICIES = {
     "allocate": lambda table: allocate,
+    "value": lambda table: allocate_by_value,
     "naive": lambda table: NaiveAllocation(),
     "only": lambda table: OnlyModality(next(iter(table.modalities))),
     "upper": lambda table: UpperBound(),
@@ -66,9 +69,9 @@ MONOTONE = ("naive", "only", "upper")
 @settings(max_examples=120, deadline=None)
 @given(problem=problems())
 def test_contract(name, problem):
-    scores, qoi, present, table, budget = problem
+    assessment, present, table, budget = problem
     policy = POLICIES[name](table)
-    result = policy(scores, qoi, present, table, budget)
+    result = policy(assessment, present, table, budget)
     used = {m: layers for m, layers in result.active.items() if layers}
     cost = dict.fromkeys(table.modalities, 0)
     for m, n in present.items():
@@ -90,53 +93,53 @@ def test_contract(name, problem):
     if not any(present.values()):
         assert result.reason is Reason.NO_INPUT
     assert (result.requested, result.granted_limit, result.granted_unit) == (budget, budget.limit, table.unit)
-    assert result == POLICIES[name](table)(scores, qoi, present, table, budget)
+    assert result == POLICIES[name](table)(assessment, present, table, budget)
 
 
 @pytest.mark.parametrize("name", MONOTONE)
 @settings(max_examples=120, deadline=None)
 @given(problem=problems(), other=limits)
 def test_spending_never_falls_when_the_budget_grows(name, problem, other):
-    scores, qoi, present, table, budget = problem
+    assessment, present, table, budget = problem
     policy = POLICIES[name](table)
     low, high = sorted([budget.limit, float(other)])
-    spent = [policy(scores, qoi, present, table, Budget(x, table.unit)).spent for x in (low, high)]
+    spent = [policy(assessment, present, table, Budget(x, table.unit)).spent for x in (low, high)]
     assert spent[0] <= spent[1]
 
 
 @settings(max_examples=150, deadline=None)
 @given(problems())
 def test_naive_runs_whenever_something_can_and_everything_when_it_fits(problem):
-    scores, qoi, present, table, budget = problem
-    result = NaiveAllocation()(scores, qoi, present, table, budget)
+    assessment, present, table, budget = problem
+    result = NaiveAllocation()(assessment, present, table, budget)
     assert bool(result.layers) == bool(CostLedger.open(present, table, budget).runnable)
-    full = NaiveAllocation()({}, {}, present, table, Budget(math.inf, table.unit))
-    assert full == UpperBound()({}, {}, present, table, Budget(math.inf, table.unit))
+    full = NaiveAllocation()(Assessment(), present, table, Budget(math.inf, table.unit))
+    assert full == UpperBound()(Assessment(), present, table, Budget(math.inf, table.unit))
     assert full.layers == sum(table.modalities[m].depth for m, n in present.items() if n)
 
 
 @settings(max_examples=100, deadline=None)
 @given(problems())
 def test_requested_budget_is_reported(problem):
-    scores, qoi, present, table, budget = problem
+    assessment, present, table, budget = problem
     asked = Budget(5, "watts", "governor")
     for make in POLICIES.values():
-        assert make(table)(scores, qoi, present, table, budget, requested=asked).requested is asked
+        assert make(table)(assessment, present, table, budget, requested=asked).requested is asked
 
 
 @pytest.mark.parametrize(("limit", "kept"), [
     (6, (0, 10, 11)), (8, (0, 8, 10, 11)), (12, (0, 1, 3, 8, 10, 11)), (16, (0, 1, 2, 4, 6, 8, 10, 11)),
     (24, tuple(range(12)))])
 def test_naive_is_the_published_baseline_at_the_published_budgets(limit, kept):
-    assert NaiveAllocation()({}, {}, BOTH, GDTM, Budget(limit, "layers")).active == {RGB: kept, DEPTH: kept}
+    assert NaiveAllocation()(Assessment(), BOTH, GDTM, Budget(limit, "layers")).active == {RGB: kept, DEPTH: kept}
 
 
 def test_naive_gives_the_layers_of_missing_modalities_to_the_others():
     naive = NaiveAllocation()
-    assert naive({}, {}, {DEPTH: 1}, GDTM, Budget(8, "layers")).active == {RGB: (), DEPTH: every_other(12, 8)}
-    odd = naive({}, {}, BOTH, GDTM, Budget(7, "layers"))
+    assert naive(Assessment(), {DEPTH: 1}, GDTM, Budget(8, "layers")).active == {RGB: (), DEPTH: every_other(12, 8)}
+    odd = naive(Assessment(), BOTH, GDTM, Budget(7, "layers"))
     assert {m: len(x) for m, x in odd.active.items()} == {RGB: 4, DEPTH: 3}
-    one = naive({}, {}, BOTH, GDTM, Budget(1, "layers"))
+    one = naive(Assessment(), BOTH, GDTM, Budget(1, "layers"))
     assert one.active == {RGB: (0,), DEPTH: ()}
     assert one.reason is Reason.DEGRADED
     assert "depth" in one.reason_text
@@ -146,22 +149,23 @@ def test_naive_gives_the_layers_of_missing_modalities_to_the_others():
 def test_naive_keeps_equal_counts_with_the_papers_unequal_costs(limit, layers):
     """Table 4 of the paper: an image layer costs three audio layers; what is left over stays unspent."""
     costs = {RGB: ModalityCosts(12, (0,), (0,), (3,)), AUDIO: ModalityCosts(12, (0,), (0,), (1,))}
-    result = NaiveAllocation()({}, {}, {RGB: 1, AUDIO: 1}, LayerCosts("layers", 0, costs), Budget(limit, "layers"))
+    table = LayerCosts("layers", 0, costs)
+    result = NaiveAllocation()(Assessment(), {RGB: 1, AUDIO: 1}, table, Budget(limit, "layers"))
     assert {m: len(x) for m, x in result.active.items()} == {RGB: layers, AUDIO: layers}
 
 
 def test_only_modality():
     only = OnlyModality(DEPTH)
-    assert only({}, {}, BOTH, GDTM, Budget(3, "layers")).active == {RGB: (), DEPTH: (0, 10, 11)}
-    assert only({}, {}, BOTH, GDTM, Budget(20, "layers")).active == {RGB: (), DEPTH: tuple(range(12))}
-    assert only({}, {}, BOTH, GDTM, Budget(3, "layers")).reason is Reason.ALLOCATED
-    assert only({}, {}, {RGB: 3}, GDTM, Budget(20, "layers")).reason is Reason.NO_INPUT
-    assert only({}, {}, BOTH, GDTM, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
+    assert only(Assessment(), BOTH, GDTM, Budget(3, "layers")).active == {RGB: (), DEPTH: (0, 10, 11)}
+    assert only(Assessment(), BOTH, GDTM, Budget(20, "layers")).active == {RGB: (), DEPTH: tuple(range(12))}
+    assert only(Assessment(), BOTH, GDTM, Budget(3, "layers")).reason is Reason.ALLOCATED
+    assert only(Assessment(), {RGB: 3}, GDTM, Budget(20, "layers")).reason is Reason.NO_INPUT
+    assert only(Assessment(), BOTH, GDTM, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
 
 
 def test_upper_bound_is_all_or_nothing():
-    assert UpperBound()({}, {}, BOTH, GDTM, Budget(24, "layers")).layers == 24
-    short = UpperBound()({}, {}, BOTH, GDTM, Budget(23, "layers"))
+    assert UpperBound()(Assessment(), BOTH, GDTM, Budget(24, "layers")).layers == 24
+    short = UpperBound()(Assessment(), BOTH, GDTM, Budget(23, "layers"))
     assert (short.layers, short.spent, short.reason) == (0, 0, Reason.BELOW_FLOOR)
 
 
@@ -169,7 +173,7 @@ def test_random_differs_by_frame_and_seed_and_covers_the_layers():
     budget, seen = Budget(8, "layers"), set()
     for frame in range(60):
         scores = {RGB: [frame / 7] * 12, DEPTH: [0.0] * 12}
-        first, second = (RandomAllocation(s)(scores, {}, BOTH, GDTM, budget).active for s in (1, 2))
+        first, second = (RandomAllocation(s)(Assessment(scores), BOTH, GDTM, budget).active for s in (1, 2))
         assert first != second
         seen |= {(m, i) for m, layers in first.items() for i in layers}
     assert len(seen) == 24
@@ -177,7 +181,7 @@ def test_random_differs_by_frame_and_seed_and_covers_the_layers():
 
 def test_prefix_keeps_the_counts():
     scores = {RGB: [0.0] * 6 + [9.0] * 6, DEPTH: [-1.0] * 12}
-    chosen = PrefixScores()(scores, dict.fromkeys(BOTH, 1.0), BOTH, GDTM, Budget(6, "layers"))
+    chosen = PrefixScores()(Assessment(scores, dict.fromkeys(BOTH, 1.0)), BOTH, GDTM, Budget(6, "layers"))
     assert chosen.active == {RGB: (0, 1, 2, 3, 4), DEPTH: (0,)}
 
 
@@ -216,7 +220,7 @@ def brute_force(losses, present, table, budget):
 @settings(max_examples=150, deadline=None)
 @given(problems(), st.integers(0, 5))
 def test_static_search_is_the_best_by_enumeration(problem, seed):
-    _, _, present, table, budget = problem
+    _, present, table, budget = problem
     losses = static_for(table, seed).losses
     static = StaticAllocation(tuple(table.modalities), losses)
     found = static.best(CostLedger.open(present, table, budget))
@@ -224,7 +228,7 @@ def test_static_search_is_the_best_by_enumeration(problem, seed):
     assert (found is None) == math.isinf(best)
     if found is not None:
         assert losses[tuple(found.values())] == best
-        result = static({}, {}, present, table, budget)
+        result = static(Assessment(), present, table, budget)
         assert {m: len(x) for m, x in result.active.items()} == found
         more = static.best(CostLedger.open(present, table, Budget(budget.limit * 2, table.unit)))
         assert losses[tuple(more.values())] <= best
@@ -233,9 +237,10 @@ def test_static_search_is_the_best_by_enumeration(problem, seed):
 def test_static_prefers_the_cheaper_of_equal_losses_among_the_listed():
     losses = {(1, 3): 1.0, (3, 3): 1.0, (2, 1): 1.0, (6, 0): 2.0}
     static = StaticAllocation((RGB, DEPTH), losses)
-    assert {m: len(x) for m, x in static({}, {}, BOTH, GDTM, Budget(9, "layers")).active.items()} == {RGB: 2, DEPTH: 1}
-    assert static({}, {}, {RGB: 2}, GDTM, Budget(9, "layers")).active == {RGB: every_other(12, 6), DEPTH: ()}
-    assert static({}, {}, BOTH, GDTM, Budget(2, "layers")).reason is Reason.BELOW_FLOOR
+    chosen = static(Assessment(), BOTH, GDTM, Budget(9, "layers"))
+    assert {m: len(x) for m, x in chosen.active.items()} == {RGB: 2, DEPTH: 1}
+    assert static(Assessment(), {RGB: 2}, GDTM, Budget(9, "layers")).active == {RGB: every_other(12, 6), DEPTH: ()}
+    assert static(Assessment(), BOTH, GDTM, Budget(2, "layers")).reason is Reason.BELOW_FLOOR
 
 
 def test_all_depths_are_listed():
@@ -255,13 +260,13 @@ def test_invalid_losses_are_refused(losses, what):
 
 def test_wrong_arguments_are_refused():
     with pytest.raises(InputError, match="13 layers of rgb"):
-        StaticAllocation((RGB, DEPTH), {(13, 0): 0.0})({}, {}, BOTH, GDTM, Budget(20, "layers"))
+        StaticAllocation((RGB, DEPTH), {(13, 0): 0.0})(Assessment(), BOTH, GDTM, Budget(20, "layers"))
     with pytest.raises(InputError, match="audio"):
-        StaticAllocation((RGB, AUDIO), {(1, 1): 0.0})({}, {}, BOTH, GDTM, Budget(20, "layers"))
+        StaticAllocation((RGB, AUDIO), {(1, 1): 0.0})(Assessment(), BOTH, GDTM, Budget(20, "layers"))
     one = Budget(1, "layers")
     for bad, present in ((Budget(1, "joules"), BOTH), (one, {RADAR: 1}), (one, {RGB: 4})):
         with pytest.raises(InputError):
-            NaiveAllocation()({}, {}, present, GDTM, bad)
+            NaiveAllocation()(Assessment(), present, GDTM, bad)
 
 
 def test_a_policy_that_overspends_is_refused():

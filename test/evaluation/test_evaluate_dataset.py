@@ -159,8 +159,8 @@ def test_a_broken_sample_leaves_no_results(dataset, make_plan, tmp_path):
 
 
 def test_a_policy_that_overspends_is_detected(make_plan, tmp_path, monkeypatch):
-    def greedy(scores, qoi, present, table, budget, *, requested=None):
-        honest = allocate(scores, qoi, present, table, budget, requested=requested)
+    def greedy(assessment, present, table, budget, *, requested=None):
+        honest = allocate(assessment, present, table, budget, requested=requested)
         return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)))   # and says it spent what was granted
 
     monkeypatch.setattr(contenders, "policy_of", lambda name, config: greedy)
@@ -183,7 +183,8 @@ def test_prices_are_exact(model):
 
 
 @pytest.mark.parametrize(("name", "says"), [
-    ("greedy", "allocate, naive"), ("only:radar", "rgb, depth, audio"), ("static:rgb=9", "rgb=0 to rgb=3"),
+    ("greedy", "allocate, value, naive"), ("value", "does not predict values"),
+    ("only:radar", "rgb, depth, audio"), ("static:rgb=9", "rgb=0 to rgb=3"),
     ("static:rgb=x", "rgb=0 to rgb=3"), ("static:rgb=0", "at least one layer"), ("only:", "found none"),
     ("naive:3", "details: found 3; allowed: none"),
     ("random:x", "seed: found x")])

@@ -6,7 +6,7 @@ import pytest
 
 from admn_ros.budget.budget import Budget
 from admn_ros.inference.health.frame_log import LATENCIES, RECENT_S, FrameLog, percentiles
-from admn_ros.model.allocation import allocate
+from admn_ros.model.allocation import Assessment, allocate
 from admn_ros.model.costs import ModelCosts
 from helpers import models
 from helpers.clocks import SteadyClock
@@ -17,7 +17,7 @@ def allocation(limit: float):
     present = dict.fromkeys(config.modalities, 2)
     scores = {m: [1.0] * c.backbone.depth for m, c in config.modalities.items()}
     table = ModelCosts(config).table("layers")
-    return allocate(scores, dict.fromkeys(scores, 1.0), present, table, Budget(limit, "layers"))
+    return allocate(Assessment(scores, dict.fromkeys(scores, 1.0)), present, table, Budget(limit, "layers"))
 
 
 def test_frames_failures_refusals_and_violations_are_counted():

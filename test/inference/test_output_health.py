@@ -16,7 +16,7 @@ from admn_ros.errors import InputError
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.inference.health.frame_log import RECENT_S, FrameLog
 from admn_ros.inference.health.output_health import Level, OutputState, is_current, judge_budget, judge_inference
-from admn_ros.model.allocation import Allocation, allocate
+from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.costs import ModelCosts
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.sync.synchronizer import holding
@@ -53,8 +53,8 @@ def arrive(stream: FrameStream, *arrivals: tuple[SensorKey, float]) -> None:
 
 def allocation(limit: float, source: str = "") -> Allocation:
     scores = {m: [1.0] * 4 for m in CONFIG.modalities}
-    return allocate(scores, dict.fromkeys(scores, 1.0), dict.fromkeys(scores, 2), ModelCosts(CONFIG).table("layers"),
-                    Budget(limit, "layers", source))
+    return allocate(Assessment(scores, dict.fromkeys(scores, 1.0)), dict.fromkeys(scores, 2),
+                    ModelCosts(CONFIG).table("layers"), Budget(limit, "layers", source))
 
 
 def test_a_node_with_output_is_ok_and_becomes_an_error_once_nothing_comes(clock):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from admn_ros.budget.budget import MICRO, Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Reason, allocate, gumbel_top_l
+from admn_ros.model.allocation import Assessment, Reason, allocate, gumbel_top_l
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
@@ -45,7 +45,7 @@ def problems(draw):
 @given(problems())
 def test_never_overspends_and_the_costs_add_up(problem):
     scores, qoi, present, table, budget = problem
-    result = allocate(scores, qoi, present, table, budget)
+    result = allocate(Assessment(scores, qoi), present, table, budget)
     micro = sum(table.modalities[m].controller[n - 1] for m, n in present.items() if n) + table.fixed
     for m, layers in result.active.items():
         if layers:
@@ -65,7 +65,7 @@ def test_never_overspends_and_the_costs_add_up(problem):
 @given(problems())
 def test_shape_of_an_allocation(problem):
     scores, qoi, present, table, budget = problem
-    result = allocate(scores, qoi, present, table, budget)
+    result = allocate(Assessment(scores, qoi), present, table, budget)
     assert list(result.active) == list(table.modalities) == list(result.cost)
     for m, layers in result.active.items():
         assert list(layers) == sorted(set(layers))
@@ -84,14 +84,14 @@ def test_shape_of_an_allocation(problem):
     for m in available:
         if m not in used and used:
             assert str(m) in result.reason_text
-    assert result == allocate(scores, qoi, present, table, budget)
+    assert result == allocate(Assessment(scores, qoi), present, table, budget)
 
 
 @settings(max_examples=200, deadline=None)
 @given(problems())
 def test_no_affordable_layer_is_left_out(problem):
     scores, qoi, present, table, budget = problem
-    result = allocate(scores, qoi, present, table, budget)
+    result = allocate(Assessment(scores, qoi), present, table, budget)
     left = table.room(budget, present) - round(Fraction(repr(result.spent)) * MICRO[table.unit])
     for m, layers in result.active.items():
         if 0 < len(layers) < table.modalities[m].depth:
@@ -105,7 +105,7 @@ def test_equal_costs_give_the_top_l(problem, limit):
     ones = {m: ModalityCosts(c.depth, (0,) * c.nodes, (0,) * c.nodes, (1,) * c.nodes)
             for m, c in table.modalities.items()}
     equal = LayerCosts("layers", 0, ones)
-    result = allocate(scores, qoi, present, equal, Budget(limit, "layers"))
+    result = allocate(Assessment(scores, qoi), present, equal, Budget(limit, "layers"))
     available = [m for m, n in present.items() if n]
     assert result.layers == min(limit, sum(ones[m].depth for m in available))
     if limit >= len(available):
@@ -124,18 +124,18 @@ def test_equal_costs_give_the_top_l(problem, limit):
 
 def test_layers_with_the_highest_scores_run():
     scores = {m: [0.0] * 12 for m in Modality} | {RADAR: [-9.0, *range(11)]}
-    result = allocate(scores, CLEAN, EVERYTHING, TINY, Budget(7, "layers"))
+    result = allocate(Assessment(scores, CLEAN), EVERYTHING, TINY, Budget(7, "layers"))
     assert result.active == {RGB: (0,), DEPTH: (0,), RADAR: (0, 9, 10, 11), AUDIO: (0,)}
     assert (result.spent, result.reason) == (7.0, Reason.ALLOCATED)
 
 
 def test_half_a_layer_is_rounded_down():
-    assert allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(6.9, "layers")).layers == 6
-    assert allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(0.9, "layers")).reason is Reason.BELOW_FLOOR
+    assert allocate(Assessment(FLAT, CLEAN), EVERYTHING, TINY, Budget(6.9, "layers")).layers == 6
+    assert allocate(Assessment(FLAT, CLEAN), EVERYTHING, TINY, Budget(0.9, "layers")).reason is Reason.BELOW_FLOOR
 
 
 def test_a_small_budget_drops_the_modality_with_the_lowest_qoi():
-    result = allocate(FLAT, {RGB: 0.2, DEPTH: 0.9, RADAR: math.nan, AUDIO: 0.5}, EVERYTHING, TINY,
+    result = allocate(Assessment(FLAT, {RGB: 0.2, DEPTH: 0.9, RADAR: math.nan, AUDIO: 0.5}), EVERYTHING, TINY,
                       Budget(2, "layers", "thermal"))
     assert result.active == {RGB: (), DEPTH: (0,), RADAR: (), AUDIO: (0,)}
     assert result.reason is Reason.DEGRADED
@@ -145,13 +145,13 @@ def test_a_small_budget_drops_the_modality_with_the_lowest_qoi():
 
 
 def test_the_last_of_equal_modalities_is_dropped():
-    result = allocate(FLAT, CLEAN, EVERYTHING, TINY, Budget(3, "layers"))
+    result = allocate(Assessment(FLAT, CLEAN), EVERYTHING, TINY, Budget(3, "layers"))
     assert [m for m, layers in result.active.items() if not layers] == [AUDIO]
 
 
 def test_scores_that_are_not_finite_are_lowest():
     scores = FLAT | {RGB: [math.nan] * 6 + [math.inf] * 6}
-    result = allocate(scores, CLEAN, EVERYTHING, TINY, Budget(37, "layers"))
+    result = allocate(Assessment(scores, CLEAN), EVERYTHING, TINY, Budget(37, "layers"))
     assert result.active[RGB] == (0,)
     assert result.layers == 37
 
@@ -161,9 +161,9 @@ def test_a_cheap_modality_runs_where_the_best_does_not_fit():
              RADAR: ModalityCosts(2, (0,), (0,), (1,))}
     table = LayerCosts("layers", 1, costs)
     qoi, present = {RGB: 1.0, DEPTH: 0.5, RADAR: 0.1}, dict.fromkeys(costs, 1)
-    result = allocate({m: [0.0, 0.0] for m in costs}, qoi, present, table, Budget(3, "layers"))
+    result = allocate(Assessment({m: [0.0, 0.0] for m in costs}, qoi), present, table, Budget(3, "layers"))
     assert result.active == {RGB: (), DEPTH: (0,), RADAR: ()}
-    result = allocate({m: [0.0, 0.0] for m in costs}, qoi, present, table, Budget(2, "layers"))
+    result = allocate(Assessment({m: [0.0, 0.0] for m in costs}, qoi), present, table, Budget(2, "layers"))
     assert result.active == {RGB: (), DEPTH: (), RADAR: (0,)}
 
 
@@ -171,11 +171,11 @@ def test_a_dropped_modality_still_has_the_cost_of_the_controller():
     costs = {m: ModalityCosts(2, (1,), (2,), (4,)) for m in (RGB, DEPTH)}
     table = LayerCosts("layers", 3, costs)
     scores = {m: [0.0, 0.0] for m in costs}
-    one = allocate(scores, {RGB: 0.1, DEPTH: 0.9}, {RGB: 1, DEPTH: 1}, table, Budget(11, "layers"))
+    one = allocate(Assessment(scores, {RGB: 0.1, DEPTH: 0.9}), {RGB: 1, DEPTH: 1}, table, Budget(11, "layers"))
     assert one.active == {RGB: (), DEPTH: (0,)}
     assert one.cost == {RGB: 1.0, DEPTH: 7.0}
     assert one.spent == 11.0
-    none = allocate(scores, {RGB: 0.1, DEPTH: 0.9}, {RGB: 1, DEPTH: 1}, table, Budget(10, "layers"))
+    none = allocate(Assessment(scores, {RGB: 0.1, DEPTH: 0.9}), {RGB: 1, DEPTH: 1}, table, Budget(10, "layers"))
     assert none.reason is Reason.BELOW_FLOOR
     assert none.cost == {RGB: 0.0, DEPTH: 0.0}
     assert "needs 11 layers" in none.reason_text
@@ -183,15 +183,15 @@ def test_a_dropped_modality_still_has_the_cost_of_the_controller():
 
 def test_the_reported_floor_is_sufficient():
     table = LayerCosts("milliseconds", 1_234_567, {RGB: ModalityCosts(2, (1,), (20,), (7_000_000,))})
-    none = allocate({}, {}, {RGB: 1}, table, Budget(8.0, "milliseconds"))
+    none = allocate(Assessment(), {RGB: 1}, table, Budget(8.0, "milliseconds"))
     assert none.reason_text == "Nothing ran: one layer of one modality needs 8.234588 milliseconds."
-    enough = allocate({RGB: [0.0, 0.0]}, {RGB: 1.0}, {RGB: 1}, table, Budget(8.234588, "milliseconds"))
+    enough = allocate(Assessment({RGB: [0.0, 0.0]}, {RGB: 1.0}), {RGB: 1}, table, Budget(8.234588, "milliseconds"))
     assert enough.active == {RGB: (0,)}
 
 
 def test_no_scores_are_required_if_nothing_can_run():
-    assert allocate({}, {}, {}, TINY, Budget(math.inf, "layers")).reason is Reason.NO_INPUT
-    assert allocate({}, {}, EVERYTHING, TINY, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
+    assert allocate(Assessment(), {}, TINY, Budget(math.inf, "layers")).reason is Reason.NO_INPUT
+    assert allocate(Assessment(), EVERYTHING, TINY, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
 
 
 @pytest.mark.parametrize(("scores", "qoi", "present", "unit", "field"), [
@@ -204,13 +204,13 @@ def test_no_scores_are_required_if_nothing_can_run():
 ])
 def test_errors_name_the_argument(scores, qoi, present, unit, field):
     with pytest.raises(InputError) as error:
-        allocate(scores, qoi, present, TINY, Budget(48, unit))
+        allocate(Assessment(scores, qoi), present, TINY, Budget(48, unit))
     assert error.value.field == field
 
 
 def test_a_modality_of_another_model_is_refused():
     with pytest.raises(InputError, match="radar"):
-        allocate(FLAT, CLEAN, {RADAR: 1}, layer_costs(preset("rgbd")), Budget(1, "layers"))
+        allocate(Assessment(FLAT, CLEAN), {RADAR: 1}, layer_costs(preset("rgbd")), Budget(1, "layers"))
 
 
 # --- training ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from admn_ros.budget.budget import Budget
+from admn_ros.config import Objective, parse_config
 from admn_ros.deployment import DeploymentConfig, load_deployment
 from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.inference.frame_rate import FrameRate, RateLimit
@@ -83,6 +84,7 @@ class PerceptionNode(ManagedNode):
             self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer,
             self.value("output_frame"))
         check_frames(self.values(), pipeline.engine.config.frame_id)
+        pipeline.engine.objective = self._objective(self.values())
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)
         default, self._log = self._default_budget(self.values()), FrameLog()
         pipeline.check_budget(default, self.value("frame_rate_hz"))
@@ -150,16 +152,24 @@ class PerceptionNode(ManagedNode):
         if -1.0 < values["budget_limit"] < 0.0:
             raise ConfigError("budget_limit", values["budget_limit"], "0 or more, or -1 for the deployment file's")
         if self._pipeline is not None:
+            self._objective(values)
             budget = self._default_budget(values)
             if self._first_costs is None or budget.unit not in self._pipeline.engine.costs.unmeasured:
                 self._pipeline.check_budget(budget, values["frame_rate_hz"])
 
     def apply(self) -> None:
-        """Adopt the default budget, at once or when its costs are measured."""
+        """Adopt the objective, and the default budget, at once or when its costs are measured."""
+        self._pipeline.engine.objective = self._objective(self.values())
         default = self._first_costs.usable(self._default_budget(self.values()))
         if not self._first_costs.wait_for(default, "", lambda error: error is None and self.apply()):
             self._budgets.book.default = default
         self._budgets.publish(changed_only=True)
+
+    def _objective(self, values: Mapping[str, Any]) -> Objective:
+        """Return the objective of the deployment file, with the weights that parameters set."""
+        given = {name: values[f"objective_{name}"] for name in Objective.model_fields}
+        return parse_config(Objective, self._deployment.objective.model_dump()
+                            | {name: weight for name, weight in given.items() if weight >= 0.0}, "objective")
 
     def _default_budget(self, values: Mapping[str, Any]) -> Budget:
         if values["budget_limit"] >= 0.0:

@@ -16,6 +16,10 @@ PARAMETERS = (
     Spec("budget_limit", -1.0, "Default budget, used while no valid budget is published on ~/budget; -1 uses the "
          "default of the deployment file.", live=True, low=-1.0, high=1e9),
     Spec("budget_unit", "layers", "Unit of budget_limit.", live=True, choices=BUDGET_UNITS),
+    Spec("objective_position", -1.0, "Weight of the position when compute is allocated by predicted value; -1 uses the "
+         "objective of the deployment file.", live=True, low=-1.0, high=1e6),
+    Spec("objective_classification", -1.0, "Weight of the class; -1 uses that of the deployment file.", live=True,
+         low=-1.0, high=1e6),
     Spec("frame_rate_hz", 15.0, "Frame rate that budgets in watts are divided by, in Hz; the measured rate is used "
          "where it is higher.", live=True, low=0.1, high=1000.0),
     Spec("lazy", False, "Run the network only while a result topic has a subscriber.", live=True),

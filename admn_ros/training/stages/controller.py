@@ -14,11 +14,12 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import Count, Levels, ModelConfig, NotNegative, Positive
 from admn_ros.errors import ConfigError
-from admn_ros.model.allocation import allocate
+from admn_ros.model.allocation import Assessment, allocate
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
+from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
 from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
 from admn_ros.training.data import LabeledBatch
@@ -207,8 +208,19 @@ def shares(batch: LabeledBatch, model: ModelConfig, layers: int) -> Tensor:
     return (layers / held.clamp_min(1)).clamp(max=1.0)
 
 
-def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, budget: int) -> Masks:
-    """Return masks (B, depth) per modality of the allocator's choice for each sample at a budget of layers."""
+def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, budget: int,
+              values: Mapping[Modality, Tensor] | None = None) -> Masks:
+    """Return masks (B, depth) per modality of the allocator's choice for each sample at a budget of layers.
+
+    Args:
+        output: output of the controller.
+        batch: samples.
+        costs: cost table in layers.
+        budget: number of layers.
+        values: value (B, depth) of each depth, to allocate by value; None to allocate by QoI and scores.
+    """
+    policy = allocate if values is None else allocate_by_value
+    worth = {m: x.tolist() for m, x in (values or {}).items()}
     limit = Budget(budget, "layers")
     present = {m: batch.samples.present[m].sum(dim=1).tolist() for m in output.logits}
     scores = {m: x.float().tolist() for m, x in output.logits.items()}
@@ -218,8 +230,9 @@ def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, 
         def row(table: Mapping[Modality, list[float]], i: int = i) -> dict[Modality, float]:
             return {m: values[i] for m, values in table.items()}
 
-        allocation = allocate({m: s[i] for m, s in scores.items()}, row(quality),
-                              {m: n[i] for m, n in present.items()}, costs, limit)
+        assessment = Assessment({m: s[i] for m, s in scores.items()}, row(quality),
+                                {m: v[i] for m, v in worth.items()})
+        allocation = policy(assessment, {m: n[i] for m, n in present.items()}, costs, limit)
         for modality, active in allocation.active.items():
             masks[modality][i, list(active)] = 1.0
     return {m: mask.to(output.e_corr.device) for m, mask in masks.items()}

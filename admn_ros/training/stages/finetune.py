@@ -14,6 +14,7 @@ from admn_ros.baselines.allocations import NaiveAllocation
 from admn_ros.budget.budget import Budget
 from admn_ros.config import Count
 from admn_ros.errors import ConfigError
+from admn_ros.model.allocation import Assessment
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
@@ -102,7 +103,8 @@ class Finetune(Stage):
         self.allocations: dict[str, Mapping[Modality, tuple[int, ...]]] = {
             "full": {m: tuple(range(d)) for m, d in self.depths.items()}}
         table, everywhere = layer_costs(network.config), dict.fromkeys(self.depths, network.nodes)
-        self.allocations |= {f"naive_{b}": NaiveAllocation()({}, {}, everywhere, table, Budget(b, "layers")).active
+        naive, nothing = NaiveAllocation(), Assessment()
+        self.allocations |= {f"naive_{b}": naive(nothing, everywhere, table, Budget(b, "layers")).active
                              for b in config.budgets}
         freeze(network, [network.adapters, network.fusion, network.localization, network.classification,
                          *self._trained_blocks()])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from admn_ros.budget.budget import Budget
 from admn_ros.errors import AdmnError, InputError, ModelError
-from admn_ros.model.allocation import allocate
+from admn_ros.model.allocation import Assessment, allocate
 from admn_ros.model.checkpoint import load_model
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.official.admn_checkpoint import import_admn, missing_weights, ratio_of, read_admn
@@ -99,7 +99,7 @@ def test_the_controller_chooses_the_official_layers(imported, layout):
     for i in range(3):
         scores = {m: x[i].tolist() for m, x in output.logits.items()}
         for total in range(2, 2 * official.DEPTH + 1):
-            chosen = allocate(scores, dict.fromkeys(present, 1.0), present, table, Budget(total, "layers"))
+            chosen = allocate(Assessment(scores, dict.fromkeys(present, 1.0)), present, table, Budget(total, "layers"))
             assert [list(x) for x in chosen.active.values()] == list(official.top_layers(logits[i], total))
 
 

@@ -26,6 +26,7 @@ from admn_ros.training.stage import Stage
 from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
 from admn_ros.training.stages.controller import Controller, ControllerConfig
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
+from admn_ros.training.stages.value import Value, ValueConfig
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +40,7 @@ STAGES: dict[str, tuple[Make, str]] = {
     "categories": (lambda n, o: Controller(n, ControllerConfig(
         optimizer=o, mode="universal", budgets=(2, 6), corruption="categories", corruption_levels=LEVELS,
         corruption_epochs=0)), "val/category_depth/accuracy"),
+    "value": (lambda n, o: Value(n, ValueConfig(optimizer=o, sets=4)), "val/budget_1/error_m"),
 }
 
 
