@@ -38,7 +38,8 @@ def test_versions_are_compared_as_numbers(tmp_path, monkeypatch, version, bounds
         check_requirements(tmp_path / "requirements.txt")
 
 
-@pytest.mark.parametrize("command", [["-m", "admn_ros.nodes", "watch"], [ROOT / "scripts" / "admn", "--help"]])
+@pytest.mark.parametrize("command", [["-m", "admn_ros.nodes", "watch"], [ROOT / "scripts" / "admn", "--help"],
+                                     ["-m", "admn_ros.cli", "--help"]])
 def test_a_program_with_an_old_package_is_one_line(tmp_path, command):
     install(tmp_path, "pydantic", "1.10.14")
     path = os.pathsep.join([str(tmp_path), str(ROOT)])

@@ -12,27 +12,14 @@ import io
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
-from admn_ros.cli import (
-    converting,
-    drawing,
-    evaluation,
-    importing,
-    models,
-    probing,
-    recordings,
-    replaying,
-    report,
-    tables,
-    tracking,
-    training,
-)
-from admn_ros.cli.command import Command, Parser, UsageError
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import WRITABLE
+from admn_ros.requirements import check_requirements
 
-GROUPS = (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
-          tracking, drawing)
+if TYPE_CHECKING:
+    from admn_ros.cli.command import Command, Parser
 
 
 def main(args: list[str] | None = None) -> int:
@@ -40,8 +27,9 @@ def main(args: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):   # names of files need not be UTF-8, nor the terminal
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        check_requirements()
         options = parser().parse_args(args)
-    except UsageError as error:
+    except AdmnError as error:
         print(error, file=sys.stderr)
         return 2
     run: Command = options.run
@@ -72,8 +60,26 @@ def _drop_output() -> None:
 
 def parser() -> Parser:
     """Return the parser of all subcommands."""
+    # Modules of the commands need packages whose versions `main` checks first.
+    from admn_ros.cli import (
+        converting,
+        drawing,
+        evaluation,
+        importing,
+        models,
+        probing,
+        recordings,
+        replaying,
+        report,
+        tables,
+        tracking,
+        training,
+    )
+    from admn_ros.cli.command import Parser
+
     found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in GROUPS:
+    for group in (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
+                  tracking, drawing):
         group.add_commands(commands)
     return found

@@ -17,7 +17,14 @@ from rclpy.timer import Timer
 from admn_ros.errors import InputError
 from admn_ros.nodes import qos
 from admn_ros.nodes.endpoints import Endpoints
-from admn_ros.nodes.parameters import DIAGNOSTICS_PERIOD, Spec, accept_whole_numbers, declare, refusal
+from admn_ros.nodes.parameters import (
+    DIAGNOSTICS_PERIOD,
+    Spec,
+    accept_whole_numbers,
+    declare,
+    refusal,
+    warn_of_unknown,
+)
 from admn_ros.nodes.receive_clock import ReceiveClock
 from admn_ros.nodes.status import clock_status, connections_status
 
@@ -177,6 +184,7 @@ class ManagedNode(LifecycleNode):
             self._release()
             raise
         self._configured = True
+        warn_of_unknown(self)
         # What exists now stays. Without this the garbage collector traverses all of it again and again.
         gc.collect()
         gc.freeze()

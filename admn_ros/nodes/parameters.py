@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from rclpy.parameter import Parameter
 
 from admn_ros.errors import ConfigError
 
+MOST_NAMES = 8
+"""Unknown parameters that one warning names."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -95,6 +98,25 @@ def _declare(node: Node, spec: Spec) -> Parameter:
         return node.declare_parameter(spec.name, float(given.value), spec.descriptor(), ignore_override=True)
     except InvalidParameterValueException:
         raise error from None
+
+
+def warn_of_unknown(node: Node) -> None:
+    """Log parameters that were given to a node and that it does not have. ROS ignores them in silence.
+
+    Call it when all parameters of the node are declared.
+    """
+    # Those of a topic whose QoS cannot be overridden here may belong to a node that shares the section /**.
+    unknown = [name for name in node._parameter_overrides
+               if not node.has_parameter(name) and not name.startswith("qos_overrides.")]
+    if not unknown:
+        return
+    known = node.list_parameters([], 0).names
+    similar = {name: difflib.get_close_matches(name, known, 1) for name in unknown}
+    unknown.sort(key=lambda name: not similar[name])
+    shown = [f"{name} (like {similar[name][0]})" if similar[name] else name for name in unknown[:MOST_NAMES]]
+    more = f" and {len(unknown) - MOST_NAMES} more" if len(unknown) > MOST_NAMES else ""
+    node.get_logger().warning(f"parameters: found unknown {', '.join(shown)}{more}, which are not used; allowed: those "
+                              f"of `ros2 param list {node.get_fully_qualified_name()}`")
 
 
 def accept_whole_numbers(node: Node) -> None:

@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from admn_ros.errors import ConfigError
 from admn_ros.nodes.apps import replay, simulator, watch
 from admn_ros.nodes.governor import parameters as governor
-from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
 from admn_ros.nodes.perception import parameters as perception
 from admn_ros.nodes.trials import feed
 
@@ -57,6 +57,18 @@ def test_another_type_or_a_value_out_of_range_is_refused_with_its_name(context, 
     with pytest.raises(ConfigError) as refused:
         made(context, RATE, rate=value)
     assert str(refused.value).startswith(text)
+
+
+@pytest.mark.parametrize(("given", "text"), [
+    ({"rate": 2.0, "use_sim_time": True, "qos_overrides./clock.subscription.depth": 3}, ""),
+    ({"foo": 1, "rat": 2.0}, "found unknown rat (like rate), foo, which are not used"),
+    ({f"other{k}": k for k in range(100)}, "other7 and 92 more, which")])
+def test_unknown_parameters_are_named_once(context, capfd, given, text):
+    node, _ = made(context, RATE, **given)
+    warn_of_unknown(node)
+    node.destroy_node()
+    seen = capfd.readouterr().err
+    assert text in seen and seen.count("\n") == bool(text)
 
 
 def test_a_whole_number_sets_a_double_of_a_running_node(rig):

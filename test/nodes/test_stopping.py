@@ -69,9 +69,9 @@ def test_ctrl_c_at_any_moment_of_the_start_ends_it(node: str, after_s: float) ->
 
 
 def test_ctrl_c_ends_what_a_shell_started_in_the_background() -> None:
-    process = start("perception", *NODES["perception"], ignoring=True)
+    process = start("governor", *NODES["governor"], ignoring=True)
     seen = ""
-    while "configured" not in seen:
+    while "active" not in seen:
         line = process.stderr.readline()
         assert line, f"it ended by itself: {seen}"
         seen += line

@@ -16,7 +16,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from admn_ros.errors import AdmnError
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import header
-from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
 
 CLOCK_PERIOD_NS = 10_000_000
 LATE_S = 0.1         # lag of the source beyond which simulated time slows down
@@ -54,6 +54,7 @@ class Player(Node):
     def __init__(self, name: str, specs: Sequence[Spec], **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         self._values = declare(self, specs)
+        warn_of_unknown(self)
         self._rate, self._wait_s = self._values["rate"], self._values["wait_for_subscribers_s"]
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", 10) if self._values["clock"] else None
         self._publishers_of: dict[str, Publisher] = {}

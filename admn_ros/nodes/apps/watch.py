@@ -23,7 +23,7 @@ from admn_ros.errors import AdmnError
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
-from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.status import status_name
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
@@ -61,6 +61,7 @@ class WatchNode(Node):
     def __init__(self, name: str = "watch", target: str | None = None, **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         values = declare(self, PARAMETERS)
+        warn_of_unknown(self)
         self._target = target = target or values["node"]
         self._inputs, self._inference = status_name(target, "input "), status_name(target, "inference")
         self.picture, self.svg, self.seconds = values["picture"], values["svg"], values["seconds"]

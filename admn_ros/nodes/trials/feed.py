@@ -27,7 +27,7 @@ from admn_ros.deployment import DeploymentConfig, load_deployment
 from admn_ros.errors import InputError
 from admn_ros.msg import AudioFrame
 from admn_ros.nodes import qos
-from admn_ros.nodes.parameters import Spec, declare
+from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.trials import synthetic_messages as synthetic
 from admn_ros.recordings.bag_reader import BagReader
@@ -239,6 +239,7 @@ class FeedNode(Node):
     def __init__(self, name: str = "feed", **kwargs: object) -> None:
         super().__init__(name, **kwargs)
         values = declare(self, PARAMETERS)
+        warn_of_unknown(self)
         sensors, bag, seed = values["sensors"], values["bag"], values["seed"]
         sizes = synthetic.Sizes((values["rgb_height"], values["rgb_width"]),
                                 (values["depth_height"], values["depth_width"]))
