@@ -120,6 +120,13 @@ def test_missing_files_and_invalid_yaml_are_refused(tmp_path):
         load_config(DeploymentConfig, tmp_path / "x.yaml")
 
 
+def test_a_name_that_is_not_utf_8_is_one_short_line():
+    plan = {"sensors": {"node1": {"rgb": {"topic": "/a"}}, "node2": {"rgb": {"topic": "/b\udcff"}}}}
+    with pytest.raises(ConfigError) as refused:
+        parse_config(DeploymentConfig, plan, "options")
+    assert str(refused.value) == r"options: found '/b\udcff'; allowed: text in UTF-8"
+
+
 def test_a_duplicate_key_is_refused(tmp_path):
     path = tmp_path / "d.yaml"
     path.write_text("sensors: {a: {rgb: {topic: /x, topic: /y}}}\n")

@@ -108,7 +108,10 @@ def parse_config(kind: type[C], raw: object, place: str, spell: Spell | None = N
         raise ConfigError(place, found, f"a mapping with {', '.join(kind.model_fields)}")
     try:
         # In JSON mode, strict validation accepts lists as tuples and names as modalities.
-        return kind.model_validate_json(json.dumps(raw, default=str))
+        return kind.model_validate_json(json.dumps(raw, default=str, ensure_ascii=False).encode())
+    except UnicodeEncodeError as error:   # half of a character: a name of a file that is not UTF-8
+        word = error.object[error.object.rfind('"', 0, error.start) + 1:error.object.find('"', error.end)]
+        raise ConfigError(place, repr(word), "text in UTF-8") from error
     except ValidationError as error:
         raise _config_error(error, place, kind, spell) from error
 
