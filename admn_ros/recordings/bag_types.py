@@ -8,6 +8,7 @@ anywhere: reading a field that the definition lacks is the error.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -105,7 +106,7 @@ def store_of(recorded: str, schema: str, definition: str, place: str) -> Typesto
 
 
 def _parsed(recorded: str, schema: str, definition: str) -> dict[str, Any]:
-    name = type_name(recorded)
+    name, definition = type_name(recorded), _tidy(definition)
     if schema == "ros2msg":
         return dict(get_types_from_msg(definition, name))
     # The text has several IDL files, each after a ruler and a line "IDL: name".
@@ -114,6 +115,14 @@ def _parsed(recorded: str, schema: str, definition: str) -> dict[str, Any]:
     for part in parts:
         types |= get_types_from_idl(part.split("\n", 1)[1] if part.startswith("IDL: ") else part)
     return types
+
+
+def _tidy(definition: str) -> str:
+    """Return a definition without what some tools add: line ends of Windows, tabs, zeros, a ruler at the end."""
+    lines = [line.rstrip() for line in re.split(r"\r\n|\r|\n", definition.replace("\0", "").replace("\t", " "))]
+    while lines and not lines[-1].strip("="):
+        lines.pop()
+    return "\n".join(lines) + "\n"
 
 
 def _complete(types: dict[str, Any]) -> None:

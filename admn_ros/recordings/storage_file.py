@@ -14,6 +14,7 @@ from admn_ros.errors import InputError
 
 READABLE = "a rosbag2 folder with its metadata.yaml, or one .mcap or .db3 file"
 CDR = "cdr"
+_MAX_REASON = 200
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 """First bytes of a zstd frame; CDR begins with 0."""
 
@@ -84,6 +85,7 @@ def unreadable(path: Path, reason: str) -> InputError:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the message of another library in one line."""
-    text = error.args[0] if error.args else ""
-    return f"{type(error).__name__}: {' '.join(str(text).split())}".rstrip(": ")
+    """Return the message of another library in one line, at most `_MAX_REASON` characters of it."""
+    text = " ".join(str(error.args[0]).split()) if error.args else ""
+    shown = text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
+    return f"{type(error).__name__}: {shown}".rstrip(": ")

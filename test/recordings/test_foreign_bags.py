@@ -134,7 +134,9 @@ def test_the_transforms_of_ros_1(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["geometry_msgs/PoseStamped", "geometry_msgs::msg::PoseStamped", make.POSE])
-@pytest.mark.parametrize("definition", [b"", DEFINITION, DEFINITION.split(b"=" * 80)[0]])
+@pytest.mark.parametrize("definition", [
+    b"", DEFINITION, DEFINITION.split(b"=" * 80)[0], DEFINITION.replace(b"\n", b"\r\n"), DEFINITION + b"\0",
+    DEFINITION.replace(b" ", b"\t").replace(b"MSG:\t", b"MSG: "), DEFINITION + b"=" * 80 + b"\n"])
 def test_names_of_types_and_definitions_that_leave_out_parts(tmp_path: Path, kind: str, definition: bytes) -> None:
     channels = [McapChannel(c.topic, kind, "ros2msg" if definition else "", definition) for c in ROS_CHANNELS]
     (tmp_path / "bag.mcap").write_bytes(mcap_bytes(channels, POSES))
