@@ -69,10 +69,14 @@ def _wrong_type(bag: BagReader, topic: str, key: SensorKey, expected: str) -> In
 
 
 def similar_names(bag: BagReader, stream: FrameStream, topic: str) -> list[str]:
-    """Return topics of the bag that a configured topic that it lacks may have been meant to be."""
+    """Return topics of the bag that a configured topic that it lacks may have been meant to be.
+
+    A topic of that name whose messages are not those of ROS 2 comes first.
+    """
     wanted = {absolute(entry.topic): entry.kind_of(key.modality) for key, entry in stream.inputs.items()}
     there = {name: info.type for name, info in bag.topics.items() if info.count}
-    return similar_topics(topic, MESSAGE_TYPES[wanted[topic]], there, wanted)
+    foreign = [f"{topic} ({bag.ignored[topic]})"] if topic in bag.ignored else []
+    return foreign + similar_topics(topic, MESSAGE_TYPES[wanted[topic]], there, wanted)
 
 
 def absolute(topic: str) -> str:
@@ -141,12 +145,18 @@ def _timeline(bag: BagReader, topics: Sequence[str], run_out_s: float) -> Iterat
 
 
 def _calibration_topics(bag: BagReader, stream: FrameStream) -> dict[str, list[SensorKey]]:
-    """Return the topics of the bag that have the calibration of cameras, with those cameras."""
+    """Return the topics of the bag that have the calibration of cameras, with those cameras.
+
+    A camera whose topic has another type, or which the deployment names and the bag lacks, gets that as its problem.
+    """
     found: dict[str, list[SensorKey]] = {}
     for key, camera in stream.cameras.items():
         topic = absolute(camera.topic)
-        if topic in bag.topics and bag.topics[topic].type == CAMERA_INFO:
+        info = bag.topics.get(topic)
+        if info is not None and info.type == CAMERA_INFO:
             found.setdefault(topic, []).append(key)
+        elif info is not None or stream.inputs[key].camera_info is not None:
+            camera.refuse(InputError("type", "no messages" if info is None else info.type, CAMERA_INFO))
     return found
 
 

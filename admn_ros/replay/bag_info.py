@@ -125,7 +125,7 @@ def input_stats(stream: FrameStream) -> dict[str, Any]:
 
 
 def input_warnings(stats: Mapping[str, Any], missing: Mapping[str, Sequence[str]]) -> Iterable[str]:
-    """Yield one line for each input of a bag that is missing, refused throughout, or never used, and for lost poses.
+    """Yield one line for each problem with an input of a bag, its use, or its calibration, and for each lost pose.
 
     Args:
         stats: statistics of a pass (`input_stats`); those of an earlier version may lack parts.
@@ -136,6 +136,8 @@ def input_warnings(stats: Mapping[str, Any], missing: Mapping[str, Sequence[str]
     for key, read in stats.get("inputs", {}).items():
         if read.get("problem"):
             yield f"{key}: {read['problem']}"
+        if read.get("calibration_problem"):
+            yield f"{key}: {read['calibration_problem']}"
     for node, why in stats.get("poses_missing", {}).items():
         yield f"{node}: {why}; its pose in the model file is used"
 

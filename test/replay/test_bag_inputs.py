@@ -20,10 +20,11 @@ from admn_ros.model.presets import preset
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import BagWriter
-from admn_ros.replay.bag_frames import bag_frames, bag_inputs
+from admn_ros.replay.bag_frames import bag_frames, bag_inputs, similar_names
 from admn_ros.replay.bag_info import input_stats, input_warnings
 from admn_ros.sample import Modality, SensorKey
 from admn_ros.sensing.decode.radar_raster import heatmap_of_points
+from helpers.mcap import McapChannel, mcap_bytes
 
 START_NS = 1_700_000_000_000_000_000
 # Those of packages that are not ours, with the fields that are read.
@@ -154,6 +155,35 @@ def test_recorded_calibrations_rectify_offline_as_live(tmp_path: Path, config: M
         stats = input_stats(stream)["inputs"]["node1/rgb"]
         assert stats["calibration"] == "rectified, plumb_bob"
         assert "/cam/camera_info.d: found nan" in stats["calibration_problem"]
+
+
+def test_calibrations_that_are_none_or_missing_are_named(tmp_path: Path, config: ModelConfig) -> None:
+    picture = np.zeros((32, 32, 3), np.uint8)
+    with BagWriter(tmp_path / "drive") as writer:
+        for topic in ("/a/image_raw", "/b/image_raw"):
+            writer.write(topic, make.IMAGE, make.rgb_image(picture, START_NS, "lens"), START_NS)
+        writer.write("/a/camera_info", make.TEMPERATURE, make.temperature(20.0, START_NS, "lens"), START_NS)
+    cameras = {"node1": {"rgb": {"topic": "/a/image_raw"}},
+               "node2": {"rgb": {"topic": "/b/image_raw", "camera_info": "/b/info"}}}
+    stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
+    with BagReader(tmp_path / "drive") as reader:
+        assert len(list(bag_frames(reader, stream, 0.1))) == 1
+    expected = "allowed: sensor_msgs/msg/CameraInfo"
+    assert list(input_warnings(input_stats(stream), {})) == [
+        f"node1/rgb: /a/camera_info.type: found sensor_msgs/msg/Temperature; {expected}",
+        f"node2/rgb: /b/info.type: found no messages; {expected}"]
+
+
+def test_an_input_whose_messages_are_not_of_ros_2_is_named(tmp_path: Path, config: ModelConfig) -> None:
+    image = make.typestore().serialize_cdr(make.rgb_image(np.zeros((8, 8, 3), np.uint8), START_NS, "lens"), make.IMAGE)
+    (tmp_path / "drive.mcap").write_bytes(mcap_bytes(
+        [McapChannel("/a", "foxglove.RawImage", "protobuf", b"1", "protobuf"), McapChannel("/b", make.IMAGE)],
+        [("/a", START_NS, b"1"), ("/b", START_NS, bytes(image))]))
+    cameras = {"node1": {"rgb": {"topic": "/a"}}, "node2": {"rgb": {"topic": "/b"}}}
+    stream = FrameStream(config, parse_config(DeploymentConfig, {"sensors": cameras}, "cameras"))
+    with BagReader(tmp_path / "drive.mcap") as reader:
+        assert bag_inputs(reader, stream)[1] == ["/a"]
+        assert similar_names(reader, stream, "/a") == ["/a (messages in protobuf, described by protobuf)"]
 
 
 def test_a_topic_of_another_type_than_configured_is_refused(bag: Path, config: ModelConfig) -> None:
