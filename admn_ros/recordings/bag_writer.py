@@ -48,24 +48,21 @@ class _Files(Writer):
 class BagWriter:
     """Writes a rosbag2 folder (version 9) with its message definitions.
 
-    Use it as a context manager. Topics are reliable and volatile by default.
+    Use it as a context manager. Topics are reliable and volatile by default. An exception inside the `with`, or an
+    error of the storage (a full disk), leaves nothing, so that a conversion can be repeated.
 
     Args:
         path: folder to create; it must not exist.
         storage: "mcap" or "sqlite3".
         compress: whether to compress mcap chunks with zstd.
-        keep_partial: whether an exception inside the `with` leaves a complete bag of the messages so far, as a recorder
-            needs it. Otherwise it leaves nothing, so that a conversion can be repeated. If the storage itself fails (a
-            full disk), what is left has no metadata.yaml, because its file may lack messages.
 
     Raises:
         InputError: the path exists, the storage is unknown, or the folder cannot be written.
     """
 
-    def __init__(self, path: str | Path, storage: str = "mcap", *, compress: bool = False,
-                 keep_partial: bool = False) -> None:
+    def __init__(self, path: str | Path, storage: str = "mcap", *, compress: bool = False) -> None:
         self.path = Path(path)
-        self._keep_partial, self._open = keep_partial, False
+        self._open = False
         self._topics: dict[str, Connection] = {}
         if storage not in STORAGES:
             raise InputError("storage", repr(storage), " or ".join(STORAGES))
@@ -86,7 +83,7 @@ class BagWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        if kind is None or self._keep_partial:
+        if kind is None:
             self.close()
         else:
             self._discard()
@@ -154,20 +151,15 @@ class BagWriter:
             yield
         except (OSError, sqlite3.Error, UnicodeError) as error:
             if self._open:
-                self._abort()
-                if not self._keep_partial:
-                    self._discard()
+                self._discard()
             raise InputError(str(self.path), getattr(error, "strerror", None) or str(error) or type(error).__name__,
                              "a folder that can be written, with space") from error
 
-    def _abort(self) -> None:
-        self._open = False
-        with suppress(OSError, sqlite3.Error):   # closing flushes, which fails again on a full disk
-            self._writer.abort()
-
     def _discard(self) -> None:
         if self._open:
-            self._abort()
+            self._open = False
+            with suppress(OSError, sqlite3.Error):   # closing flushes, which fails again on a full disk
+                self._writer.abort()
         shutil.rmtree(self.path, ignore_errors=True)  # created by __init__
 
     def _check_open(self) -> None:

@@ -39,21 +39,17 @@ def test_every_name_that_the_file_system_allows(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in tmp_path.iterdir()] == [name]   # nothing beside it
 
 
-@pytest.mark.parametrize("keep_partial", [False, True])
 @pytest.mark.parametrize("limit_bytes", [0, 10_000, 100_000])
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_full_disk_leaves_no_bag_that_looks_complete(tmp_path: Path, storage: str, limit_bytes: int,
-                                                       keep_partial: bool) -> None:
+def test_a_full_disk_leaves_no_bag(tmp_path: Path, storage: str, limit_bytes: int) -> None:
     image, path = make.depth_image(np.ones((100, 100), np.float32), START_NS, "a"), tmp_path / "bag"
     with pytest.raises(InputError, match="allowed: a folder that can be written, with space") as caught, \
-            full_disk(limit_bytes), BagWriter(path, storage, keep_partial=keep_partial) as bag:
+            full_disk(limit_bytes), BagWriter(path, storage) as bag:
         for i in range(200):   # more than SQLite keeps in memory
             bag.write("/depth", make.IMAGE, image, START_NS + i)
     assert str(caught.value).startswith(f"{path}: found ") and "\n" not in str(caught.value)
-    assert not (path / "metadata.yaml").exists()
-    if not keep_partial:
-        assert not path.exists()
-        BagWriter(path, storage).close()   # the way is free for another try
+    assert not path.exists()
+    BagWriter(path, storage).close()   # the way is free for another try
 
 
 @pytest.mark.parametrize("storage", STORAGES)
