@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading of MCAP files, with or without index, also those that a crashed recorder left.
 
-Source of the format: https://mcap.dev/spec.
+The package `mcap` reads the records. Its own readers of whole files do not do: they give nothing of a file whose end is
+missing, keep a file without chunks in memory to sort it, and pass over zeros and records of a wrong length.
 """
 
 from __future__ import annotations
@@ -12,86 +13,51 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
+from mcap import records as mcap
+from mcap.data_stream import ReadDataStream
+from mcap.opcode import Opcode
+from mcap.reader import FOOTER_SIZE
+from mcap.stream_reader import StreamReader
+from mcap.writer import MCAP0_MAGIC
 from rosbags.rosbag2.storage_mcap import decompress
 
 from admn_ros.errors import InputError
 from admn_ros.recordings.storage_file import Channel, reason_of, unreadable
 
-_MAGIC = b"\x89MCAP0\r\n"
-_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 1, 2, 3, 4, 5, 6
-_CHUNK_INDEX, _STATISTICS, _METADATA, _METADATA_INDEX, _DATA_END = 8, 11, 12, 13, 15
-_RECORD_HEAD, _CHUNK_HEAD, _MESSAGE_HEAD = 9, 28, 22
-"""Bytes before the content of a record, before the compression of a chunk, and before the data of a message."""
-_CRC_AT = _RECORD_HEAD + 24
-"""Where the checksum of a chunk is, from the beginning of its record."""
-_FOOTER_BYTES = _RECORD_HEAD + 20 + len(_MAGIC)
+_USED = frozenset(Opcode) - {Opcode.ATTACHMENT, Opcode.ATTACHMENT_INDEX, Opcode.MESSAGE_INDEX, Opcode.SUMMARY_OFFSET}
+_RECORD_HEAD = struct.Struct("<BQ")
 _RUN_BYTES = 4 << 20
 """Messages outside of chunks are read in runs of about this size."""
 _NOTE, _NOTE_KEY = "rosbag2", "serialized_metadata"
 
 
-class _Record:
-    """The fields of a record, one after the other."""
-
-    def __init__(self, content: bytes) -> None:
-        self.content, self.at = content, 0
-
-    def take(self, layout: str) -> tuple[int, ...]:
-        values = struct.unpack_from(f"<{layout}", self.content, self.at)
-        self.at += struct.calcsize(f"<{layout}")
-        return values
-
-    def blob(self, size_layout: str = "I") -> bytes:
-        (size,) = self.take(size_layout)
-        found = self.content[self.at:self.at + size]
-        if len(found) < size:
-            raise ValueError(f"a field of {size} bytes in a record with {len(found)}")
-        self.at += size
-        return found
-
-    def text(self) -> str:
-        return self.blob().decode()
-
-    def texts(self) -> dict[str, str]:
-        pairs, found = _Record(self.blob()), {}
-        while pairs.at < len(pairs.content):
-            key = pairs.text()
-            found[key] = pairs.text()
-        return found
-
-
 @dataclass
 class _Block:
-    """A chunk, or a run of records outside of chunks, which is a chunk without compression.
+    """A chunk, or a run of records outside of chunks.
 
     Attributes:
-        at: where the records begin.
-        stored: bytes in the file.
-        size: bytes of the records.
-        compression: name of the compression; empty for none.
-        crc_at: where the checksum of the records is; 0 if there is none.
+        at: where the chunk or the first record begins.
+        run: bytes of the records of a run; 0 for a chunk.
         first_ns: first record stamp.
         last_ns: last record stamp.
         counts: messages by channel; None if that is unknown.
     """
 
     at: int
-    stored: int
-    size: int
-    compression: str = ""
-    crc_at: int = 0
+    run: int = 0
     first_ns: int = 1 << 64
     last_ns: int = 0
     counts: Counter[int] | None = field(default_factory=Counter)
 
-    def count(self, channel: int, stamp_ns: int) -> None:
+    def count(self, message: mcap.Message) -> None:
         if self.counts is not None:
-            self.counts[channel] += 1
-        self.first_ns, self.last_ns = min(self.first_ns, stamp_ns), max(self.last_ns, stamp_ns)
+            self.counts[message.channel_id] += 1
+        self.first_ns, self.last_ns = min(self.first_ns, message.log_time), max(self.last_ns, message.log_time)
 
 
 class McapFile:
@@ -111,9 +77,9 @@ class McapFile:
         self.path, self.remarks = path, list[str]()
         self.metadata: str | None = None
         self._blocks: list[_Block] = []
-        self._scanned = 0
-        self._schemas: dict[int, tuple[str, str, str]] = {}
-        self._channels: dict[int, tuple[int, str, str, str]] = {}
+        self._size = self._scanned = 0
+        self._schemas: dict[int, mcap.Schema] = {}
+        self._channels: dict[int, mcap.Channel] = {}
         try:
             self._file: BinaryIO = path.open("rb")
         except OSError as error:
@@ -145,9 +111,9 @@ class McapFile:
         while waiting or ready:
             while waiting and (not ready or waiting[-1].first_ns <= ready[0][0]):
                 block = waiting.pop()
-                for number, (channel, stamp_ns, data) in enumerate(self._messages(block)):
-                    if channel in wanted and low <= stamp_ns < high:
-                        heapq.heappush(ready, (stamp_ns, block.at, number, channel, data))
+                for number, message in enumerate(self._messages(block)):
+                    if message.channel_id in wanted and low <= message.log_time < high:
+                        heapq.heappush(ready, (message.log_time, block.at, number, message.channel_id, message.data))
             if ready:
                 stamp_ns, _, _, channel, data = heapq.heappop(ready)
                 yield channel, stamp_ns, data
@@ -156,75 +122,71 @@ class McapFile:
 
     def _open(self) -> Counter[int]:
         """Find blocks and channels; return the number of messages by channel."""
-        file = self._file
-        size = file.seek(0, 2)
-        file.seek(0)
-        if not size:
+        self._size = self._file.seek(0, 2)
+        self._file.seek(0)
+        if not self._size:
             raise unreadable(self.path, "an empty file")
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if self._file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
             raise unreadable(self.path, "no MCAP file")
-        operation, _ = self._record(size)
-        if operation != _HEADER:
-            raise unreadable(self.path, f"a record {operation} in the place of the header")
-        start = file.tell()
-        footer = self._footer(size, start)
+        first = self._record(len(MCAP0_MAGIC))
+        if not isinstance(first, mcap.Header):
+            raise unreadable(self.path, f"a {type(first).__name__} in the place of the header")
+        start = self._file.tell()
+        footer = self._footer(start)
         if footer is None:
-            return self._scan_unfinished(start, size)
+            return self._scan_unfinished(start)
         summary, end = footer
         counts = self._index(summary, end) if summary else None
         return counts if counts is not None else self._scan(start, summary or end)
 
-    def _footer(self, size: int, start: int) -> tuple[int, int] | None:
+    def _record(self, at: int) -> mcap.McapRecord:
+        """Read the record that begins at `at`."""
+        self._file.seek(at)
+        found = next(_records(self._file, self._size), None)
+        if found is None or found[0] != at:
+            raise ValueError(f"no record at {at}")
+        return found[1]
+
+    def _footer(self, start: int) -> tuple[int, int] | None:
         """Return where the summary begins (0 if there is none) and ends; None without a footer."""
-        end = size - _FOOTER_BYTES
+        end = self._size - FOOTER_SIZE - len(MCAP0_MAGIC)
         if end < start:
             return None
-        self._file.seek(end)
-        footer = self._file.read(_FOOTER_BYTES)
-        if footer[-len(_MAGIC):] != _MAGIC or footer[:_RECORD_HEAD] != struct.pack("<BQ", _FOOTER, 20):
+        try:
+            footer = self._record(end)
+        except Exception:  # the end of an unfinished file is anything
             return None
-        summary, _, crc = struct.unpack_from("<QQI", footer, _RECORD_HEAD)
+        if not isinstance(footer, mcap.Footer) or self._file.read() != MCAP0_MAGIC:
+            return None
+        summary = footer.summary_start
         if summary and not start <= summary <= end:
             raise unreadable(self.path, "a summary outside of the file")
-        if summary and crc:
+        if summary and footer.summary_crc:
             self._file.seek(summary)
-            if crc32(self._file.read(end - summary) + footer[:_RECORD_HEAD + 16]) != crc:
+            if crc32(self._file.read(end + FOOTER_SIZE - 4 - summary)) != footer.summary_crc:
                 raise unreadable(self.path, "a damaged summary")
         return summary, end
-
-    def _record(self, end: int) -> tuple[int, bytes]:
-        """Read a record that ends before `end`."""
-        operation, size = struct.unpack("<BQ", self._file.read(_RECORD_HEAD))
-        if not operation or self._file.tell() + size > end:
-            raise ValueError(f"a record {operation} of {size} bytes at {self._file.tell() - _RECORD_HEAD}")
-        return operation, self._file.read(size)
 
     def _index(self, start: int, end: int) -> Counter[int] | None:
         """Read the summary; None if it does not index the whole file."""
         self._file.seek(start)
         statistics, notes = None, []
-        while self._file.tell() < end:
-            operation, content = self._record(end)
-            record = _Record(content)
-            if operation == _CHUNK_INDEX:
+        for _, record in _records(self._file, end):
+            if isinstance(record, mcap.ChunkIndex):
                 self._blocks.append(_indexed(record))
-            elif operation == _STATISTICS:
-                statistics = record.take("QHIIIIQQ"), _Record(record.blob())
-            elif operation == _METADATA_INDEX:
-                notes.append(record.take("QQ")[0])
+            elif isinstance(record, mcap.Statistics):
+                statistics = record
+            elif isinstance(record, mcap.MetadataIndex):
+                notes.append(record.offset)
             else:
-                self._note(operation, record)
-        counts = Counter[int]()
+                self._note(record)
         if statistics is not None:
-            (messages, _, _, _, _, chunks, *_), by_channel = statistics
-            while by_channel.at < len(by_channel.content):
-                number, count = by_channel.take("HQ")
-                counts[number] += count
-            whole = counts.total() == messages and chunks == len(self._blocks) and (chunks or not messages)
+            counts, messages = Counter(statistics.channel_message_counts), statistics.message_count
+            whole = counts.total() == messages and statistics.chunk_count == len(self._blocks) and (
+                self._blocks or not messages)
             if whole and counts.keys() <= self._channels.keys():
                 for at in notes:
-                    self._file.seek(at)
-                    self._note(*_pair(self._record(end)))
+                    self._note(self._record(at))
                 return counts
         self._blocks.clear()
         return None
@@ -232,121 +194,127 @@ class McapFile:
     def _scan(self, start: int, end: int) -> Counter[int]:
         """Read the data section from end to end."""
         self._file.seek(start)
-        run: _Block | None = None
-        while (at := self._file.tell()) < end:
-            self._scanned = at
-            operation, content = self._record(end)
-            if operation == _MESSAGE:
-                if run is None or at + _RECORD_HEAD + len(content) - run.at > _RUN_BYTES:
-                    run = _Block(at, 0, 0)
-                    self._blocks.append(run)
-                self._add(operation, content, run)
-                run.stored = run.size = self._file.tell() - run.at
-            elif operation == _CHUNK:
-                self._add_chunk(at, content)
+        self._scanned, run = start, None
+        for at, record in _records(self._file, end):
+            past = self._file.tell()
+            if isinstance(record, mcap.Chunk):
                 run = None
-            elif operation == _DATA_END:
+                self._add_chunk(at, record)
+            elif isinstance(record, mcap.Message):
+                if run is None or past - run.at > _RUN_BYTES:
+                    run = _Block(at)
+                    self._blocks.append(run)
+                run.count(record)
+                run.run = past - run.at
+            elif isinstance(record, mcap.DataEnd):
                 break
             else:
-                self._note(operation, _Record(content))
-        return sum((block.counts for block in self._blocks if block.counts), Counter[int]())
+                self._note(record)
+            self._scanned = past
+        return self._counts()
 
-    def _scan_unfinished(self, start: int, size: int) -> Counter[int]:
+    def _scan_unfinished(self, start: int) -> Counter[int]:
         try:
-            self._scan(start, size)
+            self._scan(start, self._size)
             why = "it has no index"
         except Exception as error:  # the decompressors raise many kinds of exceptions
-            self._scan_cut_chunk(size)
+            with suppress(Exception):   # what is no part of a chunk can raise any
+                self._scan_cut_chunk()
             why = f"its end cannot be read ({reason_of(error)})"
-        counts = sum((block.counts for block in self._blocks if block.counts), Counter[int]())
+        counts = self._counts()
         if not counts:
             raise unreadable(self.path, "cut off before its first message was complete")
-        self.remarks.append(f"the recorder did not finish it: {why}; read: {self._scanned} of {size} bytes")
+        self.remarks.append(f"the recorder did not finish it: {why}; read: {self._scanned} of {self._size} bytes")
         return counts
 
-    def _scan_cut_chunk(self, end: int) -> None:
+    def _scan_cut_chunk(self) -> None:
         """Read the complete records of a chunk without compression that is cut off."""
         self._file.seek(self._scanned)
-        record = _Record(self._file.read(end - self._scanned))
-        with suppress(ValueError, struct.error):
-            operation, *_ = record.take("BQQQQI")
-            if operation != _CHUNK or record.text():
-                return
-            record.take("Q")
-            block = _Block(self._scanned + record.at, 0, 0)
-            self._blocks.append(block)
-            while True:
-                operation, content = *record.take("B"), record.blob("Q")
-                self._add(operation, content, block)
-                block.stored = block.size = record.at - (block.at - self._scanned)
-        if self._blocks and self._blocks[-1].at > self._scanned:
-            self._scanned = self._blocks[-1].at + self._blocks[-1].stored
+        operation, _ = _RECORD_HEAD.unpack(self._file.read(_RECORD_HEAD.size))
+        if operation != Opcode.CHUNK:
+            return
+        chunk = mcap.Chunk.read(ReadDataStream(self._file))   # with what is there of its data
+        if chunk.compression:
+            return
+        block = _Block(self._file.tell() - len(chunk.data))
+        self._file.seek(block.at)
+        for _, record in _records(self._file, self._size):
+            if not block.run:
+                self._blocks.append(block)
+            self._add(record, block)
+            self._scanned = self._file.tell()
+            block.run = self._scanned - block.at
 
-    def _add_chunk(self, at: int, content: bytes) -> None:
-        record = _Record(content)
-        _, _, size, crc = record.take("QQQI")
-        compression, (stored,) = record.text(), record.take("Q")
-        block = _Block(at + _RECORD_HEAD + record.at, stored, size, compression, at + _CRC_AT)
-        for operation, inner in _records(decompress(content[record.at:record.at + stored], compression, size, crc)):
-            self._add(operation, inner, block)
+    def _counts(self) -> Counter[int]:
+        return sum((block.counts for block in self._blocks if block.counts), Counter[int]())
+
+    def _add_chunk(self, at: int, chunk: mcap.Chunk) -> None:
+        block = _Block(at)
+        for record in _chunk_records(chunk):
+            self._add(record, block)
         self._blocks.append(block)
 
-    def _add(self, operation: int, content: bytes, block: _Block) -> None:
+    def _add(self, record: mcap.McapRecord, block: _Block) -> None:
         """Count a message in its block, or keep what another record says."""
-        if operation == _MESSAGE:
-            channel, _, stamp_ns = _Record(content).take("HIQ")
-            block.count(channel, stamp_ns)
+        if isinstance(record, mcap.Message):
+            block.count(record)
         else:
-            self._note(operation, _Record(content))
+            self._note(record)
 
-    def _note(self, operation: int, record: _Record) -> None:
+    def _note(self, record: mcap.McapRecord) -> None:
         """Keep what a record outside of the messages says."""
-        if operation == _SCHEMA:
-            (number,) = record.take("H")
-            name, encoding = record.text(), record.text()
-            self._schemas[number] = name, encoding, record.blob().decode(errors="replace")
-        elif operation == _CHANNEL:
-            number, schema = record.take("HH")
-            topic, serialization = record.text(), record.text()
-            self._channels[number] = schema, topic, serialization, record.texts().get("offered_qos_profiles", "")
-        elif operation == _METADATA and record.text() == _NOTE:
-            self.metadata = record.texts().get(_NOTE_KEY)
+        if isinstance(record, mcap.Schema):
+            self._schemas[record.id] = record
+        elif isinstance(record, mcap.Channel):
+            self._channels[record.id] = record
+        elif isinstance(record, mcap.Metadata) and record.name == _NOTE:
+            self.metadata = record.metadata.get(_NOTE_KEY)
 
     def _channel(self, number: int, count: int) -> Channel:
-        schema, topic, serialization, qos = self._channels[number]
-        name, encoding, text = self._schemas.get(schema, ("", "", ""))
-        return Channel(number, topic, name, serialization, encoding, text, qos, count)
+        channel = self._channels[number]
+        schema = self._schemas.get(channel.schema_id, mcap.Schema(0, b"", "", ""))
+        return Channel(number, channel.topic, schema.name, channel.message_encoding, schema.encoding,
+                       schema.data.decode(errors="replace"), channel.metadata.get("offered_qos_profiles", ""), count)
 
-    def _messages(self, block: _Block) -> Iterator[tuple[int, int, bytes]]:
-        """Yield channel, record stamp and data of the messages of a block."""
-        self._file.seek(block.crc_at)
-        (crc,) = struct.unpack("<I", self._file.read(4)) if block.crc_at else (0,)
-        self._file.seek(block.at)
-        stored = self._file.read(block.stored)
-        for operation, content in _records(decompress(stored, block.compression, block.size, crc)):
-            if operation == _MESSAGE:
-                channel, _, stamp_ns = _Record(content).take("HIQ")
-                yield channel, stamp_ns, content[_MESSAGE_HEAD:]
-
-
-def _pair(record: tuple[int, bytes]) -> tuple[int, _Record]:
-    return record[0], _Record(record[1])
+    def _messages(self, block: _Block) -> Iterator[mcap.Message]:
+        """Yield the messages of a block."""
+        if block.run:
+            self._file.seek(block.at)
+            records = _records(BytesIO(self._file.read(block.run)), block.run)
+            return (record for _, record in records if isinstance(record, mcap.Message))
+        chunk = self._record(block.at)
+        if not isinstance(chunk, mcap.Chunk):
+            raise unreadable(self.path, f"a {type(chunk).__name__} where its index has a chunk")
+        return (record for record in _chunk_records(chunk) if isinstance(record, mcap.Message))
 
 
-def _records(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield operation and content of the records of a chunk."""
-    record = _Record(content)
-    while record.at < len(content):
-        (operation,) = record.take("B")
-        yield operation, record.blob("Q")
+def _records(stream: BinaryIO, end: int) -> Iterator[tuple[int, mcap.McapRecord]]:
+    """Yield where each record begins, and the record, up to `end`; pass over those that are not used here.
+
+    Raises:
+        ValueError: a record has another length than its content, or reaches over the end.
+    """
+    records = StreamReader(stream, skip_magic=True, emit_chunks=True).records
+    while (at := stream.tell()) < end:
+        operation, size = _RECORD_HEAD.unpack(stream.read(_RECORD_HEAD.size))
+        past = at + _RECORD_HEAD.size + size
+        complete = operation and past <= end
+        if complete and operation not in _USED:
+            stream.seek(past)
+            continue
+        stream.seek(at)
+        record = next(records) if complete else None
+        if record is None or stream.tell() != past:   # the library reads over the end of a damaged record
+            raise ValueError(f"a record {operation} of {size} bytes at {at}")
+        yield at, record
 
 
-def _indexed(record: _Record) -> _Block:
+def _chunk_records(chunk: mcap.Chunk) -> Iterator[mcap.McapRecord]:
+    content = decompress(chunk.data, chunk.compression, chunk.uncompressed_size, chunk.uncompressed_crc)
+    return (record for _, record in _records(BytesIO(content), len(content)))
+
+
+def _indexed(record: mcap.ChunkIndex) -> _Block:
     """Return the chunk that an index record describes."""
-    first_ns, last_ns, at, _ = record.take("QQQQ")
-    channels = _Record(record.blob())
-    counts = Counter(channels.take("HQ")[0] for _ in range(len(channels.content) // 10))
-    record.take("Q")
-    compression, (stored, size) = record.text(), record.take("QQ")
-    data_at = at + _RECORD_HEAD + _CHUNK_HEAD + 4 + len(compression) + 8
-    return _Block(data_at, stored, size, compression, at + _CRC_AT, first_ns, last_ns, counts or None)
+    channels = Counter(list(record.message_index_offsets))
+    return _Block(record.chunk_start_offset, 0, record.message_start_time, record.message_end_time, channels or None)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 """Requirements whose module has another name."""
 ROSDEP_KEYS = {"opencv-python-headless": "python3-opencv", "pillow": "python3-pil", "pyyaml": "python3-yaml"}
-PIP_ONLY = {"mujoco", "rosbags", "safetensors", "tensorboardX"}
+PIP_ONLY = {"mcap", "mujoco", "rosbags", "safetensors", "tensorboardX"}
 """Requirements without a rosdep key."""
 BY_NAME = {"mujoco"}
 """Modules that are imported by their name, where they are needed."""

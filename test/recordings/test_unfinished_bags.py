@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_types import typestore
 from admn_ros.recordings.bag_writer import STORAGES
 from helpers.bags import QUARTER, START_NS, small_bag
+from helpers.mcap import McapChannel, mcap_bytes
 
 Read = tuple[list[int], tuple[str, ...]]
 
@@ -166,6 +168,48 @@ def test_an_mcap_file_without_an_end(tmp_path: Path, share: float, tail: bytes) 
     if len(numbers) < 300:
         with pytest.raises(InputError, match=f"{300 - len(numbers)} messages fewer than its metadata counts on /pose"):
             BagReader(file.parent)   # the metadata know what is missing
+
+
+DATA = bytes(range(41))
+MESSAGE_BYTES = 72   # with `DATA`; 9 zeros look like a record without content
+POSES = [("/pose", START_NS + i, DATA) for i in range(6)]
+
+
+def edited_mcap(tmp_path: Path, edit: Callable[[bytearray, int], object]) -> Path:
+    """Return an MCAP file without chunks and index; `edit` gets its bytes and where the third message begins."""
+    data = bytearray(mcap_bytes([McapChannel("/pose", make.POSE)], POSES))
+    edit(data, data.index(struct.pack("<BQ", 5, MESSAGE_BYTES - 9)) + 2 * MESSAGE_BYTES)
+    (tmp_path / "bag.mcap").write_bytes(data)
+    return tmp_path / "bag.mcap"
+
+
+def zero_message(data: bytearray, at: int) -> None:
+    data[at:at + MESSAGE_BYTES] = bytes(MESSAGE_BYTES)
+
+
+def too_short_for_its_head(data: bytearray, at: int) -> None:
+    data[at + 1:at + 9] = struct.pack("<Q", 21)
+
+
+@pytest.mark.parametrize("damage", [zero_message, too_short_for_its_head])
+def test_a_damaged_message_between_others_is_not_passed_over(tmp_path: Path,
+                                                             damage: Callable[[bytearray, int], object]) -> None:
+    file = edited_mcap(tmp_path, damage)
+    with pytest.raises(InputError, match=r"bag\.mcap: found a bag that cannot be read \(ValueError: a record [05] of"):
+        BagReader(file)
+    file.write_bytes(file.read_bytes()[:-20])   # without an end, what is before the damage is read
+    with BagReader(file) as bag:
+        assert list(bag) == POSES[:2] and "a record" in bag.remarks[0]
+
+
+def test_records_that_are_no_part_of_a_recording_are_passed_over(tmp_path: Path) -> None:
+    def insert_others(data: bytearray, at: int) -> None:
+        for place in (data.index(struct.pack("<BQ", 15, 4)), at):
+            for operation in (0x09, 0x80, 0xFF):   # an attachment, and records of other programs
+                data[place:place] = struct.pack("<BQ", operation, 5) + b"\x05\xff\xff\xff\xff"
+
+    with BagReader(edited_mcap(tmp_path, insert_others)) as bag:
+        assert list(bag) == POSES and bag.remarks == ()
 
 
 # --- split bags ---------------------------------------------------------------------------------------
