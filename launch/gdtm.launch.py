@@ -94,7 +94,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     given = given_parameters(value)
     sim_time = {**{"use_sim_time": clocked}, **in_file, **given}["use_sim_time"]
     respawn = {"respawn": value["use_respawn"] == "true", "respawn_delay": RESPAWN_DELAY_S}
-    common = {"namespace": value["namespace"], "output": "screen"}
+    common = {"namespace": value["namespace"], "output": "screen", "additional_env": {"ADMN_END_WITH_PARENT": "1"}}
     perception = Node(
         package="admn_ros", executable="perception", name=value["name"], arguments=ros_arguments(value, defaults),
         parameters=[*([value["params_file"]] if value["params_file"] else []), *([given] if given else [])],

@@ -9,6 +9,8 @@ ends at once. Later signals do nothing more.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import signal
@@ -25,7 +27,11 @@ PROGRAMS = {"demo": "apps.demo", "faults": "trials.faults", "feed": "trials.feed
             "simulator": "apps.simulator", "soak": "trials.soak", "sync_benchmark": "trials.sync_benchmark",
             "watch": "apps.watch"}
 """Module below `admn_ros.nodes` of each program that `ros2 run` starts by name."""
+END_WITH_PARENT = "ADMN_END_WITH_PARENT"
+"""Environment variable that the launch file sets for its nodes. launch leaves its processes behind when it gets SIGTERM
+or is killed, where a supervisor stops launch alone."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 SHUTDOWN_LIMIT_S = 1.5
 """Longest time for the clean-up after a signal, in seconds. launch sends harder signals after five."""
 
@@ -41,6 +47,8 @@ def start(program: str) -> int:
 
     The process ends without the destructors of the libraries, which can take long or crash, so this does not return.
     """
+    if os.environ.get(END_WITH_PARENT) == "1":
+        _end_with_parent()
     catch_signals()
     code = 0
     try:
@@ -113,6 +121,12 @@ def pause(seconds: float) -> None:
 def lift_limit() -> None:
     """Give the program the time that it needs to end after a signal."""
     _unlimited.set()
+
+
+def _end_with_parent() -> None:
+    """Ask Linux for a SIGTERM when the parent process ends, however it ends."""
+    with contextlib.suppress(AttributeError):  # another system
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _watch(reader: int) -> None:

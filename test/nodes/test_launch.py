@@ -289,12 +289,6 @@ def test_viewers_that_are_not_installed_are_named_and_nothing_fails():
     assert len(texts) == 2 and "ros-jazzy-rviz2" in texts[0] and "ros-jazzy-foxglove-bridge" in texts[1]
 
 
-def test_the_default_launch_is_active_on_the_shipped_model(launched):
-    run = launched()
-    run.bring_up()
-    run.stop()
-
-
 def test_the_governor_sets_the_budget_of_a_perception_with_another_name(launched):
     run = launched(governor="true", namespace="robot", name="eyes")
     run.bring_up()
@@ -304,7 +298,7 @@ def test_the_governor_sets_the_budget_of_a_perception_with_another_name(launched
     run.stop()
 
 
-def test_a_recording_is_replayed_to_its_end(launched, bag):
+def test_a_recording_is_replayed_to_its_end_on_the_shipped_model(launched, bag):
     run = launched(bag=str(bag), rate="1.0")
     allocations = run.store(LayerAllocation, ALLOCATION)
     run.bring_up()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
@@ -13,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from admn_ros.nodes.process_signals import END_WITH_PARENT
+from helpers.described_launch import describe
+
+LAUNCH = Path(__file__).resolve().parents[2] / "launch" / "gdtm.launch.py"
 MOMENTS = random.Random(5)
 NODES = {"perception": ("-p", "autostart:=true", "-p", "model:=untrained:gdtm-tiny"),
          "governor": ("-p", "autostart:=true"), "simulator": ()}
@@ -121,6 +126,28 @@ def test_a_command_passes_sigterm_on_to_its_node() -> None:
         time.sleep(0.005)
     process.send_signal(signal.SIGTERM)
     assert ends_well(process) == "" and not Path(f"/proc/{node}").exists()
+
+
+PARENT = """
+import subprocess, sys
+print(subprocess.Popen([sys.executable, "-m", "admn_ros.nodes", "watch"]).pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_node_of_the_launch_file_does_not_outlive_launch(number: signal.Signals) -> None:
+    assert describe(LAUNCH).nodes[0].additional_env == {END_WITH_PARENT: "1"}
+    launch = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                              env={**os.environ, END_WITH_PARENT: "1"})
+    node = launch.stdout.readline().strip()
+    while not handles_signals(node):
+        time.sleep(0.005)
+    launch.send_signal(number)
+    launch.communicate(timeout=60)
+    state = Path(f"/proc/{node}/stat")  # nobody collects the exit code in a container without an init process
+    while state.exists() and state.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        time.sleep(0.005)
 
 
 @pytest.mark.slow
