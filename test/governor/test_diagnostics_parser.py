@@ -17,14 +17,14 @@ from admn_ros.governor.diagnostics_parser import parse_quantity, read_status
     ("47.50C", 47.5, "C"), ("47.5 C", 47.5, "C"), (" 46.0 DegC", 46.0, "C"), ("51 °C", 51.0, "C"), ("-5.5C", -5.5, "C"),
     ("4.9W", 4.9, "W"), ("4900mW", 4.9, "W"), ("0.02 kW", 20.0, "W"), ("12.1 V", 12.1, "V"), ("5120mV", 5.12, "V"),
     ("830mA", 0.83, "A"), ("85%", 85.0, "%"), ("85 %", 85.0, "%"), ("47.5", 47.5, ""), (".5", 0.5, ""),
-    ("1e3mW", 1.0, "W"),
+    ("1e3mW", 1.0, "W"), ("118.4 F", 118.4, "F"), ("310 K", 310.0, "K"),
 ])
 def test_quantities_as_monitors_write_them(text: str, value: float, unit: str) -> None:
     assert parse_quantity(text) == (pytest.approx(value), unit)
 
 
 @pytest.mark.parametrize("text", [
-    "", "C", "nan", "nanC", "inf W", "47,5C", "5 MW", "118.4 F", "310 K", "4.9.1W", "Offline", "85.12C more than 84C",
+    "", "C", "nan", "nanC", "inf W", "47,5C", "5 MW", "310 R", "4.9.1W", "Offline", "85.12C more than 84C",
     "0x10", "1e999", "--5C", "MAXN", "1_000W"])
 def test_everything_else_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="allowed"):
@@ -59,6 +59,26 @@ def test_temperatures_of_known_monitors(status: tuple[str, str, list[tuple[str, 
     assert not (found.watts or found.refused or found.offline)
 
 
+@pytest.mark.parametrize(("key", "text", "celsius"), [
+    ("Temperature", "113 F", 45.0), ("Temperature (F)", "113", 45.0), ("temp_f", "113.0", 45.0),
+    ("Temperature [°F]", "113", 45.0), ("temperature_fahrenheit", "113", 45.0), ("Temperature [K]", "318.15", 45.0),
+    ("temp_degC", "45", 45.0), ("Temperature (F)", "45 C", 45.0), ("CPU temp", "45", 45.0),
+    ("Temperature in K", "318.15", 45.0),
+    ("Core 0 temp", "+45.0°C  (high = +80.0°C, crit = +100.0°C)", 45.0), ("Temperature", "45 C (max 80 C)", 45.0)])
+def test_a_temperature_is_read_in_the_unit_that_its_text_or_key_states(key: str, text: str, celsius: float) -> None:
+    found = read_status("robot board", "OK", [(key, text)])
+    assert list(found.temperatures_c.values()) == [pytest.approx(celsius)]
+    assert not found.refused
+
+
+def test_limits_set_points_and_records_are_no_readings() -> None:
+    keys = ("GPU Shutdown Temp", "GPU Slowdown Temp", "GPU Max Operating Temp", "GPU Target Temperature",
+            "temp1_highest temp", "temp1_crit_hyst temp", "trip_point_0_temp", "emergency temp", "Peak temperature",
+            "Temperature setpoint", "temperature_maximum")
+    found = read_status("board", "OK", [("GPU Current Temp", "45 C"), *((key, "95 C") for key in keys)])
+    assert found.temperatures_c == {"board/GPU Current Temp": 45.0}
+
+
 def test_of_the_rails_only_the_whole_board_counts_and_only_its_power() -> None:
     assert read_status("jetson_stats/power/VDD_IN", "Power: 4.9W - Avg: 4.7W", RAIL).watts == {
         "jetson_stats/power/VDD_IN": 4.9}
@@ -76,7 +96,7 @@ def test_a_zone_that_is_off_is_named_and_not_a_reading() -> None:
     ("jetson_stats/temp/GPU", "nanC", THRESHOLDS),
     ("gpu_monitor: GPU Temperature", "OK", [("GPU 0", "nan DegC")]),
     ("robot Sensor Status", "OK", [("Core 0 Temperature", "hot")]),
-    ("robot Sensor Status", "OK", [("Core 0 Temperature", "118.4 F")]),
+    ("robot Sensor Status", "OK", [("Core 0 Temperature", "118.4 R")]),
     ("robot Sensor Status", "OK", [("Core 0 Temperature", "1.1 V")]),
     ("jetson_stats/power/VDD_IN", "", [("Power", "4900")]),
     ("jetson_stats/power/VDD_IN", "", [("Power", "nan W")]),
