@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -18,14 +19,18 @@ NODE_ONLY: Final = ("model", "autostart", "priority", "period_s", "valid_for_s",
                     "qos_overrides")
 """Parameters of the node that are no part of the control law."""
 _PARAMETERS: Final = "ros__parameters"
+_OWN: Final = (*GovernorConfig.model_fields, *NODE_ONLY)
+_MISSPELT: Final = 0.9
+"""Similarity from which on a name is one of the governor, misspelt."""
 
 
 def read_governor(path: str | Path) -> GovernorConfig:
     """Read the control law from a YAML file.
 
     A parameter file of ROS 2 has sections: `/**` for all nodes, `admn_governor` or `/robot/admn_governor` for one. The
-    section of the governor overrides those with wildcards, and sections of other nodes are left out. Parameters that
-    concern the node alone (`NODE_ONLY`) have no effect here.
+    section of the governor overrides those with wildcards, and sections of other nodes are left out. So are parameters
+    of other nodes in a section with wildcards, unless they look like a misspelt parameter of the governor. Parameters
+    that concern the node alone (`NODE_ONLY`) have no effect here.
 
     Raises:
         ConfigError: the file cannot be read, has a parameter that the governor does not have, or no section for it.
@@ -47,9 +52,19 @@ def _of_the_governor(raw: Mapping[str, Any], place: str) -> dict[str, Any]:
     if not exact and not general:
         raise ConfigError(place, f"sections of {', '.join(sections)}", f"a section /** or {NODE}")
     found: dict[str, Any] = {}
-    for name in (*general, *exact):
+    for name in general:
+        found |= {key: value for key, value in sections[name].items() if _may_be_own(str(key))}
+    if not exact and not found and any(sections[name] for name in general):
+        raise ConfigError(f"{place}: {' and '.join(general)}", "parameters of other nodes alone", f"those of {NODE}")
+    for name in exact:
         found |= sections[name]
     return found
+
+
+def _may_be_own(key: str) -> bool:
+    """Return whether a parameter for several nodes is one of the governor, rightly or wrongly spelt."""
+    name = key.partition(".")[0]
+    return name in _OWN or bool(get_close_matches(name, _OWN, 1, _MISSPELT))
 
 
 def _sections(raw: Mapping[str, Any], above: str, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

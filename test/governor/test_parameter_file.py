@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from admn_ros.errors import ConfigError
 from admn_ros.governor.config import GovernorConfig
@@ -31,6 +32,7 @@ def test_the_shipped_file_has_the_defaults() -> None:
     "admn_governor: {ros__parameters: {target_c: 60}}",
     "/robot/admn_governor: {ros__parameters: {target_c: 60}}",
     "robot: {admn_governor: {ros__parameters: {target_c: 60}}}",
+    "/**: {ros__parameters: {target_c: 60, sensors: gdtm, budget_limit: 3, sync: {silent_s: 1}, robot_description: x}}",
     "/*/admn_*: {ros__parameters: {target_c: 60}}",
     "/admn_governor: {ros__parameters: {target_c: 60}}\n/**: {ros__parameters: {target_c: 50}}",
     "/admn: {ros__parameters: {sensors: gdtm}}\n/**/admn_governor: {ros__parameters: {target_c: 60}}",
@@ -45,7 +47,9 @@ def test_a_section_adds_to_that_of_all_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "says"), [
-    ("/**: {ros__parameters: {target: 60}}", "law.yaml: target: found an unknown key; allowed: default_layers, "),
+    ("admn_governor: {ros__parameters: {target: 60}}", "law.yaml: target: found an unknown key; allowed: default_"),
+    ("/**: {ros__parameters: {battery_low_layer: 3}}", "law.yaml: battery_low_layer: found an unknown key"),
+    ("/**: {ros__parameters: {sensors: gdtm}}", "law.yaml: /**: found parameters of other nodes alone; allowed: "),
     ("/**: {ros__parameters: {target_c: warm}}", "law.yaml: target_c: found 'warm'"),
     ("/admn: {ros__parameters: {target_c: 60}}", "law.yaml: found sections of /admn; allowed: a section /** or "),
     ("/a/admn_governor: {ros__parameters: {}}\n/b/admn_governor: {ros__parameters: {}}",
@@ -63,3 +67,11 @@ def test_parameters_are_those_of_the_node() -> None:
     parameters = pytest.importorskip("admn_ros.nodes.governor.parameters", reason="ROS 2 is not installed")
     names = {spec.name for spec in parameters.PARAMETERS}
     assert names == {*GovernorConfig.model_fields, *NODE_ONLY} - {"use_sim_time", "qos_overrides"}
+
+
+@pytest.mark.parametrize("module", ["perception.parameters", "apps.replay", "apps.simulator", "trials.feed"])
+def test_a_file_for_all_nodes_holds_parameters_of_the_others(module: str, tmp_path: Path) -> None:
+    parameters = pytest.importorskip(f"admn_ros.nodes.{module}", reason="ROS 2 is not installed").PARAMETERS
+    shared = {spec.name: spec.default for spec in parameters if spec.name not in GovernorConfig.model_fields}
+    text = yaml.safe_dump({"/**": {"ros__parameters": {"target_c": 60.0, **shared}}})
+    assert read(tmp_path, text) == GovernorConfig(target_c=60.0)
