@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -114,9 +115,11 @@ class Endpoints:
 
     @property
     def wanted(self) -> bool:
-        """Whether a publisher of the active state has a subscriber."""
-        return any(isinstance(e.handle, LifecyclePublisher) and e.handle.get_subscription_count() > 0
-                   for e in self._endpoints)
+        """Whether a publisher of the active state has a subscriber beside the subscriptions of this node (`/tf`)."""
+        own = Counter(handle.topic_name for e in self._endpoints for handle in (e.handle, e.history)
+                      if isinstance(handle, Subscription))
+        return any(isinstance(e.handle, LifecyclePublisher)
+                   and e.handle.get_subscription_count() > own[e.handle.topic_name] for e in self._endpoints)
 
     def destroy(self, handle: Publisher | Subscription) -> None:
         """Remove an endpoint from the graph."""

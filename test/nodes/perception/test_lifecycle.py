@@ -252,6 +252,10 @@ def test_a_lazy_node_runs_only_while_a_result_has_a_subscriber(make_rig, model_f
     rig.frame()
     for subscription in [s for s in rig.driver.subscriptions if s.topic_name.startswith("/admn/")]:
         rig.call_soon(rig.driver.destroy_subscription, subscription)
+    # A subscription of the node itself, as that to /tf, wants no result.
+    rig.call_soon(rig.node.endpoints.create_subscription, Odometry, "/admn/odometry", lambda message: None,
+                  qos.COMMAND_IN)
+    assert rig.wait(lambda: rig.node.count_subscribers("/admn/odometry"))
     assert rig.wait(lambda: not rig.node.endpoints.wanted)
     processed, skipped = len(rig.allocations), lambda: int(rig.value(": inference", "skipped_unwanted") or 0)
     assert rig.send_until(lambda: skipped() > 20)
