@@ -7,12 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import BUDGET_UNITS
-from admn_ros.errors import InputError
+from admn_ros.errors import InputError, one_line
 
 WITHDRAW: Final = 255
 """`ComputeBudget.WITHDRAW`."""
 AHEAD_S: Final = 1.0
 """Largest lead of a stamp over the clock of the node, in seconds: clocks of two machines differ a little."""
+LONGEST_NAME: Final = 200
+"""Characters of the name of a source."""
 ANOTHER_CLOCK_S: Final = 86400.0
 """Age from which on a stamp is of another clock, in seconds: simulated time, or a clock that was never set."""
 
@@ -47,14 +49,20 @@ class Validity(NamedTuple):
     doubt: InputError | None = None
 
 
+def source_name(text: str) -> str:
+    """Return the name of a source as one line of bounded length."""
+    return one_line(text[:LONGEST_NAME])
+
+
 def read_budget(message: Any) -> BudgetRequest:
     """Decode a `ComputeBudget` message of rclpy or of a bag reader.
 
     Raises:
         InputError: unknown unit, NaN or negative limit, or negative validity.
     """
+    source = source_name(message.source)
     if message.unit == WITHDRAW:
-        return BudgetRequest(message.source, None)
+        return BudgetRequest(source, None)
     if message.unit >= len(BUDGET_UNITS):
         raise InputError("budget.unit", message.unit,
                          f"{', '.join(f'{i} {u}' for i, u in enumerate(BUDGET_UNITS))}, {WITHDRAW} to withdraw")
@@ -62,7 +70,7 @@ def read_budget(message: Any) -> BudgetRequest:
     if valid_for_s < 0:
         raise InputError("budget.valid_for", f"{valid_for_s} s", "0 or more seconds")
     stamp = message.header.stamp
-    return BudgetRequest(message.source, Budget(message.limit, BUDGET_UNITS[message.unit], message.source),
+    return BudgetRequest(source, Budget(message.limit, BUDGET_UNITS[message.unit], source),
                          int(message.priority), valid_for_s, stamp.sec * 10**9 + stamp.nanosec)
 
 

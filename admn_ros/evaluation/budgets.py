@@ -14,7 +14,7 @@ from typing import Any, Protocol, get_args
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.budget_book import BudgetBook
-from admn_ros.budget.compute_budget import read_budget
+from admn_ros.budget.compute_budget import read_budget, source_name
 from admn_ros.budget.refusals import Refusals
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
@@ -209,7 +209,7 @@ class RecordedBudgets:
         except InputError as error:
             problem = error
         if problem is not None:
-            self._refusals.add(message.source or topic, problem, now_s)
+            self._refusals.add(source_name(message.source) or topic, problem, now_s)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

@@ -37,8 +37,8 @@ _EXCESS: Final = re.compile(r"\s+(?:more than\s.*|\(.*\))")
 _SILENT: Final = {"offline", "off", "n/a", ""}
 _THRESHOLD: Final = {
     "warning", "warn", "critical", "crit", "lcrit", "max", "maximum", "min", "minimum", "high", "highest", "low",
-    "lowest", "peak", "limit", "threshold", "alarm", "shutdown", "slowdown", "emergency", "trip", "target", "setpoint", "hyst",
-    "hysteresis", "tjmax"}
+    "lowest", "peak", "limit", "threshold", "alarm", "shutdown", "slowdown", "emergency", "trip", "target", "setpoint",
+    "hyst", "hysteresis", "tjmax"}
 """Words of keys that give limits, set points or records of a sensor, and not its reading."""
 _TEMPERATURE: Final = {"temp", "temps", "temperature", "temperatures"}
 TOTAL_RAILS: Final = ("total", "tot", "vdd_in", "pom_5v_in", "vin_sys_5v0")

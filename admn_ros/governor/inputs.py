@@ -7,14 +7,16 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from admn_ros.budget.compute_budget import BudgetRequest, read_budget
-from admn_ros.errors import InputError
+from admn_ros.budget.compute_budget import BudgetRequest, read_budget, source_name
+from admn_ros.errors import InputError, one_line
 from admn_ros.governor.battery import Battery
 from admn_ros.governor.diagnostics_parser import read_status
 from admn_ros.governor.governor import Governor, Kind
 
 CHARGING = frozenset({1, 4})
 """BatteryState.POWER_SUPPLY_STATUS_CHARGING and POWER_SUPPLY_STATUS_FULL."""
+ROUNDING = 1e-6
+"""Excess over a charge of 1 that is rounding, since messages hold 32-bit numbers."""
 
 
 class GovernorInputs:
@@ -54,7 +56,7 @@ class GovernorInputs:
             try:
                 request = read_budget(message)
             except InputError as error:
-                self._on_refused(message.source, error)
+                self._on_refused(source_name(message.source), error)
                 return
             self.request(request, now_s, clock_ns)
         elif hasattr(message, "status"):
@@ -73,7 +75,9 @@ class GovernorInputs:
             self._governor.battery_off(name)
             return
         try:
-            battery = Battery(message.percentage, message.power_supply_status in CHARGING)
+            charge = message.percentage
+            charge = min(charge, 1.0) if charge <= 1.0 + ROUNDING else charge
+            battery = Battery(charge, message.power_supply_status in CHARGING)
             self._governor.battery(name, battery, now_s)
         except InputError as error:
             # Above 1 it is in percent. Then 1.0 from the same battery may be 1 %, so none of its values is trusted.
@@ -110,7 +114,7 @@ class GovernorInputs:
 
 
 def _sensor(topic: str, name: str) -> str:
-    return f"{topic}/{name.strip('/')}" if name.strip("/") else topic
+    return one_line(f"{topic}/{name.strip('/')}" if name.strip("/") else topic)
 
 
 def _is_absent(message: Any) -> bool:

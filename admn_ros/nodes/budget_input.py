@@ -17,7 +17,7 @@ from rclpy.node import Node
 from std_msgs.msg import Float32, String, UInt16
 
 from admn_ros.budget.budget import MAX_SOURCES, Budget
-from admn_ros.budget.compute_budget import BudgetRequest, read_budget
+from admn_ros.budget.compute_budget import BudgetRequest, read_budget, source_name
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
@@ -172,14 +172,15 @@ class BudgetInput:
     def __init__(self, node: Node, endpoints: Endpoints, topic: str, on_request: OnRequest, on_refused: OnRefused,
                  on_withdrawal: Callable[[str], None] | None = None) -> None:
         self._on_request, self._on_refused = on_request, on_refused
-        self._topics = [RequestTopic(node, endpoints, ComputeBudget, topic, lambda m: str(m.source), self._receive)]
+        self._topics = [
+            RequestTopic(node, endpoints, ComputeBudget, topic, lambda m: source_name(m.source), self._receive)]
         if on_withdrawal is None:
             return
         for unit, kind in PLAIN_INPUTS.items():
             receive = partial(self._receive_number, unit)
             self._topics.append(RequestTopic(node, endpoints, kind, f"{topic}/{unit}", lambda m: "", receive))
-        endpoints.create_subscription(String, f"{topic}/withdraw", lambda message: on_withdrawal(message.data),
-                                      qos.COMMAND_IN)
+        endpoints.create_subscription(String, f"{topic}/withdraw",
+                                      lambda message: on_withdrawal(source_name(message.data)), qos.COMMAND_IN)
 
     def poll(self) -> None:
         """Pass on what was held back, and refuse publishers of other message types. Call it periodically."""

@@ -5,7 +5,7 @@ from types import SimpleNamespace as Message
 import pytest
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.compute_budget import WITHDRAW, BudgetRequest, read_budget
+from admn_ros.budget.compute_budget import LONGEST_NAME, WITHDRAW, BudgetRequest, read_budget
 from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages
 
@@ -13,6 +13,13 @@ from admn_ros.recordings import bag_messages
 def test_a_recorded_message_is_decoded_to_the_written_values():
     message = bag_messages.compute_budget(7.5, "gflops", 1, source="battery", priority=3, valid_for_ns=2_500_000_000)
     assert read_budget(message) == BudgetRequest("battery", Budget(7.5, "gflops", "battery"), 3, 2.5, 1)
+
+
+def test_a_name_of_a_source_is_one_line_of_bounded_length():
+    message = bag_messages.compute_budget(7.5, "layers", 1, source="a\n[FATAL] \x1b[2J" + 10_000 * "b")
+    request = read_budget(message)
+    assert request.source == request.budget.source and request.source.startswith(r"a\n[FATAL] \x1b[2J")
+    assert len(request.source) < 2 * LONGEST_NAME
 
 
 def test_a_withdrawal_needs_no_other_field():

@@ -134,6 +134,7 @@ def test_a_zone_that_the_board_lacks_does_not_slow_down_beside_a_working_one():
 def test_a_battery_that_once_gave_percent_is_not_trusted_any_more(charge: float):
     fed = Fed()
     assert fed.grant(battery(0.8)).granted == 24
+    assert fed.grant(battery(1.0000001)).granted == 24, "1, rounded"
     assert fed.grant(battery(85.0)).granted == QUICK.safe_layers
     assert fed.grant(battery(charge)).granted == QUICK.safe_layers, "1.0 may be 1 %"
     assert "found 85.0" in fed.grant().text
