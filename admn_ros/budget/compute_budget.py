@@ -6,9 +6,14 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from admn_ros.budget.budget import Budget
-from admn_ros.config import BUDGET_UNITS
+from admn_ros.config import BUDGET_UNITS, BudgetUnit
 from admn_ros.errors import InputError, one_line
 
+PLAIN_TYPES: Final[dict[BudgetUnit, str]] = {
+    "layers": "std_msgs/msg/UInt16", "milliseconds": "std_msgs/msg/Float32", "watts": "std_msgs/msg/Float32"}
+"""Message types of the topics below that of `ComputeBudget` that take a bare number, by unit, which is their name."""
+WITHDRAW_TYPE: Final = "std_msgs/msg/String"
+"""Message type of the topic `withdraw` beside them."""
 WITHDRAW: Final = 255
 """`ComputeBudget.WITHDRAW`."""
 AHEAD_S: Final = 1.0

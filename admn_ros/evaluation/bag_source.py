@@ -185,10 +185,12 @@ def _listeners(bag: BagReader, budgets: list[BudgetSource]) -> dict[str, list[Bu
     """Return the topics of the bag that budgets follow, with those budgets."""
     found: dict[str, list[BudgetSource]] = {}
     for budget in budgets:
-        for topic, kind in budget.topics.items():
-            names = [t for t, i in bag.topics.items() if i.type == kind and topic in (t, f"*{kind}")]
-            if not names and not topic.startswith("*") and isinstance(budget, RecordedBudgets):
-                raise InputError(f"{bag.path}: recorded budgets", f"no topic {topic} of {kind}", ", ".join(bag.topics))
-            for name in names:
-                found.setdefault(name, []).append(budget)
+        names = [name for topic, kind in budget.topics.items() for name, info in bag.topics.items()
+                 if info.type == kind and (topic in (name, f"*{kind}")
+                                           or (topic.startswith("*/") and name.endswith(topic[1:])))]
+        if not names and isinstance(budget, RecordedBudgets):
+            wanted = ", ".join(f"{topic} ({kind})" for topic, kind in budget.topics.items())
+            raise InputError(f"{bag.path}: recorded budgets", f"no topic {wanted}", ", ".join(bag.topics))
+        for name in names:
+            found.setdefault(name, []).append(budget)
     return found

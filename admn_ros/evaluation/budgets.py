@@ -14,7 +14,7 @@ from typing import Any, Protocol, get_args
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.budget_book import BudgetBook
-from admn_ros.budget.compute_budget import read_budget, source_name
+from admn_ros.budget.compute_budget import PLAIN_TYPES, WITHDRAW_TYPE, BudgetRequest, read_budget, source_name
 from admn_ros.budget.refusals import Refusals
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
@@ -33,7 +33,8 @@ class BudgetSource(Protocol):
 
     @property
     def topics(self) -> dict[str, str]:
-        """Message types by topic that the budget follows; topic `*TYPE` means all topics of a type."""
+        """Message types by topic that the budget follows; `*TYPE` means all topics of a type, and
+        `*/watts` those of that name in any namespace."""
         ...
 
     @property
@@ -171,7 +172,8 @@ class RecordedBudgets:
     """Budgets that power managers published in the recording, handled as in the node.
 
     Args:
-        topic: topic of `ComputeBudget` messages.
+        topic: topic of `ComputeBudget` messages. Bare numbers and withdrawals by name are read from those below it; a
+            recording does not name their publishers, so the source of a bare number is its topic.
         default: budget in force while no request is valid.
         check: function that raises InputError for a budget in a unit without costs; such a request is ignored.
         share: returns the share of the model that a budget buys; see `BudgetBook`.
@@ -190,7 +192,8 @@ class RecordedBudgets:
     @property
     def topics(self) -> dict[str, str]:
         """See `BudgetSource`."""
-        return {self._topic: COMPUTE_BUDGET}
+        plain = {f"{self._topic}/{unit}": kind for unit, kind in PLAIN_TYPES.items()}
+        return {self._topic: COMPUTE_BUDGET, **plain, f"{self._topic}/withdraw": WITHDRAW_TYPE}
 
     @property
     def known(self) -> Sequence[Budget]:
@@ -204,12 +207,27 @@ class RecordedBudgets:
 
     def on_message(self, topic: str, message: Any, now_s: float) -> None:
         """See `BudgetSource`."""
+        below = topic.removeprefix(f"{self._topic}/")
+        if below == "withdraw":
+            self._withdraw(source_name(message.data), now_s)
+            return
+        source = topic if below in PLAIN_TYPES else source_name(message.source)
         try:
-            problem = self._book.take(read_budget(message), now_s, round(now_s * 1e9), check=self._check)
+            problem = self._book.take(self._read(below, source, message), now_s, round(now_s * 1e9), check=self._check)
         except InputError as error:
             problem = error
         if problem is not None:
-            self._refusals.add(source_name(message.source) or topic, problem, now_s)
+            self._refusals.add(source or topic, problem, now_s)
+
+    def _read(self, below: str, source: str, message: Any) -> BudgetRequest:
+        unit = next((unit for unit in PLAIN_TYPES if unit == below), None)
+        return read_budget(message) if unit is None else BudgetRequest(source, Budget(message.data, unit, source))
+
+    def _withdraw(self, name: str, now_s: float) -> None:
+        if not self._book.withdraw_named(name):
+            known = ", ".join(entry.budget.source for entry in self._book.valid(now_s))
+            problem = InputError("withdraw", repr(name), known or "no source: no request is valid")
+            self._refusals.add(name, problem, now_s)
 
     def at(self, now_s: float) -> Budget:
         """See `BudgetSource`."""

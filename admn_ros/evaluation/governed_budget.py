@@ -10,7 +10,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.budget.refusals import Refusals
 from admn_ros.errors import InputError
 from admn_ros.governor.config import GovernorConfig
-from admn_ros.governor.governor import Governor
+from admn_ros.governor.governor import SOURCE, Governor
 from admn_ros.governor.inputs import GovernorInputs
 from admn_ros.model.costs import ModelCosts
 from admn_ros.recordings.bag_messages import COMPUTE_BUDGET, TEMPERATURE
@@ -26,7 +26,8 @@ class GovernedBudget:
     """Budget that the governor would have granted during the recording.
 
     Inputs are all Temperature, BatteryState, DiagnosticArray and ComputeBudget messages of the recording, and Float32
-    on /watts. The loop is open: recorded temperatures do not depend on the granted budget.
+    on watts, in any namespace. Grants of a governor that ran during the recording are left out: they are no requests.
+    The loop is open: recorded temperatures do not depend on the granted budget.
 
     Args:
         config: parameters of the governor.
@@ -49,7 +50,7 @@ class GovernedBudget:
     @property
     def topics(self) -> dict[str, str]:
         """See `BudgetSource`."""
-        return {f"*{kind}": kind for kind in (TEMPERATURE, BATTERY, DIAGNOSTICS, COMPUTE_BUDGET)} | {"/watts": WATTS}
+        return {f"*{kind}": kind for kind in (TEMPERATURE, BATTERY, DIAGNOSTICS, COMPUTE_BUDGET)} | {"*/watts": WATTS}
 
     @property
     def known(self) -> Sequence[Budget]:
@@ -65,6 +66,8 @@ class GovernedBudget:
         """See `BudgetSource`."""
         self.at(now_s)
         self._now_s = now_s
+        if getattr(message, "source", "") == SOURCE:
+            return
         self._inputs.take(topic, message, now_s, round(now_s * 1e9))
 
     def at(self, now_s: float) -> Budget:
@@ -72,7 +75,7 @@ class GovernedBudget:
         if self._next_s is None:
             self._next_s = now_s
         while self._grant is None or self._next_s <= now_s:
-            self._grant = self._governor.step(self._next_s).budget("governor")
+            self._grant = self._governor.step(self._next_s).budget(SOURCE)
             self._next_s += PERIOD_S
         return self._grant
 

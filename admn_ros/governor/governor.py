@@ -42,6 +42,8 @@ from admn_ros.governor.measurements import Measurements
 from admn_ros.governor.thermal import ThermalController
 from admn_ros.model.costs import ModelCosts
 
+SOURCE = "governor"
+"""Source of the budgets that the governor publishes."""
 MAX_STEP_S = 1.0
 """Longest time between two steps, in seconds. A longer pause counts as this, so that slew and integral do not jump."""
 TEMPERATURE_RANGE_C = (-55.0, 150.0)

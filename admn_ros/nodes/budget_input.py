@@ -14,18 +14,16 @@ from functools import partial
 from typing import Any
 
 from rclpy.node import Node
-from std_msgs.msg import Float32, String, UInt16
+from std_msgs import msg as std
 
 from admn_ros.budget.budget import MAX_SOURCES, Budget
-from admn_ros.budget.compute_budget import BudgetRequest, read_budget, source_name
+from admn_ros.budget.compute_budget import PLAIN_TYPES, BudgetRequest, read_budget, source_name
 from admn_ros.config import BudgetUnit
 from admn_ros.errors import InputError
 from admn_ros.msg import ComputeBudget
 from admn_ros.nodes import qos
 from admn_ros.nodes.endpoints import Endpoints, full_name
 
-PLAIN_INPUTS: dict[BudgetUnit, type] = {"layers": UInt16, "milliseconds": Float32, "watts": Float32}
-"""Message types of the topics that take a bare number, by unit."""
 REMEMBERED = 256
 """Messages of a topic that are recognized when they arrive a second time."""
 
@@ -176,10 +174,11 @@ class BudgetInput:
             RequestTopic(node, endpoints, ComputeBudget, topic, lambda m: source_name(m.source), self._receive)]
         if on_withdrawal is None:
             return
-        for unit, kind in PLAIN_INPUTS.items():
+        for unit, kind in PLAIN_TYPES.items():
             receive = partial(self._receive_number, unit)
-            self._topics.append(RequestTopic(node, endpoints, kind, f"{topic}/{unit}", lambda m: "", receive))
-        endpoints.create_subscription(String, f"{topic}/withdraw",
+            message = getattr(std, kind.rpartition("/")[2])
+            self._topics.append(RequestTopic(node, endpoints, message, f"{topic}/{unit}", lambda m: "", receive))
+        endpoints.create_subscription(std.String, f"{topic}/withdraw",
                                       lambda message: on_withdrawal(source_name(message.data)), qos.COMMAND_IN)
 
     def poll(self) -> None:
@@ -198,7 +197,8 @@ class BudgetInput:
         budget = None if request.budget is None else replace(request.budget, source=source)
         self._on_request(request._replace(source=source, budget=budget), key)
 
-    def _receive_number(self, unit: BudgetUnit, message: UInt16 | Float32 | None, source: str, key: str) -> None:
+    def _receive_number(self, unit: BudgetUnit, message: std.UInt16 | std.Float32 | None, source: str,
+                        key: str) -> None:
         try:
             budget = None if message is None else Budget(message.data, unit, source)
         except InputError as error:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace as Message
 
 import pytest
 
@@ -12,6 +13,7 @@ from admn_ros.budget.compute_budget import WITHDRAW
 from admn_ros.evaluation.budgets import RecordedBudgets
 from admn_ros.evaluation.governed_budget import GovernedBudget
 from admn_ros.governor.config import GovernorConfig
+from admn_ros.governor.governor import SOURCE
 from admn_ros.model.costs import ModelCosts
 from admn_ros.recordings import bag_messages as make
 from helpers import models
@@ -66,3 +68,29 @@ def test_what_the_governor_refuses_is_named_and_the_rest_of_an_array_counts():
     assert law.at(START_S + 1.0).limit == 1, "cpu is critical"
     assert [line.split(": ")[0] for line in law.refusals] == [
         "1 messages refused, last /temperature/board", "1 messages refused, last /temperature/gpu"]
+
+
+def test_bare_numbers_and_withdrawals_by_name_are_those_of_the_node():
+    budgets = recorded()
+    assert take(budgets, request(12, "operator")) == (12, "operator")
+
+    def send(below: str, data: object) -> tuple[float, str]:
+        budgets.on_message(f"/admn/budget/{below}", Message(data=data), START_S)
+        now = budgets.at(START_S)
+        return now.limit, now.source
+
+    assert send("layers", 5) == (5, "/admn/budget/layers")
+    assert send("milliseconds", math.nan) == (5, "/admn/budget/layers")
+    assert send("withdraw", "nobody") == (5, "/admn/budget/layers")
+    assert send("withdraw", "/admn/budget/layers") == (12, "operator")
+    assert [line.split(": ", 1)[0].rpartition(" ")[2] for line in budgets.refusals] == [
+        "/admn/budget/milliseconds", "nobody"]
+
+
+def test_grants_of_a_governor_that_ran_are_no_requests():
+    law = GovernedBudget(GovernorConfig(rise_layers_per_s=1e4, hysteresis_layers=0.0, default_layers=12), COSTS, "")
+    law.at(START_S)
+    law.on_message("/admn/budget", request(3, SOURCE), START_S)
+    assert law.at(START_S + 1.0).limit == 12
+    law.on_message("/admn/budget", request(3, "operator"), START_S + 1.0)
+    assert law.at(START_S + 2.0).limit == 3

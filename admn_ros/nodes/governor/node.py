@@ -17,7 +17,7 @@ from admn_ros.budget.compute_budget import BudgetRequest
 from admn_ros.budget.refusals import Refusals
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.governor.governor import Governor, Grant
+from admn_ros.governor.governor import SOURCE, Governor, Grant
 from admn_ros.governor.inputs import GovernorInputs
 from admn_ros.model.costs import ModelCosts
 from admn_ros.msg import ComputeBudget
@@ -28,8 +28,6 @@ from admn_ros.nodes.governor.status import grant_status
 from admn_ros.nodes.managed_node import ManagedNode
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.share import find_shipped
-
-SOURCE = "governor"
 
 
 class GovernorNode(ManagedNode):
