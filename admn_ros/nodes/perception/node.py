@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from admn_ros.budget.budget import Budget
 from admn_ros.config import Objective, parse_config
 from admn_ros.deployment import DeploymentConfig, load_deployment
-from admn_ros.errors import AdmnError, ConfigError
+from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.inference.frame_rate import FrameRate, RateLimit
 from admn_ros.inference.health.frame_log import FrameLog
 from admn_ros.inference.health.output_health import OutputState
@@ -161,7 +161,7 @@ class PerceptionNode(ManagedNode):
         """Adopt the objective, and the default budget, at once or when its costs are measured."""
         self._pipeline.engine.objective = self._objective(self.values())
         default = self._first_costs.usable(self._default_budget(self.values()))
-        if not self._first_costs.wait_for(default, "", lambda error: error is None and self.apply()):
+        if not self._first_costs.wait_for(default, "", self._apply_measured):
             self._budgets.book.default = default
         self._budgets.publish(changed_only=True)
 
@@ -170,6 +170,14 @@ class PerceptionNode(ManagedNode):
         given = {name: values[f"objective_{name}"] for name in Objective.model_fields}
         return parse_config(Objective, self._deployment.objective.model_dump()
                             | {name: weight for name, weight in given.items() if weight >= 0.0}, "objective")
+
+    def _apply_measured(self, error: InputError | None) -> None:
+        """Adopt the default budget now that its costs are measured; report if they could not be."""
+        if error is None:
+            self.apply()
+            return
+        self._log.refuse_budget(error)
+        self.get_logger().error(f"default budget, which is not adopted: {error}")
 
     def _default_budget(self, values: Mapping[str, Any]) -> Budget:
         if values["budget_limit"] >= 0.0:

@@ -328,4 +328,8 @@ def test_a_measurement_that_fails_refuses_the_budget_that_waits(measured):
     rig.budget(5.0, ComputeBudget.UNIT_MILLISECONDS, source="battery")
     assert rig.wait(lambda: "costs could not be measured" in rig.value(": budget", "last_refusal"))
     assert rig.frame().requested_limit == 8.0
+    rig.call_soon(rig.node.set_parameters, [Parameter("budget_unit", value="milliseconds"),
+                                            Parameter("budget_limit", value=7.0)])
+    assert rig.wait(lambda: rig.value(": budget", "refused") == "2"), "a default budget neither"
+    assert rig.frame().requested_limit == 8.0
     assert rig.transition(DEACTIVATE) and rig.transition(CLEANUP)
