@@ -81,8 +81,8 @@ class GovernorConfig(Strict):
     @model_validator(mode="after")
     def _in_order(self) -> GovernorConfig:
         if not self.target_c < self.limit_c:
-            raise ValueError(f"target_c {self.target_c} is not below limit_c {self.limit_c}")
+            raise ValueError(f"target_c below limit_c, which {self.target_c:g} and {self.limit_c:g} are not")
         if not self.battery_critical <= self.battery_low < self.battery_high:
-            raise ValueError("battery_critical <= battery_low < battery_high does not hold: "
-                             f"{self.battery_critical}, {self.battery_low}, {self.battery_high}")
+            raise ValueError("battery_critical <= battery_low < battery_high, which "
+                             f"{self.battery_critical:g}, {self.battery_low:g} and {self.battery_high:g} are not")
         return self

@@ -240,6 +240,8 @@ class Governor:
         hard = [request, *self._stale_caps(now_s)]
         fixed = [*self._battery_caps(now_s), *self._power_caps()]
         temperatures = self._temperatures.fresh(now_s, config.temperature_timeout_s)
+        # A sensor that was switched off or left out by the user cannot end the critical state that it began.
+        self._thermal.critical &= self._temperatures.monitored
         soft = fixed + self._thermal_caps(temperatures, dt_s, min(c.layers for c in hard + fixed))
         if self._thermal.critical:
             hard.append(Cap(config.min_layers, GrantReason.CRITICAL,
@@ -253,6 +255,8 @@ class Governor:
 
     def _estimate_others(self) -> None:
         """Update the estimate of other loads from the readings since the last step, whatever their order."""
+        if not self._watts.monitored:
+            self._others_w = None
         if self._watts_at_s is None:
             return
         at_s, self._watts_at_s = self._watts_at_s, None

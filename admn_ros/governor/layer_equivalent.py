@@ -52,12 +52,15 @@ class LayerEquivalent:
         Raises:
             InputError: there are no costs in the unit of the budget.
         """
-        budget = budget.per_frame(frame_rate_hz)
         if budget.unit == "layers":
             return self.max_layers if budget.limit >= self.max_layers else math.floor(budget.limit)
         if self._costs is None:
             raise InputError("unit", budget.unit, "layers (other units need a model with measured costs)")
-        table = self._costs.table(budget.unit)
+        asked, budget = budget.unit, budget.per_frame(frame_rate_hz)
+        try:
+            table = self._costs.table(budget.unit)
+        except InputError as error:
+            raise InputError(error.field, asked, error.allowed) from error
         if math.isinf(budget.limit):
             return self.max_layers
         if table.unit not in self._worst:

@@ -81,6 +81,11 @@ class Measurements(Generic[V]):
         self._latest = {name: value for name, value in self._latest.items() if not ignored(name)}
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if not ignored(name)}
 
+    @property
+    def monitored(self) -> bool:
+        """Whether any source is monitored."""
+        return bool(self._latest or self._doubts)
+
     def fresh(self, now_s: float, timeout_s: float) -> dict[str, V]:
         """Return the values younger than the timeout, by source."""
         return {name: value for name, (value, at_s) in self._latest.items() if now_s - at_s < timeout_s}

@@ -158,6 +158,7 @@ def test_a_request_that_cannot_be_converted_counts_as_the_safe_budget_and_is_rep
     grant = governor.step(31.0)
     assert grant.granted == CONFIG.safe_layers
     assert "watts" in grant.problems[0] and "measured costs" in grant.problems[0]
+    assert "unit: found watts; allowed: layers" in grant.problems[0]
 
 
 def test_a_critical_temperature_acts_at_once_and_holds_until_it_is_well_below() -> None:
@@ -181,6 +182,17 @@ def test_the_hottest_sensor_counts_and_one_that_is_off_is_not_missed() -> None:
     assert governor.step(10.0).problems[0] == "temperature gpu: no fresh reading"
     governor.temperature_off("gpu")
     assert "gpu" not in str(governor.step(10.2).problems)
+
+
+def test_what_a_sensor_began_ends_when_it_is_left_out() -> None:
+    governor = Governor(CONFIG)
+    governor.temperature("stuck", 100.0, 0.0)
+    governor.watts("meter", 900.0, 0.0)
+    assert governor.step(0.0).reason is GrantReason.CRITICAL
+    assert governor.step(100.0).granted == CONFIG.min_layers, "silent, and critical before"
+    governor.reconfigure(GovernorConfig(ignored_sensors="stuck, meter"))
+    grant = settle(governor, 101.0)
+    assert (grant.granted, grant.reason, grant.others_w) == (CONFIG.default_layers, GrantReason.DEFAULT, None)
 
 
 def test_a_required_measurement_is_missed_from_the_start() -> None:

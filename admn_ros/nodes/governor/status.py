@@ -24,7 +24,8 @@ def grant_status(node: str, grant: Grant | None, refusals: Refusals, now_s: floa
     if grant is None:
         return make_status(node, "grant", STALE, "not active", {})
     problems = [*grant.problems, *(f"ignored {r.count} of {r}" for r in refusals.recent(now_s))]
-    text = "; ".join([f"{grant.granted} of {grant.requested} layers ({grant.reason.value}): {grant.text}", *problems])
+    further = [problem for problem in problems if problem != grant.text]
+    text = "; ".join([f"{grant.granted} of {grant.requested} layers ({grant.reason.value}): {grant.text}", *further])
     # The governor reads /diagnostics, and so this status: no key may look like a temperature or a power.
     return make_status(node, "grant", WARN if problems else OK, text, {
         "requested": grant.requested, "granted": grant.granted, "reason": grant.reason.value, "text": grant.text,

@@ -125,6 +125,7 @@ def test_every_kind_of_input_reaches_the_budget(make_governor):
     assert "/battery_state at 10%" in rig.value("text") and rig.value("requested") == "20"
     assert rig.grants(1, send=diagnostics("jetson_stats/temp/tj", "91.00C more than 84.00C", Warning="84.00C"))
     assert rig.value("reason") == "critical temperature"
+    assert rig.states[-1].message.count("critical from 85 C on") == 1, "the reason is not repeated as a problem"
     assert rig.reaches(lambda: rig.value("others_w") not in ("", "unknown"), send=Float32(data=9.0))
 
 
