@@ -259,6 +259,11 @@ class DeploymentConfig(Strict):
         return sensors
 
     @property
+    def sensor_frames(self) -> set[str]:
+        """TF frames of the sensor nodes and their cameras."""
+        return {name for frames in self.frames.values() for name in (frames.base, frames.camera) if name}
+
+    @property
     def inputs(self) -> dict[SensorKey, InputTopic]:
         """Topic of each input, with its type filled in."""
         return {SensorKey(node, modality): entry.resolved(modality)

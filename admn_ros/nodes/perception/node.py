@@ -83,7 +83,7 @@ class PerceptionNode(ManagedNode):
         self._pipeline = pipeline = Pipeline.load(
             self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer,
             self.value("output_frame"))
-        check_frames(self.values(), pipeline.engine.config.frame_id)
+        check_frames(self.values(), pipeline.engine.config.frame_id, self._deployment.sensor_frames)
         pipeline.engine.objective = self._objective(self.values())
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)
         default, self._log = self._default_budget(self.values()), FrameLog()

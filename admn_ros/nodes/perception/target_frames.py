@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -27,12 +27,13 @@ def transform_class() -> type | None:
         return None
 
 
-def check_frames(values: Mapping[str, Any], model_frame: str | None = None) -> None:
+def check_frames(values: Mapping[str, Any], model_frame: str | None = None, sensors: Collection[str] = ()) -> None:
     """Check the parameters `output_frame`, `target_frame` and `publish_tf`.
 
     Args:
         values: parameters of the node.
         model_frame: frame of the model, which is the default of `output_frame`; None if it is not known yet.
+        sensors: frames of the sensor nodes, which have parents in TF already.
 
     Raises:
         ConfigError: a name is not one of a TF frame, both are the same, or the transform cannot be published.
@@ -44,6 +45,8 @@ def check_frames(values: Mapping[str, Any], model_frame: str | None = None) -> N
     if values["target_frame"] == (values["output_frame"] or model_frame):
         raise ConfigError("target_frame", values["target_frame"], "another frame than that of the positions "
                                                                   "(output_frame)")
+    if values["target_frame"] in sensors:
+        raise ConfigError("target_frame", values["target_frame"], "another frame than those of the sensor nodes")
     if values["publish_tf"] and transform_class() is None:
         raise ConfigError("publish_tf", "true, but there is no tf2_msgs/TFMessage",
                           "false, or an installed package tf2_msgs")

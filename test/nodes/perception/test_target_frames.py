@@ -6,11 +6,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import ConfigError
 from admn_ros.inference.tracking import Outcome, TrackState
 from admn_ros.nodes import qos
 from admn_ros.nodes.perception.target_frames import check_frames, target_transform, transform_class
 from admn_ros.nodes.perception.view_messages import odometry_message
+from admn_ros.sample import Modality
 
 NAMES = {"output_frame": "", "target_frame": "target", "publish_tf": False}
 CONFIGURE = 1
@@ -26,6 +28,15 @@ def test_names_that_cannot_be_are_refused(change, says):
     check_frames(NAMES, "map")
     with pytest.raises(ConfigError, match=says):
         check_frames({**NAMES, **change}, "map")
+
+
+def test_a_frame_of_a_sensor_node_is_no_target():
+    frames = {"left": {"base": "left_base", "camera": "left_optical"}, "right": {"base": "right_base"}}
+    deployment = DeploymentConfig.model_validate({"sensors": {n: {Modality.RGB: {"topic": f"/{n}"}} for n in frames},
+                                                  "frames": frames})
+    assert deployment.sensor_frames == {"left_base", "left_optical", "right_base"}
+    with pytest.raises(ConfigError, match="target_frame: found left_optical; allowed: another frame than those of"):
+        check_frames({**NAMES, "target_frame": "left_optical"}, "map", deployment.sensor_frames)
 
 
 def test_the_transform_is_that_of_the_odometry():
