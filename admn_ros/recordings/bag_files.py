@@ -8,8 +8,9 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 
 from rosbags.rosbag2.reader import zstd  # type: ignore[attr-defined]  # the module that rosbags chose
@@ -22,7 +23,9 @@ from admn_ros.recordings.storage_file import READABLE, Channel, StorageFile, unr
 
 _PACKED = (".zstd", ".zst")
 _OPENERS: Mapping[str, type[McapFile] | type[SqliteFile]] = {".mcap": McapFile, ".db3": SqliteFile}
-_SPLIT = re.compile(r"(.*)_(\d+)\.(?:mcap|db3)(?:\.zstd?)?", re.DOTALL)
+_MOST_FILES = 100_000
+"""Largest number of a split file; larger ones are dates or times."""
+_SPLIT = re.compile(r"(.*)_(\d+)\.(?:mcap|db3)(?:\.zstd?)?", re.DOTALL | re.IGNORECASE)
 
 
 class BagFiles:
@@ -97,16 +100,20 @@ class BagFiles:
                 return found
         raise unreadable(self.path, f"{name} is missing, which {METADATA} lists")
 
-    def _open(self, place: Path) -> StorageFile:
-        if place.suffix in _PACKED:
-            place = self._unpacked(place)
-        opener = _OPENERS.get(place.suffix)
+    def _open(self, named: Path) -> StorageFile:
+        place = self._unpacked(named) if named.suffix in _PACKED else named
+        opener = _OPENERS.get(place.suffix.lower())
         if opener is None:
             raise unreadable(self.path, f"a storage file {place.name}")
-        file = opener(place)
+        try:
+            file = opener(place)
+        except InputError as error:
+            if place == named:
+                raise
+            raise InputError(str(named), error.found, error.allowed) from error   # not the name of the copy
         self._stack.callback(file.close)
-        named = "" if place == self.path else f"{place.name}: "
-        self.remarks.extend(f"{named}{remark}" for remark in file.remarks)
+        which = "" if named == self.path else f"{place.name}: "
+        self.remarks.extend(f"{which}{remark}" for remark in file.remarks)
         return file
 
     def _unpacked(self, packed: Path) -> Path:
@@ -126,14 +133,13 @@ class BagFiles:
         """Remark on files that the metadata do not list, and on gaps between the numbers of split files."""
         listed = {name.removesuffix(suffix) for name in self.metadata.files for suffix in ("", *_PACKED)}
         others = sorted(place.name for place in self.path.iterdir()
-                        if (Path(place.stem) if place.suffix in _PACKED else place).suffix in _OPENERS)
+                        if _is_storage(Path(place.stem) if place.suffix in _PACKED else place))
         strangers = [name for name in others if name not in listed and name not in self.metadata.files]
         if strangers:
             self.remarks.append(f"{METADATA} does not list {', '.join(strangers)}, not read (`ros2 bag reindex`)")
-        numbers = [int(match[2]) for name in self.metadata.files if (match := _SPLIT.fullmatch(name))]
-        gaps = sorted(set(range(min(numbers, default=0), max(numbers, default=0))) - set(numbers))
+        gaps = _gaps(self.metadata.files)
         if gaps:
-            self.remarks.append(f"of its split files number {', '.join(map(str, gaps))} is missing")
+            self.remarks.append(f"of its split files number {', '.join(gaps)} is missing")
 
     def _check_single(self) -> None:
         """Compare a single file with what it says itself about the messages that it should have."""
@@ -189,11 +195,31 @@ def _topics_of(file: StorageFile, topics: Mapping[int, str], start_ns: int | Non
         yield topics[channel], stamp_ns, data
 
 
+def _gaps(names: Sequence[str]) -> list[str]:
+    """Return the numbers that are missing among those of split files, which count from 0; ranges as `3 to 7`.
+
+    Numbers that no recording reaches are dates or times, and one file alone need not be a part.
+    """
+    found = [match for name in names if (match := _SPLIT.fullmatch(name))]
+    numbers = sorted({int(match[2]) for match in found})
+    if len(numbers) < 2 or len(found) < len(names) or len({match[1] for match in found}) > 1:
+        return []
+    if numbers[-1] > _MOST_FILES:
+        return []
+    return [str(after - 1) if after - before == 2 else f"{before + 1} to {after - 1}"
+            for before, after in pairwise([-1, *numbers]) if after - before > 1]
+
+
 def bags_within(folder: Path) -> list[Path]:
     """Return the recordings in the folders of a folder that is none itself, up to two levels below it."""
     if (folder / METADATA).is_file():
         return []
     return sorted(found.parent for levels in ("*", "*/*") for found in folder.glob(f"{levels}/{METADATA}"))
+
+
+def _is_storage(place: Path) -> bool:
+    """Return whether a file has the name of a storage file. macOS leaves notes beside files: `._NAME`."""
+    return place.suffix.lower() in _OPENERS and not place.name.startswith("._")
 
 
 def _check_path(path: Path, folder: bool) -> None:
@@ -206,11 +232,11 @@ def _check_path(path: Path, folder: bool) -> None:
             raise InputError(str(path), "a folder of recordings", f"one or several of them, such as "
                                                                   f"{', '.join(names[:3])}")
         if not (path / METADATA).is_file():
-            alone = sorted(place.name for place in path.iterdir() if place.suffix in _OPENERS)
+            alone = sorted(place.name for place in path.iterdir() if _is_storage(place))
             hint = f"; {alone[0]} can be read by itself" if alone else ""
             raise InputError(str(path), f"a folder without {METADATA}",
                              f"{READABLE} (`ros2 bag reindex` writes a lost one{hint})")
     elif path.suffix == ".bag":
         raise InputError(str(path), "a ROS 1 bag", f"{READABLE} (`rosbags-convert` converts it)")
-    elif path.suffix not in (*_OPENERS, *_PACKED):
+    elif path.suffix.lower() not in (*_OPENERS, *_PACKED):
         raise InputError(str(path), f"a file {path.suffix or 'without suffix'}", READABLE)

@@ -131,10 +131,10 @@ def test_a_storage_file_with_less_than_its_own_metadata_count(tmp_path: Path) ->
 
 @pytest.mark.parametrize(("edit", "says"), [
     ("UPDATE messages SET timestamp = 'noon' WHERE id = 2", "record stamp 'noon'"),
-    ("UPDATE messages SET timestamp = timestamp + 0.5", "record stamp 1.7"),
+    ("UPDATE messages SET timestamp = id + 0.5", "record stamp 4.5"),
     ("UPDATE messages SET data = 'text' WHERE id = 2", "no binary content"),
     ("UPDATE topics SET name = x'ff'", r"topic b'\\xff'"),
-    ("UPDATE topics SET type = 7.5", "of type")])
+    ("UPDATE topics SET type = x'ff'", r"of type b'\\xff'")])
 def test_values_of_another_kind_than_their_column(tmp_path: Path, edit: str, says: str) -> None:
     file = storage_file(small_bag(tmp_path / "edited", "sqlite3", 4))
     base = sqlite3.connect(file)
@@ -259,6 +259,20 @@ def test_a_split_file_that_is_missing(split: Path) -> None:
     (split / names[0]).unlink()
     with pytest.raises(InputError, match=rf"{names[0]} is missing, which metadata\.yaml lists"):
         BagReader(split)
+
+
+@pytest.mark.parametrize(("names", "missing"), [
+    (("a_0", "a_1", "a_2"), ""), (("a_1", "a_2", "a_3"), "number 0 is missing"),
+    (("a_0", "a_7", "a_9"), "number 1 to 6, 8 is missing"), (("a_0", "b_5", "b_6"), ""), (("a_0", "a", "a_5"), ""),
+    (("a_20240101", "a_20240103", "a_20250101"), ""), (("a_0", "a_1", "a_1700000000000000000"), "")])
+def test_gaps_in_the_numbers_of_split_files(split: Path, names: tuple[str, ...], missing: str) -> None:
+    files = sorted(place.name for place in split.iterdir() if place.suffix != ".yaml")
+    renamed = [f"{name}{Path(files[0]).suffix.upper()}" for name in names]   # as a disk of Windows may give them back
+    for file, name in zip(files, renamed, strict=True):
+        (split / file).rename(split / name)
+    edit_metadata(split, lambda m: m.update(relative_file_paths=renamed, topics_with_message_count=[]))
+    (split / f"._{files[0]}").write_bytes(b"note of macOS")
+    assert read(split)[1] == ((f"of its split files {missing}",) if missing else ())
 
 
 def test_files_that_overlap_in_time_are_merged(split: Path, tmp_path: Path) -> None:
