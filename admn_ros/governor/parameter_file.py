@@ -51,10 +51,11 @@ def _of_the_governor(raw: Mapping[str, Any], place: str) -> dict[str, Any]:
         raise ConfigError(place, f"sections {' and '.join(exact)}", f"one section of {NODE}")
     if not exact and not general:
         raise ConfigError(place, f"sections of {', '.join(sections)}", f"a section /** or {NODE}")
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     for name in general:
-        found |= {key: value for key, value in sections[name].items() if _may_be_own(str(key))}
-    if not exact and not found and any(sections[name] for name in general):
+        given |= sections[name]
+    found = {key: value for key, value in given.items() if _may_be_own(str(key))}
+    if not exact and len(found) < len(given) and all(key in NODE_ONLY for key in found):
         raise ConfigError(f"{place}: {' and '.join(general)}", "parameters of other nodes alone", f"those of {NODE}")
     for name in exact:
         found |= sections[name]

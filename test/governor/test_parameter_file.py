@@ -49,7 +49,7 @@ def test_a_section_adds_to_that_of_all_nodes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "says"), [
     ("admn_governor: {ros__parameters: {target: 60}}", "law.yaml: target: found an unknown key; allowed: default_"),
     ("/**: {ros__parameters: {battery_low_layer: 3}}", "law.yaml: battery_low_layer: found an unknown key"),
-    ("/**: {ros__parameters: {sensors: gdtm}}", "law.yaml: /**: found parameters of other nodes alone; allowed: "),
+    ("/**: {ros__parameters: {model: gdtm, sensors: gdtm}}", "law.yaml: /**: found parameters of other nodes alone"),
     ("/**: {ros__parameters: {target_c: warm}}", "law.yaml: target_c: found 'warm'"),
     ("/admn: {ros__parameters: {target_c: 60}}", "law.yaml: found sections of /admn; allowed: a section /** or "),
     ("/a/admn_governor: {ros__parameters: {}}\n/b/admn_governor: {ros__parameters: {}}",
