@@ -105,6 +105,12 @@ def named_columns(field: str, cells: Sequence[str]) -> Columns:
                    (x.index, y.index, None if z is None else z.index), metres, seconds)
 
 
+def names_a_position(cells: Sequence[str]) -> bool:
+    """Return whether some of the cells are names of x and y, so that they are a header."""
+    words = [_name(index, cell).words for index, cell in enumerate(cells)]
+    return all(any(name and name[-1] in known for name in words) for known in _AXES[:2])
+
+
 def unnamed_columns(field: str, cells: Sequence[str]) -> Columns:
     """Find the columns of a table without a header, by its first line.
 
@@ -157,10 +163,11 @@ def _time_columns(names: Sequence[_Name]) -> list[_Name] | None:
         return None
     # The stamp of the measurement comes before that of the recorder.
     best = next((name for name in found if "header" in name.words), found[0])
-    if best.unit in ("sec", "secs"):
-        rest = [name for name in found if name.words == best.words and name.unit in ("nsec", "nsecs", "nanosec")]
-        return [best, *rest[:1]]
-    return [best]
+    if TIME_UNITS.get(best.unit or "") != "s":
+        return [best]
+    # Two units of one name are the two fields of a stamp of ROS.
+    rest = [name for name in found if name.words == best.words and TIME_UNITS.get(name.unit or "") == "ns"]
+    return [best, *rest[:1]]
 
 
 def _axis(field: str, names: Sequence[_Name], known: Sequence[str]) -> _Name | None:

@@ -13,13 +13,22 @@ from pathlib import Path
 import numpy as np
 
 from admn_ros.errors import InputError
-from admn_ros.files import read_bytes
+from admn_ros.files import read_bytes, read_head
 from admn_ros.replay.ground_truth import NS, Track
-from admn_ros.replay.track_columns import Columns, is_number, named_columns, split_cells, unnamed_columns
+from admn_ros.replay.track_columns import (
+    Columns,
+    is_number,
+    named_columns,
+    names_a_position,
+    split_cells,
+    unnamed_columns,
+)
 from admn_ros.replay.track_times import NS_PER, BagTimes, find_scale
 
 KIND = "a CSV or TUM file of positions"
 COMMENTS = ("#", "%")
+WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Beginnings of texts in UTF-16."""
 LARGEST_TIME = Decimal(10) ** 19
 """Bound of the times of a file, in any unit."""
 LARGEST_STAMP_NS = 2**63 - 1
@@ -75,10 +84,11 @@ def read_track(path: Path, bag: BagTimes) -> Track:
 
 def _read_lines(path: Path) -> tuple[list[_Line], list[_Line]]:
     """Return the comments and the other lines of a file, without empty ones."""
-    content = read_bytes(path, KIND)
+    head, content = read_head(path, KIND), read_bytes(path, KIND)
+    if b"\0" in head and not head.startswith(WIDE):
+        raise InputError(str(path), "a file that is no text, such as a spreadsheet or a recording", KIND)
     try:
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode("utf-16" if content.startswith(WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(str(path), f"an unreadable file ({error})", KIND) from error
     lines = [_Line(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
@@ -105,7 +115,9 @@ def _columns(path: Path, comments: Sequence[_Line], lines: list[_Line]) -> tuple
             try:
                 return named_columns(f"{path}: line {comment.number}", names), lines
             except InputError:
-                continue  # a remark, not the header
+                if names_a_position(names):
+                    raise
+                continue  # a remark
     return unnamed_columns(f"{path}: line {lines[0].number}", first), lines
 
 

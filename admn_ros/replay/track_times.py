@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import pairwise
+from operator import itemgetter
 from statistics import median
 
 from admn_ros.errors import InputError
@@ -25,9 +26,11 @@ READ_FOR_CLOCK = 30
 """Number of messages by which the clocks of recorder and sensors are compared."""
 SINCE_1970_S = 1e8
 """Time of a clock from which on it counts since 1970, for texts, in seconds."""
+ZONES_H = (*range(1, 15), 3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, 10.5, 12.75)
+"""Differences of time zones from UTC, in hours."""
 SHIFTS_S = {**{sign * seconds: f"{name} against UTC" for seconds, name in ((18.0, "GPS time"), (37.0, "TAI"))
                for sign in (1, -1)},
-            **{sign * 3600.0 * hours: f"{hours} h, a time zone" for hours in range(1, 15) for sign in (1, -1)},
+            **{sign * 3600.0 * hours: f"{hours:g} h, a time zone" for hours in ZONES_H for sign in (1, -1)},
             315_964_782.0: "times since 1980, as of GPS"}
 """Known differences of clocks in seconds, with their names."""
 
@@ -200,10 +203,10 @@ def _likely_unit(time: float) -> str:
 def _suspicion(first_ns: float, last_ns: float, bag: BagTimes) -> str:
     """Return the difference of clocks that would explain the times, with the option that corrects it; or ""."""
     recorder = [(bag.ahead_ns / NS, "they are of the clock of the recorder")] if bag.ahead_ns else []
-    for shift_s, name in (*recorder, *SHIFTS_S.items()):
-        if bag.overlap_ns(first_ns + shift_s * NS, last_ns + shift_s * NS) >= 0:
-            return f"; they fit with --offset-s {round(bag.offset_s + shift_s, 3):.12g} ({name}?)"
-    return ""
+    # Of several shifts, the one with the longest overlap: a shift by too little may touch the recording, too.
+    overlap_ns, shift_s, name = max(((bag.overlap_ns(first_ns + shift_s * NS, last_ns + shift_s * NS), shift_s, name)
+                                     for shift_s, name in (*recorder, *SHIFTS_S.items())), key=itemgetter(0))
+    return f"; they fit with --offset-s {round(bag.offset_s + shift_s, 3):.12g} ({name}?)" if overlap_ns >= 0 else ""
 
 
 def _wanted(bag: BagTimes) -> str:

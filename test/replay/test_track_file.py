@@ -75,6 +75,8 @@ ECHO_HEADER = ("%time,field.header.seq,field.header.stamp,field.header.frame_id,
     pytest.param("", "{sec},{nsec},map,car,{x},{y},{z},0,0,0,1", {"start": None, "per_s": 1}, id="echo of odometry"),
     pytest.param("header.stamp.sec,header.stamp.nanosec,pose.position.x,pose.position.y,pose.position.z",
                  "{sec},{nsec},{x},{y},{z}", {"start": None, "per_s": 1}, id="sec and nanosec"),
+    pytest.param("header.stamp.seconds,header.stamp.nanoseconds,x,y,z", "{sec},{nsec},{x},{y},{z}",
+                 {"start": None, "per_s": 1}, id="seconds and nanoseconds"),
     pytest.param("__time,/pose/pose/position/x,/pose/pose/position/y,/pose/pose/position/z,/pose/twist/linear/x",
                  COMMA + ",7", {"start": None, "per_s": 1}, id="PlotJuggler"),
     pytest.param("Frame,Time (Seconds),X [mm],Y [mm],Z [mm]", "1," + COMMA,
@@ -140,6 +142,12 @@ def test_lines_without_a_position_are_left_out_and_counted(tmp_path):
                                      "to .*, outside of the recording; allowed: times between 2023-11-14 22:13:20 UTC"),
     ("time,x,y\n1700007200,1,1\n1700007202,2,2\n", r"they fit with --offset-s -7200 \(2 h, a time zone\?\)"),
     ("time,x,y\n1700000037,1,1\n1700000039,2,2\n", r"they fit with --offset-s -37 \(TAI against UTC\?\)"),
+    ("time,x,y\n1700000037,1,1\n1700000056,2,2\n", r"they fit with --offset-s -37 \(TAI against UTC\?\)"),
+    ("time,x,y\n1700019800,1,1\n1700019802,2,2\n", r"they fit with --offset-s -19800 \(5.5 h, a time zone\?\)"),
+    ("# ID, QW, QX, QY, QZ, TX, TY, TZ\n1 1 0 0 0 7 8 9\n", "line 1: columns: found ID, QW, .*; allowed: a time"),
+    ("PK\x03\x04\x00\x00", "a file that is no text, such as a spreadsheet"),
+    ("<!DOCTYPE html><html>", "a web page"),
+    ("version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer"),
 ])
 def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, text, says):
     (tmp_path / "t.txt").write_text(text)

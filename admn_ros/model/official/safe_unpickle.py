@@ -28,6 +28,8 @@ OTHERS = ((b"\x1f\x8b", 0, "a gzip archive; unpack it"), (b"BZh", 0, "a bzip2 ar
           (b"7z\xbc\xaf", 0, "a 7z archive; unpack it"), (b"ustar", 257, "a tar archive; unpack it"),
           (b"\x89HDF", 0, "an HDF5 file"), (b"\x93NUMPY", 0, "a NumPy array"), (b"GGUF", 0, "a GGUF file"))
 """Bytes at an offset by which files are known that are no checkpoints, and what they are."""
+STARTS = (b"PK", b"\x80")
+"""Beginnings of what torch.save writes: an archive, or a pickle of its older format."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,13 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> object:
-    if _head(path)[8:9] == b"{":
+    head = _head(path)
+    if head[8:9] == b"{":
         return read_safetensors(path)
     if path.suffix == ".safetensors":
         raise ModelError(str(path), "a broken file (no safetensors header)", "a complete safetensors file")
+    if not head.startswith(STARTS):
+        raise ModelError(str(path), f"a broken or other file, which begins with {head[:24]!r}", CHECKPOINT)
     return _read_pickled(path)
 
 
@@ -111,7 +116,8 @@ def _head(path: Path) -> bytes:
         head = read_head(path, CHECKPOINT)
     except InputError as error:
         raise ModelError(error.field, error.found, error.allowed) from error
-    found = next((what for magic, at, what in OTHERS if head[at:at + len(magic)] == magic), None)
+    found = next((what for magic, at, what in OTHERS if head[at:at + len(magic)] == magic), None) if head else \
+        "an empty file"
     if found is not None:
         raise ModelError(str(path), found, CHECKPOINT)
     return head
@@ -159,6 +165,8 @@ def _check_stored(path: Path) -> None:
         raise ModelError(str(path), f"a broken file ({_line(error)})", "a complete PyTorch file") from error
     if not any(e.filename.endswith("data.pkl") for e in entries):
         raise ModelError(str(path), f"a zip archive with {entries[0].filename if entries else 'nothing'}", CHECKPOINT)
+    if any("/code/" in e.filename for e in entries):
+        raise ModelError(str(path), "a program of TorchScript", f"its state dict, in {CHECKPOINT}")
     if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > \
             path.stat().st_size:
         raise ModelError(str(path), "a compressed archive", "a file as torch.save writes it")

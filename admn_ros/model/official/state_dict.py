@@ -94,7 +94,9 @@ def as_floats(place: str, value: Tensor) -> Tensor:
 
 def _unwrapped(held: object) -> object:
     """Return what is inside of all wrappers. A few tensors beside a wrapper, such as a score, are not the weights."""
-    while isinstance(held, Mapping):
+    entered: set[int] = set()
+    while isinstance(held, Mapping) and id(held) not in entered:  # a pickled dict can contain itself
+        entered.add(id(held))
         maps = {name: value for name, value in held.items() if isinstance(value, Mapping)}
         inner = next((maps[w] for w in WRAPPERS if w in maps), None)
         if inner is None:

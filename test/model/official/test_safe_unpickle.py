@@ -68,8 +68,11 @@ def test_code_is_refused_in_one_line_and_does_not_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("name", "content", "what"), [
-    ("c.pt", b"", "broken"), ("c.pth", b"PK\x03\x04 not a checkpoint", "broken"),
-    ("c.pt", b"\x80\x02garbage", "broken"), ("c.safetensors", b"\x00" * 4, "broken"), ("c.onnx", b"x", ".onnx")])
+    ("c.pt", b"", "found an empty file"), ("c.pth", b"PK\x03\x04 not a checkpoint", "broken"),
+    ("c.pt", b"\x80\x02garbage", "broken"), ("c.safetensors", b"\x00" * 4, "broken"), ("c.onnx", b"x", ".onnx"),
+    ("c.pth", b"Entry not found", "a broken or other file, which begins with b'Entry not found'; allowed: a checkpoint"),
+    ("c.json", b'{"weight_map": {"w": "1.safetensors"}}', "a broken or other file, which begins with"),
+    ("c.bin", bytes(1000), "a broken or other file")])
 def test_files_that_cannot_be_read(tmp_path, name, content, what):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=what) as info:
@@ -145,6 +148,18 @@ def test_weights_at_another_place_are_found_by_a_key(tmp_path):
         assert set(found) == set(STATE) and all(torch.equal(found[k], state[k]) for k in STATE)
     with pytest.raises(ModelError, match=r"--key: found pupil; allowed: a place in .*c\.pth, which is a dict with "):
         read_foreign(tmp_path / "c.pth", "pupil")
+
+
+def test_a_dict_that_contains_itself(tmp_path):
+    held = {"epoch": 3}
+    held["model"] = held
+    torch.save(held, tmp_path / "c.pth")
+    _refused(tmp_path / "c.pth", "a dict with epoch, model without weights")
+
+
+def test_a_program_is_no_checkpoint(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Identity()), str(tmp_path / "c.pt"))
+    _refused(tmp_path / "c.pt", "a program of TorchScript; allowed: its state dict")
 
 
 def test_two_weights_of_one_name_are_refused(tmp_path):
