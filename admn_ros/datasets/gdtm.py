@@ -87,7 +87,8 @@ class GdtmFolder:
         self._streams: dict[SensorKey, Hdf5Stream] = {}
         for node in nodes:
             for modality, key in self._keys.items():
-                found = [p for p in self._paths(node, key) if p.exists()]
+                # A link to nowhere, as of a file that git-annex has not fetched, is no missing modality.
+                found = [p for p in self._paths(node, key) if p.exists() or p.is_symlink()]
                 if found:
                     self._streams[SensorKey(node, modality)] = Hdf5Stream(found[0])
 

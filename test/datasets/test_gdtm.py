@@ -299,6 +299,10 @@ def test_a_pipe_in_the_place_of_a_file_is_no_missing_modality(folder: Path) -> N
     os.mkfifo(path)
     with pytest.raises(InputError, match="a device or a pipe; allowed: a complete HDF5 file of GDTM"):
         GdtmFolder(folder)
+    path.unlink()
+    path.symlink_to("../.git/annex/objects/absent")   # a file that git-annex has not fetched
+    with pytest.raises(InputError, match="mmwave.hdf5: found No such file or directory"):
+        GdtmFolder(folder)
 
 
 def test_damaged_bytes_inside_a_file(folder: Path) -> None:
