@@ -110,16 +110,16 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
 
 
 def check_free(folder: Path, force: bool = False) -> None:
-    """Check that no model is replaced by mistake.
+    """Check that no model, and no README.md of another folder such as a repository, is replaced by mistake.
 
     Raises:
-        ModelError: a file has the folder's name, or the folder holds a model and `force` is false.
+        ModelError: a file has the folder's name, or the folder holds a file of a model and `force` is false.
     """
     if folder.exists() and not folder.is_dir():
         raise ModelError(str(folder), "a file", "a folder, or a new name")
-    held = [name for name in (CONFIG, WEIGHTS, COSTS) if (folder / name).exists()]
+    held = [name for name in (CONFIG, WEIGHTS, CARD, COSTS, METRICS) if (folder / name).exists()]
     if held and not force:
-        raise ModelError(str(folder), f"a model folder ({', '.join(held)})", "a new folder, or force")
+        raise ModelError(str(folder), f"files of a model ({', '.join(held)})", "a new folder, or force")
 
 
 def initialize(network: nn.Module, seed: int) -> None:

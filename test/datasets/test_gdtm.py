@@ -301,7 +301,7 @@ def test_a_pipe_in_the_place_of_a_file_is_no_missing_modality(folder: Path) -> N
         GdtmFolder(folder)
     path.unlink()
     path.symlink_to("../.git/annex/objects/absent")   # a file that git-annex has not fetched
-    with pytest.raises(InputError, match="mmwave.hdf5: found No such file or directory"):
+    with pytest.raises(InputError, match=r"mmwave\.hdf5: found No such file or directory"):
         GdtmFolder(folder)
 
 

@@ -77,6 +77,15 @@ def test_a_model_is_not_overwritten_by_accident(config, folder):
     assert not (folder / "costs.yaml").exists()
 
 
+def test_the_readme_of_another_folder_is_kept(config, tmp_path, monkeypatch):
+    """An empty path, as of a variable without a value, is the working folder."""
+    (tmp_path / "README.md").write_text("# a repository\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"files of a model \(README\.md\); allowed: a new folder, or force"):
+        create_random_model(config, "", seed=7)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("README.md", "# a repository\n")]
+
+
 def test_nothing_partial_is_left(folder):
     assert {p.name for p in folder.iterdir()} == {"config.yaml", "weights.safetensors", "README.md"}
 
@@ -105,7 +114,7 @@ def test_malformed_config(folder):
 def test_truncated_weights(folder, size):
     data = (folder / "weights.safetensors").read_bytes()
     (folder / "weights.safetensors").write_bytes(data[:size])
-    with pytest.raises(ModelError, match="broken") as error:
+    with pytest.raises(ModelError, match="broken" if size else "found an empty file") as error:
         load_model(folder)
     one_line(error)
 
