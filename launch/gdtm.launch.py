@@ -74,6 +74,11 @@ CHOICES = {
     "use_sim_time": ["", "auto", *BOOLEANS],
     "log_level": ["debug", "info", "warn", "error", "fatal"],
 }
+PART = r"[A-Za-z_]\w*"
+NAMES = (("name", PART, "letters, digits and underscores, no digit first"),
+         ("namespace", f"/?({PART}(/{PART})*)?/?", "parts of letters, digits and underscores, with / between them"),
+         *((f"{topic}_topic", f"(~?/)?{PART}(/{PART})*", "the name of a topic")
+           for topic in ("temperature", "battery", "watts")))
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -140,7 +145,7 @@ def check(value: Mapping[str, str]) -> None:
     """Check numbers and files, so that an error names the argument.
 
     Raises:
-        ConfigError: a number is none or out of range, or a file is missing.
+        ConfigError: a number is none or out of range, a name is none in ROS, or a file is missing.
     """
     for name, kind, low, high in (("rate", float, 0.01, 100.0), ("seed", int, 0, 2**31 - 1),
                                   ("foxglove_port", int, 1, 65535)):
@@ -150,6 +155,9 @@ def check(value: Mapping[str, str]) -> None:
     if value["budget"] and not (in_range(value["budget"], float, 0, 1e9) or in_range(value["budget"], float, -1, -1)):
         raise ConfigError("budget", repr(value["budget"]),
                           "a number from 0 to 1e9, or -1 for that of the deployment file")
+    for name, pattern, what in NAMES:
+        if not re.fullmatch(pattern, value[name], re.ASCII):
+            raise ConfigError(name, repr(value[name]), what)
     model, sensors = find_shipped(value["model"], "models"), find_shipped(value["sensors"], "config", ".yaml")
     if value["model"] and not value["model"].startswith("untrained:") and not (model / "config.yaml").is_file():
         raise ConfigError("model", repr(value["model"]), "a model folder, a shipped one, or untrained:PRESET")
@@ -187,8 +195,8 @@ def read_parameters(file: str, node: str) -> dict[str, object]:
         raise ConfigError("params_file", " ".join(f"{file}: {error}".split()), "a YAML file with parameters") from error
     for name, section in sections:
         if not isinstance(section, dict):
-            raise ConfigError("params_file", f"{file} with {name} without ros__parameters",
-                              f"{node}: {{ros__parameters: ...}}")
+            found = f"{name} without ros__parameters" if name else "no mapping"
+            raise ConfigError("params_file", f"{file} with {found}", f"{node}: {{ros__parameters: ...}}")
     fitting = [section for name, section in sections if applies(name, node)]
     if not fitting:
         names = ", ".join(name for name, _ in sections)
@@ -203,7 +211,7 @@ def sections_of(tree: object, name: str = "") -> Iterator[tuple[str, object]]:
     refuses, is yielded with None.
     """
     if not isinstance(tree, dict) or not tree:
-        yield name or "no mapping", None
+        yield name, None
     elif "ros__parameters" in tree:
         yield name, tree["ros__parameters"]
     else:

@@ -209,7 +209,8 @@ def test_what_was_given_overrides_the_file_which_overrides_the_defaults(tmp_path
     ("r/**: {ros__parameters: {use_sim_time: true}}", True)])
 def test_sections_apply_as_in_ros_and_later_ones_override(tmp_path, content, sim_time):
     (tmp_path / "robot.yaml").write_text(content)
-    for where in ({"namespace": "r"}, {"ros_namespace": "/r"}, {"ros_namespace": "/q", "namespace": "/r"}):
+    for where in ({"namespace": "r"}, {"namespace": "/r/"}, {"ros_namespace": "/r"},
+                  {"ros_namespace": "/q", "namespace": "/r"}):
         _, governor = describe(LAUNCH, params_file=str(tmp_path / "robot.yaml"), governor="true", **where).nodes
         assert governor.parameters[-1]["use_sim_time"] is sim_time
     context = rclpy.Context()  # the node itself reads the same
@@ -224,6 +225,9 @@ def test_sections_apply_as_in_ros_and_later_ones_override(tmp_path, content, sim
     ("budget", "-5", "budget: found '-5'; allowed: a number from 0"), ("budget", "abc", "budget: found 'abc'"),
     ("budget", "nan", "budget: found 'nan'"), ("rate", "0", "rate: found '0'; allowed: a number from 0.01 to 100"),
     ("seed", "1.5", "seed: found '1.5'; allowed: a whole number"), ("foxglove_port", "", "foxglove_port: found ''"),
+    ("name", "a/b", "name: found 'a/b'; allowed: letters"), ("name", "my-robot", "name: found 'my-robot'"),
+    ("namespace", "1x", "namespace: found '1x'"), ("namespace", "a//b", "namespace: found 'a//b'"),
+    ("watts_topic", "power!", "watts_topic: found 'power!'; allowed: the name of a topic"),
     ("bag", "/nosuch", "bag: found '/nosuch'"), ("model", "nosuch", "model: found 'nosuch'"),
     ("sensors", "nosuch", "sensors: found 'nosuch'"), ("governor_file", "nosuch", "governor_file: found 'nosuch'"),
     ("params_file", "/nosuch", "params_file: found /nosuch: ")])
@@ -236,7 +240,8 @@ def test_an_argument_that_cannot_be_used_is_named(argument, value, text):
 @pytest.mark.parametrize(("content", "text"), [
     ("governor:\n  ros__parameters: {a: 1}\n", "with governor; allowed: a section /** or /robot/admn"),
     ("admn:\n  ros__parameters: {a: 1}\n", "with admn; allowed: a section /** or /robot/admn"),
-    ("/**: {a: 1}\n", "without ros__parameters"), ("a: [\n", "expected the node content"), ("7\n", "no mapping")])
+    ("/**: {a: 1}\n", "without ros__parameters"), ("a: [\n", "expected the node content"), ("7\n", "with no mapping;"),
+    ("", "with no mapping;")])
 def test_a_parameter_file_without_parameters_of_the_node_is_refused(tmp_path, content, text):
     (tmp_path / "robot.yaml").write_text(content)
     with pytest.raises(ConfigError, match="params_file: found") as refused:
