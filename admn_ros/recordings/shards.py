@@ -31,13 +31,17 @@ def begin(folder: Path, plan: Mapping[str, object]) -> None:
     """Begin a dataset, or continue one with the same plan. Remains of an interrupted run are removed.
 
     Raises:
-        InputError: the folder cannot be written, holds something else, or was begun with another plan.
+        InputError: the folder cannot be written, holds something else, or has parts by another plan.
     """
     text = _text({"format": DATASET_FORMAT, **plan})
     there = folder / PLAN
     if there.is_file():
         if read_text(there, "the plan of a dataset") != text:
-            raise InputError(str(folder), "a dataset begun with other arguments", "the same arguments, or a new folder")
+            parts = (place for place in folder.rglob("*") if place != there and not place.parent.match(".partial-*"))
+            if any(place.is_file() for place in parts):
+                raise InputError(str(folder), "a dataset begun with other arguments",
+                                 "the same arguments, or a new folder")
+            write_text(there, text)
         for partial in folder.glob("*/.partial-*/"):
             shutil.rmtree(partial)
         return

@@ -27,6 +27,7 @@ from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.run import evaluate
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.recordings import bag_messages as make
+from admn_ros.recordings import shards
 from admn_ros.recordings.bag_reader import BagReader
 from admn_ros.recordings.bag_writer import BagWriter
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
@@ -253,6 +254,18 @@ def test_an_interrupted_export_is_not_a_dataset_and_can_be_resumed(bag, make_exp
     assert seen[0] > 1.5 and before and all(p.stat().st_mtime_ns == t for p, t in before.items())
     assert hashes(tmp_path / "cut") == hashes(tmp_path / "whole")
     assert export(plan, config, tmp_path / "cut")["frames"] == {"train": 24, "val": 6, "test_time": 6}
+
+
+def test_a_dataset_of_which_nothing_was_written_is_begun_anew(bag, make_export, config, tmp_path):
+    """A full disk leaves such a folder. It has nothing to lose, and does not stand in the way of other arguments."""
+    whole = make_export(bag)
+    shards.begin(tmp_path / "data", whole.identity(config))
+    (tmp_path / "data" / "train" / ".partial-000-x").mkdir(parents=True)
+    (tmp_path / "data" / "train" / ".partial-000-x" / "rgb.npy").write_bytes(b"half")
+    found = export(make_export(bag, every=2), config, tmp_path / "data")
+    assert sum(found["frames"].values()) and not list((tmp_path / "data").glob("*/.partial-*"))
+    with pytest.raises(InputError, match="begun with other arguments"):
+        export(whole, config, tmp_path / "data")
 
 
 def test_a_bag_that_breaks_half_way_gives_no_dataset(bag, make_export, config, tmp_path, write_bag):
