@@ -59,6 +59,9 @@ class BagSource:
         self._offsets: dict[int, Offset] = {}
         self._located: dict[int, int] = {}
         self._bags = inspect_bags(plan.sources, plan.bag, self._pipeline.frames, self.engine.config, plan.bag.search_s)
+        for k, about in enumerate(self._bags if plan.bag.recorded_budgets is not None else ()):
+            with BagReader(about.path) as bag:  # before the results folder is begun
+                _listeners(bag, self.budgets(k))
 
     def units(self) -> list[Unit]:
         """See `EvaluationSource`."""
