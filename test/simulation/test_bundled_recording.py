@@ -37,12 +37,12 @@ def test_it_is_small_and_holds_every_input_of_its_deployment():
         assert 11.9 < (reader.end_ns - reader.start_ns) * 1e-9 < 12.1
         assert [t for t, info in reader.topics.items() if info.latched] == ["/tf_static"]
         assert len(deployment.inputs) == 12
-        assert {e.topic for e in deployment.inputs.values()} <= set(reader.topics)
-        counts = {str(key): reader.topics[e.topic].count for key, e in deployment.inputs.items()}
+        assert {f"/{e.topic}" for e in deployment.inputs.values()} <= set(reader.topics)
+        counts = {str(key): reader.topics[f"/{e.topic}"].count for key, e in deployment.inputs.items()}
         assert counts["node1/rgb"] == counts["node3/depth"] == 180
         assert counts["node2/rgb"] == 150 and counts["node2/radar"] == 42
         for key, entry in deployment.inputs.items():
-            _, _, message = next(reader.messages([entry.topic]))
+            _, _, message = next(reader.messages([f"/{entry.topic}"]))
             if key.modality is Modality.AUDIO:
                 samples, rate_hz = SoundDecoder(entry).decode(message, 1)
                 assert samples.shape == (1056, 4) and rate_hz == 16000 and 0.001 < samples.std() < 0.3

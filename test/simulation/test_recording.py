@@ -225,4 +225,4 @@ def test_contact_sheet(recording: Recording, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at_s: found 9"):
         draw_sheet(recording.path, tmp_path / "x.png", 9)
     with pytest.raises(InputError, match="writable"):
-        draw_sheet(recording.path, tmp_path / "nowhere" / "x.png", 1)
+        draw_sheet(recording.path, tmp_path / "1.5.png" / "x.png", 1)
