@@ -48,6 +48,7 @@ class NodeProcess:
             command += ["-p", f"{name}:={str(value).lower() if isinstance(value, bool) else value}"]
         # The process inherits the blocked signals and unblocks them when it handles them: one that comes earlier, while
         # Python starts, waits. In its own session, so that Ctrl-C reaches only this process, which passes it on.
+        on_stop(lambda: None)  # a stop while the process starts leaves this program the time to pass it on
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             self._process = subprocess.Popen(command, start_new_session=True)
