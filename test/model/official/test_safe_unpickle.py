@@ -120,7 +120,8 @@ def test_a_text_file_with_the_name_of_a_checkpoint(tmp_path, suffix):
 @pytest.mark.parametrize("name", ["c.pth", "weights.safetensors", "c.ckpt"])
 @pytest.mark.parametrize(("content", "what"), [
     (b"<!DOCTYPE html><html><title>Sign in</title>", "found a web page; allowed: a checkpoint as torch.save"),
-    (gzip.compress(b"x" * 9, mtime=0), "a gzip archive; unpack it"), (b"\x00" * 257 + b"ustar\x00", "a tar archive; unpack it"),
+    (gzip.compress(b"x" * 9, mtime=0), "a gzip archive; unpack it"),
+    (b"\x00" * 257 + b"ustar\x00", "a tar archive; unpack it"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"), (b"\x93NUMPY\x01\x00", "a NumPy array")])
 def test_other_content_is_named(tmp_path, name, content, what):
     (tmp_path / name).write_bytes(content)
