@@ -112,8 +112,7 @@ def _kind(sources: list[Path]) -> str:
     """Return the kind of the sources, from their files."""
     for source in sources:
         if not source.exists():
-            raise InputError(str(source), "nothing there",
-                             "a dataset folder, a rosbag2 folder, or one .mcap or .db3 file")
+            raise InputError.missing(str(source), "a dataset folder, a rosbag2 folder, or one .mcap or .db3 file")
     from admn_ros.recordings.bag_files import bags_within
 
     first = sources[0]

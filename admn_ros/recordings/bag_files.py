@@ -224,7 +224,7 @@ def _is_storage(place: Path) -> bool:
 
 def _check_path(path: Path, folder: bool) -> None:
     if not path.exists():
-        raise InputError(str(path), "nothing there", READABLE)
+        raise InputError.missing(str(path), READABLE)
     if folder:
         within = bags_within(path)
         if within:

@@ -17,7 +17,7 @@ from admn_ros.replay.bag_frames import bag_inputs, similar_names
 from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.replay.ground_truth import NS, Track
 from admn_ros.replay.ground_truth_sources import find_track, recorded_class
-from admn_ros.replay.track_times import BagTimes, check_gaps
+from admn_ros.replay.track_times import BagTimes
 from admn_ros.sensing.sync.input_health import leader, offset_ns
 
 SCENE_S = 10.0
@@ -87,10 +87,7 @@ def _track(bag: BagReader, truth: BagTruth, frame_id: str, inputs: Sequence[str]
            search_s: float) -> tuple[Track | None, str]:
     """Return the ground truth of a bag, or the reason why there is none."""
     reach_s = search_s + (truth.max_gap_s if truth.align == "nearest" else 0.0)
-    track, why = find_track(bag, truth.truth, frame_id, BagTimes.of(bag, inputs, truth.offset_s, reach_s))
-    if track is not None and truth.align == "linear":
-        check_gaps(f"truth {track.origin}", track, truth.max_gap_s)
-    return track, why
+    return find_track(bag, truth.truth, frame_id, BagTimes.of(bag, inputs, truth.offset_s, reach_s))
 
 
 def scene_name(bag: BagInfo, bags: int, stamp_ns: int) -> str:

@@ -145,18 +145,6 @@ def check_overlap(field: str, track: Track, bag: BagTimes) -> None:
                                 f"{_suspicion(first_ns, last_ns, bag)}", _wanted(bag))
 
 
-def check_gaps(field: str, track: Track, max_gap_s: float) -> None:
-    """Check that some neighbouring positions are close enough in time to interpolate between them.
-
-    Raises:
-        InputError: none are.
-    """
-    steps_ns = [after - before for before, after in pairwise(track.stamps_ns.tolist())]
-    if not track.fixed and steps_ns and min(steps_ns) > max_gap_s * NS:
-        raise InputError(field, f"positions at least {min(steps_ns) / NS:.3f} s apart",
-                         f"at most {max_gap_s:g} s (--max-gap-s), or the nearest position (--align nearest)")
-
-
 def _with_unit(unit: str, times: Sequence[float], bag: BagTimes) -> TimeScale | None:
     """Return the scale of a unit with the longer overlap; None without any. Of equal ones, times are of the clock."""
     best, longest_ns = None, 0.0

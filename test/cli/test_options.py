@@ -137,7 +137,7 @@ def test_limits_are_numbers_or_infinite():
     (["evaluate", "{ds}", "--out", "o", "--model", "m", "--align", "nearest"], "--align: conflicts with a source of"),
     (["evaluate", "{ds}", "--out", "o", "--model", "m", "--kind", "bag"], "--sensors: missing; required: "),
     (["evaluate", "{ds}", "--out", "o", "--plan", "{ds}/none.yaml"], "none.yaml"),
-    (["evaluate", "{ds}/none", "--out", "o", "--model", "m"], "none: found nothing there"),
+    (["evaluate", "{ds}/none", "--out", "o", "--model", "m"], "none: missing; required: a dataset"),
     (["convert", "bag", "{ds}", "o", "--model", "untrained:rgbd"], "--sensors: missing; required: "),
     (["evaluate", "{bag}", "--out", "o", "--model", "m", "--sensors", "{gdtm}", "--search-s", "1e9"],
      "--search-s: found 1000000000.0 (float); allowed: input should be less than or equal to 60"),

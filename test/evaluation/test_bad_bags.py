@@ -186,7 +186,7 @@ def test_lost_messages_are_counted(run, write_bag, tmp_path, storage):
 def test_metadata_that_is_missing_or_wrong(run, write_bag, tmp_path, storage):
     bag = write_bag(tmp_path / "meta", storage=storage, ticks=3)
     text = (bag / "metadata.yaml").read_text()
-    refused(run(tmp_path / "nowhere"), "nowhere", "nothing there")
+    refused(run(tmp_path / "nowhere"), "nowhere", "missing; required")
     (bag / "metadata.yaml").unlink()
     refused(run(bag), "meta", "without metadata.yaml", "ros2 bag reindex")
     assert run(storage_file(bag)).code == 0   # the file says all that is needed

@@ -212,7 +212,7 @@ def test_paths_that_are_no_bags(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "old.bag").touch()
     (tmp_path / "film.mp4").touch()
-    for name, words in (("nothing", "nothing there"), ("folder", "without metadata.yaml"),
+    for name, words in (("nothing", "missing; required"), ("folder", "without metadata.yaml"),
                         ("old.bag", "a ROS 1 bag.*rosbags-convert"), ("film.mp4", r"a file \.mp4")):
         with pytest.raises(InputError, match=words) as caught:
             BagReader(tmp_path / name)
