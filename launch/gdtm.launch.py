@@ -11,7 +11,7 @@ Arguments that are given override params_file, which overrides the defaults. See
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -25,6 +25,7 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from admn_ros.errors import ConfigError
+from admn_ros.parameter_sections import applies, sections_of
 from admn_ros.share import find_shipped, share_directory
 
 SHOWN = ("pose", "odometry", "markers", "sensor_nodes", "debug_image")  # topics in config/gdtm.rviz, below /admn
@@ -202,28 +203,6 @@ def read_parameters(file: str, node: str) -> dict[str, object]:
         names = ", ".join(name for name, _ in sections)
         raise ConfigError("params_file", f"{file} with {names}", f"a section /** or {node}")
     return {name: setting for section in fitting for name, setting in section.items()}  # later sections override
-
-
-def sections_of(tree: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the name and the parameters of each section of a parameter file, in order.
-
-    Namespaces may be nested: `robot: {admn: {ros__parameters: ...}}`. What lies outside ros__parameters, which ROS
-    refuses, is yielded with None.
-    """
-    if not isinstance(tree, dict) or not tree:
-        yield name, None
-    elif "ros__parameters" in tree:
-        yield name, tree["ros__parameters"]
-    else:
-        for key, below in tree.items():
-            yield from sections_of(below, f"{name}/{key}" if name else str(key))
-
-
-def applies(section: str, node: str) -> bool:
-    """Return whether the name of a section fits a node: * stands for one part of the name, ** for any number."""
-    parts = {"**": "(/[^/]+)*", "*": "/[^/]+"}
-    pattern = "".join(parts.get(part, "/" + re.escape(part)) for part in section.split("/") if part)
-    return re.fullmatch(pattern, node) is not None
 
 
 def given_parameters(value: Mapping[str, str]) -> dict[str, object]:

@@ -15,9 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
 # A room may import the rooms before it, and no room after it.
-ROOMS = ("errors", "files", "share", "requirements", "sample", "config", "deployment", "recordings", "sensing",
-         "budget", "model", "governor", "inference", "simulation", "datasets", "scoring", "replay", "baselines",
-         "training", "views", "evaluation", "benchmark", "cli", "nodes")
+ROOMS = ("errors", "files", "share", "parameter_sections", "requirements", "sample", "config", "deployment",
+         "recordings", "sensing", "budget", "model", "governor", "inference", "simulation", "datasets", "scoring",
+         "replay", "baselines", "training", "views", "evaluation", "benchmark", "cli", "nodes")
 # Inside a room, a folder may import the room's own modules, and of the other folders these.
 FOLDERS = {"sensing/preprocess": {"decode"}, "simulation/camera": {"scene"}, "simulation/radar": {"scene"},
            "simulation/sound": {"scene"}, "training/rivals": {"stages"}, "nodes/trials": {"perception"}}
@@ -102,7 +102,7 @@ def test_files_are_short():
 
 def test_contributing_lists_the_rooms_in_order():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    assert tuple(re.findall(r"^\| `([a-z]+)` \|", text, flags=re.MULTILINE)) == ROOMS
+    assert tuple(re.findall(r"^\| `([a-z_]+)` \|", text, flags=re.MULTILINE)) == ROOMS
 
 
 def test_tests_mirror_the_rooms():
@@ -119,6 +119,10 @@ def test_rooms_below_the_nodes_import_without_ros():
     assert done.returncode == 0, done.stderr
 
 
+FOR_LAUNCH = ("errors", "share", "parameter_sections")
+"""Modules of this package that launch files may import."""
+
+
 def test_launch_files_import_only_what_launch_has():
     """launch runs with the interpreter of ROS, which may lack the packages of a virtual environment."""
     for path in (ROOT / "launch").glob("*.launch.py"):
@@ -126,14 +130,14 @@ def test_launch_files_import_only_what_launch_has():
         other = {n.split(".")[0] for n in names} - sys.stdlib_module_names
         assert other <= {"launch", "launch_ros", "yaml", "admn_ros"}
         own = {n.rpartition(".")[0] for n in names if n.startswith("admn_ros")}
-        assert own <= {"admn_ros.errors", "admn_ros.share"}
+        assert own <= {f"admn_ros.{name}" for name in FOR_LAUNCH}
         called = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)
                   and isinstance(n.func, ast.Name)}
         assert not called & {"eval", "exec", "__import__"}
 
 
 def test_what_launch_files_import_needs_only_the_standard_library():
-    for name in ("errors", "share"):
+    for name in FOR_LAUNCH:
         assert {n.split(".")[0] for n in imports(PACKAGE / f"{name}.py")} <= set(sys.stdlib_module_names), name
 
 

@@ -97,6 +97,14 @@ def test_refused_messages_are_the_reason(clock):
     assert text.startswith("no input is live, and messages are refused: left/depth.encoding: found")
 
 
+def test_refusals_of_the_past_are_no_reason(clock):
+    stream = frames()
+    stream.health[DEPTH].refuse(InputError("left/depth.encoding", "nv21", "16UC1"))
+    stream.health[DEPTH].accept(0, 10.0)
+    arrive(stream, (RGB, 10.0), (DEPTH, 12.0))
+    assert "are silent" in silent_text(clock, state(clock, stream))
+
+
 def test_approximate_time_names_what_it_lacks(clock):
     stream = frames("approximate_time")
     arrive(stream, (RGB, 50.0))

@@ -128,7 +128,7 @@ def _why_no_frame(frames: FrameStream, now_s: float) -> str:
     sync, stats, names = frames.sync, frames.synchronizer.stats().inputs, frames.inputs
     ages_s = {key: now_s - s.last_arrival_s for key, s in stats.items() if s.last_arrival_s is not None}
     live = [key for key, age_s in ages_s.items() if age_s <= sync.silent_s]
-    refused = [key for key in names if frames.health[key].refused and key not in live]
+    refused = [key for key in names if frames.health[key].refusing and key not in live]
     if not live and refused:
         return f"no input is live, and messages are refused: {frames.health[refused[0]].last_error}"
     if not live and not ages_s:

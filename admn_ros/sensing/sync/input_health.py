@@ -67,12 +67,14 @@ class InputHealth:
     Attributes:
         accepted: number of messages decoded.
         refused: number of messages that could not be used.
+        refusing: whether the newest message was refused.
         last_error: reason of the last refusal; empty without one.
         newest_ns: stamp of the last decoded message; None before.
     """
 
     def __init__(self) -> None:
         self.accepted = self.refused = 0
+        self.refusing = False
         self.last_error = ""
         self.newest_ns: int | None = None
         self._repeated = self._used = self._frames = self._led = 0
@@ -87,6 +89,7 @@ class InputHealth:
             now_s: time of arrival in seconds.
         """
         self.accepted += 1
+        self.refusing = False
         self._repeated += stamp_ns == self.newest_ns
         self.newest_ns = stamp_ns
         self._leads_ns.append(stamp_ns - round(now_s * _NS))
@@ -94,6 +97,7 @@ class InputHealth:
     def refuse(self, reason: str) -> None:
         """Count a refused message."""
         self.refused += 1
+        self.refusing = True
         self.last_error = reason
 
     def contribute(self, reading: Reading, leads: bool) -> None:
