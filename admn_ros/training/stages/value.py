@@ -19,7 +19,6 @@ from admn_ros.config import Count, ModelConfig, Objective
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.model.qoi import ControllerOutput
 from admn_ros.model.value.head import ValueHead
 from admn_ros.sample import Modality
 from admn_ros.training.config import OptimizerConfig, Share
@@ -74,11 +73,10 @@ class Value(Stage):
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the negative log-likelihoods of the position errors and of right and wrong classes of all sets."""
         with torch.no_grad():
-            output = self.network.controller(batch.samples)
+            tokens, present = self.network.qoi.look(batch.samples)
             depths = self._depths(step.draws)
-            used, errors_m, right = self._outcomes(batch, output, depths, step.draws)
-        tokens, present = self.network.qoi.look(batch.samples)
-        value = self.head([x.detach() for x in tokens], present)
+            used, errors_m, right = self._outcomes(batch, depths, step.draws)
+        value = self.head(tokens, present)
         expected_m, logit = self.head.expected(value, used, depths)
         some = used.any(dim=(2, 3))
         # An exponential distribution of the error: its likelihood is highest where the mean error is predicted.
@@ -106,15 +104,15 @@ class Value(Stage):
             return dict.fromkeys(depths, 1)
         return {m: 1 + int(torch.randint(depth, (), generator=draws)) for m, depth in depths.items()}
 
-    def _outcomes(self, batch: LabeledBatch, output: ControllerOutput, depths: Mapping[Modality, int],
+    def _outcomes(self, batch: LabeledBatch, depths: Mapping[Modality, int],
                   draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Run random sets of inputs.
 
         Returns:
             Inputs that ran (B, S, M, N) bool; position errors (B, S) in metres; whether the class was right (B, S).
         """
-        masks = {m: top_masks(output.logits[m], k) for m, k in depths.items()}
-        tokens, present = self.network.embed(batch.samples, masks)
+        scores = self._scores(batch, depths)
+        tokens, present = self.network.embed(batch.samples, {m: top_masks(scores[m], k) for m, k in depths.items()})
         used, errors_m, right = [], [], []
         for keep in self._sets(len(batch), draws):
             chosen = present & keep.to(present.device).flatten(1)
@@ -123,6 +121,12 @@ class Value(Stage):
             errors_m.append(distances_m(estimate, batch))
             right.append((estimate.class_logits.argmax(dim=1) == batch.label).float())
         return torch.stack(used, dim=1), torch.stack(errors_m, dim=1), torch.stack(right, dim=1)
+
+    def _scores(self, batch: LabeledBatch, depths: Mapping[Modality, int]) -> Mapping[Modality, Tensor]:
+        """Return the layer scores (B, depth) per modality. A first layer needs none."""
+        if max(depths.values()) > 1:
+            return self.network.controller(batch.samples).logits
+        return {m: batch.position_m.new_zeros(len(batch), depth) for m, depth in self.network.config.depths.items()}
 
     def _sets(self, size: int, draws: torch.Generator) -> Iterable[Tensor]:
         """Yield random sets of inputs (B, M, N) bool. Each set keeps an input with a probability of its own."""
