@@ -137,14 +137,20 @@ class Player(Node):
                 self.context.try_shutdown()
 
     def _wait_for_subscribers(self) -> None:
-        """Wait until every sensor topic has a subscriber, or no new subscription has come for SETTLED_S."""
+        """Wait until every topic has a subscriber, or a sensor topic has one and none has come for SETTLED_S.
+
+        Nodes are discovered one after the other: waiting for the sensor topics alone would leave out subscribers of the
+        ground truth.
+        """
         deadline_s = time.monotonic() + self._wait_s
-        subscribed, since_s = 0, time.monotonic()
+        subscribed, found, since_s = False, 0, time.monotonic()
         while time.monotonic() < deadline_s and not self._stopping.is_set():
-            now = sum(p.get_subscription_count() > 0 for p in self._sensors)
-            if now != subscribed:
-                subscribed, since_s = now, time.monotonic()
-            if now == len(self._sensors) or (now and time.monotonic() - since_s > SETTLED_S):
+            now = sum(p.get_subscription_count() for p in self._publishers_of.values())
+            if now != found:
+                found, since_s = now, time.monotonic()
+            subscribed = any(p.get_subscription_count() for p in self._sensors)
+            everywhere = all(p.get_subscription_count() for p in self._publishers_of.values())
+            if everywhere or (subscribed and time.monotonic() - since_s > SETTLED_S):
                 return
             time.sleep(0.05)
         if not subscribed and self._wait_s > 0 and not self._stopping.is_set():
