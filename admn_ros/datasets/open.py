@@ -14,6 +14,7 @@ from admn_ros.datasets.audio_folder import AudioFolder
 from admn_ros.datasets.ave import AveCache, AveFolder, read_annotations
 from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
 from admn_ros.datasets.image_folder import ImageFolder
+from admn_ros.datasets.misplaced import Misplaced
 from admn_ros.datasets.mmfi import MmfiCache, MmfiFolder, mmfi_split
 from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.datasets.source import ModelInputs, SampleSource, Spread
@@ -25,6 +26,7 @@ Reader = Callable[[Path, str], SampleSource]
 
 READERS: dict[str, Reader] = {
     "shards": ShardDataset,
+    "shards_misplaced": lambda folder, split: Misplaced(ShardDataset(folder, split)),
     "gdtm": lambda folder, split: GdtmFolder(folder / split),
     "gdtm_cache": lambda folder, split: GdtmCache(folder / split),
     "mmfi": lambda folder, split: MmfiFolder(folder, mmfi_split(3, "admn", split)),

@@ -14,10 +14,14 @@ levels are those of the paper if it gives any:
     room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in medium, or severe low light
     room-blur              ours: RGB with no, medium, severe blur; radar clean or with noise 10 dB above its floor
     room-all               ours: every modality, every kind, continuous severity
+    room-missing           ours: modalities without readings, and readings of single nodes that are missing
+    room-unseen            ours: as room-all, with kinds that room-all does not have
+    room-severe            ours: as room-all, each kind stronger than its strongest in room-all, up to 2.5 times
     room-freeze            ours: one modality repeats readings for spells of 10 frames, continuous severity
     room-delay             ours: one modality is 1 to 8 frames late, continuous severity
 
-room-freeze and room-delay need consecutive frames. A draw holds for a stretch of a recording
+room-missing, room-unseen and room-severe are for tests of models that were trained with room-all: no training file of
+this package uses them. room-freeze and room-delay need consecutive frames. A draw holds for a stretch of a recording
 (`admn_ros.sensing.corruption.draws.StretchCorruption`, `admn_ros.datasets.corrupted.STRETCH_FRAMES`).
 
 `variant="code"` follows the official code where it differs: the Gaussian presets draw sigma uniformly from 0 to the
@@ -30,7 +34,7 @@ strengths of rain, low light, wind and fan for AVE are not published; those here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, get_args
 
@@ -40,17 +44,28 @@ from admn_ros.config import AUDIO_RATE_HZ, DepthInput, ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 from admn_ros.sensing.corruption.audio import Fan, Wind
-from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, Chain, Corruption, GaussianNoise
+from admn_ros.sensing.corruption.corruption import DEPTH_MAX_M, PAPER_SIGMA, Chain, Corruption, GaussianNoise
+from admn_ros.sensing.corruption.disturbances import DepthRipple, Glare, Knocks, RadarGhost
 from admn_ros.sensing.corruption.draws import CorruptionPreset, Draw, Draws, Environment, Variant
 from admn_ros.sensing.corruption.radar import RadarInterference, RadarNoise
 from admn_ros.sensing.corruption.temporal import Delay, Dropout, Freezing, TemporalCorruption
-from admn_ros.sensing.corruption.vision import MEDIUM_GAMMA, MEDIUM_KERNEL, Blur, DepthSaturation, LowLight
+from admn_ros.sensing.corruption.vision import (
+    MEDIUM_GAMMA,
+    MEDIUM_KERNEL,
+    SEVERE_GAMMA,
+    Blur,
+    DepthSaturation,
+    LowLight,
+)
 from admn_ros.sensing.corruption.weather import RainHaze
 
 Rule = Callable[[np.random.Generator, Environment], Draws]
 _RGB, _DEPTH, _RADAR, _AUDIO = Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO
 ROOM_CLEAN = 0.4
 """Probability in room-all that a modality is clean, and the severity below which at least one modality stays."""
+SEVERE = 2.5
+"""Strongest of room-severe relative to the strongest of room-all; its weakest is 1."""
+_Kinds = Mapping[Modality, tuple[Corruption | TemporalCorruption, ...]]
 
 
 @dataclass(frozen=True)
@@ -233,30 +248,66 @@ def _three(depth_max_m: float, code: bool) -> Rule:
     return rule
 
 
-def _room_kinds(depth_max_m: float, rate_hz: int) -> dict[Modality, tuple[Corruption | TemporalCorruption, ...]]:
+def _room_kinds(o: PresetOptions) -> _Kinds:
+    rate_hz = o.audio_rate_hz
     return {
         _RGB: (GaussianNoise(_RGB, 1.0), LowLight(), Blur(kernel_px=101), RainHaze(), Dropout(_RGB)),
-        _DEPTH: (GaussianNoise(_DEPTH, 0.5, depth_max_m), DepthSaturation(depth_max_m=depth_max_m), Dropout(_DEPTH)),
+        _DEPTH: (GaussianNoise(_DEPTH, 0.5, o.depth_max_m), DepthSaturation(depth_max_m=o.depth_max_m),
+                 Dropout(_DEPTH)),
         _RADAR: (RadarNoise(), RadarInterference(), Dropout(_RADAR)),
         _AUDIO: (GaussianNoise(_AUDIO), Wind(sample_rate_hz=rate_hz), Fan(sample_rate_hz=rate_hz), Dropout(_AUDIO)),
     }
 
 
-def _room(options: PresetOptions) -> Rule:
-    known = _room_kinds(options.depth_max_m, options.audio_rate_hz)
+def _unseen_kinds(o: PresetOptions) -> _Kinds:
+    return {_RGB: (Glare(),), _DEPTH: (DepthRipple(),), _RADAR: (RadarGhost(),),
+            _AUDIO: (Knocks(sample_rate_hz=o.audio_rate_hz),)}
+
+
+def _severe_kinds(o: PresetOptions) -> _Kinds:
+    """Kinds of room-all whose range can be exceeded; sound is measured down from 30 dB."""
+    def loud(worst_db: float) -> float:
+        return 30.0 - SEVERE * (30.0 - worst_db)
+
+    rate_hz = o.audio_rate_hz
+    return {
+        _RGB: (GaussianNoise(_RGB, SEVERE), LowLight(gamma=SEVERE_GAMMA**SEVERE), Blur(kernel_px=int(100 * SEVERE) + 1),
+               RainHaze(beta=SEVERE * RainHaze.beta)),
+        _DEPTH: (GaussianNoise(_DEPTH, SEVERE * 0.5, o.depth_max_m),),
+        _RADAR: (RadarNoise(floor_db=SEVERE * RadarNoise.floor_db),
+                 RadarInterference(stripe_db=SEVERE * RadarInterference.stripe_db,
+                                   floor_db=SEVERE * RadarInterference.floor_db)),
+        _AUDIO: (GaussianNoise(_AUDIO, SEVERE * PAPER_SIGMA[_AUDIO]),
+                 Wind(sample_rate_hz=rate_hz, worst_db=loud(Wind.worst_db)),
+                 Fan(sample_rate_hz=rate_hz, worst_db=loud(Fan.worst_db))),
+    }
+
+
+def _room(options: PresetOptions, known: _Kinds, weakest: float = 0.0) -> Rule:
     kinds = {m: known[m] for m in options.modalities}
 
     def one(choices: Sequence[Corruption | TemporalCorruption], rng: np.random.Generator) -> Draw:
         if rng.random() < ROOM_CLEAN:
             return Draw()
         corruption = choices[int(rng.integers(len(choices)))]
-        return Draw(corruption, 1.0 if isinstance(corruption, Dropout) else 1.0 - float(rng.random()), -1)
+        severity = 1.0 - (1 - weakest) * float(rng.random()) if not isinstance(corruption, Dropout) else 1.0
+        return Draw(corruption, severity, -1)
 
     def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         while True:  # Most draws leave at least one modality usable; the others are rejected.
             draws = {m: one(choices, rng) for m, choices in kinds.items()}
             if any(d.severity < ROOM_CLEAN for d in draws.values()):
                 return draws
+
+    return rule
+
+
+def _missing(modalities: Sequence[Modality]) -> Rule:
+    """Draw for each modality: everywhere, nowhere, or at some nodes; one modality is always everywhere."""
+    def rule(rng: np.random.Generator, scene: Environment) -> Draws:
+        spared = modalities[int(rng.integers(len(modalities)))]
+        shares = {m: float(rng.choice([0.0, 1.0, 0.5])) for m in modalities}
+        return {m: Draw(Dropout(m), shares[m], -1) if shares[m] and m is not spared else Draw() for m in modalities}
 
     return rule
 
@@ -283,7 +334,10 @@ CORRUPTIONS: dict[str, Callable[[PresetOptions], Mixture]] = {
     "room-gaussian": lambda o: Mixture((_RGB, _RADAR), _room_gaussian),
     "room-lowlight": lambda o: Mixture((_RGB, _RADAR), _room_lowlight),
     "room-blur": lambda o: Mixture((_RGB, _RADAR), _room_blur),
-    "room-all": lambda o: Mixture(o.modalities, _room(o)),
+    "room-all": lambda o: Mixture(o.modalities, _room(o, _room_kinds(o))),
+    "room-missing": lambda o: Mixture(o.modalities, _missing(o.modalities)),
+    "room-unseen": lambda o: Mixture(o.modalities, _room(o, _unseen_kinds(o))),
+    "room-severe": lambda o: Mixture(o.modalities, _room(o, _severe_kinds(o), 1 / SEVERE)),
     "room-freeze": lambda o: Mixture(o.modalities, _one_stream(o.modalities, Freezing), temporal=True),
     "room-delay": lambda o: Mixture(o.modalities, _one_stream(o.modalities, Delay), temporal=True),
 }

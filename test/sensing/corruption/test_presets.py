@@ -131,6 +131,32 @@ def test_room_all() -> None:
     assert {x[RADAR].kind for x in single} == {"clean", "radar_noise", "interference"}
 
 
+def test_room_severe_begins_where_room_all_ends_and_room_unseen_shares_no_kind() -> None:
+    known, severe, unseen = (labels(corruption_preset(f"room-{name}")) for name in ("all", "severe", "unseen"))
+    stronger = {"lowlight", "blur", "rain", "radar_noise", "interference"}
+    for modality, kind in ((RGB, "gaussian"), (DEPTH, "gaussian"), (AUDIO, "gaussian"), *((m, k) for k in stronger
+                           for m in ((RADAR,) if k in ("radar_noise", "interference") else (RGB,)))):
+        trained, beyond = ([x[modality].value for x in drawn if x[modality].kind == kind] for drawn in (known, severe))
+        assert 0.95 * max(trained) < min(beyond) <= 1.15 * max(trained), kind
+        assert max(beyond) > 1.8 * max(trained), kind
+    for kind in ("wind", "fan"):   # decibels of the sound over the noise
+        trained, beyond = ([x[AUDIO].value for x in drawn if x[AUDIO].kind == kind] for drawn in (known, severe))
+        assert max(beyond) <= min(trained) + 2 and min(beyond) < min(trained) - 30, kind
+    kinds = [{x[m].kind for x in drawn for m in Modality} for drawn in (known, unseen)]
+    assert kinds[0] & kinds[1] == {"clean"} and len(kinds[1]) == 5
+
+
+def test_room_missing_always_spares_one_modality_and_loses_single_nodes() -> None:
+    preset, lost = corruption_preset("room-missing"), Counter()
+    for seed in range(300):
+        bad, labelled = preset(readings(), np.random.default_rng(seed))
+        nodes = {m: sum(k.modality is m for k in bad) for m in Modality}
+        assert any(labelled[m].kind == "clean" and nodes[m] == 3 for m in Modality)
+        assert all(nodes[m] == 0 for m in Modality if labelled[m].severity == 1)
+        lost.update(nodes.values())
+    assert all(lost[n] > 50 for n in range(4))
+
+
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if not corruption_preset(name).temporal])
 def test_labels_match_what_happened_and_the_seed_fixes_it(name: str) -> None:
     preset = corruption_preset(name)
@@ -143,7 +169,7 @@ def test_labels_match_what_happened_and_the_seed_fixes_it(name: str) -> None:
             label = labelled.get(key.modality, CorruptionLabel())
             seen.add(label.kind)
             if label.kind == "dropout":
-                assert key not in bad
+                assert key not in bad or (label.severity < 1 and bad[key] is data)
             elif label.severity == 0:
                 assert bad[key] is data
             else:
