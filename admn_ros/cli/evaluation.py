@@ -130,7 +130,7 @@ def _print(results: Mapping[str, Any]) -> None:
         CONSOLE.print(f"model '{model['name']}' is UNTRAINED: its estimates are random")
     first, *others = results["settings"]["policies"]
     table = Table("corruption", Column("policy", overflow="fold"), "budget", "frames", "no estimate", "mean, cm",
-                  "median", "p95", "in 90 %", "accuracy", "layers", "over budget",
+                  "median", "p95", "in 50, 90, 95 %", "accuracy", "ECE", "layers", "over budget",
                   *([f"mean minus {first}, cm"] if others else []),
                   title=f"{model['name']}: position error and 95 % interval over scenes", title_justify="left")
     for cell in results["cells"]:
@@ -194,9 +194,12 @@ def _row(cell: Mapping[str, Any], budget: str) -> list[str]:
     frames = cell["frames"]
     position = ["-"] * 4 if error is None else [
         f"{error['mean']:.1f}{_within(error['mean_interval'])}", f"{error['median']:.1f}", f"{error['p95']:.1f}",
-        f"{coverage['90%']['share']:.0%}"]
+        ", ".join(f"{100 * inside['share']:.0f}" for inside in coverage.values())]
+    # Results of an earlier version have no calibration error.
+    sure = None if classes is None else classes.get("calibration_error")
     return [cell["corruption"], cell["policy"], budget, str(frames["n"]), str(frames["without_estimate"]), *position,
-            "-" if classes is None else f"{classes['accuracy']:.1%}", f"{cell['layers']['mean']:.1f}",
+            "-" if classes is None else f"{classes['accuracy']:.1%}", "-" if sure is None else f"{sure:.3f}",
+            f"{cell['layers']['mean']:.1f}",
             str(cell["violations"])]
 
 

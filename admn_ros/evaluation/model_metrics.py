@@ -59,8 +59,10 @@ def _figures(cell: Json) -> Json:
     return {"corruption": cell["corruption"], "policy": cell["policy"], "budget": cell["budget"],
             "frames": cell["frames"]["n"],
             "error_cm": None if error is None else {k: error[k] for k in ("mean", "mean_interval", "median", "p95")},
-            "inside_90_percent_ellipse": None if coverage is None else coverage["90%"]["share"],
-            "class_accuracy": None if classes is None else classes["accuracy"], "violations": cell["violations"]}
+            "inside_ellipse": None if coverage is None else {k: inside["share"] for k, inside in coverage.items()},
+            "class_accuracy": None if classes is None else classes["accuracy"],
+            "class_calibration_error": None if classes is None else classes["calibration_error"],
+            "violations": cell["violations"]}
 
 
 def _weights(model: Path) -> str:

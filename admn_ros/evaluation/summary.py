@@ -126,12 +126,15 @@ class ContenderSummary:
         by_scene = np.stack([metrics.confusion_matrix(truth[where == s], predicted[where == s], count)
                              for s in range(bootstrap.scenes)])
         confusion = by_scene.sum(axis=0)
+        sums = np.stack([estimates.confidence_sums(rows & (scene == s)) for s in range(bootstrap.scenes)])
         return {"classes": {
             "n": int(rows.sum()), "names": list(self.config.classes),
             "accuracy": rounded(metrics.accuracy(confusion)),
             "accuracy_interval": _interval(bootstrap.of_counts(by_scene, metrics.accuracy, where)),
             "macro_f1": rounded(metrics.macro_f1(confusion)),
             "macro_f1_interval": _interval(bootstrap.of_counts(by_scene, metrics.macro_f1, where)),
+            "calibration_error": rounded(metrics.calibration_error(sums.sum(axis=0))),
+            "calibration_error_interval": _interval(bootstrap.of_counts(sums, metrics.calibration_error, where)),
             "confusion": confusion.tolist()}}
 
     # --- compute -----------------------------------------------------------------------------------

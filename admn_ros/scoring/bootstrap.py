@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ FEWEST_SCENES = 5
 _CHUNK = 2_000_000
 
 Interval = tuple[float, float]
+_Number = TypeVar("_Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,9 @@ class SceneBootstrap:
         before, after = (_quantile_of(old, old_scene, probability), _quantile_of(new, new_scene, probability))
         return self._interval(lambda draws: after(draws) - before(draws), np.intersect1d(old_scene, new_scene))
 
-    def of_counts(self, counts: npt.NDArray[np.int64], figure: Callable[[npt.NDArray[np.int64]], Floats],
+    def of_counts(self, counts: npt.NDArray[_Number], figure: Callable[[npt.NDArray[_Number]], Floats],
                   scene: Whole) -> Interval | None:
-        """Return the 95 % interval of a figure of additive counts, such as a confusion matrix.
+        """Return the 95 % interval of a figure of additive counts or sums, such as a confusion matrix.
 
         Args:
             counts: counts of each scene (scenes, ...).

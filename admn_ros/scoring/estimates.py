@@ -66,6 +66,10 @@ class Estimates:
         """Predicted classes (N,)."""
         return np.asarray(self.scores.argmax(axis=1), np.int64)
 
+    def confidence_sums(self, rows: Mask) -> Floats:
+        """Return `metrics.confidence_sums` of the selected rows, whose scores must be probabilities."""
+        return metrics.confidence_sums(self.scores[rows].max(axis=1), self.predicted[rows] == self.label[rows])
+
     def errors_cm(self, rows: Mask) -> Floats:
         """Return the position errors of the selected rows, in centimetres."""
         return CM_PER_M * metrics.distances(self.mean_m[rows], self.position_m[rows])

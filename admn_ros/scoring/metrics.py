@@ -21,6 +21,8 @@ CDF_AT_CM = (5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 75.0, 100.0, 150.0, 200.0,
 """Errors at which the cumulative distribution is tabulated."""
 COVERAGES = (0.50, 0.90, 0.95)
 """Probabilities of the ellipses whose coverage is reported."""
+CONFIDENCE_BINS = 15
+"""Bins of equal width of the expected calibration error, as in Guo et al. 2017."""
 
 
 def distances(mean_m: Floats, truth_m: Floats) -> Floats:
@@ -59,6 +61,31 @@ def confusion_matrix(truth: Whole, predicted: Whole, classes: int) -> Whole:
     counts = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(counts, (truth, predicted), 1)
     return counts
+
+
+def confidence_sums(confidence: Floats, right: Mask, bins: int = CONFIDENCE_BINS) -> Floats:
+    """Sum predictions in bins of equal width by their confidence.
+
+    Args:
+        confidence: probability of the predicted class (N,), in [0, 1].
+        right: whether the prediction was right (N,).
+        bins: number of bins.
+
+    Returns:
+        (bins, 3): number of predictions, sum of their confidences, number of right ones. Sums of parts add up.
+    """
+    place = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    weights = (np.ones_like(confidence), confidence, right.astype(np.float64))
+    return np.stack([np.bincount(place, weight, minlength=bins) for weight in weights], axis=1)
+
+
+def calibration_error(sums: Floats) -> Floats:
+    """Return the expected calibration error of `confidence_sums`: (..., bins, 3) to (...). NaN without predictions.
+
+    It is the mean difference between confidence and accuracy over the bins, weighted by predictions.
+    """
+    count, confident, right = np.moveaxis(sums, -1, 0)
+    return _divided(np.abs(confident - right).sum(axis=-1), count.sum(axis=-1))
 
 
 def accuracy(confusion: npt.NDArray[np.int64]) -> Floats:

@@ -73,6 +73,13 @@ def test_figures_are_those_of_the_records(whole, config):
     assert naive["error_cm_mean"] == pytest.approx(100 * (errors[:, 2] - errors[:, 0]).mean(), abs=1e-4)
     assert naive["interval"][0] <= naive["error_cm_mean"] <= naive["interval"][1]
     assert results["cells"][4 + 3]["versus_first_policy"]["error_cm_mean"] == 0   # everything is everything
+    assert list(cell["coverage"]) == ["50%", "90%", "95%"]
+    labelled = records["label"] >= 0
+    scores = records["scores"][labelled, v]
+    right = scores.argmax(axis=1) == records["label"][labelled]
+    # The difference of the means is the smallest calibration error that any bins can give.
+    assert cell["classes"]["calibration_error"] >= abs(scores.max(axis=1).mean() - right.mean()) - 1e-6
+    assert cell["classes"]["calibration_error_interval"][0] <= cell["classes"]["calibration_error_interval"][1]
     assert records["active"].shape == (60, 4, config.layers_total)
     assert records["latent"].shape == (60, config.qoi.dim) and np.isfinite(records["latent"]).all()
     assert set(np.unique(records["kind"][records["severity"] == 0])) == {"clean"}

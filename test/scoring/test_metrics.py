@@ -75,6 +75,28 @@ def test_classes_by_hand():
     assert np.isnan(metrics.accuracy(np.zeros((2, 2), np.int64)))
 
 
+def test_calibration_error_by_hand():
+    confidence, right = np.array([0.55, 0.58, 0.95, 1.0]), np.array([True, False, True, True])
+    sums = metrics.confidence_sums(confidence, right, bins=10)
+    # Two predictions in [0.5, 0.6), of which one is right; two in [0.9, 1], both right.
+    assert sums[5] == pytest.approx([2, 1.13, 1]) and sums[9] == pytest.approx([2, 1.95, 2])
+    assert metrics.calibration_error(sums) == pytest.approx((0.13 + 0.05) / 4)
+    assert np.isnan(metrics.calibration_error(np.zeros((10, 3))))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_outcomes_drawn_with_their_confidence_have_no_calibration_error(seed):
+    rng = np.random.default_rng(seed)
+    confidence = rng.uniform(0.3, 1, 20000)
+    sums = metrics.confidence_sums(confidence, rng.random(20000) < confidence)
+    assert metrics.calibration_error(sums) < 0.02
+    parts = metrics.confidence_sums(confidence[:100], np.ones(100, bool)) + metrics.confidence_sums(
+        confidence[100:], np.ones(19900, bool))
+    assert parts == pytest.approx(metrics.confidence_sums(confidence, np.ones(20000, bool)))
+    assert metrics.calibration_error(parts) == pytest.approx(1 - confidence.mean())
+
+
 @given(series, st.data())
 def test_rank_correlation_is_pearsons_of_the_ranks(a, data):
     b = data.draw(hnp.arrays(np.float64, len(a), elements=numbers))
