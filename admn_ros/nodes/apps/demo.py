@@ -144,14 +144,14 @@ def _inputs(bag: Path, sensors: str, received: dict[str, int]) -> dict[str, dict
 def summarize(records: list[FrameRecord]) -> dict[str, float]:
     """Return the figures of a run; `median_error_cm` only where there is ground truth."""
     latencies = sorted(r.latency_ms for r in records)
-    errors_m = [e for r in records if not math.isnan(e := math.dist(r.position_m, r.truth_m))]
+    errors_cm = [e for r in records if not math.isnan(e := r.error_cm)]
     return {
         "frames_watched": len(records),
         "frames_dropped": records[-1].dropped,
         "budget_violations": sum(r.spent > r.granted for r in records),
         "frames_without_estimate": sum(r.reason not in ("allocated", "degraded") for r in records),
         "frames_with_ground_truth": sum(not math.isnan(r.truth_m[0]) for r in records),
-        **({"median_error_cm": round(100 * statistics.median(errors_m), 1)} if errors_m else {}),
+        **({"median_error_cm": round(statistics.median(errors_cm), 1)} if errors_cm else {}),
         "latency_p50_ms": round(statistics.median(latencies), 2),
         "latency_p95_ms": round(latencies[min(len(latencies) - 1, int(0.95 * len(latencies)))], 2),
         "seconds": round((records[-1].stamp_ns - records[0].stamp_ns) * 1e-9, 2),
@@ -159,7 +159,7 @@ def summarize(records: list[FrameRecord]) -> dict[str, float]:
 
 
 def _report(watched: WatchNode, inputs: dict[str, dict[str, int]], out: Path) -> int:
-    records = list(watched.records)
+    records = watched.frames()
     figures = {"frames_processed": watched.processed, **summarize(records)}
     write_json(out / "demo.json", {**figures, "inputs": inputs})
     draw_timeline(records, out / "demo.png", "layers run in each frame, and the budget that they never exceed")

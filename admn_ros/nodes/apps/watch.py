@@ -10,6 +10,7 @@ from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
@@ -26,6 +27,7 @@ from admn_ros.nodes.conversions import AVAILABILITY
 from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.nodes.status import status_name
+from admn_ros.replay.ground_truth import Track
 from admn_ros.views.dashboard import SHORT_UNITS, Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord, draw_timeline
 
@@ -34,7 +36,9 @@ REASONS = {getattr(LayerAllocation, name): name.removeprefix("REASON_").lower().
            for name in dir(LayerAllocation) if name.startswith("REASON_")}
 KEEP = 20_000      # frames that are kept for the timeline
 SHOWN = 300        # frames that the percentiles cover
-TRUTH_GAP_NS = 50_000_000
+TRUTHS = 4 * KEEP  # true positions that are kept: they come more often than frames
+TRUTH_GAP_S = 0.1  # longest gap between true positions that is interpolated across
+NOWHERE = (math.nan, math.nan, math.nan)
 EXPIRY_S = 10.0
 """Age at which a status of /diagnostics is ignored."""
 
@@ -68,7 +72,7 @@ class WatchNode(Node):
         self.records: deque[FrameRecord] = deque(maxlen=KEEP)
         self._labels: dict[int, str] = {}
         self._poses: dict[int, tuple[float, float, float]] = {}
-        self._truths: dict[int, tuple[float, float]] = {}
+        self._truths: dict[int, tuple[float, float, float]] = {}
         self._last: LayerAllocation | None = None
         self._received_s = -math.inf
         self._speed: tuple[int, float] = (0, math.nan)
@@ -87,13 +91,15 @@ class WatchNode(Node):
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position, covariance = message.pose.pose.position, message.pose.covariance
         spread = math.sqrt(max(covariance[0], covariance[7]))
-        _store(self._poses, stamp_of(message), (position.x, position.y, spread))
+        _store(self._poses, stamp_of(message), (position.x, position.y, spread), KEEP)
 
     def _on_class(self, message: Classification) -> None:
         _store(self._labels, stamp_of(message), f"{message.label} {message.score:.2f}")
 
     def _on_truth(self, message: PoseStamped) -> None:
-        _store(self._truths, stamp_of(message), (message.pose.position.x, message.pose.position.y))
+        place = message.pose.position
+        if all(map(math.isfinite, (place.x, place.y, place.z))):
+            _store(self._truths, stamp_of(message), (place.x, place.y, place.z), TRUTHS)
 
     def _on_odometry(self, message: Odometry) -> None:
         linear = message.twist.twist.linear
@@ -114,19 +120,25 @@ class WatchNode(Node):
                 self.processed = int(values["frames"])
 
     def _on_allocation(self, message: LayerAllocation) -> None:
-        pose = self._poses.get(stamp_of(message))
         self._last, self._received_s = message, time.monotonic()
         self.records.append(FrameRecord(
             stamp_ns=stamp_of(message), granted=message.granted_limit, spent=message.spent,
             unit=BUDGET_UNITS[message.granted_unit], reason=REASONS[message.reason],
             latency_ms=message.latency_ms, dropped=message.frames_dropped,
-            modalities={m.modality: _modality(m) for m in message.modalities},
-            position_m=pose[:2] if pose else (math.nan, math.nan), truth_m=self._truth_at(stamp_of(message))))
+            modalities={m.modality: _modality(m) for m in message.modalities}))
 
-    def _truth_at(self, stamp_ns: int) -> tuple[float, float]:
-        """Return the ground truth nearest to a stamp; NaN where none is near."""
-        nearest = min(self._truths, key=lambda t: abs(t - stamp_ns), default=0)
-        return self._truths[nearest] if abs(nearest - stamp_ns) < TRUTH_GAP_NS else (math.nan, math.nan)
+    def frames(self) -> list[FrameRecord]:
+        """Return the records with the estimated position, and the ground truth interpolated at the stamp.
+
+        Both are topics of their own, and may arrive after the record was made.
+        """
+        records = list(self.records)
+        truths_m = np.full((len(records), 3), math.nan)
+        if self._truths:
+            truth = Track.of(np.array(list(self._truths)), np.array(list(self._truths.values())), "ground_truth/pose")
+            truths_m = truth.at(np.array([r.stamp_ns for r in records], np.int64), "linear", TRUTH_GAP_S)
+        return [replace(r, position_m=self._poses.get(r.stamp_ns, NOWHERE)[:2], truth_m=(truth_m[0], truth_m[1]))
+                for r, truth_m in zip(records, truths_m.tolist(), strict=True)]
 
     def row(self, record: FrameRecord) -> list[str]:
         """Return the cells of a line of text about a frame."""
@@ -151,7 +163,7 @@ class WatchNode(Node):
             return Dashboard(node=str(self._target), statuses=len(fresh), problems=_problems(fresh), governor=governor)
         stamp_ns = stamp_of(last)
         pose, records = self._poses.get(stamp_ns), list(self.records)[-SHOWN:]
-        if pose is not None:  # it may have arrived after the record was made
+        if pose is not None:
             records[-1] = replace(records[-1], position_m=pose[:2])
         return Dashboard(
             node=str(self._target), records=records,
@@ -252,7 +264,7 @@ def _write_pictures(node: WatchNode) -> None:
         write_svg(node.dashboard(), Path(node.svg))
         print(f"picture: {node.svg}")
     if node.picture and node.records:
-        draw_timeline(list(node.records), Path(node.picture))
+        draw_timeline(node.frames(), Path(node.picture))
         print(f"picture: {node.picture}")
 
 
