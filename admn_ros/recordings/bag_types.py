@@ -28,7 +28,7 @@ _TYPE_NAMES: Final = {"tf/msg/tfMessage": "tf2_msgs/msg/TFMessage"}
 """Types of ROS 1 that have another name in ROS 2, and the same fields."""
 _FIELD_NAMES: Final = {"secs": "sec", "nsecs": "nanosec", "nsec": "nanosec"}
 OWN_TYPES = ("ComputeBudget", "BudgetRange", "BudgetRefusal", "BudgetState", "AudioFrame", "ModalityAllocation",
-             "LayerAllocation", "Classification")
+             "InputAllocation", "LayerAllocation", "Classification")
 """Messages of this package, each after those that it contains."""
 
 
