@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -139,9 +138,11 @@ class SensorFrame:
                 return state
         return Availability.MISSING
 
-    def present_nodes(self) -> dict[Modality, int]:
-        """Return the number of sensor nodes with a reading, of each modality that has one."""
-        return dict(Counter(k.modality for k, r in self.readings.items() if r.data is not None))
+    def present_nodes(self, sensor_nodes: Sequence[str]) -> dict[Modality, tuple[int, ...]]:
+        """Return the sensor nodes of a model that have a reading, as ascending indices, of each modality."""
+        return {m: tuple(i for i, node in enumerate(sensor_nodes)
+                         if self.readings.get(SensorKey(node, m), MISSING).data is not None)
+                for m in {k.modality: None for k in self.readings}}
 
     def nodes(self, modality: Modality, *states: Availability) -> list[str]:
         """Return the sensor nodes whose input of this modality is in one of the given states, in order."""
@@ -193,9 +194,9 @@ class MultimodalSample:
                 raise InputError(str(modality), f"inputs {tuple(x.shape)}, present {tuple(mask.shape)} {mask.dtype}",
                                  "inputs (N, C, H, W) with present (N,) of bool")
 
-    def present_nodes(self, modalities: Iterable[Modality]) -> dict[Modality, int]:
-        """Return the number of present sensor nodes of each modality."""
-        return {m: int(self.present[m].sum()) if m in self.present else 0 for m in modalities}
+    def present_nodes(self, modalities: Iterable[Modality]) -> dict[Modality, tuple[int, ...]]:
+        """Return the present sensor nodes of each modality, as ascending indices."""
+        return {m: tuple(self.present[m].nonzero().flatten().tolist()) if m in self.present else () for m in modalities}
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from admn_ros.baselines.orders import LayerOrder, every_other, prefix
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, LayerCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts, PresentNodes
 from admn_ros.model.allocation import Allocation, Assessment, allocate, settle
 from admn_ros.sample import Modality
 
@@ -25,7 +25,7 @@ class NaiveAllocation:
 
     order: LayerOrder = every_other
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
@@ -42,7 +42,7 @@ class OnlyModality:
     modality: Modality
     order: LayerOrder = every_other
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
@@ -56,7 +56,7 @@ class UpperBound:
     A budget that does not hold all of them runs nothing; use an infinite budget for the bound.
     """
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)
@@ -75,7 +75,7 @@ class RandomAllocation:
 
     seed: int
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
         # Seeded with a string, Python's generator gives the same numbers in every process.
@@ -101,14 +101,13 @@ class PrefixScores:
     inner: AllocationPolicy = allocate
     order: LayerOrder = prefix
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`."""
         chosen = self.inner(assessment, present_nodes, table, budget, requested=requested)
         # All layers of a modality cost the same, so the costs stay as they are.
         active = {m: self.order(table.modalities[m].depth, len(layers)) for m, layers in chosen.active.items()}
-        return Allocation(active, chosen.cost, chosen.spent, chosen.requested, chosen.granted_limit,
-                          chosen.granted_unit, chosen.reason, chosen.reason_text)
+        return replace(chosen, active=active)
 
 
 def _in_turns(ledger: CostLedger, wanted: Sequence[Modality], order: LayerOrder,

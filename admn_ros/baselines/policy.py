@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import LayerCosts
+from admn_ros.budget.costs import LayerCosts, PresentNodes
 from admn_ros.model.allocation import Allocation, Assessment
-from admn_ros.sample import Modality
 
 
 class AllocationPolicy(Protocol):
@@ -21,7 +19,7 @@ class AllocationPolicy(Protocol):
     not use it: all policies share one cost table, and the engine may run the controller beside any of them.
     """
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """Choose the layers of one frame. Arguments and errors as `allocate`."""
         ...

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from admn_ros.baselines.orders import LayerOrder, every_other
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, Counts, LayerCosts
+from admn_ros.budget.costs import CostLedger, Counts, LayerCosts, PresentNodes
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import Allocation, Assessment, settle
 from admn_ros.sample import Modality
@@ -72,7 +72,7 @@ class StaticAllocation:
                 raise InputError(f"losses of {counts}", loss, "a number")
         object.__setattr__(self, "_ranked", tuple(sorted((loss, counts) for counts, loss in self.losses.items())))
 
-    def __call__(self, assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts,
+    def __call__(self, assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts,
                  budget: Budget, *, requested: Budget | None = None) -> Allocation:
         """See `AllocationPolicy`. The assessment is ignored."""
         ledger = CostLedger.open(present_nodes, table, budget)

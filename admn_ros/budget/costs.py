@@ -7,7 +7,7 @@ Budgets are rounded down to micro-units and costs are rounded up, so rounding ca
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -23,17 +23,22 @@ from admn_ros.sample import Modality
 Integers = npt.NDArray[np.integer]
 Counts = Mapping[Modality, int]
 """Number of executed layers, or of present sensor nodes, per modality. Modalities that are not named have none."""
+PresentNodes = Mapping[Modality, int | Sequence[int]]
+"""Present sensor nodes per modality: ascending indices in the model's order, or a number n for the first n.
+
+Modalities that are not named have none.
+"""
 
 
 @dataclass(frozen=True)
 class ModalityCosts:
-    """Costs of one modality. Each tuple is indexed by the number of present sensor nodes, minus 1.
+    """Costs of one modality. Each tuple is indexed by a number of sensor nodes, minus 1.
 
     Attributes:
         depth: number of backbone layers.
-        controller: cost of the controller's convolutions; paid if the modality is available, used or not.
-        embedding: cost of patch embedding, final norm and adapter; paid once if the modality is used.
-        layer: cost of one executed backbone layer.
+        controller: cost of the controller's convolutions at all present sensor nodes, used or not.
+        embedding: cost of patch embedding, final norm and adapter at the used sensor nodes; paid once if there are any.
+        layer: cost of one executed backbone layer at the used sensor nodes.
     """
 
     depth: int
@@ -52,13 +57,19 @@ class ModalityCosts:
         """Number of sensor nodes of the model."""
         return len(self.layer)
 
-    def backbone(self, layers: int, present: int) -> int:
-        """Return the cost of running a number of layers, embedding included; 0 without layers or sensor nodes."""
-        return self.embedding[present - 1] + layers * self.layer[present - 1] if layers and present else 0
+    def backbone(self, layers: int, nodes: int) -> int:
+        """Return the cost of running layers at sensor nodes, embedding included; 0 without layers or sensor nodes."""
+        return self.embedding[nodes - 1] + layers * self.layer[nodes - 1] if layers and nodes else 0
 
-    def price(self, layers: int, present: int) -> int:
-        """Return the cost of the modality in a frame, the controller's convolutions included."""
-        return self.controller[present - 1] + self.backbone(layers, present) if present else 0
+    def price(self, layers: int, present: int, used: int | None = None) -> int:
+        """Return the cost of the modality in a frame, the controller's convolutions included.
+
+        Args:
+            layers: number of executed layers.
+            present: number of present sensor nodes.
+            used: number of those that run; None for all.
+        """
+        return self.controller[present - 1] + self.backbone(layers, present if used is None else used) if present else 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,7 @@ class LayerCosts:
 
     A frame costs `fixed`, plus `controller` of each available modality, plus `embedding` and `layer` times the number
     of executed layers of each used one. A frame that runs no layer costs nothing. `present` arguments map modalities
-    to their number of present sensor nodes.
+    to their number of present sensor nodes, and `used` ones to the number of those that run, all of them by default.
 
     Attributes:
         unit: unit of the costs.
@@ -88,11 +99,12 @@ class LayerCosts:
         """Return the cost of a frame before any modality is used."""
         return self.fixed + sum(self.modalities[m].price(0, n) for m, n in present.items())
 
-    def price(self, layers: Counts, present: Counts) -> int:
+    def price(self, layers: Counts, present: Counts, used: Counts | None = None) -> int:
         """Return the cost of a frame that runs a number of layers of each modality; 0 if it runs none."""
         if not any(layers.values()):
             return 0
-        return self.base(present) + sum(self.modalities[m].backbone(k, present.get(m, 0)) for m, k in layers.items())
+        nodes = present if used is None else used
+        return self.base(present) + sum(self.modalities[m].backbone(k, nodes.get(m, 0)) for m, k in layers.items())
 
     def total(self, present: Counts) -> int:
         """Return the cost of a frame that runs every layer of every available modality."""
@@ -158,32 +170,32 @@ class CostLedger:
     """Cost arithmetic of one frame, shared by the allocator and all other policies.
 
     Attributes:
-        present: number of present sensor nodes of every modality of the table, in its order.
+        nodes: indices of the present sensor nodes of every modality of the table, in its order.
+        present: their numbers.
         table: cost table.
         budget: budget of the frame, in the table's unit.
         limit: micro-units that the frame may spend.
     """
 
+    nodes: Mapping[Modality, tuple[int, ...]]
     present: Counts
     table: LayerCosts
     budget: Budget
     limit: int
 
     @classmethod
-    def open(cls, present_nodes: Counts, table: LayerCosts, budget: Budget) -> CostLedger:
+    def open(cls, present_nodes: PresentNodes, table: LayerCosts, budget: Budget) -> CostLedger:
         """Check a frame and its budget against a table.
 
         Raises:
-            InputError: the units differ, a modality is not in the table, or a number of sensor nodes is out of range.
+            InputError: the units differ, a modality is not in the table, or sensor nodes are out of range.
         """
-        for modality, count in present_nodes.items():
+        for modality in present_nodes:
             if modality not in table.modalities:
                 raise InputError("modality", modality, ", ".join(map(str, table.modalities)))
-            if not 0 <= count <= table.modalities[modality].nodes:
-                raise InputError(f"present sensor nodes of {modality}", count,
-                                 f"0 to {table.modalities[modality].nodes}")
-        present = {m: present_nodes.get(m, 0) for m in table.modalities}
-        return cls(present, table, budget, table.room(budget, present))
+        nodes = {m: _indices(m, present_nodes.get(m, 0), c.nodes) for m, c in table.modalities.items()}
+        present = {m: len(found) for m, found in nodes.items()}
+        return cls(nodes, present, table, budget, table.room(budget, present))
 
     @property
     def available(self) -> list[Modality]:
@@ -208,18 +220,30 @@ class CostLedger:
         """Return the cost of one more layer of an available modality."""
         return self.table.modalities[modality].layer[self.present[modality] - 1]
 
-    def price(self, layers: Counts) -> int:
-        """Return the cost of the frame with these numbers of layers."""
-        return self.table.price(layers, self.present)
+    def price(self, layers: Counts, used: Counts | None = None) -> int:
+        """Return the cost of the frame with these numbers of layers, at these numbers of sensor nodes or at all."""
+        return self.table.price(layers, self.present, used)
 
     def affords(self, layers: Counts) -> bool:
         """Return whether the layers use available modalities only and fit into the budget."""
         return all(self.present[m] for m, k in layers.items() if k) and self.price(layers) <= self.limit
 
-    def costs(self, layers: Counts) -> dict[Modality, float]:
+    def costs(self, layers: Counts, used: Counts) -> dict[Modality, float]:
         """Return what each modality spends in a frame that runs, in the table's unit."""
-        return {m: self.table.amount(self.table.modalities[m].price(layers.get(m, 0), n))
+        return {m: self.table.amount(self.table.modalities[m].price(layers.get(m, 0), n, used.get(m, 0)))
                 for m, n in self.present.items()}
+
+
+def _indices(modality: Modality, found: int | Sequence[int], nodes: int) -> tuple[int, ...]:
+    """Return the indices of present sensor nodes, of a model with a number of them."""
+    field = f"present sensor nodes of {modality}"
+    if isinstance(found, int):
+        if not 0 <= found <= nodes:
+            raise InputError(field, found, f"0 to {nodes}")
+        return tuple(range(found))
+    if list(found) != [i for i in range(nodes) if i in found]:
+        raise InputError(field, tuple(found), f"ascending indices from 0 to {nodes - 1}")
+    return tuple(found)
 
 
 class MeasuredModality(Strict):

@@ -78,7 +78,7 @@ class PolicyContender:
             estimate = self.engine.infer(sample, requested, self.rate_hz, self.policy)
         granted = requested.per_frame(self.rate_hz)
         table = self.engine.costs.table(granted.unit)
-        present = sample.present_nodes(self.engine.config.modalities)
+        present = {m: len(nodes) for m, nodes in sample.present_nodes(self.engine.config.modalities).items()}
         spent = table.price({m: len(layers) for m, layers in meter.layers.items()}, present)
         return Outcome(estimate, meter.layers, table.exceeds(spent, granted), meter.latent)
 

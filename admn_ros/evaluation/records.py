@@ -98,7 +98,7 @@ class FrameRows:
             "position_m": (math.nan,) * 3 if target is None else target.position_m,
             "label": -1 if target is None else target.label,
             "severity": [label.severity for label in labels], "kind": [label.kind for label in labels],
-            "nodes": list(sample.present_nodes(modalities).values())})
+            "nodes": [len(nodes) for nodes in sample.present_nodes(modalities).values()]})
 
     def add(self, outcome: Outcome) -> None:
         """Add the outcome of the next contender to the current frame."""

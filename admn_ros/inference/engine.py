@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, LayerCosts, MeasuredCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts, MeasuredCosts, PresentNodes
 from admn_ros.config import ModelConfig, Objective, dump_config
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
@@ -221,7 +221,7 @@ class Engine:
         with self._turn:
             return self._run(sample, present, table, granted, budget, decide or self.policy)
 
-    def _run(self, sample: MultimodalSample, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
+    def _run(self, sample: MultimodalSample, present: PresentNodes, table: LayerCosts, granted: Budget,
              budget: Budget, decide: Decide) -> Estimate:
         """Run the controller, allocate layers, run only these."""
         start = time.perf_counter()
@@ -235,7 +235,7 @@ class Engine:
         return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
                              ((decided - start) * 1e3, (done - decided) * 1e3))
 
-    def decline(self, stamp_ns: int, present: Mapping[Modality, int], budget: Budget,
+    def decline(self, stamp_ns: int, present: PresentNodes, budget: Budget,
                 frame_rate_hz: float | None = None) -> Estimate | None:
         """Return the empty estimate of a frame on which nothing can run; None if a layer can run.
 
@@ -243,7 +243,7 @@ class Engine:
 
         Args:
             stamp_ns: stamp of the frame, nanoseconds.
-            present: number of present sensor nodes of each modality.
+            present: present sensor nodes of each modality.
             budget: budget of the frame.
             frame_rate_hz: frame rate in Hz, used for budgets in watts.
 
@@ -263,8 +263,8 @@ class Engine:
         """Allocation policy of the model: by predicted value if it predicts values, else by QoI and layer scores."""
         return allocate if self.network.qoi.value is None else allocate_by_value
 
-    def present(self, sample: MultimodalSample) -> dict[Modality, int]:
-        """Count the present sensor nodes of each modality.
+    def present(self, sample: MultimodalSample) -> dict[Modality, tuple[int, ...]]:
+        """Return the present sensor nodes of each modality, as ascending indices.
 
         Raises:
             InputError: the model lacks a modality of the sample, or an input has another shape.
@@ -278,13 +278,14 @@ class Engine:
                 raise InputError(f"sample.{modality}", tuple(x.shape), expected)
         return sample.present_nodes(self.config.modalities)
 
-    def _decide(self, batch: SampleBatch, present: Mapping[Modality, int], table: LayerCosts, granted: Budget,
+    def _decide(self, batch: SampleBatch, present: PresentNodes, table: LayerCosts, granted: Budget,
                 requested: Budget, decide: Decide) -> tuple[Allocation, dict[Modality, float]]:
         """Run the controller and allocate layers."""
-        share = torch.tensor([budget_share(table, granted, present)], device=self.device)
+        ledger = CostLedger.open(present, table, granted)
+        share = torch.tensor([budget_share(table, granted, ledger.present)], device=self.device)
         output = self.network.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
-        qoi = {m: float(q[0]) if present[m] else math.nan for m, q in output.qoi.items()}
+        qoi = {m: float(q[0]) if ledger.present[m] else math.nan for m, q in output.qoi.items()}
         values = {} if output.value is None else {
             m: v[0].tolist() for m, v in output.value.of_depths(self.objective).items()}
         return decide(Assessment(scores, qoi, values), present, table, granted, requested=requested), qoi

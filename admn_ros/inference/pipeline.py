@@ -104,5 +104,6 @@ class Pipeline:
             InputError: a reading does not fit its modality, or the model has no costs in the unit of the budget.
             AdmnError: the network's output is not finite.
         """
-        nothing = self.engine.decline(frame.stamp_ns, frame.present_nodes(), budget, frame_rate_hz)
+        present = frame.present_nodes(self.engine.config.sensor_nodes)
+        nothing = self.engine.decline(frame.stamp_ns, present, budget, frame_rate_hz)
         return self.engine.infer(self.prepare(frame), budget, frame_rate_hz) if nothing is None else nothing

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.budget.budget import Budget, CostUnit
-from admn_ros.budget.costs import CostLedger, Counts, LayerCosts
+from admn_ros.budget.costs import CostLedger, Counts, LayerCosts, PresentNodes
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality
 
@@ -38,6 +38,32 @@ class Reason(str, Enum):
         return self.value
 
 
+RAN, NO_READING = "ran", "no reading"
+DOES_NOT_FIT, LEFT_OUT = "does not fit into the budget", "left out by the policy"
+
+
+@dataclass(frozen=True)
+class InputChoice:
+    """What an allocation decided about one input, a modality at a sensor node.
+
+    Attributes:
+        modality: modality of the input.
+        node: index of its sensor node in the model's order.
+        value: predicted value of what ran, or of its first layer if it did not run; NaN if the policy predicts none.
+        cost: cost of embedding and layers in the granted unit. If it ran, an equal share among sensor nodes; if not,
+            what its first layer alone would have cost; 0 if there is no reading. The controller is not included.
+        ran: whether it ran.
+        why: why it ran or not, in a few words.
+    """
+
+    modality: Modality
+    node: int
+    value: float
+    cost: float
+    ran: bool
+    why: str
+
+
 @dataclass(frozen=True)
 class Allocation:
     """Layers that a frame runs, and their cost.
@@ -51,6 +77,10 @@ class Allocation:
         granted_unit: unit of the limit and of all costs.
         reason: outcome of the allocation.
         reason_text: the outcome in one sentence.
+        nodes: sensor nodes that run, of every modality of the model, as indices in the model's order, ascending; empty
+            if the modality is not used.
+        inputs: what was decided about each input: sensor nodes in order for each modality in order. Methods with a
+            network of their own leave `nodes` and `inputs` empty.
     """
 
     active: Mapping[Modality, tuple[int, ...]]
@@ -61,6 +91,8 @@ class Allocation:
     granted_unit: CostUnit
     reason: Reason
     reason_text: str
+    nodes: Mapping[Modality, tuple[int, ...]] = field(default_factory=dict)
+    inputs: tuple[InputChoice, ...] = ()
 
     @property
     def layers(self) -> int:
@@ -84,7 +116,7 @@ class Assessment:
     values: Mapping[Modality, Sequence[float]] = field(default_factory=dict)
 
 
-def allocate(assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget, *,
+def allocate(assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts, budget: Budget, *,
              requested: Budget | None = None) -> Allocation:
     """Choose the layers of one frame within a budget. Pure and deterministic.
 
@@ -97,14 +129,14 @@ def allocate(assessment: Assessment, present_nodes: Mapping[Modality, int], tabl
 
     Args:
         assessment: scores and QoI of every modality that can run; values that are not finite count as lowest.
-        present_nodes: number of present sensor nodes per modality; modalities that are not named have none.
+        present_nodes: present sensor nodes per modality; modalities that are not named have none.
         table: cost table.
         budget: budget in the unit of the table.
         requested: budget before unit conversion; None if it was not converted.
 
     Raises:
-        InputError: the units differ, a modality is not in the table, a number of sensor nodes is out of range, or
-            scores or QoI are missing.
+        InputError: the units differ, a modality is not in the table, sensor nodes are out of range, or scores or QoI
+            are missing.
     """
     ledger = CostLedger.open(present_nodes, table, budget)
     candidates = ledger.runnable
@@ -128,7 +160,7 @@ def allocate(assessment: Assessment, present_nodes: Mapping[Modality, int], tabl
 
 def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted: Sequence[Modality],
            requested: Budget | None = None, below_floor: str = "the budget is below the least that the policy runs",
-           reason: str = "") -> Allocation:
+           reason: str = "", nodes: Mapping[Modality, Sequence[int]] | None = None) -> Allocation:
     """Return the allocation that runs exactly these layers, with its costs and its reason.
 
     Args:
@@ -138,10 +170,11 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
         requested: budget before unit conversion; None if it was not converted.
         below_floor: why nothing runs although wanted modalities are available.
         reason: the outcome in one sentence, if layers run; empty for the one of `allocate`.
+        nodes: sensor nodes that run the layers of each modality; None for all present ones.
 
     Raises:
-        InputError: a layer does not exist, its modality is missing, or the layers cost more than the budget. A
-            faulty policy must not overspend silently.
+        InputError: a layer does not exist, its modality or a sensor node is missing, or the layers cost more than the
+            budget. A faulty policy must not overspend silently.
     """
     chosen = {m: tuple(sorted(set(active.get(m, ())))) for m in ledger.present}
     for m, layers in chosen.items():
@@ -149,13 +182,42 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
         if layers and not 0 <= layers[0] <= layers[-1] < depth:
             raise InputError(f"layers of {m}", layers, f"[0, {depth})")
     counts = {m: len(layers) for m, layers in chosen.items()}
-    spent = ledger.price(counts)
+    running = _running(ledger, counts, nodes)
+    used = {m: len(found) for m, found in running.items()}
+    spent = ledger.price(counts, used)
     if spent > ledger.limit:
         raise InputError("layers", f"a cost of {spent} micro-units", f"at most {ledger.limit}")
-    costs = ledger.costs(counts) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
+    costs = ledger.costs(counts, used) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
     outcome, text = _reason(ledger, counts, wanted, below_floor)
     return Allocation(chosen, costs, ledger.table.amount(spent), requested or ledger.budget, float(ledger.budget.limit),
-                      ledger.table.unit, outcome, reason if reason and any(counts.values()) else text)
+                      ledger.table.unit, outcome, reason if reason and any(counts.values()) else text, running,
+                      tuple(_input(ledger, m, node, counts, running, wanted)
+                            for m, c in ledger.table.modalities.items() for node in range(c.nodes)))
+
+
+def _running(ledger: CostLedger, counts: Counts,
+             nodes: Mapping[Modality, Sequence[int]] | None) -> dict[Modality, tuple[int, ...]]:
+    """Return the sensor nodes that run, of every modality."""
+    running = {}
+    for m, present in ledger.nodes.items():
+        wanted = present if nodes is None or not counts[m] else nodes.get(m, ())
+        running[m] = tuple(node for node in present if counts[m] and node in wanted)
+        if len(running[m]) != len(wanted) * bool(counts[m]) or bool(counts[m]) != bool(running[m]):
+            raise InputError(f"sensor nodes of {m}", tuple(wanted), f"at least one of {present}, once each")
+    return running
+
+
+def _input(ledger: CostLedger, modality: Modality, node: int, counts: Counts,
+           running: Mapping[Modality, Sequence[int]], wanted: Sequence[Modality]) -> InputChoice:
+    """Return what was decided about an input, without a prediction of its value."""
+    costs, used = ledger.table.modalities[modality], running[modality]
+    if node not in ledger.nodes[modality]:
+        return InputChoice(modality, node, math.nan, 0.0, False, NO_READING)
+    if node in used:
+        share = ledger.table.amount(costs.backbone(counts[modality], len(used))) / len(used)
+        return InputChoice(modality, node, math.nan, share, True, RAN)
+    why = DOES_NOT_FIT if modality in wanted and not used else LEFT_OUT
+    return InputChoice(modality, node, math.nan, ledger.table.amount(costs.backbone(1, 1)), False, why)
 
 
 def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import BUDGET_UNITS, ModelConfig
-from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
+from admn_ros.msg import Classification, InputAllocation, LayerAllocation, ModalityAllocation
 from admn_ros.sample import Availability, Modality, SensorFrame
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def classification_message(estimate: Estimate) -> Classification:
         score=float(estimate.scores[best]), labels=list(estimate.labels), scores=estimate.scores.tolist())
 
 
-def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Modality, int],
+def allocation_message(frame: SensorFrame, estimate: Estimate, config: ModelConfig,
                        latency_ms: float, inference_ms: float, frames_dropped: int) -> LayerAllocation:
     """Return the layer allocation of a frame; times are in milliseconds."""
     a = estimate.allocation
@@ -66,7 +66,9 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, depths: dict[Moda
         reason=getattr(LayerAllocation, f"REASON_{a.reason.name}"), reason_text=a.reason_text,
         latency_ms=latency_ms, inference_ms=inference_ms, waiting_ms=1e3 * frame.waited_s,
         frames_dropped=frames_dropped,
-        modalities=[_modality_message(frame, estimate, m, depth) for m, depth in depths.items()])
+        modalities=[_modality_message(frame, estimate, m, config) for m in config.modalities],
+        inputs=[InputAllocation(modality=i.modality.value, sensor_node=config.sensor_nodes[i.node], value=i.value,
+                                cost=i.cost, ran=i.ran, why=i.why) for i in a.inputs])
 
 
 def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, reason: str, latency_ms: float,
@@ -84,12 +86,13 @@ def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, reas
             for m, depth in config.depths.items()])
 
 
-def _modality_message(frame: SensorFrame, estimate: Estimate, modality: Modality, depth: int) -> ModalityAllocation:
-    active = estimate.allocation.active.get(modality, ())
-    used = frame.nodes(modality, Availability.FRESH, Availability.HELD) if active else []
+def _modality_message(frame: SensorFrame, estimate: Estimate, modality: Modality,
+                      config: ModelConfig) -> ModalityAllocation:
+    a = estimate.allocation
     return ModalityAllocation(
-        modality=modality.value, sensor_nodes=used, active_layers=active, layers_total=depth,
+        modality=modality.value, sensor_nodes=[config.sensor_nodes[i] for i in a.nodes.get(modality, ())],
+        active_layers=a.active.get(modality, ()), layers_total=config.depths[modality],
         held_nodes=frame.nodes(modality, Availability.HELD),
         missing_nodes=frame.nodes(modality, Availability.MISSING),
-        cost=estimate.allocation.cost.get(modality, 0.0), qoi=estimate.qoi.get(modality, math.nan),
+        cost=a.cost.get(modality, 0.0), qoi=estimate.qoi.get(modality, math.nan),
         availability=AVAILABILITY[frame.availability(modality)])

@@ -194,12 +194,46 @@ def test_no_scores_are_required_if_nothing_can_run():
     assert allocate(Assessment(), EVERYTHING, TINY, Budget(0, "layers")).reason is Reason.BELOW_FLOOR
 
 
+TWO_PRICES = LayerCosts("layers", 0, {
+    RGB: ModalityCosts(2, (1, 2, 3), (1, 2, 3), (2, 4, 6)), AUDIO: ModalityCosts(2, (1, 2, 3), (0, 0, 0), (9, 9, 9))})
+
+
+def test_each_input_says_whether_it_ran_and_why():
+    scores, qoi = {RGB: [0.0, 0.0], AUDIO: [0.0, 0.0]}, {RGB: 0.9, AUDIO: 0.5}
+    result = allocate(Assessment(scores, qoi), {RGB: (0, 2), AUDIO: (1,)}, TWO_PRICES, Budget(13, "layers"))
+    assert result.active == {RGB: (0, 1), AUDIO: ()}
+    assert result.nodes == {RGB: (0, 2), AUDIO: ()}
+    assert [(i.modality, i.node) for i in result.inputs] == [(m, n) for m in (RGB, AUDIO) for n in range(3)]
+    assert [(i.ran, i.cost, i.why) for i in result.inputs] == [
+        (True, 5.0, "ran"), (False, 0.0, "no reading"), (True, 5.0, "ran"),
+        (False, 0.0, "no reading"), (False, 9.0, "does not fit into the budget"), (False, 0.0, "no reading")]
+    assert all(math.isnan(i.value) for i in result.inputs)
+    none = allocate(Assessment(), {RGB: (0, 2)}, TWO_PRICES, Budget(1, "layers"))
+    assert none.nodes == {RGB: (), AUDIO: ()} and not any(i.ran for i in none.inputs)
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_the_costs_of_the_inputs_add_up_to_those_of_the_modality(problem):
+    scores, qoi, present, table, budget = problem
+    result = allocate(Assessment(scores, qoi), present, table, budget)
+    for m, costs in table.modalities.items():
+        ran = [i for i in result.inputs if i.modality is m and i.ran]
+        assert tuple(i.node for i in ran) == result.nodes[m]
+        if ran:
+            looks = table.amount(costs.controller[present[m] - 1])
+            assert looks + sum(i.cost for i in ran) == pytest.approx(result.cost[m])
+
+
 @pytest.mark.parametrize(("scores", "qoi", "present", "unit", "field"), [
     ({}, CLEAN, EVERYTHING, "layers", "scores of rgb"),
     (FLAT | {RADAR: [0.0] * 11}, CLEAN, EVERYTHING, "layers", "scores of radar"),
     (FLAT, {}, EVERYTHING, "layers", "qoi"),
     (FLAT, CLEAN, {RGB: 4}, "layers", "present sensor nodes of rgb"),
     (FLAT, CLEAN, {RGB: -1}, "layers", "present sensor nodes of rgb"),
+    (FLAT, CLEAN, {RGB: (0, 3)}, "layers", "present sensor nodes of rgb"),
+    (FLAT, CLEAN, {RGB: (1, 0)}, "layers", "present sensor nodes of rgb"),
+    (FLAT, CLEAN, {RGB: (1, 1)}, "layers", "present sensor nodes of rgb"),
     (FLAT, CLEAN, EVERYTHING, "gflops", "unit"),
 ])
 def test_errors_name_the_argument(scores, qoi, present, unit, field):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, LayerCosts
+from admn_ros.budget.costs import CostLedger, LayerCosts, PresentNodes
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import Allocation, Assessment, allocate, settle, top_layers
 from admn_ros.sample import Modality
@@ -53,7 +53,7 @@ class _Frontier(NamedTuple):
                        np.add.outer(self.code * (depth + 1), other.code).ravel(), room)
 
 
-def allocate_by_value(assessment: Assessment, present_nodes: Mapping[Modality, int], table: LayerCosts, budget: Budget,
+def allocate_by_value(assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts, budget: Budget,
                       *, requested: Budget | None = None) -> Allocation:
     """Choose the numbers of layers of highest total value within a budget; of equal values, the cheapest.
 
@@ -63,7 +63,7 @@ def allocate_by_value(assessment: Assessment, present_nodes: Mapping[Modality, i
 
     Args:
         assessment: value of every depth, and scores, of every modality that can run.
-        present_nodes: number of present sensor nodes per modality; modalities that are not named have none.
+        present_nodes: present sensor nodes per modality; modalities that are not named have none.
         table: cost table.
         budget: budget in the unit of the table.
         requested: budget before unit conversion; None if it was not converted.

@@ -71,7 +71,7 @@ class Results:
             if self._detections is not None:
                 self._detections.publish(detection_message(self._vision, estimate))
         self._allocation.publish(allocation_message(
-            frame, estimate, self._config.depths, timing.latency_ms, timing.inference_ms, timing.dropped))
+            frame, estimate, self._config, timing.latency_ms, timing.inference_ms, timing.dropped))
         if self._latency.get_subscription_count():
             age_ns = self._node.get_clock().now().nanoseconds - frame.stamp_ns
             self._latency.publish(Float32(data=1e-6 * age_ns))

@@ -52,6 +52,9 @@ def test_a_frame_gives_pose_class_and_allocation_with_its_own_stamp(rig):
     for m in allocation.modalities:
         assert m.availability == ModalityAllocation.FRESH and m.sensor_nodes == ["left", "right"]
         assert 0.0 < m.qoi <= 1.0 and m.layers_total == 4 and list(m.active_layers) == sorted(m.active_layers)
+    assert [(i.modality, i.sensor_node, i.ran, i.why) for i in allocation.inputs] == [
+        (m.modality, node, True, "ran") for m in allocation.modalities for node in ("left", "right")]
+    assert sum(i.cost for i in allocation.inputs) == pytest.approx(allocation.spent)
     assert 0.0 < allocation.latency_ms < 5000.0
 
 
@@ -82,6 +85,8 @@ def test_below_one_layer_nothing_runs_and_no_pose_is_published(rig):
     allocation = rig.frame()
     assert allocation.reason == LayerAllocation.REASON_BELOW_FLOOR and allocation.spent == 0.0
     assert layers(allocation) == 0 and all(math.isnan(m.qoi) for m in allocation.modalities)
+    assert not any(i.ran for i in allocation.inputs)
+    assert {i.why for i in allocation.inputs} == {"does not fit into the budget"}
     rig.budget(5.0)
     assert rig.in_force(5.0)
     later = rig.frame()
