@@ -4,22 +4,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, PrefixScores, RandomAllocation, UpperBound
+from admn_ros.baselines.cell_oracle import CellOracle
+from admn_ros.baselines.measured_losses import MeasuredLosses, read_losses
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import StaticAllocation
-from admn_ros.config import ModelConfig
+from admn_ros.config import ModelConfig, Objective
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import allocate
 from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
 
-ALLOCATE, VALUE = "allocate", "value"
-PolicyMaker = Callable[[str, ModelConfig], AllocationPolicy]
+ALLOCATE, VALUE, BEST_STATIC, ORACLE = "allocate", "value", "best_static", "oracle"
+FROM_FILE = (BEST_STATIC, ORACLE)
+"""Kinds whose details begin with a file of `admn rank`."""
+CLASS_WEIGHT = ",class="
+"""Precedes the metres of position error that a wrong class counts as."""
+Policy = AllocationPolicy | CellOracle
+PolicyMaker = Callable[[str, ModelConfig], Policy]
 """Makes a policy from the text after the colon of its name, for a model."""
 
 
-def policy_of(name: str, config: ModelConfig) -> AllocationPolicy:
+def policy_of(name: str, config: ModelConfig) -> Policy:
     """Return the policy of a name, `KIND` or `KIND:DETAILS`, with a kind of `POLICIES`.
 
     Raises:
@@ -34,6 +42,26 @@ def policy_of(name: str, config: ModelConfig) -> AllocationPolicy:
         return POLICIES[kind](details, config)
     except InputError as error:
         raise error.within(f"policy {name}") from error
+
+
+def policy_file(name: str) -> Path | None:
+    """Return the file that a policy is made from; None if it needs none."""
+    kind, _, details = name.partition(":")
+    return Path(_file_and_weight(details)[0]) if kind in FROM_FILE else None
+
+
+def shown_policy(name: str) -> str:
+    """Return the name of a policy without the folder of its file, for results."""
+    kind, _, details = name.partition(":")
+    if kind not in FROM_FILE:
+        return name
+    path, weight = _file_and_weight(details)
+    return f"{kind}:{Path(path).name}" + (CLASS_WEIGHT + weight if weight else "")
+
+
+def is_oracle(name: str) -> bool:
+    """Return whether a policy knows what was injected into a frame."""
+    return name.partition(":")[0] == ORACLE
 
 
 def own_policy(config: ModelConfig) -> str:
@@ -73,6 +101,36 @@ def _static(details: str, config: ModelConfig) -> StaticAllocation:
     return StaticAllocation(tuple(counts), {tuple(counts.values()): 0.0})
 
 
+def _best_static(details: str, config: ModelConfig) -> StaticAllocation:
+    measured, objective = _measured(details, config)
+    return StaticAllocation(measured.modalities, measured.losses(objective))
+
+
+def _oracle(details: str, config: ModelConfig) -> CellOracle:
+    return CellOracle(*_measured(details, config))
+
+
+def _measured(details: str, config: ModelConfig) -> tuple[MeasuredLosses, Objective]:
+    """Return the measured errors that the details name, and the weights of position and class."""
+    path, weight = _file_and_weight(details)
+    if not path:
+        raise InputError.missing("file", "a file of `admn rank`")
+    try:
+        objective = Objective(position=1.0, classification=float(weight or 0.0))
+    except ValueError as error:
+        raise InputError("class", weight, "metres of position error that a wrong class counts as") from error
+    measured = read_losses(Path(path), config)
+    if not measured.losses(objective):
+        raise InputError(path, "no frames with true positions and classes", "those of a split that has them")
+    return measured, objective
+
+
+def _file_and_weight(details: str) -> tuple[str, str]:
+    """Split FILE or FILE,class=METRES. A comma may be part of the name of the file."""
+    path, found, weight = details.rpartition(CLASS_WEIGHT)
+    return (path, weight) if found else (details, "")
+
+
 def _modality(name: str, config: ModelConfig) -> Modality:
     for known in config.modalities:
         if known.value == name:
@@ -88,6 +146,8 @@ POLICIES: dict[str, PolicyMaker] = {
     "prefix": _plain(PrefixScores()),      # as many layers as the controller chooses, but the first ones
     "random": _random,                     # random within the budget; random:SEED
     "only": _only,                         # one modality; only:MODALITY
+    BEST_STATIC: _best_static,             # constant choice of least validation error; best_static:FILE
+    ORACLE: _oracle,                       # the same for each pattern of damage, which it is told; oracle:FILE
     "static": _static,                     # fixed numbers, none where they do not fit; static:MODALITY=LAYERS,...
 }
 """Policies by kind, for evaluation plans and error messages. A new policy is one more entry."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from admn_ros.baselines.orders import LayerOrder, every_other
@@ -23,6 +23,8 @@ Depths = tuple[int, ...]
 """Layers of each modality, in the order of the table's modalities."""
 Losses = Mapping[Depths, float]
 """Mean validation loss of each allocation that was measured; lower is better."""
+MOST_ALLOCATIONS = 20_000
+"""Most allocations that are measured; each is one pass of the fusion per frame."""
 
 
 def all_depths(depths: Mapping[Modality, int], step: int = 1) -> Iterator[Depths]:
@@ -37,8 +39,31 @@ def all_depths(depths: Mapping[Modality, int], step: int = 1) -> Iterator[Depths
     """
     if step < 1:
         raise InputError("step", step, "at least 1")
-    choices = [sorted({*range(0, d, step), d}) for d in depths.values()]
-    return (counts for counts in itertools.product(*choices) if any(counts))
+    return _combinations([{*range(0, d, step), d} for d in depths.values()])
+
+
+def some_depths(depths: Mapping[Modality, int], layers: Sequence[int]) -> list[Depths]:
+    """List the allocations of no, some numbers of, and all layers of each modality, without the empty one.
+
+    Args:
+        depths: layers of each backbone.
+        layers: numbers of layers of a modality; those of more than its depth are left out.
+
+    Raises:
+        InputError: a number is below 1, or there are more than `MOST_ALLOCATIONS` combinations.
+    """
+    if layers and min(layers) < 1:
+        raise InputError("layers", min(layers), "at least 1")
+    found = list(itertools.islice(_combinations([{0, d, *(k for k in layers if k < d)} for d in depths.values()]),
+                                  MOST_ALLOCATIONS + 1))
+    if len(found) > MOST_ALLOCATIONS:
+        raise InputError("layers", " ".join(map(str, layers)), "fewer numbers; their combinations over the modalities "
+                         f"are more than {MOST_ALLOCATIONS}")
+    return found
+
+
+def _combinations(choices: Iterable[Collection[int]]) -> Iterator[Depths]:
+    return (counts for counts in itertools.product(*map(sorted, choices)) if any(counts))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that evaluate a model: evaluate."""
+"""Commands that evaluate a model: evaluate, rank."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from admn_ros.cli.command import CONSOLE, MOST_JOBS, Commands, Parser, add_command, progress_bar, warn, whole
+from admn_ros.cli.command import (
+    CONSOLE,
+    LARGEST_SEED,
+    MOST_JOBS,
+    Commands,
+    Parser,
+    add_command,
+    progress_bar,
+    warn,
+    whole,
+)
 from admn_ros.cli.plan_options import add_plan_options, given_values, parse_options, spell, with_deployment
 from admn_ros.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
+    from admn_ros.baselines.measured_losses import MeasuredLosses
     from admn_ros.evaluation.plan import EvaluationPlan
     from admn_ros.evaluation.source import EvaluationSource
 
@@ -31,6 +42,8 @@ def add_commands(commands: Commands) -> None:
     """Add the command that evaluates a model."""
     add_command(commands, "evaluate", "replay recordings or a dataset through a model and score its estimates",
                 _evaluate, derive=_add_options)
+    add_command(commands, "rank", "measure the errors of all allocations of layers on a validation split, for the "
+                                  "policies best_static and oracle", _rank, derive=_add_rank_options)
 
 
 def _add_options(new: Parser) -> None:
@@ -49,6 +62,41 @@ def _add_options(new: Parser) -> None:
                                                                  "metrics.json")
     new.add_argument("--no-report", action="store_true", help="write no report; --resume adds it later")
     add_plan_options(new.add_argument_group("recordings"), BagPlan, DETAILS)
+
+
+def _add_rank_options(new: Parser) -> None:
+    from admn_ros.baselines.measured_losses import VALIDATION
+    from admn_ros.datasets.open import READERS
+    from admn_ros.evaluation.plan import EvaluationPlan
+    from admn_ros.evaluation.rank import CORRUPTION, TRIED
+
+    shown = " ".join(map(str, TRIED))
+    new.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
+    new.add_argument("--layers", type=whole(1), nargs="+", default=TRIED, metavar="N",
+                     help=f"numbers of layers of a modality, beside none and all (default: {shown})")
+    add_plan_options(new, EvaluationPlan, {
+        **DETAILS, "sources": {"nargs": 1}, "kind": {"choices": READERS, "help": "format of the dataset (default: "
+                                                                                 "shards)"},
+        "split": {"help": f"split of the dataset (default: {VALIDATION})"},
+        "corruptions": {"nargs": 1, "metavar": "NAME", "help": "corruption preset; its damage divides the frames "
+                                                               f"(default: {CORRUPTION})"},
+        "seed": {"help": "seed of the corruption (default: 0)", "type": whole(0, LARGEST_SEED)},
+        "limit": {"help": "largest number of frames, evenly spaced (default: all)", "type": whole(1)}},
+        only=("sources", "kind", "split", "model", "corruptions", "variant", "seed", "limit", "device"))
+
+
+def _rank(options: argparse.Namespace) -> None:
+    from admn_ros.baselines.measured_losses import VALIDATION, write_losses
+    from admn_ros.evaluation.plan import EvaluationPlan
+    from admn_ros.evaluation.rank import CORRUPTION, rank_allocations
+
+    plan = parse_options(EvaluationPlan, {"split": VALIDATION, "corruptions": [CORRUPTION],
+                                          **given_values(options, EvaluationPlan)})
+    with progress_bar("frames") as progress:
+        measured = rank_allocations(plan, options.layers, progress)
+    write_losses(options.out, measured)
+    _print_ranking(measured)
+    print(options.out)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -136,7 +184,8 @@ def _print(results: Mapping[str, Any]) -> None:
     for cell in results["cells"]:
         difference = [_more(cell["versus_first_policy"])] if others else []
         table.add_row(*_row(cell, budget_text(cell["budget"], long=True)), *difference)
-    Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
+    _print_table(table)
+    _print_regrets(results)
     for line in _truth_lines(results):
         print(line)
     frames = results["cells"][0]["frames"]
@@ -148,6 +197,50 @@ def _print(results: Mapping[str, Any]) -> None:
         print(f"mean error of the constant mean position: {known[0]:.1f} cm")
     for reason in dict.fromkeys(reason for cell in results["cells"] for reason in cell["why_null"].values()):
         print(f"omitted: {reason}")
+
+
+def _print_regrets(results: Mapping[str, Any]) -> None:
+    """Print the errors above those of the oracle, one column for each budget, if an oracle was evaluated."""
+    from admn_ros.baselines.named import is_oracle
+    from admn_ros.evaluation.report.data import budget_text, percent_above
+
+    oracle = next(filter(is_oracle, results["settings"]["policies"]), None)
+    if oracle is None:
+        return
+    cells = results["cells"]
+    budgets = list(dict.fromkeys(budget_text(cell["budget"], long=True) for cell in cells))
+    table = Table("corruption", Column("policy", overflow="fold"), *budgets, title_justify="left",
+                  title=f"mean error above that of {oracle}, where both have an estimate, and 95 % interval")
+    rows: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        rows.setdefault((cell["corruption"], cell["policy"]), []).append(percent_above(cell["regret"]))
+    for (corruption, policy), shown in rows.items():
+        table.add_row(corruption, policy, *shown)
+    _print_table(table)
+
+
+def _print_table(table: Table) -> None:
+    Console(highlight=False, width=None if CONSOLE.is_terminal else 160).print(table)
+
+
+def _print_ranking(measured: MeasuredLosses) -> None:
+    """Print the best constant allocation within each number of layers."""
+    from admn_ros.baselines.measured_losses import least_within
+
+    losses = measured.losses()
+    smallest = min(pattern.frames for pattern in measured.patterns)
+    print(f"{len(measured.allocations)} allocations on {measured.frames} frames with {len(measured.patterns)} patterns "
+          f"of damage, of which the rarest has {smallest} frames")
+    table = Table("layers", "best constant allocation", "mean, cm", title=f"{measured.model}: {measured.corruption}, "
+                  f"{measured.split}", title_justify="left")
+    before = None
+    for layers in range(1, sum(measured.depths.values()) + 1):
+        best = least_within(losses, layers)
+        if best is not None and best != before:
+            chosen = ", ".join(f"{m} {k}" for m, k in zip(measured.depths, best[0], strict=True) if k)
+            table.add_row(str(layers), chosen, f"{100 * best[1]:.1f}")
+        before = best
+    _print_table(table)
 
 
 def _truth_lines(results: Mapping[str, Any]) -> Iterable[str]:

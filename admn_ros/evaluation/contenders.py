@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
-from admn_ros.baselines.named import policy_of
-from admn_ros.baselines.policy import AllocationPolicy
+from admn_ros.baselines.cell_oracle import CellOracle
+from admn_ros.baselines.named import Policy, policy_of, shown_policy
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation.budgets import BudgetSource
 from admn_ros.evaluation.layer_meter import LayerMeter
@@ -17,7 +17,6 @@ from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.records import Columns, FrameRows, Outcome
 from admn_ros.evaluation.source import OnFrames, SourceFrame
 from admn_ros.inference.engine import Engine
-from admn_ros.sample import MultimodalSample
 
 CHUNK = 512
 """Largest number of frames held in memory."""
@@ -31,12 +30,8 @@ class Contender(Protocol):
         """JSON values that identify the contender in the results."""
         ...
 
-    def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
+    def run(self, frame: SourceFrame) -> Outcome:
         """Estimate one frame.
-
-        Args:
-            sample: network inputs.
-            now_s: time of the frame in seconds, for budgets that change.
 
         Raises:
             InputError: as `Engine.infer`.
@@ -51,14 +46,14 @@ class PolicyContender:
     Attributes:
         engine: model that runs.
         name: name of the policy.
-        policy: allocation policy.
+        policy: allocation policy, or the oracle, which is told the injected corruption of each frame.
         budget: budget of each frame.
         rate_hz: frame rate in Hz, for budgets in watts.
     """
 
     engine: Engine
     name: str
-    policy: AllocationPolicy
+    policy: Policy
     budget: BudgetSource
     rate_hz: float | None = None
 
@@ -71,11 +66,12 @@ class PolicyContender:
     def _meter(self) -> LayerMeter:
         return LayerMeter(self.engine.network)
 
-    def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
+    def run(self, frame: SourceFrame) -> Outcome:
         """See `Contender`."""
-        requested = self.budget.at(now_s)
+        sample, requested = frame.sample, self.budget.at(frame.now_s)
+        policy = self.policy.informed(frame.damaged) if isinstance(self.policy, CellOracle) else self.policy
         with self._meter as meter:
-            estimate = self.engine.infer(sample, requested, self.rate_hz, self.policy)
+            estimate = self.engine.infer(sample, requested, self.rate_hz, policy)
         granted = requested.per_frame(self.rate_hz)
         table = self.engine.costs.table(granted.unit)
         present = {m: len(nodes) for m, nodes in sample.present_nodes(self.engine.config.modalities).items()}
@@ -92,7 +88,7 @@ def policy_contenders(plan: EvaluationPlan, engine: Engine, budgets: Sequence[Bu
     for budget in budgets:
         for known in budget.known:
             engine.costs.table(known.per_frame(plan.rate_hz).unit)
-    policies = {name: policy_of(name, engine.config) for name in plan.policies}
+    policies = {shown_policy(name): policy_of(name, engine.config) for name in plan.policies}
     return [PolicyContender(engine, name, policy, budget, plan.rate_hz)
             for name, policy in policies.items() for budget in budgets]
 
@@ -114,7 +110,7 @@ def run_contenders(frames: Iterable[SourceFrame], contenders: Sequence[Contender
     for frame in frames:
         rows.begin(frame.index, frame.scene, frame.sample, frame.corruption)
         for contender in contenders:
-            rows.add(contender.run(frame.sample, frame.now_s))
+            rows.add(contender.run(frame))
         on_frames(1)
         if len(rows) == CHUNK:
             yield rows.take()

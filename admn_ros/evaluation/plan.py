@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from admn_ros import __version__
-from admn_ros.baselines.named import POLICIES
+from admn_ros.baselines.named import POLICIES, policy_file, shown_policy
 from admn_ros.config import BudgetUnit, Count, Limit, Positive, Strict
 from admn_ros.datasets.open import READERS, allowed_kinds
 from admn_ros.files import file_identity, fingerprint, source_fingerprint
@@ -62,7 +62,8 @@ class EvaluationPlan(Strict):
     unit: BudgetUnit = Field(default="layers", description="unit of the limits")
     policies: tuple[str, ...] = Field(
         default=(), description=f"allocation policies: {', '.join(POLICIES)}; random:SEED, only:rgb, "
-                                "static:rgb=6,depth=6 (default: the one that the node uses for the model)")
+                                "static:rgb=6,depth=6, best_static:FILE and oracle:FILE of `admn rank` (default: the "
+                                "one that the node uses for the model)")
     seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(default=0, description="seed of corruptions and intervals")
     limit: Count | None = Field(
         default=None, description="largest number of frames of the dataset or of each recording, evenly spaced "
@@ -87,6 +88,13 @@ class EvaluationPlan(Strict):
             raise ValueError("has an entry twice")
         return values
 
+    @field_validator("policies")
+    @classmethod
+    def _told_apart(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len({shown_policy(name) for name in names}) != len(names):
+            raise ValueError("has two files of the same name; results name policies without folders")
+        return names
+
     @property
     def settings(self) -> dict[str, Any]:
         """All settings without paths of sources and model, as JSON values."""
@@ -105,6 +113,10 @@ class EvaluationPlan(Strict):
             file = Path(settings["bag"][name] or "") if settings["bag"] else Path()
             if file.is_file():
                 settings["bag"][name] = file_identity(file)
+        settings["policies"] = [shown_policy(name) for name in self.policies]
+        files = [file_identity(file) for file in map(policy_file, self.policies) if file is not None]
+        if files:
+            settings["policy_files"] = files
         return {"version": __version__, "settings": settings, "sources": sources,
                 "model": {"name": Path(self.model).name, "fingerprint": model_fingerprint(Path(self.model))}}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from admn_ros.baselines.named import own_policy
+from admn_ros.baselines.named import is_oracle, own_policy
 from admn_ros.errors import InputError
 from admn_ros.evaluation.contenders import policy_contenders
 from admn_ros.evaluation.plan import EvaluationPlan
@@ -112,17 +112,23 @@ def _summarize(plan: EvaluationPlan, folder: ResultsFolder, source: EvaluationSo
         columns, timed = split_times(join(parts))
         write_columns(folder.path / RECORDS / f"{corruption}.npz", columns)
         write_columns(folder.path / TIMES / f"{corruption}.npz", timed)
-        for v, (label, baseline) in enumerate(zip(labels, _baselines(plan, labels), strict=True)):
-            summary = ContenderSummary(columns, v, config, plan.seed, baseline)
+        for v, label in enumerate(labels):
+            summary = ContenderSummary(columns, v, config, plan.seed, *_yardsticks(plan, v, len(labels)))
             cells.append({"corruption": corruption, **label, **summary.figures()})
         times += [{"corruption": corruption, **entry} for entry in describe_times(timed, labels)]
     return cells, times, pieces
 
 
-def _baselines(plan: EvaluationPlan, labels: list[Json]) -> list[int | None]:
-    """Return for each contender the index of the first policy with the same budget; None for that one itself."""
-    budgets = len(labels) // len(plan.policies)
-    return [None if v < budgets else v % budgets for v in range(len(labels))]
+def _yardsticks(plan: EvaluationPlan, contender: int, contenders: int) -> tuple[int | None, int | None]:
+    """Return the contenders with the same budget that one is compared with.
+
+    Returns:
+        Index of the first policy, None for that one itself; index of the first oracle, None without one.
+    """
+    budgets = contenders // len(plan.policies)
+    same = range(contender % budgets, contenders, budgets)
+    oracles = [v for v, name in zip(same, plan.policies, strict=True) if is_oracle(name)]
+    return None if contender < budgets else same[0], oracles[0] if oracles else None
 
 
 def _machine(source: EvaluationSource) -> Json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from admn_ros.evaluation.budgets import BudgetSource
-from admn_ros.evaluation.records import Columns
+from admn_ros.evaluation.records import CLEAN, Columns
 from admn_ros.inference.engine import Engine
 from admn_ros.sample import Array, Modality, MultimodalSample, SensorKey
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
@@ -59,6 +59,11 @@ class SourceFrame:
     sample: MultimodalSample
     corruption: Mapping[Modality, CorruptionLabel]
     now_s: float = 0.0
+
+    @property
+    def damaged(self) -> frozenset[Modality]:
+        """Modalities with an injected corruption."""
+        return frozenset(m for m, label in self.corruption.items() if label.kind != CLEAN.kind)
 
 
 class EvaluationSource(Protocol):

@@ -39,6 +39,7 @@ class ContenderSummary:
         config: description of the model.
         seed: seed of the bootstrap.
         baseline: index of the contender with the same budget that it is compared with; None for none.
+        oracle: index of the oracle with the same budget; None for none.
     """
 
     columns: Columns
@@ -46,6 +47,7 @@ class ContenderSummary:
     config: ModelConfig
     seed: int
     baseline: int | None = None
+    oracle: int | None = None
 
     def of(self, name: str) -> npt.NDArray[Any]:
         """Return a column of this contender."""
@@ -74,6 +76,8 @@ class ContenderSummary:
                   "ran_unlike_listed": int(self.of("unlike").sum()),
                   "qoi": {str(m): self._qoi(k) for k, m in enumerate(self.config.modalities)},
                   "conditions": self._conditions(), "versus_first_policy": self._versus(bootstrap, scene)}
+        if self.oracle is not None:
+            found["regret"] = self._regret(bootstrap, scene, replace(self, index=self.oracle).estimates)
         why = {key: reason for key, reason in self._why(found).items() if reason}
         return {**found, "why_null": why}
 
@@ -114,6 +118,17 @@ class ContenderSummary:
         larger = self.estimates.errors_cm(rows) - other.errors_cm(rows)
         return {"n": int(rows.sum()), "error_cm_mean": rounded(larger.mean()),
                 "interval": _interval(bootstrap.of_mean(larger, scene[rows]))}
+
+    def _regret(self, bootstrap: SceneBootstrap, scene: Whole, oracle: Estimates) -> Json | None:
+        """Mean error relative to that of the oracle, minus 1, on the frames where both have an estimate."""
+        rows = self.estimates.located & oracle.located
+        if not rows.any():
+            return None
+        errors, least = self.estimates.errors_cm(rows), oracle.errors_cm(rows)
+        interval = bootstrap.of_ratio(errors, least, scene[rows])
+        return {"n": int(rows.sum()), "share": rounded(errors.mean() / least.mean() - 1),
+                "interval": None if interval is None else [rounded(x - 1) for x in interval],
+                "without_estimate": int((oracle.answered & ~self.estimates.answered).sum())}
 
     # --- class -------------------------------------------------------------------------------------
 

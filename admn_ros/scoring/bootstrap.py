@@ -64,6 +64,25 @@ class SceneBootstrap:
 
         return self._interval(mean, scene)
 
+    def of_ratio(self, above: Floats, below: Floats, scene: Whole) -> Interval | None:
+        """Return the 95 % interval of the ratio of two means over the same frames, resampled together.
+
+        Args:
+            above: values (N,) of the numerator.
+            below: values (N,) of the denominator.
+            scene: scene of each frame (N,).
+
+        Returns:
+            The interval; None with fewer than `FEWEST_SCENES` scenes.
+        """
+        sums = [np.bincount(scene, weights=values, minlength=self.scenes) for values in (above, below)]
+
+        def ratio(draws: Whole) -> Floats:
+            one, other = (draws @ part for part in sums)
+            return np.asarray(np.divide(one, other, out=np.full(len(draws), np.nan), where=other > 0))
+
+        return self._interval(ratio, scene)
+
     def of_quantile(self, values: Floats, scene: Whole, probability: float) -> Interval | None:
         """Return the 95 % interval of a quantile: the smallest value whose cumulative share reaches `probability`."""
         return self._interval(_quantile_of(values, scene, probability), scene)

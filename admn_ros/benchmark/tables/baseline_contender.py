@@ -18,10 +18,11 @@ from admn_ros.config import ModelConfig
 from admn_ros.evaluation.budgets import ConstantBudget
 from admn_ros.evaluation.layer_meter import LayerMeter
 from admn_ros.evaluation.records import Outcome
+from admn_ros.evaluation.source import SourceFrame
 from admn_ros.inference.engine import make_estimate
 from admn_ros.model.allocation import Allocation, Reason
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.sample import MultimodalSample, SampleBatch
+from admn_ros.sample import SampleBatch
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class BaselineContender:
     def _meter(self) -> LayerMeter:
         return LayerMeter(self.baseline)
 
-    def run(self, sample: MultimodalSample, now_s: float) -> Outcome:
+    def run(self, frame: SourceFrame) -> Outcome:
         """See `Contender`."""
-        config, budget = self.baseline.config, self.budget.at(now_s)
+        config, sample, budget = self.baseline.config, frame.sample, self.budget.at(frame.now_s)
         batch = SampleBatch.stack([sample]).to(next(self.baseline.parameters()).device)
         with torch.inference_mode(), self._meter as meter:
             routed = self.baseline.routed(batch, self.max_layers)

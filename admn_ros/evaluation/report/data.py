@@ -132,6 +132,15 @@ def budget_text(label: Mapping[str, Any], *, long: bool = False) -> str:
     return f"{label['limit']:g}" + (f" {unit}" if long else "")
 
 
+def percent_above(regret: Mapping[str, Any] | None) -> str:
+    """Return an error above the oracle's in percent, with its interval; empty if it is unknown."""
+    if regret is None:
+        return ""
+    interval = regret["interval"]
+    return f"{100 * regret['share']:+.1f} %" + (
+        "" if interval is None else f" ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})")
+
+
 def read_evaluation(folder: Path) -> Evaluation:
     """Read a finished evaluation.
 

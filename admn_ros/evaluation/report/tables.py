@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from admn_ros.evaluation.report.data import Evaluation, Json, budget_text
+from admn_ros.evaluation.report.data import Evaluation, Json, budget_text, percent_above
 
 NONE = "\N{EN DASH}"
 
@@ -57,17 +57,20 @@ def tables(evaluation: Evaluation) -> list[Table]:
 
 def _runs(evaluation: Evaluation) -> Table:
     several = len(evaluation.policies) > 1
+    oracle = any("regret" in cell for cell in evaluation.results["cells"])
     ours = evaluation.policies[0]
     head = ["corruption", "policy", "budget", "frames", "no estimate", "mean error, cm", "95 % interval", "median",
             "p95", "in 90 %", "accuracy", "layers", "over budget",
-            *([f"error minus {ours}, cm"] if several else [])]
+            *([f"error minus {ours}, cm"] if several else []), *(["error above oracle"] if oracle else [])]
     rows: list[TableRow] = []
     before = None
     for cell in evaluation.results["cells"]:
         focus = cell["budget"] == evaluation.budgets[evaluation.focus] and cell["policy"] == ours
         style = " ".join(name for name, on in (("first", cell["corruption"] != before), ("focus", focus)) if on)
         before = cell["corruption"]
-        rows.append(TableRow(_cells(cell) + ([(_more(cell["versus_first_policy"]), "")] if several else []), style))
+        others = ([_more(cell["versus_first_policy"])] if several else []) + (
+            [percent_above(cell["regret"]) or NONE] if oracle else [])
+        rows.append(TableRow([*_cells(cell), *((text, "") for text in others)], style))
     return Table("All runs", "One row per corruption, policy and budget. The numbers at the top of the page are those "
                              "of the bold row. In 90 % is the share of positions inside the 90 % ellipse, accuracy "
                              "is that of the class. Intervals are bootstrapped over scenes; a scene is "
