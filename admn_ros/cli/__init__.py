@@ -74,12 +74,13 @@ def parser() -> Parser:
         tables,
         tracking,
         training,
+        worth,
     )
     from admn_ros.cli.command import Parser
 
     found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
-                  tracking, drawing):
+                  tracking, drawing, worth):
         group.add_commands(commands)
     return found
