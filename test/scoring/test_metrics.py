@@ -139,6 +139,10 @@ def test_the_bootstrap_equals_explicit_resampling(scenes, seed, share):
     counts = np.bincount(scene, minlength=scenes)
     assert boot.of_counts(counts[:, None], lambda c: c[:, 0].astype(float), scene) == pytest.approx(
         tuple(np.quantile([len(d) for d in drawn], [0.025, 0.975])))
+    below = rng.uniform(1, 2, len(scene)).round(2)
+    least = [np.concatenate([np.repeat(below[scene == s], n) for s, n in enumerate(draw)]) for draw in boot.draws]
+    assert boot.of_ratio(values, below, scene) == pytest.approx(
+        tuple(np.quantile([a.mean() / b.mean() for a, b in zip(drawn, least, strict=True)], [0.025, 0.975])))
 
 
 def test_equal_scenes_give_a_point_and_few_scenes_no_interval():
