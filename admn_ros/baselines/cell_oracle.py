@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from admn_ros.baselines.measured_losses import POSITION, MeasuredLosses
+from admn_ros.baselines.orders import LayerOrder, every_other
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import StaticAllocation
 from admn_ros.budget.budget import Budget
@@ -32,10 +33,12 @@ class CellOracle:
     Attributes:
         measured: errors of allocations.
         objective: weights of position error in metres and share of wrong classes.
+        order: layers that are kept.
     """
 
     measured: MeasuredLosses
     objective: Objective = POSITION
+    order: LayerOrder = every_other
     _cells: dict[tuple[frozenset[Modality], frozenset[Modality]], StaticAllocation] = field(
         default_factory=dict, repr=False, compare=False)
 
@@ -55,5 +58,5 @@ class CellOracle:
         if key not in self._cells:
             losses = (self.measured.cell_losses(damaged, available, self.objective)
                       or self.measured.losses(self.objective))
-            self._cells[key] = StaticAllocation(self.measured.modalities, losses)
+            self._cells[key] = StaticAllocation(self.measured.modalities, losses, self.order)
         return self._cells[key]

@@ -80,7 +80,7 @@ class MeasuredLosses(Strict):
         dataset: name of the dataset folder.
         split, corruption, variant, seed: what was measured, as in `admn_ros.evaluation.plan.EvaluationPlan`.
         depths: layers of each backbone.
-        allocations: numbers of layers, in the order of `depths`; `admn_ros.baselines.orders.every_other` says which.
+        allocations: numbers of layers, in the order of `depths`; `admn_ros.baselines.orders.order_of` says which.
         patterns: errors by pattern of damage.
     """
 

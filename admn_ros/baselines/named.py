@@ -9,6 +9,7 @@ from pathlib import Path
 from admn_ros.baselines.allocations import NaiveAllocation, OnlyModality, PrefixScores, RandomAllocation, UpperBound
 from admn_ros.baselines.cell_oracle import CellOracle
 from admn_ros.baselines.measured_losses import MeasuredLosses, read_losses
+from admn_ros.baselines.orders import order_of
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import StaticAllocation
 from admn_ros.config import ModelConfig, Objective
@@ -30,6 +31,8 @@ PolicyMaker = Callable[[str, ModelConfig], Policy]
 def policy_of(name: str, config: ModelConfig) -> Policy:
     """Return the policy of a name, `KIND` or `KIND:DETAILS`, with a kind of `POLICIES`.
 
+    On a model with nested backbones every policy runs the first layers of a modality, as many as it chooses.
+
     Raises:
         InputError: unknown policy, or details that do not fit the policy or the model.
     """
@@ -39,9 +42,11 @@ def policy_of(name: str, config: ModelConfig) -> Policy:
     if kind == VALUE and not config.qoi.value_hidden:
         raise InputError("policy", name, "another one: this model does not predict values (`admn train value`)")
     try:
-        return POLICIES[kind](details, config)
+        policy = POLICIES[kind](details, config)
     except InputError as error:
         raise error.within(f"policy {name}") from error
+    # The oracle is told about each frame, so it cannot be wrapped: it keeps the first layers by itself.
+    return PrefixScores(policy) if config.nested and not isinstance(policy, CellOracle) else policy
 
 
 def policy_file(name: str) -> Path | None:
@@ -107,7 +112,7 @@ def _best_static(details: str, config: ModelConfig) -> StaticAllocation:
 
 
 def _oracle(details: str, config: ModelConfig) -> CellOracle:
-    return CellOracle(*_measured(details, config))
+    return CellOracle(*_measured(details, config), order_of(config.nested))
 
 
 def _measured(details: str, config: ModelConfig) -> tuple[MeasuredLosses, Objective]:

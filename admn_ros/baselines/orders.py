@@ -55,6 +55,11 @@ def prefix(depth: int, count: int) -> tuple[int, ...]:
     return tuple(range(count))
 
 
+def order_of(nested: bool) -> LayerOrder:
+    """Return the order of a model's backbones that is used without scores: the first layers if they are nested."""
+    return prefix if nested else every_other
+
+
 def _check(depth: int, count: int) -> None:
     if not 0 <= count <= depth:
         raise InputError("layers", count, f"[0, {depth}]")

@@ -31,6 +31,7 @@ from admn_ros.config.inputs import (
 from admn_ros.config.model import (
     FINE_STRIDE,
     BackboneConfig,
+    Depth,
     FusionConfig,
     Levels,
     LocalizationConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "BackboneConfig",
     "BudgetUnit",
     "Count",
+    "Depth",
     "DepthInput",
     "Finite",
     "FusionConfig",

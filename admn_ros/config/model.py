@@ -216,6 +216,8 @@ class ModelConfig(Strict):
         sensor_nodes: names of the sensor nodes.
         node_poses: pose of each sensor node.
         modalities: input, backbone and adapter of each modality.
+        nested: whether the backbones were trained to run their first layers, of any number, rather than any set of
+            layers. Policies then choose how many layers of a modality run, and never which.
         fusion: fusion transformer.
         qoi: controller.
         localization: localization head.
@@ -231,6 +233,7 @@ class ModelConfig(Strict):
     sensor_nodes: tuple[Name, ...] = Field(min_length=1)
     node_poses: dict[Name, NodePose] = Field(default={})
     modalities: dict[Modality, ModalityConfig] = Field(min_length=1)
+    nested: bool = False
     fusion: FusionConfig = FusionConfig()
     qoi: QoiConfig = QoiConfig()
     localization: LocalizationConfig = LocalizationConfig()

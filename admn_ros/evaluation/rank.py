@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from admn_ros.baselines.measured_losses import MeasuredLosses, PatternErrors, Sums
-from admn_ros.baselines.orders import every_other
+from admn_ros.baselines.orders import order_of
 from admn_ros.baselines.static import Depths, some_depths
 from admn_ros.errors import InputError
 from admn_ros.evaluation.dataset_source import DatasetSource
@@ -94,7 +94,7 @@ def _embed(network: AdmnNetwork, batch: SampleBatch,
         found.append({})
         for k in sorted({counts[place] for counts in allocations}):
             mask = torch.zeros(len(next(iter(batch.present.values()))), depth, device=network.poses.device)
-            mask[:, list(every_other(depth, k))] = 1
+            mask[:, list(order_of(network.config.nested)(depth, k))] = 1
             tokens, present = network.embed(batch, {modality: mask})
             found[-1][k] = tokens[:, slots], present[:, slots]
     return found

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from admn_ros.config import (
@@ -44,15 +45,26 @@ TINY_FUSION = FusionConfig(dim=96, depth=2, heads=4)
 TINY_QOI = QoiConfig(size=48, dim=64, depth=2, heads=4, layer_hidden=64, corruption_hidden=64)
 
 
-def preset(name: str) -> ModelConfig:
+def preset(name: str, depths: Mapping[Modality, int] = MappingProxyType({})) -> ModelConfig:
     """Return a configuration by its name.
 
+    Args:
+        name: key of `PRESETS`.
+        depths: number of layers of a backbone, in place of the preset's; modalities that are not named keep theirs.
+
     Raises:
-        InputError: there is no preset of this name.
+        InputError: there is no preset of this name, or it has no such modality.
     """
     if name not in PRESETS:
         raise InputError("preset", name, ", ".join(PRESETS))
-    return PRESETS[name]()
+    config = PRESETS[name]()
+    parts = dict(config.modalities)
+    for modality, depth in depths.items():
+        if modality not in parts:
+            raise InputError("depths", modality, f"{', '.join(map(str, parts))} of {name}")
+        part = parts[modality]
+        parts[modality] = part.model_copy(update={"backbone": part.backbone.model_copy(update={"depth": depth})})
+    return config.model_copy(update={"modalities": parts})
 
 
 def _gdtm_tiny() -> ModelConfig:

@@ -133,7 +133,7 @@ class QoiEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         q = config.qoi
-        self.judged = config.judges_quality
+        self.judged, self.nested = config.judges_quality, config.nested
         self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
         self.observed = self.nodes  # sensor nodes whose inputs the controller reads
         self.stems = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
@@ -179,6 +179,8 @@ class QoiEncoder(nn.Module):
         tokens, present = self.look(batch)
         e_corr = self._encode(tokens, present, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
+        if self.nested:  # the same number of layers of each modality is among the best, but always the first ones
+            logits = [torch.cat([x[:, :1], x[:, 1:].sort(dim=1, descending=True).values], dim=1) for x in logits]
         value = None if self.value is None else self.value(tokens, present)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged,
                                 value)

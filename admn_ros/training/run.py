@@ -87,7 +87,7 @@ def _network(config: TrainConfig, stage: str, model: str | Path | None) -> AdmnN
     if config.model is None:
         raise ConfigError.missing("model", "a model folder, or a preset in the training file")
     seed = part.optimizer.seed
-    network = AdmnNetwork(preset(config.model).model_copy(update={"seed": seed}))
+    network = AdmnNetwork(preset(config.model, config.depths).model_copy(update={"seed": seed}))
     initialize(network, seed)
     return network.eval()
 

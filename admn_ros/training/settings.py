@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from admn_ros.config import Strict, load_config, parse_config, parse_yaml
+from admn_ros.config import Depth, Strict, load_config, parse_config, parse_yaml
 from admn_ros.errors import ConfigError
 from admn_ros.files import parse_json
+from admn_ros.sample import Modality
 from admn_ros.training.config import DataConfig
 from admn_ros.training.stage import StageConfig
 from admn_ros.training.stages.autoencoder import AutoencoderConfig
@@ -26,6 +27,7 @@ class TrainConfig(Strict):
 
     Attributes:
         model: preset of `admn_ros.model.presets` to start from, with random weights, in a run without a model folder.
+        depths: number of layers of a backbone in place of the preset's, per modality.
         data: samples.
         pretrain: stage 0.
         finetune: stage 1.
@@ -35,6 +37,7 @@ class TrainConfig(Strict):
     """
 
     model: str | None = None
+    depths: dict[Modality, Depth] = Field(default={})
     data: DataConfig
     pretrain: PretrainConfig | None = None
     finetune: FinetuneConfig | None = None
@@ -46,6 +49,8 @@ class TrainConfig(Strict):
     def _a_stage(self) -> TrainConfig:
         if not self.stages:
             raise ValueError(f"at least one of {', '.join(STAGES)}")
+        if self.depths and self.model is None:
+            raise ValueError("depths requires model, the preset whose backbones get these depths")
         return self
 
     @property
@@ -64,7 +69,7 @@ class TrainConfig(Strict):
         return self.stages[name]
 
 
-STAGES = tuple(name for name in TrainConfig.model_fields if name not in ("model", "data"))
+STAGES = tuple(name for name in TrainConfig.model_fields if name not in ("model", "depths", "data"))
 """Names of all stages, in the order in which they are trained."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from admn_ros.baselines.named import policy_of
+from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.evaluation import contenders
@@ -19,7 +20,8 @@ from admn_ros.evaluation.records import read_columns
 from admn_ros.evaluation.results_folder import read_results
 from admn_ros.evaluation.run import evaluate
 from admn_ros.inference.engine import Engine
-from admn_ros.model.allocation import allocate
+from admn_ros.model.allocation import Assessment, allocate
+from admn_ros.model.costs import layer_costs
 from admn_ros.sample import Modality
 
 
@@ -198,6 +200,19 @@ def test_prices_are_exact(model):
 def test_unknown_policies(config, name, says):
     with pytest.raises(InputError, match=says):
         policy_of(name, config)
+
+
+def test_policies_of_a_nested_model_run_the_first_layers(config):
+    nested = config.model_copy(update={"nested": True})
+    table = layer_costs(config)
+    whole = dict.fromkeys(config.modalities, 2)
+    scores = {m: [0.0, 1.0, 2.0] for m in config.modalities}
+    assessment = Assessment(scores, dict.fromkeys(config.modalities, 1.0))
+    for name in ("allocate", "naive", "random:1", "only:rgb", "static:rgb=2,depth=2"):
+        chosen, first = (policy_of(name, c)(assessment, whole, table, Budget(5, "layers")) for c in (config, nested))
+        assert first.spent == chosen.spent > 0
+        assert first.active == {m: tuple(range(len(layers))) for m, layers in chosen.active.items()}
+        assert (first.active == chosen.active) == (name == "only:rgb")
 
 
 def test_a_policy_that_can_run_nothing_gives_no_estimate(make_plan, tmp_path):

@@ -29,7 +29,8 @@ def test_shipped_files(path: Path) -> None:
     if path.stem in ("room_class", "room_controller", "room_value"):
         assert config.model is None   # they go on from a model folder
         return
-    model = preset(config.model or "")
+    model = preset(config.model or "", config.depths)
+    assert model.depths == {**preset(config.model or "").depths, **config.depths}
     assert config.finetune is not None
     blocks = config.finetune.trainable_blocks
     if blocks != "all":
@@ -75,6 +76,9 @@ def test_shipped_pretraining_files(path: Path) -> None:
     ({"controller": {"budgets": [8], "selection": "topk"}}, "controller.selection"),
     ({"data": {"corruption": "fog"}}, "data.corruption"),
     ({"finetune": None}, "t.yaml"),
+    ({"finetune": {"draws": "uniform"}}, "finetune.draws"),
+    ({"depths": {"rgb": 4}}, "depths requires model"),
+    ({"model": "rgbd", "depths": {"rgb": 0}}, "depths.rgb"),
 ])
 def test_errors_name_the_field(change: dict[str, object], named: str) -> None:
     raw = {"data": {"folder": "d"}, "finetune": {}} | change

@@ -10,8 +10,9 @@ import yaml
 
 from admn_ros.cli import main
 from admn_ros.config import ModelConfig
-from admn_ros.errors import ConfigError
+from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.checkpoint import create_random_model, load_model
+from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 from admn_ros.training.settings import read_settings
 
@@ -55,6 +56,19 @@ def test_overrides(file: Path) -> None:
 def test_errors_name_the_override(file: Path, setting: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_settings(file, "finetune", [setting])
+
+
+def test_depths_in_place_of_the_presets(dataset: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(yaml.safe_dump({"model": "gdtm-tiny", "depths": {"rgb": 2}, "data": {"folder": str(dataset)},
+                                    "finetune": {"draws": "cost", "optimizer": {"batch": 6, "epochs": 1}}}))
+    train = ["train", "finetune", "--config", str(path), "--out", str(tmp_path / "a"), "--device", "cpu"]
+    assert main([*train, "--set", "depths.depth=1", "--dry-run"]) == 0
+    config = load_model(tmp_path / "a" / "dry-run" / "model").config
+    assert list(config.depths.values()) == [2, 1, 12, 12]
+    assert config.nested
+    with pytest.raises(InputError, match="found radar; allowed: rgb, depth of rgbd"):
+        preset("rgbd", {Modality.RADAR: 1})
 
 
 def test_train_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,7 +160,10 @@ class Controller(Stage):
         """Return masks (B, depth) per modality for a budget, differentiable in the controller."""
         available = affordable(output, batch.available(), budget)
         logits = {m: x.float() for m, x in output.logits.items()}
-        return select(self.config.selection, logits, available, budget, self.config.tau, step.noise)
+        masks = select(self.config.selection, logits, available, budget, self.config.tau, step.noise)
+        if not self.network.config.nested:
+            return masks
+        return {m: mask.sort(dim=1, descending=True).values for m, mask in masks.items()}
 
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Return the metrics of the engine's allocation at each budget.

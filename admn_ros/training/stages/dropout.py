@@ -10,6 +10,22 @@ import torch
 from admn_ros.sample import Modality, SampleBatch
 
 
+def draw_solo(solo: Mapping[Modality, float], draws: torch.Generator) -> Modality | None:
+    """Draw the only modality of a batch; None for a batch without one.
+
+    Args:
+        solo: probability of each modality to be the only one.
+        draws: generator on the CPU, used if there are any.
+    """
+    if solo:
+        left = float(torch.rand((), generator=draws))
+        for modality, chance in solo.items():
+            left -= chance
+            if left < 0:
+                return modality
+    return None
+
+
 def draw_present(solo: Mapping[Modality, float], dropout: float, modalities: Iterable[Modality],
                  draws: torch.Generator) -> list[Modality]:
     """Draw the modalities of a batch, at least one.
@@ -20,12 +36,9 @@ def draw_present(solo: Mapping[Modality, float], dropout: float, modalities: Ite
         modalities: modalities of the model.
         draws: generator on the CPU.
     """
-    if solo:
-        left = float(torch.rand((), generator=draws))
-        for modality, chance in solo.items():
-            left -= chance
-            if left < 0:
-                return [modality]
+    alone = draw_solo(solo, draws)
+    if alone is not None:
+        return [alone]
     names, present = list(modalities), list[Modality]()
     while not present:
         chances = torch.rand(len(names), generator=draws).tolist()

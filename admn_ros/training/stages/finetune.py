@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1: LayerDrop finetuning of backbones, fusion and heads (Section 3.3)."""
+"""Stage 1: finetuning of backbones, fusion and heads with random layers (Section 3.3)."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from admn_ros.baselines.allocations import NaiveAllocation
+from admn_ros.baselines.orders import order_of
 from admn_ros.budget.budget import Budget
 from admn_ros.config import Count
 from admn_ros.errors import ConfigError
@@ -23,17 +25,21 @@ from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import constant_error_m, estimate_losses
 from admn_ros.training.scores import SplitScores
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
-from admn_ros.training.stages.dropout import draw_present, drop_sensors
+from admn_ros.training.stages.dropout import draw_present, draw_solo, drop_sensors
 
 Layers = dict[Modality, tuple[int, ...]]
 """Layers that run, ascending, per modality; a modality without an entry is absent."""
 
 
 class FinetuneConfig(StageConfig):
-    """Stage 1, LayerDrop finetuning (Section 3.3.2).
+    """Stage 1, finetuning with random layers (Section 3.3.2).
 
     Attributes:
         loss: weights of the task loss.
+        draws: layers of a batch. layerdrop: each layer of each modality is dropped at random, as in the paper; few
+            batches then have a small allocation. cost: every number of layers of all modalities together is as
+            frequent, of random modalities and always their first layers; the model becomes `nested`. It uses none of
+            `layerdrop`, `ramp_epochs`, `keep_first_layer`, `full_backbone_dropout` and `modality_dropout`.
         layerdrop: probability of each layer to be dropped, drawn per batch and modality.
         ramp_epochs: epochs over which the LayerDrop rate rises linearly from 0; 0 for the full rate from the start.
         keep_first_layer: never drop the first layer of a present modality, as the allocator never does (Section A.7).
@@ -53,6 +59,7 @@ class FinetuneConfig(StageConfig):
     from_preset: ClassVar[bool] = True
 
     loss: LossConfig = LossConfig()
+    draws: Literal["layerdrop", "cost"] = "layerdrop"
     layerdrop: Rate = 0.2
     ramp_epochs: Whole = 0
     keep_first_layer: bool = True
@@ -75,7 +82,7 @@ class FinetuneConfig(StageConfig):
 
 
 class Finetune(Stage):
-    """LayerDrop finetuning. The controller is not trained.
+    """Finetuning with random layers. The controller is not trained.
 
     The layers are drawn per batch, so that dropped layers are skipped and cost nothing.
 
@@ -91,6 +98,8 @@ class Finetune(Stage):
         if config.loss.evidence and network.config.localization.kind != "evidence":
             raise ConfigError("finetune.loss.evidence", config.loss.evidence,
                               f"0 with localization of kind {network.config.localization.kind}")
+        nested = network.qoi.nested = config.draws == "cost"
+        network.config = network.config.model_copy(update={"nested": nested})
         self.network, self.config = network, config
         self.depths = network.config.depths
         for modality in config.solo:
@@ -103,7 +112,7 @@ class Finetune(Stage):
         self.allocations: dict[str, Mapping[Modality, tuple[int, ...]]] = {
             "full": {m: tuple(range(d)) for m, d in self.depths.items()}}
         table, everywhere = layer_costs(network.config), dict.fromkeys(self.depths, network.nodes)
-        naive, nothing = NaiveAllocation(), Assessment()
+        naive, nothing = NaiveAllocation(order_of(nested)), Assessment()
         self.allocations |= {f"naive_{b}": naive(nothing, everywhere, table, Budget(b, "layers")).active
                              for b in config.budgets}
         freeze(network, [network.adapters, network.fusion, network.localization, network.classification,
@@ -111,7 +120,8 @@ class Finetune(Stage):
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss with the layers drawn for this batch."""
-        layers = draw_layers(self.config, self.depths, step.epoch, step.draws)
+        layers = draw_first_layers(self.config.solo, self.depths, step.draws) if self.config.draws == "cost" \
+            else draw_layers(self.config, self.depths, step.epoch, step.draws)
         samples = drop_sensors(batch.samples, self.config.sensor_dropout, step.noise)
         return estimate_losses(self.network, samples, layers, batch, self.config.loss)
 
@@ -178,3 +188,34 @@ def draw_layers(config: FinetuneConfig, depths: Mapping[Modality, int], epoch: i
         if modality in present:
             drawn[modality] = (0,) if first_only or not layers else layers
     return drawn
+
+
+def draw_first_layers(solo: Mapping[Modality, float], depths: Mapping[Modality, int], draws: torch.Generator) -> Layers:
+    """Draw a number of layers of all modalities together, uniformly, and spread it over random modalities.
+
+    Small allocations are as frequent as large ones. Of a number of layers, first the number of modalities is drawn
+    among those that can have it, then the modalities, then their depths; each modality runs its first layers.
+
+    Args:
+        solo: probability of each modality to be the only one; its depth is then uniform.
+        depths: number of layers of each modality.
+        draws: generator on the CPU.
+    """
+    alone = draw_solo(solo, draws)
+    candidates = [m for m in depths if alone in (None, m)]
+    order = [candidates[i] for i in torch.randperm(len(candidates), generator=draws).tolist()]
+    left = _uniform(1, sum(depths[m] for m in order), draws)
+    room = list(itertools.accumulate(depths[m] for m in order))
+    count = _uniform(1 + sum(x < left for x in room), min(left, len(order)), draws)
+    drawn: Layers = {}
+    for i, modality in enumerate(order[:count]):
+        others = count - 1 - i
+        most = min(depths[modality], left - others)
+        drawn[modality] = tuple(range(_uniform(max(1, left - (room[count - 1] - room[i])), most, draws)))
+        left -= len(drawn[modality])
+    return {m: drawn[m] for m in depths if m in drawn}
+
+
+def _uniform(low: int, high: int, draws: torch.Generator) -> int:
+    """Draw a whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=draws))

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,17 @@ from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.loop import fit
 from admn_ros.training.losses import gaussian_nll, task_losses
-from admn_ros.training.stages.finetune import Finetune, FinetuneConfig, draw_layers, layerdrop_rate
+from admn_ros.training.stages.finetune import (
+    Finetune,
+    FinetuneConfig,
+    draw_first_layers,
+    draw_layers,
+    layerdrop_rate,
+)
 
 DEPTHS = {Modality.RGB: 12, Modality.DEPTH: 8}
 ALL = [Modality.RGB, Modality.DEPTH]
+UNEVEN = {Modality.RGB: 4, Modality.DEPTH: 4, Modality.RADAR: 2, Modality.AUDIO: 1}
 
 
 def share(hits: int, of: int, wanted: float) -> bool:
@@ -66,6 +75,52 @@ def test_solo_modalities() -> None:
         assert share(sum(list(p) == [m] for p in plans), n, solo + 0.3 * 0.16 / 0.96)
     with pytest.raises(ValueError, match=r"at most 1, not 1\.1"):
         FinetuneConfig(solo={Modality.RGB: 0.6, Modality.DEPTH: 0.5})
+
+
+def test_draws_uniform_in_cost() -> None:
+    """Every number of layers is as frequent, from one layer of one modality to all; always first layers."""
+    draws, n = torch.Generator().manual_seed(0), 12000
+    plans = [draw_first_layers({}, UNEVEN, draws) for _ in range(n)]
+    assert all(layers == tuple(range(len(layers))) for p in plans for layers in p.values())
+    total = Counter(sum(map(len, p.values())) for p in plans)
+    assert sorted(total) == list(range(1, 12))
+    assert all(share(hits, n, 1 / 11) for hits in total.values())
+    # One layer is of each modality as often; two are of one modality, or of two, as often. Audio has no second one, and
+    # is then never alone.
+    single = Counter(next(iter(p)) for p in plans if sum(map(len, p.values())) == 1)
+    assert set(single) == set(UNEVEN)
+    assert all(share(hits, total[1], 1 / 4) for hits in single.values())
+    two = [p for p in plans if sum(map(len, p.values())) == 2]
+    assert share(sum(len(p) == 1 for p in two), len(two), 3 / 4 / 2)
+    # Every allocation occurs.
+    possible = set(itertools.product(*(range(d + 1) for d in UNEVEN.values()))) - {(0, 0, 0, 0)}
+    assert {tuple(len(p.get(m, ())) for m in UNEVEN) for p in plans} == possible
+    again = torch.Generator().manual_seed(0)
+    assert [draw_first_layers({}, UNEVEN, again) for _ in range(9)] == plans[:9]
+
+
+def test_solo_modalities_of_draws_in_cost_have_every_depth() -> None:
+    draws, n = torch.Generator().manual_seed(0), 4000
+    plans = [draw_first_layers({Modality.RGB: 1.0}, UNEVEN, draws) for _ in range(n)]
+    depths = Counter(len(p[Modality.RGB]) for p in plans if list(p) == [Modality.RGB])
+    assert depths.total() == n
+    assert all(share(depths[k], n, 1 / 4) for k in (1, 2, 3, 4))
+
+
+def test_draws_in_cost_make_the_model_nested(dataset: Path, model: ModelConfig, network: AdmnNetwork) -> None:
+    samples = next(Samples(ShardDataset(dataset, "train"), model).batches(0, 3, shuffle=False)).samples
+    stage = Finetune(network, FinetuneConfig(draws="cost", budgets=(5,)))
+    assert network.config.nested
+    assert [stage.allocations["naive_5"][m] for m in network.config.depths] == [(0, 1), (0, 1), (0,)]
+    with torch.no_grad():
+        logits = network.controller(samples).logits
+    assert all((x[:, 1:].diff(dim=1) <= 0).all() for x in logits.values())
+    Finetune(network, FinetuneConfig())
+    assert not network.config.nested
+    with torch.no_grad():
+        plain = network.controller(samples).logits
+    assert any(not torch.equal(plain[m], x) for m, x in logits.items())
+    assert all(torch.equal(plain[m].sort(dim=1).values, x.sort(dim=1).values) for m, x in logits.items())
 
 
 def test_layerdrop_ramp() -> None:
