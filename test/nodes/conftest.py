@@ -122,9 +122,9 @@ class Rig:
                     raise
 
     def close(self) -> None:
-        self._executor.shutdown()
         self.context.try_shutdown()
         self._thread.join(5)
+        self._executor.shutdown()  # not before: it takes away what a thread that still spins waits for
         self.node.destroy_node()
         self.driver.destroy_node()
         # A lifecycle node's services live as long as its state machine, and that until it is collected.

@@ -63,11 +63,15 @@ class Watcher:
         return found
 
     def call(self, kind: type, service: str, request: object) -> Any:
+        """Call a service whose requests may be repeated."""
         client = self.node.create_client(kind, service)
         assert self.wait(client.service_is_ready), f"{service} is not there"
-        future = client.call_async(request)
-        assert self.wait(future.done), service
-        return future.result()
+        # A response is lost when it arrives before both sides have discovered each other: ask again.
+        for _ in range(30):
+            future = client.call_async(request)
+            if self.wait(future.done, 2.0):
+                return future.result()
+        raise AssertionError(f"{service} does not answer")
 
     def close(self) -> None:
         self._executor.shutdown()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from admn_ros.nodes.process_signals import pause
 from admn_ros.nodes.trials.feed import SensorFeed
+from admn_ros.nodes.trials.missing_inputs import describe_missing
 from admn_ros.nodes.trials.perception_under_test import PerceptionUnderTest, ReportedFrame
 from admn_ros.sample import Modality
 
@@ -83,6 +84,19 @@ class FaultSetup:
         """Wait for a frame that has a modality, or every one, from all its sensor nodes; False on timeout."""
         wanted = {str(k.modality) for k in self.feed.streams} if modality is None else {str(modality)}
         return self.wait_for_frame(lambda f: wanted <= f.complete) is not None
+
+    def require_inputs(self, result: FaultResult, failure: str) -> None:
+        """Wait for a frame with every input; without one, record a failure that names what was missing and why."""
+        since_s = time.monotonic()
+        if not self.wait_for_inputs():
+            result.require(False, f"{failure}: {self.describe_missing(since_s)}")
+
+    def describe_missing(self, since_s: float) -> str:
+        """Describe the inputs that were missing in the frames since a time on the monotonic clock."""
+        listener = self.subject.listener
+        frames = [f.missing for f in list(listener.frames) if f.received_s >= since_s]
+        subscribers = {str(key): stream.subscribers for key, stream in self.feed.streams.items()}
+        return describe_missing(frames, listener.statuses, subscribers)
 
     def wait_for_frame(self, condition: Callable[[ReportedFrame], bool], since_s: float | None = None,
                        timeout_s: float | None = None) -> float | None:

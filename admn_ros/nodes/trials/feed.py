@@ -84,6 +84,11 @@ class SensorStream:
     ticks: int = 0
     publisher: Publisher | None = field(default=None, repr=False)
 
+    @property
+    def subscribers(self) -> int:
+        """Number of subscriptions that its publisher has discovered."""
+        return 0 if self.publisher is None else self.publisher.get_subscription_count()
+
     def next_message(self) -> bytes:
         """Return the message of the current measurement."""
         messages = self.fault.messages or self.messages

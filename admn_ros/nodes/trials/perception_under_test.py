@@ -48,6 +48,7 @@ class ReportedFrame:
         failed: whether the network failed.
         states: availability by modality.
         complete: modalities to which every sensor node contributed.
+        missing: inputs that did not contribute, such as `left/rgb`.
         latency_ms: as in `LayerAllocation`; likewise the next two.
         inference_ms: likewise.
         waiting_ms: likewise.
@@ -64,6 +65,7 @@ class ReportedFrame:
     failed: bool
     states: dict[str, Availability]
     complete: frozenset[str]
+    missing: frozenset[str]
     latency_ms: float
     inference_ms: float
     waiting_ms: float
@@ -175,6 +177,7 @@ class Listener(Node):
             failed=message.reason == LayerAllocation.REASON_FAILED,
             states={m.modality: STATES[m.availability] for m in message.modalities},
             complete=frozenset(m.modality for m in message.modalities if not m.missing_nodes),
+            missing=frozenset(f"{node}/{m.modality}" for m in message.modalities for node in m.missing_nodes),
             latency_ms=message.latency_ms, inference_ms=message.inference_ms, waiting_ms=message.waiting_ms,
             dropped=message.frames_dropped)
         self.frames.append(frame)
@@ -294,9 +297,9 @@ class PerceptionUnderTest:
         """Stop the node and the listener."""
         if self._process is not None:
             self._process.stop()
-        self._executor.shutdown()
         self.context.try_shutdown()
         self._thread.join(5.0)
+        self._executor.shutdown()  # not before: it takes away what a thread that still spins waits for
         self.listener.destroy_node()
 
     def _spin(self) -> None:

@@ -122,7 +122,7 @@ class SensorFaults:
     def all_behind(self) -> FaultResult:
         """Set the clocks of all sensors back by an hour, and later forward again."""
         result = FaultResult("all sensors are an hour behind")
-        result.require(self._setup.wait_for_inputs(), "an input was missing before the fault")
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         self._setup.feed.set_fault(None, StreamFault(shift_s=-JUMP_BACK_S))
         self._wait_for_status(window, "clock", "behind this clock")
@@ -137,7 +137,7 @@ class SensorFaults:
 
     def _open(self, name: str, modality: Modality, fault: StreamFault) -> FaultWindow:
         result = FaultResult(name)
-        result.require(self._setup.wait_for_inputs(), "an input was missing before the fault")
+        self._setup.require_inputs(result, "an input was missing before the fault")
         self._setup.wait_for_diagnostics()
         window = FaultWindow(self._setup, result)
         self._setup.feed.set_fault(modality, fault)
@@ -181,11 +181,13 @@ class SensorFaults:
     def _recover(self, window: FaultWindow, modality: Modality | None) -> FaultResult:
         """Clear the fault, and close the window after a frame that has the modality, or all, from all nodes."""
         self._setup.feed.set_fault(modality, StreamFault())
+        cleared_s = time.monotonic()
         wanted, cleared_ns = {str(m) for m in Modality if self._setup.feed.streams_of(m)}, time.time_ns()
         wanted = wanted if modality is None else {str(modality)}
         window.result.recovery_s = self._setup.wait_for_frame(
             lambda f: f.stamp_ns > cleared_ns and wanted <= f.complete)
-        window.result.require(window.result.recovery_s is not None, "it did not recover")
+        if window.result.recovery_s is None:
+            window.result.require(False, f"it did not recover: {self._setup.describe_missing(cleared_s)}")
         self._setup.subject.wait(lambda: len(window.frames) >= MIN_FRAMES, self._setup.limits.patience_s)
         self._setup.wait_for_diagnostics()
         return window.close()

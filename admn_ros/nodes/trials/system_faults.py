@@ -34,7 +34,7 @@ class SystemFaults:
         parameters = {"autostart": True, "max_layers": layers_total, **costs}
         governor = NodeProcess(GOVERNOR, **parameters)
         result = FaultResult("the governor is killed and started again")
-        self._setup.wait_for_inputs()
+        self._setup.require_inputs(result, "an input was missing before the fault")
         try:
             result.require(self._wait_for_source(True) is not None, "the governor's budget never came into force")
             window = FaultWindow(self._setup, result)
@@ -52,7 +52,7 @@ class SystemFaults:
     def kill_node(self) -> FaultResult:
         """Kill the perception node and start it again. The gap is the start of a process."""
         result = FaultResult("the perception node is killed and started again")
-        self._setup.wait_for_inputs()
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         self._subject.process.kill()
         died_ns = time.time_ns()
@@ -61,7 +61,7 @@ class SystemFaults:
         self._subject.start()
         result.recovery_s = self._setup.wait_for_frame(lambda f: f.stamp_ns > died_ns, killed_s, START_TIMEOUT_S)
         result.require(result.recovery_s is not None, "no frame from the new process")
-        result.require(self._setup.wait_for_inputs(), "not every input came back")
+        self._setup.require_inputs(result, "not every input came back")
         result.require(all(f.stamp_ns > died_ns for f in window.frames[-MIN_FRAMES:]), "old frames were reported")
         result.outcome = "the new process reports no old frame; the gap is its start"
         return window.close(gap_s=math.inf)
@@ -70,7 +70,7 @@ class SystemFaults:
         """Send every topic at three times its rate."""
         feed = self._setup.feed
         result = FaultResult(f"{len(feed.streams)} topics at {FLOOD_SPEED:g}x their rate for {seconds:g} s")
-        self._setup.wait_for_inputs()
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         feed.set_fault(None, StreamFault(speed=FLOOD_SPEED))
         memory, ages = [], []
@@ -97,7 +97,7 @@ class SystemFaults:
         """Answer every frame with another budget: one layer, all, one layer, ..."""
         result = FaultResult("the budget changes at every frame between one layer and all")
         listener, levels = self._subject.listener, itertools.cycle((1.0, float(layers_total)))
-        self._setup.wait_for_inputs()
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         listener.on_frame = lambda frame: listener.request_budget(next(levels))
         try:
@@ -116,7 +116,7 @@ class SystemFaults:
         result = FaultResult("two power managers of equal priority disagree, a third one sends NaN")
         listener, low = self._subject.listener, 2.0
         requests = {"modest": low, "greedy": float(layers_total), "broken": math.nan}
-        self._setup.wait_for_inputs()
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         listener.on_frame = lambda frame: [listener.request_budget(n, source) for source, n in requests.items()]
         try:
@@ -147,7 +147,7 @@ class SystemFaults:
         """Stop every sensor until the diagnostics report the missing output as an error, then start them again."""
         result, listener = FaultResult("all sensors stop and return"), self._subject.listener
         patience_s = self._setup.limits.patience_s
-        result.require(self._setup.wait_for_inputs(), "an input was missing before the fault")
+        self._setup.require_inputs(result, "an input was missing before the fault")
         window = FaultWindow(self._setup, result)
         self._setup.feed.set_fault(None, StreamFault(silent=True))
         reported = self._subject.wait(lambda: listener.levels.get("inference") == DiagnosticStatus.ERROR, patience_s)
@@ -158,7 +158,7 @@ class SystemFaults:
         cleared_ns = time.time_ns()
         result.recovery_s = self._setup.wait_for_frame(lambda f: f.stamp_ns > cleared_ns)
         result.require(result.recovery_s is not None, "no frame after the sensors returned")
-        result.require(self._setup.wait_for_inputs(), "not every input came back")
+        self._setup.require_inputs(result, "not every input came back")
         result.require(self._subject.wait(lambda: listener.levels.get("inference") == DiagnosticStatus.OK, patience_s),
                        "inference stayed an error")
         return window.close(gap_s=math.inf)

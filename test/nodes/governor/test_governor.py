@@ -65,13 +65,19 @@ class GovernorRig:
                     raise
 
     def close(self) -> None:
-        self._executor.shutdown()
         self.context.try_shutdown()
         self._thread.join(5)
+        self._executor.shutdown()  # not before: see the rig of the perception node
         self.node.destroy_node()
         self.robot.destroy_node()
         del self.node, self.robot, self._executor, self.outputs
         gc.collect()
+
+    def run(self, function: Callable[..., object], *args: object) -> object:
+        """Call a function on the thread that spins, as a service does; on another, endpoints vanish in mid-callback."""
+        future = self._executor.create_task(function, *args)
+        assert self.reaches(future.done, timeout_s=60.0)
+        return future.result()
 
     def reaches(self, condition: Callable[[], object], send: object = None, timeout_s: float = 20.0) -> bool:
         """Wait for something, while a message is published again and again as its driver would."""
@@ -177,13 +183,13 @@ def test_cycles_leave_nothing_behind_and_a_bad_model_fails_configuration(make_go
 
     def cycle() -> tuple[int, int, int]:
         for change in ("configure", "activate", "deactivate", "cleanup"):
-            assert getattr(node, f"trigger_{change}")().name == "SUCCESS"
+            assert rig.run(getattr(node, f"trigger_{change}")).name == "SUCCESS"
         return len(list(node.subscriptions)), len(list(node.publishers)), len(list(node.timers))
 
     first = cycle()
     assert [cycle() for _ in range(3)] == [first] * 3
-    node.set_parameters([Parameter("model", value="/nowhere")])
-    assert node.trigger_configure().name == "FAILURE" and node.state_label == "unconfigured"
+    rig.run(node.set_parameters, [Parameter("model", value="/nowhere")])
+    assert rig.run(node.trigger_configure).name == "FAILURE" and node.state_label == "unconfigured"
 
 
 def test_the_perception_follows_and_takes_its_own_default_when_the_governor_is_gone(make_governor, rig, model_folder):
@@ -194,10 +200,10 @@ def test_the_perception_follows_and_takes_its_own_default_when_the_governor_is_g
     assert rig.wait(lambda: rig.frame().source == "governor")
     last = rig.frame()
     assert last.granted_limit == 3 and last.spent <= 3
-    governor.node.trigger_deactivate()
+    governor.run(governor.node.trigger_deactivate)
     assert rig.wait(lambda: rig.frame().source != "governor")
     assert rig.frame().granted_limit == 8  # of the deployment file
-    governor.node.trigger_activate()
+    governor.run(governor.node.trigger_activate)
     assert rig.wait(lambda: rig.frame().source == "governor")
 
 

@@ -46,14 +46,17 @@ def test_an_impossible_transition_is_refused_and_the_node_lives_on(make_rig, mod
 def test_twenty_cycles_leave_nothing_behind(make_rig, model_folder, sensors_file):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file))
 
+    def pipelines() -> int:
+        gc.collect()
+        return sum(type(thing) is Pipeline for thing in gc.get_objects())
+
     def cycle() -> tuple[int, ...]:
         for number in (CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP):
             assert rig.transition(number)
-        gc.collect()
+        rig.wait(lambda: not pipelines())  # a thread of the last cycle may still end
         node = rig.node
-        pipelines = sum(type(thing) is Pipeline for thing in gc.get_objects())
         return (threading.active_count(), len(list(node.subscriptions)), len(list(node.publishers)),
-                len(list(node.timers)), len(list(node.waitables)), len(node.endpoints), pipelines,
+                len(list(node.timers)), len(list(node.waitables)), len(node.endpoints), pipelines(),
                 len(list(Path("/proc/self/fd").iterdir())))
 
     cycle()

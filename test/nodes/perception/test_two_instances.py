@@ -33,15 +33,19 @@ def second(rig, model_folder: Path, sensors_file: Path) -> Iterator[PerceptionNo
     executor = SingleThreadedExecutor(context=rig.context)
     executor.add_node(node)
 
+    stopping = threading.Event()
+
     def spin() -> None:
         with contextlib.suppress(ExternalShutdownException, rclpy._rclpy_pybind11.RCLError):
-            executor.spin()
+            while not stopping.is_set():
+                executor.spin_once(timeout_sec=0.05)
 
     thread = threading.Thread(target=spin, daemon=True)
     thread.start()
     yield node
-    executor.shutdown()
+    stopping.set()
     thread.join(5)
+    executor.shutdown()
     node.destroy_node()
 
 
