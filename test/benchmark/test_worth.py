@@ -254,7 +254,7 @@ def test_slow_decisions_and_little_gain_are_missed():
     worth = made_up()
     worth = worth.model_copy(update={"runs": (*worth.runs[:-1], worth.runs[-1].model_copy(update={"points": (late,)}))})
     (name,) = missed(worth)
-    assert name.startswith("error within 5 ms")
+    assert name.startswith("error within 5.0 ms")
 
 
 def test_a_figure_without_errors_is_refused(tmp_path):

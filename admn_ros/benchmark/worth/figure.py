@@ -67,9 +67,9 @@ def _draw_layers(axes: Axes, run: RunResult) -> None:
     lines = {policy: _errors(run, policy) for policy in _drawn(run)}
     top = 1.12 * max(f.value for line in lines.values() for f in line if f is not None)
     axes.set_ylim(0, top)
-    axes.set_xlim(places[0] - 0.42 * max(1.0, places[-1] - places[0]), places[-1] + 0.15)
+    axes.set_xlim(places[0] - 0.45 * max(1.0, places[-1] - places[0]), places[-1] + 0.15)
     for policy, line in lines.items():
-        _line(axes, policy, places, line)
+        _line(axes, policy, places, line, own=policy == run.policies[0])
     first = {policy: line[0].value for policy, line in lines.items() if line[0] is not None}
     for policy, height in _spread(first, GAP * top).items():
         style = _style(policy)
@@ -85,7 +85,7 @@ def _draw_layers(axes: Axes, run: RunResult) -> None:
 def _draw_time(axes: Axes, run: RunResult) -> None:
     lines = {policy: _errors(run, policy) for policy in _drawn(run)}
     for policy, line in lines.items():
-        _line(axes, policy, run.limits, line)
+        _line(axes, policy, run.limits, line, own=policy == run.policies[0])
     axes.set_ylim(0, 1.12 * max((f.value for line in lines.values() for f in line if f is not None), default=1.0))
     axes.set_xlabel("budget, ms per frame", fontsize=SMALL_PT, color=SOFT)
     _finish(axes, "The same in milliseconds, cm")
@@ -95,7 +95,7 @@ def _draw_classes(axes: Axes, run: RunResult) -> None:
     places = [math.log2(x) for x in run.limits]
     for policy in _drawn(run):
         rates = [None if p.accuracy is None else _percent(p.accuracy) for p in run.of(policy)]
-        _line(axes, policy, places, rates)
+        _line(axes, policy, places, rates, own=policy == run.policies[0])
     axes.set_xticks(places, [f"{x:g}" for x in run.limits])
     axes.set_xlabel("budget, layers", fontsize=SMALL_PT, color=SOFT)
     _finish(axes, "Class right, %")
@@ -119,7 +119,8 @@ def _style(policy: str) -> _Style:
     return STYLES.get(policy, _Style(policy, INK, 1.4, "--"))
 
 
-def _line(axes: Axes, policy: str, places: Sequence[float], figures: Sequence[Figure | None]) -> None:
+def _line(axes: Axes, policy: str, places: Sequence[float], figures: Sequence[Figure | None], *, own: bool) -> None:
+    """Draw a policy; the band of the model's own one is the darkest."""
     style = _style(policy)
     known = [(x, f) for x, f in zip(places, figures, strict=True) if f is not None]
     axes.plot([x for x, _ in known], [f.value for _, f in known], color=style.colour, lw=style.width, ls=style.dashes,
@@ -127,7 +128,7 @@ def _line(axes: Axes, policy: str, places: Sequence[float], figures: Sequence[Fi
     banded = [(x, *f.interval) for x, f in known if f.interval is not None]
     if banded and policy != ORACLE:
         axes.fill_between([b[0] for b in banded], [b[1] for b in banded], [b[2] for b in banded], color=style.colour,
-                          alpha=0.10, lw=0)
+                          alpha=0.16 if own else 0.05, lw=0)
 
 
 def _spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:

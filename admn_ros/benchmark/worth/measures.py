@@ -113,8 +113,8 @@ def _same_time(worth: Worth) -> Iterator[Measure]:
     if before is None or now is None or before.error_cm is None or now.error_cm is None:
         return
     less = 1 - now.error_cm.value / before.error_cm.value
-    yield Measure(f"error within {now.limit:g} ms, a frame of one layer of the earlier model",
-                  f"{LESS_ERROR:.0%} below its {before.error_cm.value:.1f} cm",
+    yield Measure(f"error within {now.limit:.1f} ms, a frame of one layer of the earlier model",
+                  f"at least {LESS_ERROR:.0%} below its {before.error_cm.value:.1f} cm",
                   f"{now.error_cm.value:.1f} cm, {less:.0%} below", less >= LESS_ERROR)
 
 

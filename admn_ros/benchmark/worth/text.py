@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from admn_ros.baselines.named import ALLOCATE, BEST_STATIC, ORACLE, VALUE
 from admn_ros.benchmark.worth.measures import measures
@@ -17,7 +17,8 @@ NOTES = """\
   of the difference holds 0. Bold: the target is missed.
 - The oracle is told which modalities of a frame are damaged, and takes the allocation that was best on validation
   frames with the same damage. The best static allocation is the one that was best over all validation frames.
-- Without an estimate: frames in which the policy ran nothing. Errors and classes are over the other frames.
+- Without an estimate: frames in which the policy ran nothing; errors and classes are over the other frames. Without
+  such a row there are none.
 - Milliseconds are those of the cost table, whose sum the budget bounds.
 - Random cases of the allocator, as many as you like: `ADMN_CASES=1000000 make test ARGS=test/model/value`."""
 
@@ -46,14 +47,18 @@ def _run(run: RunResult) -> Iterator[str]:
     if run.corruption not in run.what or run.split not in run.what:
         yield from ("", f"Data: {run.split}, {run.corruption}.")
     yield from ("", f"| | {' | '.join(f'{x:.4g}' for x in limits)} |", "|---" * (len(limits) + 1) + "|")
-    rows: tuple[tuple[str, Callable[[Point], str]], ...] = (
-        ("error, cm", lambda p: _error(p.error_cm)), ("class right", lambda p: _share(p.accuracy)),
-        ("layers", lambda p: f"{p.layers:.1f}"), ("milliseconds", lambda p: f"{p.milliseconds:.1f}"),
-        ("without an estimate", lambda p: str(p.without_estimate)))
-    for what, show in rows:
-        for policy in run.policies:
-            points = {p.limit: p for p in run.of(policy)}
-            yield f"| {what}, {TITLES.get(policy, policy)} | {' | '.join(show(points[x]) for x in limits)} |"
+    yield from _rows(run, run.policies, "error, cm", lambda p: _error(p.error_cm))
+    yield from _rows(run, run.policies, "class right", lambda p: _share(p.accuracy))
+    yield from _rows(run, run.policies[:1], "layers", lambda p: f"{p.layers:.1f}")
+    yield from _rows(run, run.policies[:1], "milliseconds", lambda p: f"{p.milliseconds:.1f}")
+    silent = [policy for policy in run.policies if any(p.without_estimate for p in run.of(policy))]
+    yield from _rows(run, silent, f"without an estimate, of {run.points[0].frames}", lambda p: str(p.without_estimate))
+
+
+def _rows(run: RunResult, policies: Sequence[str], what: str, show: Callable[[Point], str]) -> Iterator[str]:
+    """Yield a row for each policy with an entry for each budget."""
+    for policy in policies:
+        yield f"| {what}, {TITLES.get(policy, policy)} | {' | '.join(map(show, run.of(policy)))} |"
 
 
 def _error(figure: Figure | None) -> str:
