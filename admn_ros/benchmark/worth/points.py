@@ -16,7 +16,7 @@ from admn_ros.budget.costs import CostLedger, LayerCosts
 from admn_ros.config import ModelConfig
 from admn_ros.evaluation.records import Columns, read_columns
 from admn_ros.evaluation.results_folder import RECORDS
-from admn_ros.evaluation.summary import ContenderSummary
+from admn_ros.evaluation.summary import DIGITS, ContenderSummary
 from admn_ros.model.costs import ModelCosts
 from admn_ros.sample import Modality
 from admn_ros.scoring.bootstrap import SceneBootstrap
@@ -63,7 +63,8 @@ def _point(cell: Mapping[str, Any], summary: ContenderSummary, first: ContenderS
 
 
 def _figure(value: float, interval: tuple[float, float] | list[float] | None) -> Figure:
-    return Figure(value=value, interval=None if interval is None else (interval[0], interval[1]))
+    return Figure(value=round(value, DIGITS),
+                  interval=None if interval is None else (round(interval[0], DIGITS), round(interval[1], DIGITS)))
 
 
 def _more_right(summary: ContenderSummary, first: ContenderSummary) -> Figure | None:
@@ -90,7 +91,7 @@ def _milliseconds(summary: ContenderSummary, table: LayerCosts) -> float:
     """Return the mean price of the layers that ran."""
     ends = np.cumsum(list(summary.config.depths.values()))[:-1]
     counts = np.column_stack([part.sum(axis=1) for part in np.split(summary.of("active"), ends, axis=1)])
-    return float(table.prices(counts, summary.columns["nodes"]).mean()) * table.amount(1)
+    return round(float(table.prices(counts, summary.columns["nodes"]).mean()) * table.amount(1), DIGITS)
 
 
 def _present(columns: Columns, config: ModelConfig, rows: Mask) -> list[dict[Modality, int]]:
