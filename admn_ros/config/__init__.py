@@ -31,6 +31,7 @@ from admn_ros.config.inputs import (
 from admn_ros.config.model import (
     FINE_STRIDE,
     BackboneConfig,
+    CalibrationConfig,
     Depth,
     FusionConfig,
     Levels,
@@ -51,6 +52,7 @@ __all__ = [
     "AudioInput",
     "BackboneConfig",
     "BudgetUnit",
+    "CalibrationConfig",
     "Count",
     "Depth",
     "DepthInput",

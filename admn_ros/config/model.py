@@ -179,6 +179,25 @@ class LocalizationConfig(Strict):
         return self
 
 
+class CalibrationConfig(Strict):
+    """Calibration of covariances and class probabilities (`admn_ros.model.calibration`).
+
+    Attributes:
+        hidden: width of its hidden layer; 0 for no calibration. Requires localization of kind evidence.
+        seen_height_m: lowest and highest sensor node of the training data. The calibration reads how far a node is
+            outside.
+    """
+
+    hidden: Annotated[int, Field(ge=0, le=WIDEST)] = 0
+    seen_height_m: tuple[Finite, Finite] = (0.0, 1.0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CalibrationConfig:
+        if self.seen_height_m[0] >= self.seen_height_m[1]:
+            raise ValueError(f"seen_height_m {list(self.seen_height_m)} must ascend")
+        return self
+
+
 class NodePose(Strict):
     """Pose of a sensor node in the model's frame.
 
@@ -221,6 +240,7 @@ class ModelConfig(Strict):
         fusion: fusion transformer.
         qoi: controller.
         localization: localization head.
+        calibration: calibration of the estimates.
         classes: names of the classes.
     """
 
@@ -237,6 +257,7 @@ class ModelConfig(Strict):
     fusion: FusionConfig = FusionConfig()
     qoi: QoiConfig = QoiConfig()
     localization: LocalizationConfig = LocalizationConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
     classes: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -253,6 +274,8 @@ class ModelConfig(Strict):
                                  f"{list(self.sensor_nodes)}")
             if len(self.localization.min_m) != 2:
                 raise ValueError("localization evidence requires min_m and max_m with two axes")
+        elif self.calibration.hidden:
+            raise ValueError("calibration requires localization of kind evidence")
         return self
 
     @property

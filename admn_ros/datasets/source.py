@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
 
@@ -148,6 +148,25 @@ class ModelInputs(SourceView):
     def view(self, sample: LabeledReadings, index: int) -> LabeledReadings:
         """See `SourceView`."""
         return sample.inputs_of(self._model)
+
+
+class JoinedSource:
+    """Samples of several sources, one after the other."""
+
+    def __init__(self, parts: Sequence[SampleSource]) -> None:
+        self._parts = tuple(parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        """Return one sample. Raises as `SourceView`."""
+        index = check_index(index, len(self))
+        for part in self._parts:
+            if index < len(part):
+                return part[index]
+            index -= len(part)
+        raise AssertionError("check_index allows no other number")
 
 
 class Spread(SourceView):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from admn_ros.config import BackboneConfig, FusionConfig, ModelConfig, QoiConfig
+from admn_ros.model.calibration import FRAME_SIGNS, MODALITY_SIGNS
 from admn_ros.model.evidence import POSE_FEATURES
 from admn_ros.model.qoi import BUDGET_FEATURES, QOI_CHANNELS, qoi_kernels, qoi_sizes
 from admn_ros.model.transformer import hidden_width
@@ -141,4 +142,10 @@ def _heads(config: ModelConfig) -> int:
     else:
         localization = 2 * _linear(1, dim, dim) + _linear(1, dim, axes) + _linear(1, dim, axes * (axes + 1) // 2)
     covariance = _linear(axes, axes, axes)  # from its Cholesky factor
-    return localization + covariance + _linear(1, dim, dim) + _linear(1, dim, len(config.classes))
+    classification = _linear(1, dim, dim) + _linear(1, dim, len(config.classes))
+    return localization + covariance + classification + _calibration(config)
+
+
+def _calibration(config: ModelConfig) -> int:
+    hidden, signs = config.calibration.hidden, FRAME_SIGNS + MODALITY_SIGNS * len(config.modalities)
+    return _linear(1, signs, hidden + 1) + _linear(1, hidden, 1) if hidden else 0

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.config import ModelConfig
+from admn_ros.config import CalibrationConfig, ModelConfig
 from admn_ros.errors import InputError
+from admn_ros.model.calibration import Calibration
 from admn_ros.model.costs import flop_costs
 from admn_ros.model.evidence import Evidence, EvidenceHead
 from admn_ros.model.fusion import Adapter, Fusion
@@ -60,10 +61,17 @@ class AdmnNetwork(nn.Module):
         self.register_buffer("poses", torch.tensor(poses), persistent=False)
         self.classification = ClassificationHead(fusion_dim, len(config.classes))
         self.qoi = QoiEncoder(config)
+        self.calibration: Calibration | None = None
+        self.calibrate(config.calibration)
 
     def backbone(self, modality: Modality) -> AdaptiveViT:
         """Return the backbone of a modality."""
         return cast(AdaptiveViT, self.backbones[str(modality)])
+
+    def calibrate(self, config: CalibrationConfig) -> None:
+        """Replace the calibration by a new one, which changes nothing until it is trained, or by none."""
+        self.config = ModelConfig.model_validate(self.config.model_copy(update={"calibration": config}))
+        self.calibration = Calibration(self.config).to(self.poses.device) if config.hidden else None
 
     def flop_costs(self) -> LayerCosts:
         """Return the floating-point operations of each part."""
@@ -143,6 +151,15 @@ class AdmnNetwork(nn.Module):
         Returns:
             Estimates, and the evidence of each slot if the model's localization is of kind evidence.
         """
+        output, evidence = self.fuse_uncalibrated(tokens, present, poses)
+        if self.calibration is None or evidence is None:
+            return output, evidence
+        scale_tril_m, class_logits = self.calibration(*output, evidence, self._poses(poses, len(tokens)))
+        return NetworkOutput(output.mean_m, scale_tril_m, class_logits), evidence
+
+    def fuse_uncalibrated(self, tokens: Tensor, present: Tensor,
+                          poses: Tensor | None = None) -> tuple[NetworkOutput, Evidence | None]:
+        """Fuse as `fuse`, without the calibration."""
         tokens = self.fusion.encode(tokens, present)
         fused = self.fusion.pool(tokens, present)
         evidence: Evidence | None = None

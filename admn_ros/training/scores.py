@@ -29,6 +29,11 @@ class SplitScores:
         self._parts.append(Estimates(_array(output.mean_m), _array(tril @ tril.mT), _array(truth),
                                      _array(output.class_logits), batch.label.cpu().numpy()))
 
+    def estimates(self) -> Estimates:
+        """Return all estimates, of at least one batch. Their scores are those that were added."""
+        return Estimates(*(np.concatenate([getattr(part, name) for part in self._parts])
+                           for name in ("mean_m", "covariance_m2", "position_m", "scores", "label")))
+
     def result(self) -> dict[str, float]:
         """Return error_m and nll over the samples with a position, accuracy over those with a label, if there are any.
 
@@ -36,8 +41,7 @@ class SplitScores:
         """
         if not self._parts:
             return {}
-        whole = Estimates(*(np.concatenate([getattr(part, name) for part in self._parts])
-                            for name in ("mean_m", "covariance_m2", "position_m", "scores", "label")))
+        whole = self.estimates()
         located, labelled = finite_rows(whole.position_m), whole.label >= 0
         found: dict[str, float] = {}
         if located.any():

@@ -22,6 +22,7 @@ CATEGORIES: Final = 8
 MASKS: Final = 9
 CONTROLLER: Final = 10
 VALUE: Final = 11
+CALIBRATION: Final = 12
 """Purposes; each has its own stream of random numbers."""
 
 

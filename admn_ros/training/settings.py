@@ -16,6 +16,7 @@ from admn_ros.sample import Modality
 from admn_ros.training.config import DataConfig
 from admn_ros.training.stage import StageConfig
 from admn_ros.training.stages.autoencoder import AutoencoderConfig
+from admn_ros.training.stages.calibration import CalibrateConfig
 from admn_ros.training.stages.controller import ControllerConfig
 from admn_ros.training.stages.finetune import FinetuneConfig
 from admn_ros.training.stages.pretrain import PretrainConfig
@@ -34,6 +35,7 @@ class TrainConfig(Strict):
         autoencoder: unsupervised initialization of the controller.
         controller: stage 2.
         value: stage 3, the value of each input.
+        calibration: stage 4, the calibration of covariances and class probabilities.
     """
 
     model: str | None = None
@@ -44,6 +46,7 @@ class TrainConfig(Strict):
     autoencoder: AutoencoderConfig | None = None
     controller: ControllerConfig | None = None
     value: ValueConfig | None = None
+    calibration: CalibrateConfig | None = None
 
     @model_validator(mode="after")
     def _a_stage(self) -> TrainConfig:

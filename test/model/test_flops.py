@@ -11,7 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from admn_ros.config import ModelConfig, load_config
+from admn_ros.config import CalibrationConfig, ModelConfig, load_config
 from admn_ros.model.costs import flop_costs
 from admn_ros.model.frame_parts import FrameParts, Work, count_flops
 from admn_ros.model.network import AdmnNetwork
@@ -21,8 +21,9 @@ from admn_ros.model.presets import PRESETS, preset
 pytestmark = pytest.mark.slow
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("models/*/config.yaml"))
+CALIBRATED = preset("gdtm-room").model_copy(update={"calibration": CalibrationConfig(hidden=24)})
 CONFIGS = {name: preset(name) for name in PRESETS} | {
-    f"models/{path.parent.name}": load_config(ModelConfig, path) for path in SHIPPED}
+    f"models/{path.parent.name}": load_config(ModelConfig, path) for path in SHIPPED} | {"calibrated": CALIBRATED}
 
 
 def on_meta(config: ModelConfig) -> AdmnNetwork:

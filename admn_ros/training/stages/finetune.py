@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from admn_ros.baselines.allocations import NaiveAllocation
 from admn_ros.baselines.orders import order_of
 from admn_ros.budget.budget import Budget
-from admn_ros.config import Count
+from admn_ros.config import CalibrationConfig, Count
 from admn_ros.errors import ConfigError
 from admn_ros.model.allocation import Assessment
 from admn_ros.model.costs import layer_costs
@@ -100,6 +100,7 @@ class Finetune(Stage):
                               f"0 with localization of kind {network.config.localization.kind}")
         nested = network.qoi.nested = config.draws == "cost"
         network.config = network.config.model_copy(update={"nested": nested})
+        network.calibrate(CalibrationConfig())  # that of earlier weights means nothing
         self.network, self.config = network, config
         self.depths = network.config.depths
         for modality in config.solo:

@@ -28,6 +28,7 @@ from admn_ros.training.scores import SplitScores
 from admn_ros.training.seeding import VALUE, derive
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 from admn_ros.training.stages.controller import allocated
+from admn_ros.training.stages.random_inputs import random_depths, random_sets
 
 
 class ValueConfig(StageConfig):
@@ -74,7 +75,7 @@ class Value(Stage):
         """Return the negative log-likelihoods of the position errors and of right and wrong classes of all sets."""
         with torch.no_grad():
             tokens, present = self.network.qoi.look(batch.samples)
-            depths = self._depths(step.draws)
+            depths = random_depths(self.network, self.config.one_layer, step.draws)
             used, errors_m, right = self._outcomes(batch, depths, step.draws)
         value = self.head(tokens, present)
         expected_m, logit = self.head.expected(value, used, depths)
@@ -97,13 +98,6 @@ class Value(Stage):
                 scores[budget].add(self.network.forward_train(batch.samples, masks), batch)
         return {f"budget_{b}/{key}": value for b, s in scores.items() for key, value in s.result().items()}
 
-    def _depths(self, draws: torch.Generator) -> dict[Modality, int]:
-        """Draw the number of layers of each modality for a batch."""
-        depths = self.network.config.depths
-        if float(torch.rand((), generator=draws)) < self.config.one_layer:
-            return dict.fromkeys(depths, 1)
-        return {m: 1 + int(torch.randint(depth, (), generator=draws)) for m, depth in depths.items()}
-
     def _outcomes(self, batch: LabeledBatch, depths: Mapping[Modality, int],
                   draws: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Run random sets of inputs.
@@ -114,7 +108,7 @@ class Value(Stage):
         scores = self._scores(batch, depths)
         tokens, present = self.network.embed(batch.samples, {m: top_masks(scores[m], k) for m, k in depths.items()})
         used, errors_m, right = [], [], []
-        for keep in self._sets(len(batch), draws):
+        for keep in random_sets(self.network, len(batch), self.config.sets, self.config.whole_modalities, draws):
             chosen = present & keep.to(present.device).flatten(1)
             estimate, _ = self.network.fuse(tokens, chosen, batch.samples.poses)
             used.append(chosen.view(len(batch), len(depths), self.network.nodes))
@@ -127,15 +121,6 @@ class Value(Stage):
         if max(depths.values()) > 1:
             return self.network.controller(batch.samples).logits
         return {m: batch.position_m.new_zeros(len(batch), depth) for m, depth in self.network.config.depths.items()}
-
-    def _sets(self, size: int, draws: torch.Generator) -> Iterable[Tensor]:
-        """Yield random sets of inputs (B, M, N) bool. Each set keeps an input with a probability of its own."""
-        modalities, nodes = len(self.network.config.depths), self.network.nodes
-        for _ in range(self.config.sets):
-            probability = 0.1 + 0.8 * torch.rand(size, 1, 1, generator=draws)
-            whole = torch.rand(size, 1, 1, generator=draws) < self.config.whole_modalities
-            inputs = torch.rand(size, modalities, nodes, generator=draws) < probability
-            yield torch.where(whole, inputs[:, :, :1], inputs)
 
 
 def top_masks(scores: Tensor, count: int) -> Tensor:

@@ -6,16 +6,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from admn_ros.config import ModelConfig, NodePose
+from admn_ros.config import ModelConfig
 from admn_ros.errors import ConfigError
-from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import SampleBatch
 from admn_ros.training.config import LossConfig
-from admn_ros.training.data import LabeledBatch
 from admn_ros.training.stage import Step
 from admn_ros.training.stages.dropout import drop_sensors
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
+from helpers import evidence
+from helpers.evidence import batch_of
 
 EVERY = FinetuneConfig(layerdrop=0.0, full_backbone_dropout=0.0, modality_dropout=0.0,
                        loss=LossConfig(distance_per_cm=0.0, classification=0.0, evidence=1.0))
@@ -23,22 +23,7 @@ EVERY = FinetuneConfig(layerdrop=0.0, full_backbone_dropout=0.0, modality_dropou
 
 @pytest.fixture
 def network(model: ModelConfig) -> AdmnNetwork:
-    poses = {name: NodePose(x_m=2.0 * k - 1, y_m=-1.5, yaw_rad=1.5) for k, name in enumerate(model.sensor_nodes)}
-    place = model.localization.model_copy(update={"kind": "evidence"})
-    made = AdmnNetwork(model.model_copy(update={"localization": place, "node_poses": poses}))
-    initialize(made, 1)
-    return made.eval()
-
-
-def batch_of(network: AdmnNetwork, size: int = 4) -> LabeledBatch:
-    draws, config = torch.Generator().manual_seed(0), network.config
-    nodes = len(config.sensor_nodes)
-    inputs = {m: torch.randn(size, nodes, *c.input.shape, generator=draws) for m, c in config.modalities.items()}
-    present = {m: torch.ones(size, nodes, dtype=torch.bool) for m in inputs}
-    position_m = torch.cat([torch.rand(size, 2, generator=draws) * 2 - 1, torch.zeros(size, 1)], dim=1)
-    nothing = {m: torch.full((size,), torch.nan) for m in inputs}
-    located = torch.arange(size) > 0
-    return LabeledBatch(SampleBatch(inputs, present), position_m, located, torch.zeros(size).long(), nothing)
+    return evidence.network_of(model)
 
 
 def step() -> Step:

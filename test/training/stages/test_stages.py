@@ -24,9 +24,11 @@ from admn_ros.training.data import Samples
 from admn_ros.training.loop import TrainingProgress, fit
 from admn_ros.training.stage import Stage
 from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
+from admn_ros.training.stages.calibration import Calibrate, CalibrateConfig
 from admn_ros.training.stages.controller import Controller, ControllerConfig
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from admn_ros.training.stages.value import Value, ValueConfig
+from helpers import evidence
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +42,8 @@ STAGES: dict[str, tuple[Make, str]] = {
     "categories": (lambda n, o: Controller(n, ControllerConfig(
         optimizer=o, mode="universal", budgets=(2, 6), corruption="categories", corruption_levels=LEVELS,
         corruption_epochs=0)), "val/category_depth/accuracy"),
+    "calibration": (lambda n, o: Calibrate(n, CalibrateConfig(optimizer=o, seen_height_m=(0.0, 1.0), sets=4)),
+                    "val/inside_90"),
     "value": (lambda n, o: Value(n, ValueConfig(optimizer=o, sets=4)), "val/budget_1/error_m"),
 }
 
@@ -61,7 +65,7 @@ class Runs:
 
     def __init__(self, model: ModelConfig, dataset: Path, name: str) -> None:
         make, figure = STAGES[name]
-        self.make, self.model = make, model
+        self.make, self.model = make, evidence.described(model) if name == "calibration" else model
         self.optimizer = OptimizerConfig(learning_rate=3e-3, batch=4, epochs=3, seed=5, keep="best", best_of=figure)
         self.preset = corruption_preset("room-all", modalities=tuple(model.modalities))
         self.samples = Samples(Spread(ShardDataset(dataset, "train"), 6), model, self.preset, seed=2, draws=1,
