@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about finished evaluations: report make, report compare."""
+"""Commands about finished evaluations: report make, report compare; about those and recordings: why."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from admn_ros.cli.command import CONSOLE, Commands, add_command, add_family
+from admn_ros.errors import InputError
 
 if TYPE_CHECKING:
     from admn_ros.evaluation.report.compare import Change, Comparison
+    from admn_ros.inference.decision import FrameDecision
 
 COMPARED = "compare.json"
 
@@ -33,7 +35,66 @@ def add_commands(commands: Commands) -> None:
                               "error.mean=1 error.median=1 error.p95=5 (cm) nll=0.2 coverage=0.05 accuracy=0.02 "
                               "f1=0.05 qoi=0.05 layers=0.5 violations=0 unanswered=0)")
     compare.add_argument("--all", action="store_true", help="print all metrics, not only the mean error and changes")
+    _add_why(commands)
     compare.add_argument("--out", type=Path, metavar="DIR", help=f"folder to write {COMPARED} to")
+
+
+def _add_why(commands: Commands) -> None:
+    why = add_command(commands, "why", "say which inputs of a frame ran, and why the others did not", _why)
+    why.add_argument("source", type=Path, help="recording with ~/allocation, or results folder of `admn evaluate`")
+    why.add_argument("--at", required=True, metavar="TIME",
+                     help="local time of day (10:32:05), seconds since the first frame, or stamp in seconds")
+    why.add_argument("--input", metavar="NODE/MODALITY", help="only this input, such as node2/depth, in one line")
+    why.add_argument("--topic", help="recording: topic of the allocations (default: the only one)")
+    why.add_argument("--corruption", metavar="NAME", help="results: injected corruption (default: the first one)")
+    why.add_argument("--policy", metavar="NAME", help="results: policy (default: the first one)")
+    why.add_argument("--budget", type=float, metavar="X", help="results: budget (default: the one of the timeline)")
+
+
+def _why(options: argparse.Namespace) -> None:
+    from admn_ros.evaluation.results_folder import RESULTS
+    from admn_ros.replay.instants import nearest_frame, time_text
+    from admn_ros.replay.recorded_decisions import recorded_decisions
+
+    if (options.source / RESULTS).is_file():
+        stamps_ns, decide = _evaluated(options)
+    else:
+        for name in ("corruption", "policy", "budget"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name}", getattr(options, name), f"none: {options.source} is no results folder")
+        frames = recorded_decisions(options.source, options.topic)
+        stamps_ns, decide = [frame.stamp_ns for frame in frames], frames.__getitem__
+    order = sorted(range(len(stamps_ns)), key=stamps_ns.__getitem__)
+    ordered = [stamps_ns[k] for k in order]
+    frame = decide(order[nearest_frame(ordered, options.at)])
+    if not frame.inputs:
+        raise InputError(str(options.source), f"no decision about inputs in that frame ({frame.reason})",
+                         "a policy that allocates by input")
+    names = [each.name for each in frame.inputs]
+    if options.input not in (None, *names):
+        raise InputError("--input", options.input, ", ".join(names))
+    when = time_text(frame.stamp_ns, ordered[0])
+    if options.input is None:
+        print(f"{when} {frame.text()}")
+    for each in frame.inputs:
+        if options.input in (None, each.name):
+            print(f"{when} {each.text(frame.unit)}")
+
+
+def _evaluated(options: argparse.Namespace) -> tuple[list[int], Callable[[int], FrameDecision]]:
+    """Return the stamps of the frames of an evaluation, and what tells the decision about each."""
+    from admn_ros.evaluation.report.data import read_evaluation
+    from admn_ros.evaluation.report.decisions import evaluated_decision, find_variant
+
+    if options.topic is not None:
+        raise InputError("--topic", options.topic, f"none: {options.source} is a results folder")
+    evaluation = read_evaluation(options.source)
+    corruption = options.corruption or evaluation.corruptions[0]
+    if corruption not in evaluation.corruptions:
+        raise InputError("--corruption", corruption, ", ".join(evaluation.corruptions))
+    variant = find_variant(evaluation, options.policy, options.budget)
+    return (evaluation.records[corruption]["stamp_ns"].tolist(),
+            lambda row: evaluated_decision(evaluation, corruption, variant, row))
 
 
 def _make(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 """Per-frame records of an evaluation, as columns: NumPy arrays of equal length.
 
 Shapes: N frames, V contenders (every policy with every budget), M modalities and L layers in the model's order,
-K classes, D dimensions of the controller's embedding.
+K classes, D dimensions of the controller's embedding, I inputs: sensor nodes in order for each modality in order.
 
     column                   content
     index (N,)               number of the sample in its dataset, or of the frame in its bag
@@ -26,6 +26,10 @@ K classes, D dimensions of the controller's embedding.
     unlike (N, V)            whether the layers that ran differ from the allocation
     reason (N, V)            reason of the allocation
     source (N, V)            source of the budget request
+    value (N, V, I)          predicted value of each input; NaN where it is not known
+    input_cost (N, V, I)     cost of each input, in `unit`
+    ran (N, V, I)            whether it ran
+    why (N, V, I)            why it ran or not, UTF-8; empty if the method does not say
     gflops (N, V)            operations of the frame; only where the contenders count them
 """
 
@@ -45,6 +49,7 @@ from admn_ros.errors import InputError
 from admn_ros.evaluation.layer_meter import Layers
 from admn_ros.files import replacing
 from admn_ros.inference.engine import Estimate
+from admn_ros.model.allocation import InputChoice
 from admn_ros.sample import Modality, MultimodalSample
 from admn_ros.scoring.metrics import Floats
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
@@ -121,8 +126,18 @@ class FrameRows:
             "controller_ms": estimate.controller_ms, "network_ms": estimate.network_ms}
         if outcome.gflops is not None:
             values["gflops"] = outcome.gflops
+        values |= self._inputs(a.inputs)
         for name, value in values.items():
             row.setdefault(name, []).append(value)
+
+    def _inputs(self, inputs: Sequence[InputChoice]) -> dict[str, Any]:
+        """Return what was decided about each input; methods with a network of their own do not say."""
+        count = len(self._config.modalities) * len(self._config.sensor_nodes)
+        if not inputs:
+            return {"value": [math.nan] * count, "input_cost": [0.0] * count, "ran": [False] * count,
+                    "why": [b""] * count}
+        return {"value": [i.value for i in inputs], "input_cost": [i.cost for i in inputs],
+                "ran": [i.ran for i in inputs], "why": [i.why.encode() for i in inputs]}
 
     def take(self) -> Columns:
         """Return the columns of the frames so far, and start anew."""

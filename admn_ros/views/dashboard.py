@@ -1,22 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Terminal dashboard of a perception node: budget, modalities, results, latency and health."""
+"""Terminal dashboard of a perception node: budget, modalities, inputs, results, latency and health."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from admn_ros.files import write_text
+from admn_ros.inference.decision import InputDecision, left_out
 from admn_ros.sample import Availability
 from admn_ros.views.palette import dark_colour, modality_colour
 from admn_ros.views.timeline import FrameRecord, ModalityRecord
@@ -30,6 +31,9 @@ HISTORY = 40
 MAX_PROBLEMS = 8
 _STEPS = "▁▂▃▄▅▆▇█"
 _BAR = 48
+_FAINT = "#4a535f"
+_MARGINS, _NAME, _CELL = 6, 8, 15  # of the frame; the columns of names and of one input, in characters
+_COLUMNS = (0, 0, 0, 74, 0, 115)   # width from which on each column about the modalities is shown
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Dashboard:
         node: name of the perception node.
         records: latest frames, oldest first.
         active: layers that ran in the latest frame, by modality.
+        inputs: what was decided about each input in the latest frame; empty if that is not known.
         source: source of the budget.
         why: reason of the allocation, as text.
         spread_m: standard deviation of the latest position; NaN without one.
@@ -69,6 +74,7 @@ class Dashboard:
     node: str
     records: Sequence[FrameRecord] = ()
     active: dict[str, tuple[int, ...]] | None = None
+    inputs: Sequence[InputDecision] = ()
     source: str = ""
     why: str = ""
     spread_m: float = math.nan
@@ -79,17 +85,22 @@ class Dashboard:
     problems: Sequence[Problem] = ()
     governor: str = ""
 
-    def __rich__(self) -> RenderableType:
-        """Return the dashboard as a Rich renderable."""
-        parts: list[RenderableType] = []
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield the dashboard as Rich renderables, for the width of the terminal."""
+        width, parts = options.max_width - _MARGINS, list[RenderableType]()
         if self.records:
-            parts += [self._budget(), "", self._modalities(), "", self._results()]
+            parts += [self._budget(), "", self._modalities(width), ""]
+            if self.inputs:
+                unit = SHORT_UNITS[self.records[-1].unit].strip() or "layers"
+                parts += [Text(f"each input: ● ran, ○ did not; predicted value, and cost in {unit}", SOFT),
+                          self._inputs(width), *self._left_out(), ""]
+            parts.append(self._results())
         else:
             parts.append(Text(f"waiting for {self.node}/allocation ...", WARN))
         if self.governor:
             parts.append(_line("governor", Text(self.governor)))
         parts += ["", self._health()]
-        return Panel(Group(*parts), title=self._title(), title_align="left", border_style=SOFT, padding=(1, 2))
+        yield Panel(Group(*parts), title=self._title(), title_align="left", border_style=SOFT, padding=(1, 2))
 
     def _title(self) -> Text:
         if not self.records:
@@ -126,23 +137,48 @@ class Dashboard:
                              (f", from {self.source or 'an unnamed source'}", SOFT))
         return _line("budget", Text.assemble(bar, summary, ("\n          " + self.why, SOFT if ran else ALERT)))
 
-    def _modalities(self) -> Table:
+    def _modalities(self, width: int) -> Table:
+        shown = [k for k, least in enumerate(_COLUMNS) if width >= least]
         table = Table.grid(padding=(0, 2))
-        for _ in range(6):
+        for _ in shown:
             table.add_column(no_wrap=True)
-        table.add_row(*(Text(t, SOFT) for t in ("", "inputs", "QoI", "layers that ran", "", f"last {HISTORY} frames")))
+        heads = ("", "sensors", "QoI", "layers that ran", "", f"last {HISTORY} frames")
+        table.add_row(*(Text(heads[k], SOFT) for k in shown))
         for name, m in self.records[-1].modalities.items():
             colour = modality_colour(name, dark=True)
             active = (self.active or {}).get(name, ())
             cells = Text()
             for layer in range(m.layers_total):
-                cells.append("■ " if layer in active else "□ ", colour if layer in active else "#4a535f")
+                cells.append("■ " if layer in active else "□ ", colour if layer in active else _FAINT)
             past = [r.modalities[name].layers / max(1, m.layers_total) for r in self.records[-HISTORY:]
                     if name in r.modalities]
             cells.rstrip()
-            table.add_row(Text(f"{name:6}", f"bold {colour}"), _inputs(m), _quality(m.qoi, colour), cells,
-                          Text(f"{m.layers:2d}/{m.layers_total}", "bold"), Text(_curve(past), colour))
+            row = (Text(f"{name:6}", f"bold {colour}"), _availability(m), _quality(m.qoi, colour), cells,
+                   Text(f"{m.layers:2d}/{m.layers_total}", "bold"), Text(_curve(past), colour))
+            table.add_row(*(row[k] for k in shown))
         return table
+
+    def _inputs(self, width: int) -> Table:
+        """Return value and cost of each input: a column for each sensor node, as far as they fit."""
+        nodes = list(dict.fromkeys(i.sensor_node for i in self.inputs))
+        found = {(i.modality, i.sensor_node): i for i in self.inputs}
+        cell = max(_CELL, *(len(node) + 2 for node in nodes)) + 2
+        fits = max(1, (width - _NAME) // cell)
+        table = Table.grid(padding=(0, 2))
+        for start in range(0, len(nodes), fits):
+            block = nodes[start:start + fits]
+            table.add_row(Text(""), *(Text(f"  {node}", SOFT) for node in block))
+            for name in dict.fromkeys(i.modality for i in self.inputs):
+                table.add_row(Text(f"{name:6}", f"bold {modality_colour(name, dark=True)}"),
+                              *(_decision(found.get((name, node))) for node in block))
+        return table
+
+    def _left_out(self) -> list[Text]:
+        """Return why inputs did not run, one line for each reason."""
+        lines = [Text.assemble(("○ ", WARN), line) for line in left_out(self.inputs)]
+        if len(lines) > MAX_PROBLEMS:
+            lines[MAX_PROBLEMS:] = [Text(f"  and {len(lines) - MAX_PROBLEMS} more reasons", SOFT)]
+        return lines
 
     def _results(self) -> Group:
         last, latency = self.records[-1], [r.latency_ms for r in self.records]
@@ -196,7 +232,17 @@ def _line(name: str, text: Text) -> Text:
     return Text.assemble((f"{name:10}", SOFT), text, no_wrap=False)
 
 
-def _inputs(m: ModalityRecord) -> Text:
+def _decision(decision: InputDecision | None) -> Text:
+    """Return value and cost of an input, and whether it ran."""
+    if decision is None:
+        return Text("")
+    mark, style = ("● ", GOOD) if decision.ran else ("○ ", WARN)
+    value = "-" if math.isnan(decision.value) else f"{decision.value:.3g}"
+    cost = f"{decision.cost:.3g}" if decision.cost else "-"
+    return Text.assemble((mark, style), (f"{value:>6}", "bold" if decision.ran else SOFT), (f" {cost:>6}", SOFT))
+
+
+def _availability(m: ModalityRecord) -> Text:
     """Return the availability of a modality, and the sensor nodes that lack it."""
     state = str(m.availability)
     text = Text(f"{state:7}", {"fresh": GOOD, "held": WARN}.get(state, ALERT))
@@ -207,9 +253,9 @@ def _inputs(m: ModalityRecord) -> Text:
 
 def _quality(qoi: float, colour: str) -> Text:
     if math.isnan(qoi):
-        return Text("─" * 10 + "    -", "#4a535f")
+        return Text("─" * 10 + "    -", _FAINT)
     full = round(10 * qoi)
-    return Text.assemble(("━" * full, colour), ("─" * (10 - full), "#4a535f"), f" {qoi:.2f}")
+    return Text.assemble(("━" * full, colour), ("─" * (10 - full), _FAINT), f" {qoi:.2f}")
 
 
 def _curve(shares: Sequence[float]) -> str:

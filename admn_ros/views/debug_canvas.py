@@ -100,6 +100,42 @@ class Canvas:
             below[:] = below + (np.array(colour, np.float32) - below) * cover
         return int(width)
 
+    @staticmethod
+    def cut(text: str, width: int, size: int) -> str:
+        """Return text, cut off at the end so that it is at most `width` pixels wide."""
+        if _letters(text, size, False)[0].shape[1] <= width:
+            return text
+        while text and _letters(f"{text}...", size, False)[0].shape[1] > width:
+            text = text[:-1]
+        return f"{text}..."
+
+    def paragraph(self, text: str, box: Box, colour: Rgb = INK, size: int = 11) -> None:
+        """Draw text in the middle of a box, in as many lines as it needs; what does not fit is left out.
+
+        Args:
+            text: words of ASCII text.
+            box: box to draw into.
+            colour: colour of the letters.
+            size: cap height in pixels.
+        """
+        lines: list[str] = []
+        for word in text.split():
+            longer = f"{lines[-1]} {word}" if lines else word
+            if lines and _letters(longer, size, False)[0].shape[1] > box.width - 6:
+                lines.append(word)
+            else:
+                lines[-1:] = [longer]
+        step = round(1.8 * size)
+        lines = lines[:max(1, box.height // step)]
+        y = box.y + (box.height - step * (len(lines) - 1) + size) // 2
+        for k, line in enumerate(lines):
+            self.text(line, box.x + box.width // 2, y + k * step, colour, size, align=0.5)
+
+    def dim(self, box: Box, share: float) -> None:
+        """Darken a box to a share of its brightness, range [0, 1]."""
+        pixels = box.of(self.pixels)
+        pixels[:] = (pixels * share).astype(np.uint8)
+
     def picture(self, picture: Picture, box: Box, *, keep_shape: bool = True) -> Box:
         """Draw an image centred in a box, and return the box that it covers."""
         height, width = picture.shape[:2]

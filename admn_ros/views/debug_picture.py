@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from admn_ros.config import ModelConfig
+from admn_ros.inference.decision import InputDecision, input_decisions
 from admn_ros.inference.ellipse import Float64
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import TrackState
 from admn_ros.model.allocation import Reason
-from admn_ros.sample import Availability, Modality, Reading, SensorFrame, SensorKey
+from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
 from admn_ros.views.colorize import colorize
 from admn_ros.views.debug_canvas import (
     ALERT,
@@ -44,6 +45,9 @@ _LANES = Box(_EDGE, 478, 832, 228)
 _MAP = Box(864, 48, 400, 400)
 _SPENT = Box(864, 456, 400, 250)
 _CELL_GAP = 3
+_STRIP = 28
+_DIMMED = 0.3
+"""Brightness of the thumbnail of an input that did not run."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,12 @@ class DebugPicture:
     def draw(self, view: DebugView) -> Picture:
         """Draw a frame as RGB, uint8 (HEIGHT, WIDTH, 3)."""
         canvas = Canvas(WIDTH, HEIGHT)
+        decisions = {SensorKey(d.sensor_node, Modality(d.modality)): d for d in
+                     input_decisions(view.estimate.allocation, self._config.sensor_nodes)}
         self._draw_head(canvas, view)
-        for column, modality in enumerate(self._modalities):
-            self._draw_column(canvas, column, modality, view.frame)
-            self._draw_lane(canvas, column, modality, view)
+        for row, modality in enumerate(self._modalities):
+            self._draw_column(canvas, modality, view.frame, decisions)
+            self._draw_lane(canvas, row, modality, view)
         trail = [past.mean_m for past in view.past[:-1] if past.mean_m is not None]
         self._map.draw(canvas, {node: STATES[self._node_state(view.frame, node)] for node in self._nodes}, trail,
                        view.estimate.mean_m, view.estimate.covariance_m2, view.track,
@@ -166,14 +172,16 @@ class DebugPicture:
         x = _HEAD.x + canvas.text(self._config.name, _HEAD.x, baseline, INK, 14, bold=True) + 14
         if not self._config.trained:
             x += canvas.text("UNTRAINED: random estimates", x, baseline, ALERT, 11) + 14
-        reason = view.estimate.allocation.reason
-        colour = INK if reason is Reason.ALLOCATED else WARN if reason is Reason.DEGRADED else ALERT
-        canvas.text(view.estimate.allocation.reason_text, x, baseline, colour if colour != INK else SOFT, 11)
         seconds, rest = divmod(view.frame.stamp_ns, 10**9)
-        canvas.text(f"stamp {seconds}.{rest // 10**6:03d}   latency {view.latency_ms:.0f} ms   dropped {view.dropped}",
-                    _HEAD.right, baseline, SOFT, 11, align=1.0)
+        right = canvas.text(
+            f"stamp {seconds}.{rest // 10**6:03d}   latency {view.latency_ms:.0f} ms   dropped {view.dropped}",
+            _HEAD.right, baseline, SOFT, 11, align=1.0)
+        allocation = view.estimate.allocation
+        colour = {Reason.ALLOCATED: SOFT, Reason.DEGRADED: WARN}.get(allocation.reason, ALERT)
+        canvas.text(canvas.cut(allocation.reason_text, _HEAD.right - right - 14 - x, 11), x, baseline, colour, 11)
 
-    def _draw_column(self, canvas: Canvas, column: int, modality: Modality, frame: SensorFrame) -> None:
+    def _draw_column(self, canvas: Canvas, modality: Modality, frame: SensorFrame,
+                     decisions: Mapping[SensorKey, InputDecision]) -> None:
         """Draw the header and the thumbnails of a modality."""
         first = self.thumbnail(SensorKey(self._nodes[0], modality))
         canvas.fill(Box(first.x, _SENSORS.y + 4, 4, 14), MODALITY[modality])
@@ -183,27 +191,36 @@ class DebugPicture:
             box = self.thumbnail(key)
             canvas.fill(box, CARD)
             if key in self._inputs:
-                self._draw_reading(canvas, box, node, modality, frame.readings.get(key), frame.stamp_ns)
+                self._draw_reading(canvas, box, key, frame, decisions.get(key))
             else:
                 canvas.text("not configured", box.x + box.width // 2, box.y + box.height // 2 + 4, RULE, 10, align=0.5)
 
-    def _draw_reading(self, canvas: Canvas, box: Box, node: str, modality: Modality, reading: Reading | None,
-                      stamp_ns: int) -> None:
-        """Draw a thumbnail with the name and the availability of its sensor node."""
-        strip = Box(box.x, box.bottom - 16, box.width, 16)
+    def _draw_reading(self, canvas: Canvas, box: Box, key: SensorKey, frame: SensorFrame,
+                      decision: InputDecision | None) -> None:
+        """Draw a thumbnail with its sensor node, its availability, and what was decided about it."""
+        reading = frame.readings.get(key)
+        strip = Box(box.x, box.bottom - _STRIP, box.width, _STRIP)
         inside = Box(box.x, box.y, box.width, box.height - strip.height)
         state = Availability.MISSING if reading is None else reading.availability
         if reading is None or reading.data is None or reading.stamp_ns is None:
             canvas.text("missing", box.x + box.width // 2, inside.y + inside.height // 2 + 5, ALERT, 12, align=0.5)
             label = "missing"
         else:
-            keep = modality in (Modality.RGB, Modality.DEPTH)
-            canvas.picture(colorize(modality, reading.data), inside, keep_shape=keep)
-            age_ms = (stamp_ns - reading.stamp_ns) / 1e6
+            keep = key.modality in (Modality.RGB, Modality.DEPTH)
+            canvas.picture(colorize(key.modality, reading.data), inside, keep_shape=keep)
+            age_ms = (frame.stamp_ns - reading.stamp_ns) / 1e6
             label = str(state) if state is Availability.FRESH else f"held {age_ms:.0f} ms"
+            if decision is not None and not decision.ran:
+                canvas.dim(inside, _DIMMED)
+                canvas.paragraph(decision.why, inside, INK, 10)
         canvas.fill(Box(strip.x, strip.y, strip.width, 2), STATES[state])
-        canvas.text(node, strip.x + 5, strip.bottom - 3, INK, 8)
-        canvas.text(label, strip.right - 5, strip.bottom - 3, STATES[state], 8, align=1.0)
+        canvas.text(key.node, strip.x + 5, strip.y + 12, INK, 8)
+        canvas.text(label, strip.right - 5, strip.y + 12, STATES[state], 8, align=1.0)
+        if decision is None or not decision.cost:
+            return
+        value = "" if math.isnan(decision.value) else f"value {decision.value:.3g}"
+        canvas.text(value, strip.x + 5, strip.bottom - 4, INK if decision.ran else SOFT, 8)
+        canvas.text(f"cost {decision.cost:.3g}", strip.right - 5, strip.bottom - 4, SOFT, 8, align=1.0)
 
     def _draw_lane(self, canvas: Canvas, row: int, modality: Modality, view: DebugView) -> None:
         """Draw name, availability, QoI, layers and number of layers of a modality."""

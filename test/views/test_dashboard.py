@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from admn_ros.errors import InputError
+from admn_ros.inference.decision import InputDecision
 from admn_ros.sample import Availability
 from admn_ros.views.dashboard import Dashboard, Problem, write_svg
 from admn_ros.views.timeline import FrameRecord, ModalityRecord
@@ -91,6 +92,36 @@ def test_missing_state_is_shown(changes, expected):
     text = printed(shown(**changes))
     for words in expected:
         assert words in text
+
+
+def decisions() -> list[InputDecision]:
+    """Return 12 inputs: of node2, depth was left out; the radars have no reading."""
+    found = []
+    for m, modality in enumerate(("rgb", "depth", "radar", "audio")):
+        for node in ("node1", "node2", "node3"):
+            why = "no reading" if modality == "radar" else "adds too little" if (modality, node) == (
+                "depth", "node2") else "ran"
+            found.append(InputDecision(modality, node, math.nan if why == "no reading" else 1.5 + m,
+                                       0.0 if why == "no reading" else 0.25, why == "ran", why))
+    return found
+
+
+@pytest.mark.parametrize("width", [100, 132])
+def test_twelve_inputs_have_value_cost_and_reason(width):
+    text = printed(shown(inputs=decisions()), width)
+    rgb, depth = (next(row for row in text.splitlines() if row.startswith(f"│  {name}") and ("●" in row or "○" in row))
+                  for name in ("rgb", "depth"))
+    assert rgb.count("●") == 3 and rgb.count("1.5") == 3 and rgb.count("0.25") == 3
+    assert depth.count("●") == 2 and depth.count("○") == 1 and depth.count("2.5") == 3
+    assert "○ node2/depth: adds too little" in text and "○ radar: no reading" in text
+    assert all(len(row) == width for row in text.splitlines())
+    assert "…" not in text, "nothing is cut off"
+
+
+def test_on_a_narrow_terminal_sensor_nodes_come_below_each_other():
+    text = printed(shown(inputs=decisions()), 60)
+    assert text.count("●") == 1 + 1 + 8, "each input that ran, the legend, and the title"
+    assert all(len(row) == 60 for row in text.splitlines()) and "…" not in text
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.floats(0, 100) | st.just(math.inf), st.floats(0, 1e4)), min_size=1,

@@ -15,7 +15,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import AudioInput, BackboneConfig, DepthInput, ModelConfig, NodePose, RadarInput, RgbInput
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import Outcome, TrackState
-from admn_ros.model.allocation import Allocation, Reason
+from admn_ros.model.allocation import Allocation, InputChoice, Reason
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.views.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
 from admn_ros.views.debug_map import TARGET, TRACK, TopDownMap
@@ -120,6 +120,36 @@ def test_each_input_is_marked_fresh_held_or_missing():
     for k, a in enumerate(boxes):
         for b in boxes[k + 1:]:
             assert a.right <= b.x or b.right <= a.x or a.bottom <= b.y or b.bottom <= a.y
+
+
+def test_an_input_that_did_not_run_is_dark_and_says_why():
+    shown = view({Modality.RGB: (0,)})
+    inputs = tuple(InputChoice(m, node, 1.5, 0.25, (m, node) == (Modality.RGB, 0), "ran" if node == 0 else "left out")
+                   for m in MODALITIES for node in range(2))
+    decided = replace(shown, estimate=replace(shown.estimate, allocation=replace(
+        shown.estimate.allocation, inputs=inputs)))
+    (picture, plain), (_, pixels) = draw(shown), draw(decided)
+    left, right = (picture.thumbnail(SensorKey(node, Modality.RGB)) for node in NODES)
+    ran, dark = (Box(box.x, box.y, box.width, box.height - 28) for box in (left, right))
+    assert np.array_equal(ran.of(pixels), ran.of(plain))
+    assert (dark.of(pixels) == (3, 60, 9)).all(axis=2).any() and has(pixels, dark, INK), "30 %, and the reason"
+    assert not (dark.of(pixels) == (10, 200, 30)).all(axis=2).any()
+    for box in (left, right):
+        strip = Box(box.x, box.bottom - 14, box.width, 14)
+        assert strip.of(pixels).std() > strip.of(plain).std(), "value and cost"
+
+
+def test_long_text_is_cut_or_wrapped():
+    canvas, long = Canvas(300, 100), "adds less than its cost is worth to the robot " * 3
+    assert Canvas.cut("short", 200, 11) == "short"
+    cut = Canvas.cut(long, 200, 11)
+    assert cut.endswith("...") and 100 < canvas.text(cut, 5, 20) <= 200
+    box, before = Box(100, 30, 90, 60), canvas.pixels.copy()
+    canvas.paragraph(long, box, INK, 10)
+    changed = (canvas.pixels != before).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert box.x <= columns[0] and columns[-1] < box.right and box.y <= rows[0] and rows[-1] < box.bottom
+    assert rows[-1] - rows[0] > 30, "more than one line"
 
 
 def test_the_budget_is_a_line_that_the_spent_layers_do_not_cross():

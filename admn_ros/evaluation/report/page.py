@@ -12,11 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
+from admn_ros.evaluation.report.decisions import evaluated_decision
 from admn_ros.evaluation.report.drawing import Drawing, Panel, ReportFigure
 from admn_ros.evaluation.report.moments import Moment, Stretch
 from admn_ros.evaluation.report.summary import lead, omitted, settings, tiles, title, warnings
 from admn_ros.evaluation.report.tables import tables
 from admn_ros.evaluation.results_folder import MOMENTS
+from admn_ros.inference.decision import InputDecision
 from admn_ros.views.palette import themed, variables
 
 SMALL, WIDE = 300, 600
@@ -50,10 +52,19 @@ class _ShownMoment:
     title: str
     text: str
     images: Mapping[str, Mapping[str, str | None]]
+    decisions: Sequence[InputDecision]
 
     @property
     def modalities(self) -> list[str]:
         return list(dict.fromkeys(modality for images in self.images.values() for modality in images))
+
+    @property
+    def decided(self) -> dict[str, dict[str, InputDecision]]:
+        """What was decided about each input, by sensor node and modality."""
+        found: dict[str, dict[str, InputDecision]] = {}
+        for each in self.decisions:
+            found.setdefault(each.sensor_node, {})[each.modality] = each
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,9 @@ def _timelines(evaluation: Evaluation, context: Context, folder: Path, timeline:
         images = context.get("pictures", {}).get(stretch.corruption, {})
         found.append(_ShownTimeline(panel, drawing, [
             _ShownMoment(moment.text, _describe(evaluation, stretch, moment),
-                         _images(images.get(str(moment.row), {}), folder / MOMENTS)) for moment in moments],
+                         _images(images.get(str(moment.row), {}), folder / MOMENTS),
+                         evaluated_decision(evaluation, stretch.corruption, stretch.variant, moment.row).inputs)
+            for moment in moments],
             bool(images), stretch.corruption == first))
     return sorted(found, key=lambda one: not one.is_open)
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
+from admn_ros.evaluation.report.decisions import evaluated_decision
 from admn_ros.evaluation.report.drawing import LegendEntry, Panel, ReportFigure
 from admn_ros.evaluation.report.moments import NS, Moment, Stretch, moments, stretches
+from admn_ros.inference.decision import left_out
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import ALERT, CARD, INK, SOFT, modality_colour
 
@@ -71,7 +73,9 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
             WIDTH, 330 + 34 * len(series.qoi) + (90 if series.temperatures else 0)))
         numbers.append({"corruption": stretch.corruption, "recording": stretch.name, "budget": budget,
                         "policy": evaluation.policies[0], **_numbers(series),
-                        "moments": [{"number": k, "at": round(x, 3), "kind": m.kind, "what": m.text}
+                        "moments": [{"number": k, "at": round(x, 3), "kind": m.kind, "what": m.text,
+                                     "left_out": left_out(evaluated_decision(
+                                         evaluation, stretch.corruption, stretch.variant, m.row).inputs)}
                                     for k, (m, x) in enumerate(zip(special, places, strict=True), start=1)]})
     keys = [*(LegendEntry(modality_colour(m), m) for m in evaluation.modalities), LegendEntry(INK, "budget", "line")]
     binned = max(len(stretch.rows) for stretch, _ in shown) > MAX_BINS
@@ -81,7 +85,7 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
         + ("; recorded temperatures" if any(n["temperatures_c"] for n in numbers) else "")
         + "; for each modality the QoI estimated by the model (area) and the injected quality, which is 1 minus the "
           "severity (line), both from 0 to 1 and absent while the modality is missing; the position error. Numbers "
-          "mark the moments below."
+          "mark the moments below, with what ran and why not: predicted value and cost of each input."
         + (f" Stretches of more than {MAX_BINS} frames are binned: maximum of errors, mean of all other series."
            if binned else ""),
         panels, numbers, keys)

@@ -21,6 +21,7 @@ from rich.live import Live
 
 from admn_ros.config import BUDGET_UNITS
 from admn_ros.errors import AdmnError
+from admn_ros.inference.decision import received_decisions
 from admn_ros.msg import Classification, LayerAllocation, ModalityAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
@@ -168,6 +169,7 @@ class WatchNode(Node):
         return Dashboard(
             node=str(self._target), records=records,
             active={m.modality: tuple(m.active_layers) for m in last.modalities},
+            inputs=received_decisions(last.inputs),
             source=last.source, why=last.reason_text, spread_m=pose[2] if pose else math.nan,
             label=self._labels.get(stamp_ns, ""), quiet_s=now_s - self._received_s,
             speed_mps=self._speed[1] if abs(self._speed[0] - stamp_ns) < 10**9 else math.nan,

@@ -129,6 +129,33 @@ def test_the_head_reports_the_accuracy(evaluated):
     assert "0 of 360" in output.replace("\u202f", "")
 
 
+def test_a_moment_says_what_ran_and_why_not(evaluated):
+    page = Page(evaluated / "report.html")
+    results = json.loads((evaluated / "results.json").read_text())
+    described = results["described_model"]
+    whys = [t for t in page.all("table") if t.get("class") == "why"]
+    inputs = len(described["depths"]) * len(described["sensor_nodes"])
+    cells = [a for tag, a in page.tags if tag == "td" and a.get("class") in ("ran", "left")]
+    assert whys and len(cells) == inputs * len(whys)
+    assert {"ran", "left"} == {a["class"] for a in cells} and "does not fit into the budget" in page.body
+    timeline = json.loads((evaluated / "figures" / "timeline.json").read_text())["numbers"]
+    assert any("does not fit into the budget" in line for panel in timeline for moment in panel["moments"]
+               for line in moment["left_out"])
+
+
+def test_the_reason_of_an_evaluated_frame_is_one_line(evaluated, capsys):
+    records = read_evaluation(evaluated).records["clean"]
+    assert main(["why", str(evaluated), "--at", "0", "--budget", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row, names = int(records["stamp_ns"].argmin()), records["why"].shape[2]
+    assert len(lines) == 1 + names and "budget 2 layers" in lines[0]
+    assert sum(" ran" in line for line in lines[1:]) == records["ran"][row, 0].sum()
+    for arguments, says in ((["--budget", "77"], "--budget: found 77"), (["--policy", "x"], "--policy: found x"),
+                            (["--corruption", "x"], "--corruption: found x")):
+        assert main(["why", str(evaluated), "--at", "0", *arguments]) == 2
+        assert says in capsys.readouterr().err
+
+
 def test_names_of_recordings_are_text(evaluated_bag):
     page = Page(evaluated_bag / "report.html")
     assert "trace trace <b>.csv" in page.body

@@ -34,6 +34,8 @@ def test_the_dashboard_shows_the_outputs_of_the_node(rig):
         allocation = rig.allocation_of(last.stamp_ns)
         assert {m.modality: tuple(m.active_layers) for m in allocation.modalities} == board.active
         assert board.source == "deployment file" and board.why == allocation.reason_text
+        assert [i.name for i in board.inputs] == [f"{i.sensor_node}/{i.modality}" for i in allocation.inputs]
+        assert sum(i.ran for i in board.inputs) == sum(i.ran for i in allocation.inputs) > 0
         assert last.spent == 8 and last.granted == 8 and board.quiet_s < 60
     finally:
         executor.shutdown()
