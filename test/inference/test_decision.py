@@ -20,7 +20,7 @@ def decision(name: str, why: str = "ran", value: float = math.nan, cost: float =
 
 @pytest.mark.parametrize(("found", "text"), [
     (decision("node2/depth", "no reading"), "node2/depth did not run: no reading"),
-    (decision("node2/depth", "adds less", 1.234567, 0.9), "node2/depth did not run: adds less (value 1.23, cost 0.9 J)"),
+    (decision("node2/depth", "too dear", 1.23456, 0.9), "node2/depth did not run: too dear (value 1.23, cost 0.9 J)"),
     (decision("node2/depth", value=2.5, cost=1.0), "node2/depth ran: value 2.5, cost 1 J"),
     (decision("node2/depth"), "node2/depth ran")], ids=["absent", "left", "ran", "unknown"])
 def test_an_input_is_one_line(found, text):
