@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that draw: debug-image, governor-plot."""
+"""Commands that draw: debug-image, governor-plot, depths."""
 
 from __future__ import annotations
 
@@ -11,12 +11,25 @@ from admn_ros.cli.command import Commands, Parser, add_command, number, warn_of_
 
 
 def add_commands(commands: Commands) -> None:
-    """Add the commands that draw one frame, and a run of the governor."""
+    """Add the commands that draw one frame, a run of the governor, and errors by depth."""
     add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
                 _debug_image, derive=_add_frame_options)
     plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
                        _governor_plot)
     plot.add_argument("png", type=Path, help="PNG file to write")
+    add_command(commands, "depths", "plot the error of a model against depth and cost, each modality alone and all "
+                                    "together", _depths, derive=_add_depth_options)
+
+
+def _add_depth_options(new: Parser) -> None:
+    from admn_ros.config import BUDGET_UNITS
+
+    new.add_argument("losses", type=Path, help="file of `admn rank`, best with --layers 1 2 3 ... and a test split")
+    new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    new.add_argument("--out", type=Path, required=True, metavar="DIR",
+                     help="folder for depths.json and depths.png")
+    new.add_argument("--unit", default="milliseconds", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
+                     help="unit of the costs (default: milliseconds, as `admn profile` measured them)")
 
 
 def _add_frame_options(new: Parser) -> None:
@@ -55,3 +68,19 @@ def _governor_plot(options: argparse.Namespace) -> None:
 
     trace = draw_governor(options.png)
     print(f"{options.png}: {summary(trace)}")
+
+
+def _depths(options: argparse.Namespace) -> None:
+    from admn_ros.baselines.measured_losses import read_losses
+    from admn_ros.benchmark.depth_curve import depth_curves, depth_table, draw_depths
+    from admn_ros.config import ModelConfig, load_config
+    from admn_ros.files import write_json
+    from admn_ros.model.costs import ModelCosts
+
+    config = load_config(ModelConfig, options.model / "config.yaml")
+    costs = ModelCosts.load(config, options.model).table(options.unit)
+    curves = depth_curves(read_losses(options.losses, config), costs)
+    data, png = options.out / "depths.json", options.out / "depths.png"
+    write_json(data, curves.model_dump(mode="json"))
+    draw_depths(curves, png)
+    print(f"{depth_table(curves)}{data}\n{png}")
