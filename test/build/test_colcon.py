@@ -26,7 +26,8 @@ message = ComputeBudget(limit=7.5, unit=ComputeBudget.UNIT_GFLOPS, source="batte
 assert deserialize_message(serialize_message(message), ComputeBudget) == message
 import admn_ros.msg
 assert prefix in Path(admn_ros.msg.__file__).parents, admn_ros.msg.__file__
-for file in ("config/gdtm.yaml", "config/fastdds_large_images.xml", "launch/gdtm.launch.py", "msg/ComputeBudget.msg"):
+for file in ("config/gdtm.yaml", "config/fastdds_large_images.xml", "config/fastdds_small_shared_memory.xml",
+             "launch/gdtm.launch.py", "msg/ComputeBudget.msg"):
     assert (prefix / "share/admn_ros" / file).is_file(), file
 from admn_ros.evaluation.report.page import TEMPLATES
 assert (TEMPLATES / "page.html.j2").is_file() and (TEMPLATES / "page.css").is_file(), TEMPLATES
