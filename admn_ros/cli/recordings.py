@@ -52,6 +52,7 @@ def add_commands(commands: Commands) -> None:
                           help="dataset: audio window in seconds (default: 0.512)")
     simulate.add_argument("--room-frames", type=whole(1, 10**6), default=100, metavar="N",
                           help="dataset: largest number of samples per room; a room has one car (default: 100)")
+    _add_difficulty(simulate)
     simulate.add_argument("--jobs", type=whole(1, MOST_JOBS), default=os.cpu_count() or 1, metavar="N",
                           help="dataset: number of processes (default: one per core)")
 
@@ -60,6 +61,16 @@ def add_commands(commands: Commands) -> None:
     sheet.add_argument("png", type=Path, help="PNG file to write")
     sheet.add_argument("--at", type=number(0), metavar="SECONDS",
                        help="time since the start of the recording (default: its middle)")
+
+
+def _add_difficulty(simulate: argparse.ArgumentParser) -> None:
+    simulate.add_argument("--second-car", type=number(0, 1), default=0.0, metavar="SHARE",
+                          help="share of rooms in which a blue car drives that is not the target (default: 0)")
+    simulate.add_argument("--people", type=whole(0, 6), default=0, metavar="N",
+                          help="largest number of people who walk through a room (default: 0)")
+    simulate.add_argument("--sensor-noise", type=number(0, 2), default=0.0, metavar="X",
+                          help="noise of all sensors: 0 for good ones in good light, 1 for typical ones indoors, "
+                               "with JPEG images (default: 0)")
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -77,9 +88,10 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def _simulate_dataset(options: argparse.Namespace) -> None:
     from admn_ros.simulation.dataset import DatasetPlan, make_dataset
+    from admn_ros.simulation.difficulty import Difficulty
 
     plan = DatasetPlan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
-                options.room_frames)
+                options.room_frames, Difficulty(options.second_car, options.people, options.sensor_noise))
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
         counts = make_dataset(options.dataset, plan, options.jobs, progress)
@@ -89,14 +101,16 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
 
 
 def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
+    from admn_ros.simulation.difficulty import Difficulty
     from admn_ros.simulation.recording import record
     from admn_ros.simulation.world import World
     from admn_ros.views.contact_sheet import draw_sheet
 
+    difficulty = Difficulty(options.second_car, options.people, options.sensor_noise)
     started_s = time.monotonic()
     with progress_bar("recording") as progress, World(
             options.seed, target=options.target, viewpoints=options.viewpoints, drive=options.drive,
-            nodes=options.nodes, quality=options.quality or "real") as world:
+            nodes=options.nodes, quality=options.quality or "real", difficulty=difficulty) as world:
         result = record(bag, world, max(0.5, options.frames / 15), events=not options.no_events,
                         compact=options.compact, progress=progress)
     took_s = time.monotonic() - started_s

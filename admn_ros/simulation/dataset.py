@@ -22,6 +22,7 @@ from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.recordings.shard_format import stack
+from admn_ros.simulation.difficulty import PLAIN, Difficulty
 from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
 from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import TARGETS
@@ -72,6 +73,7 @@ class DatasetPlan:
         audio_s: length of the audio window that ends at each sample, in seconds.
         room_frames: largest number of samples per room. A room has one car or none, so smaller numbers give more
             rooms, which helps to distinguish the cars, and take more time.
+        difficulty: second car, people and noise of the sensors.
     """
 
     frames: int
@@ -80,6 +82,7 @@ class DatasetPlan:
     nodes: int = 3
     audio_s: float = 0.512
     room_frames: int = 100
+    difficulty: Difficulty = PLAIN
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -92,6 +95,13 @@ class DatasetPlan:
             raise InputError("room_frames", self.room_frames, "1 or more")
         if not 0.05 <= self.audio_s <= 4:
             raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
+
+    def arguments(self) -> dict[str, object]:
+        """Return the arguments as stored in the dataset; the difficulty only if there is one."""
+        stored: dict[str, object] = asdict(self)
+        if self.difficulty == PLAIN:
+            del stored["difficulty"]
+        return stored
 
     def rooms(self) -> list[Room]:
         """Return the rooms of the dataset, in order."""
@@ -135,7 +145,7 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
     rooms = plan.rooms()
-    shards.begin(folder, {**asdict(plan), "targets": list(TARGETS), "audio_rate_hz": SAMPLE_RATE_HZ,
+    shards.begin(folder, {**plan.arguments(), "targets": list(TARGETS), "audio_rate_hz": SAMPLE_RATE_HZ,
                           "sensor_nodes": [f"node{k + 1}" for k in range(plan.nodes)]})
     todo = [room for room in rooms if not shards.is_written(folder, room.split, room.name)]
     done, total = sum(r.frames for r in rooms) - sum(r.frames for r in todo), plan.frames
@@ -152,7 +162,7 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
 def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
     """Simulate a room and write its shard."""
     with World(room.seed, viewpoints=room.viewpoints, drive=room.drive, nodes=plan.nodes,
-               quality=plan.quality) as world:
+               quality=plan.quality, difficulty=plan.difficulty) as world:
         times = room.start_s + SPACING_S * np.arange(room.frames)
         # Jitter keeps the samples off any period of the drive.
         times = times + np.random.default_rng([room.seed, 43]).uniform(0, 0.3 * SPACING_S, room.frames)
@@ -161,8 +171,10 @@ def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
         arrays["time"] = times
         arrays["position"] = _positions(world, times)
         arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)
-        poses = {n.name: pose_of(n).model_dump() for n in world.scene.nodes}
-    shards.write(folder, room.split, room.name, arrays, {**asdict(room), "node_poses": poses})
+        meta: dict[str, object] = {"node_poses": {n.name: pose_of(n).model_dump() for n in world.scene.nodes}}
+        if plan.difficulty != PLAIN:
+            meta |= {"second_car": world.scene.second_car, "people": len(world.scene.people)}
+    shards.write(folder, room.split, room.name, arrays, {**asdict(room), **meta})
     return room
 
 

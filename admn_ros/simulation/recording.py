@@ -13,6 +13,7 @@ import numpy as np
 from admn_ros.errors import InputError
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_writer import BagWriter
+from admn_ros.simulation.difficulty import PLAIN
 from admn_ros.simulation.events import Event, demo_events
 from admn_ros.simulation.streams import START_NS, BudgetStream, play, world_streams
 from admn_ros.simulation.world import World
@@ -91,11 +92,15 @@ def record(out: str | Path, world: World, seconds: float, *, storage: str = "mca
     budgets = tuple((BUDGET_EVERY_S * i, float(BUDGET_LAYERS[i % len(BUDGET_LAYERS)]))
                     for i in range(int(np.ceil(seconds / BUDGET_EVERY_S))))
     result = Recording(Path(out), seconds, world.seed, world.scene.target, tuple(events), budgets)
+    note = {"seed": world.seed, "target": world.scene.target, "seconds": seconds,
+            "events": [asdict(e) for e in result.events]}
+    if world.difficulty != PLAIN:
+        note |= {"difficulty": asdict(world.difficulty), "second_car": world.scene.second_car,
+                 "people": len(world.scene.people)}
     streams = [*world_streams(world, result.events, compact), BudgetStream(budgets)]
     with BagWriter(out, storage, compress=storage == "mcap") as bag:
         bag.add_topic("/tf_static", make.TF, latched=True)
-        bag.note({NOTE: json.dumps({"seed": world.seed, "target": world.scene.target, "seconds": seconds,
-                                    "events": [asdict(e) for e in result.events]})})
+        bag.note({NOTE: json.dumps(note)})
         for record_ns, messages in play(streams, seconds, result.events, start_ns):
             for topic, kind, message in messages:
                 bag.write(topic, kind, message, record_ns)

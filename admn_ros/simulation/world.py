@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -14,13 +14,18 @@ from admn_ros.errors import InputError
 from admn_ros.sample import Array, Modality, SensorKey
 from admn_ros.simulation.camera.camera_physics import expose, measure_depth
 from admn_ros.simulation.camera.render import Renderer
-from admn_ros.simulation.radar.fmcw import FmcwConfig, FmcwRadar, RadarReading
+from admn_ros.simulation.difficulty import PLAIN, Difficulty
+from admn_ros.simulation.radar.echoes import Echoes
+from admn_ros.simulation.radar.fmcw import FmcwRadar, RadarReading
+from admn_ros.simulation.radar.moving import other_echoes, spurious_echoes
 from admn_ros.simulation.scene.car import CarState
 from admn_ros.simulation.scene.driving import KINDS, Drive
 from admn_ros.simulation.scene.geometry import Floats
+from admn_ros.simulation.scene.others import OtherMotions
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.sensor_noise import SensorNoise
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ, CarSound, HeldSound
-from admn_ros.simulation.sound.room_acoustics import AcousticsConfig, Microphones
+from admn_ros.simulation.sound.room_acoustics import Microphones, Path, Source
 
 _ECHO_S = 0.15   # longest delay of sound
 _MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
@@ -62,12 +67,14 @@ class World:
         quality: resolution.
         scene: room with its sensor nodes.
         drive: motion of the car.
+        others: motions of the second car and of people.
         seed: seed of room, drive and noise.
+        difficulty: second car, people and noise of the sensors.
         renderer: renderer of images and depth.
     """
 
     def __init__(self, seed: int, *, target: str | None = None, viewpoints: str = "default", drive: str = "laps",
-                 nodes: int = 3, quality: str = "real") -> None:
+                 nodes: int = 3, quality: str = "real", difficulty: Difficulty = PLAIN) -> None:
         """Build everything from the seed.
 
         Args:
@@ -77,6 +84,7 @@ class World:
             drive: "laps" or "random"; see `Drive.seeded`.
             nodes: number of sensor nodes, 1 to 3.
             quality: one of `QUALITIES`.
+            difficulty: second car, people and noise of the sensors.
 
         Raises:
             InputError: an argument is out of range, or no renderer is installed.
@@ -86,15 +94,22 @@ class World:
         if drive not in KINDS:
             raise InputError("drive", repr(drive), " or ".join(KINDS))
         self.quality = QUALITIES[quality]
-        self.scene = Scene.seeded(seed, target, viewpoints, nodes)
+        self.scene = Scene.seeded(seed, target, viewpoints, nodes, difficulty)
         self.drive = Drive.seeded(seed, drive)
-        self.seed = seed
+        self.others = OtherMotions(self.scene, self.drive)
+        self._noise = SensorNoise(difficulty.sensor_noise)
+        self.seed, self.difficulty = seed, difficulty
         self.renderer = Renderer(self.scene, self.quality.rgb, self.quality.depth,
                                  supersample=self.quality.supersample)
-        self._radars = [FmcwRadar(self.scene, node, FmcwConfig()) for node in self.scene.nodes]
-        acoustics = AcousticsConfig(order=self.quality.order)
+        self._radars = [FmcwRadar(self.scene, node, self._noise.radar) for node in self.scene.nodes]
+        acoustics = self._noise.acoustics(self.quality.order)
         self._microphones = [Microphones(self.scene, node, acoustics) for node in self.scene.nodes]
-        self._sound = CarSound(self.drive.distance_m, self.scene.target, seed)
+        self._sounds: list[tuple[Source, Path]] = []
+        if self.scene.target != "none":
+            self._sounds.append((CarSound(self.drive.distance_m, self.scene.target, seed), self._path))
+        second = self.others.second_car
+        if second is not None:
+            self._sounds.append((CarSound(second.way_m, "blue_car", seed + 1), second.positions))
         # The stripes are from the lamps of the motion capture, which do not move.
         rng = np.random.default_rng([seed, 41])
         self._stripes = [rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) for _ in self.scene.nodes]
@@ -121,27 +136,38 @@ class World:
 
     def rgb(self, node: int, t_s: float, index: int) -> npt.NDArray[np.uint8]:
         """Return an RGB image: uint8 (H, W, 3)."""
-        return expose(self.renderer.render(node, self.car(t_s)), self._rng(node, Modality.RGB, index))
+        ideal = self.renderer.render(node, self.car(t_s), others=self.others.at(t_s))
+        taken = expose(ideal, self._rng(node, Modality.RGB, index), iso=self._noise.iso)
+        return self._noise.compressed(taken, self._further_rng(node, Modality.RGB, index))
 
     def depth(self, node: int, t_s: float, index: int) -> npt.NDArray[np.float32]:
         """Return a depth image: float32 (H, W), metres, NaN where invalid."""
-        truth, reflectance = self.renderer.depth_and_reflectance(node, self.car(t_s))
-        return measure_depth(truth, self._rng(node, Modality.DEPTH, index), reflectance=reflectance,
-                             matrix=self.renderer.camera(node, "depth").matrix, stripes=self._stripes[node].tolist())
+        truth, reflectance = self.renderer.depth_and_reflectance(node, self.car(t_s), self.others.at(t_s))
+        noise = self._noise
+        measured = measure_depth(truth, self._rng(node, Modality.DEPTH, index), reflectance=reflectance,
+                                 matrix=self.renderer.camera(node, "depth").matrix,
+                                 stripes=self._stripes[node].tolist(), gain=noise.laser_gain,
+                                 spread_per_m=noise.depth_spread_per_m, flying=noise.flying)
+        return noise.patchy(measured, self._further_rng(node, Modality.DEPTH, index))
 
     def radar(self, node: int, t_s: float, index: int) -> RadarReading:
         """Return a radar frame."""
         car = self.car(t_s)
         velocity = None if car is None else self.drive.velocity_mps(t_s)
-        return self._radars[node].measure(car, velocity, self._rng(node, Modality.RADAR, index))
+        radar, rng = self._radars[node], self._further_rng(node, Modality.RADAR, index)
+        further = other_echoes(self.others.at(t_s), radar.position_m, rng)
+        if self._noise.spurious_echoes:
+            further.append(spurious_echoes(self.scene, self._noise.spurious_echoes, rng))
+        return radar.measure(car, velocity, self._rng(node, Modality.RADAR, index),
+                             Echoes.joined(further) if further else None)
 
     def audio(self, node: int, start_s: float, samples: int, index: int,
-              source: Callable[[Floats], Floats] | None = None) -> npt.NDArray[np.float32]:
-        """Return sound: float32 (samples, 4) from `start_s`, at 16 kHz; `source` replaces the sound of the car."""
-        if self.scene.target == "none":
-            return self._microphones[node].chunk(start_s, samples, None, None, self._rng(node, Modality.AUDIO, index))
-        return self._microphones[node].chunk(start_s, samples, source or self._sound, self._path,
-                                             self._rng(node, Modality.AUDIO, index))
+              sounds: Sequence[tuple[Source, Path]] | None = None) -> npt.NDArray[np.float32]:
+        """Return sound: float32 (samples, 4) from `start_s`, at 16 kHz; `sounds` replaces those of the cars."""
+        heard = self._sounds if sounds is None else sounds
+        source, path = heard[0] if heard else (None, None)
+        return self._microphones[node].chunk(start_s, samples, source, path, self._rng(node, Modality.AUDIO, index),
+                                             heard[1:])
 
     def _path(self, t_s: Floats) -> Floats:
         return self.drive.at(np.maximum(t_s, 0.0)).position_m
@@ -150,18 +176,22 @@ class World:
         """Return all inputs at a time as documented in `admn_ros.sample.Reading`; audio ends at that time."""
         samples = round(audio_s * SAMPLE_RATE_HZ)
         start_s = t_s - (samples - 1) / SAMPLE_RATE_HZ
-        # The sound of the car is the same for every node. Reflections need earlier times.
-        source = HeldSound(self._sound, start_s - _ECHO_S, t_s + 0.001)
+        # The sound of a car is the same for every node. Reflections need earlier times.
+        sounds = [(HeldSound(sound, start_s - _ECHO_S, t_s + 0.001), path) for sound, path in self._sounds]
         found: dict[SensorKey, Array] = {}
         for number, node in enumerate(self.scene.nodes):
             maps: dict[Modality, Array] = {
                 Modality.RGB: self.rgb(number, t_s, index),
                 Modality.DEPTH: self.depth(number, t_s, index),
                 Modality.RADAR: self.radar(number, t_s, index).range_azimuth[:self.quality.radar_rows],
-                Modality.AUDIO: self.audio(number, start_s, samples, index, source),
+                Modality.AUDIO: self.audio(number, start_s, samples, index, sounds),
             }
             found |= {SensorKey(node.name, m): x for m, x in maps.items()}
         return found
 
     def _rng(self, node: int, modality: Modality, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, 42, node, _MODALITIES.index(modality), index])
+
+    def _further_rng(self, node: int, modality: Modality, index: int) -> np.random.Generator:
+        """Return the generator of what difficulties add, so that they do not change the rest."""
+        return np.random.default_rng([self.seed, 44, node, _MODALITIES.index(modality), index])

@@ -13,6 +13,7 @@ from admn_ros.nodes.apps.player import PLAYER_PARAMETERS, Item, Player
 from admn_ros.nodes.parameters import Spec
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.recordings.bag_types import typestore
+from admn_ros.simulation.difficulty import Difficulty
 from admn_ros.simulation.events import demo_events
 from admn_ros.simulation.streams import play, world_streams, world_topics
 from admn_ros.simulation.world import World
@@ -24,6 +25,9 @@ PARAMETERS = (
     Spec("viewpoints", "default", "default, train or held_out.", fixed=True),
     Spec("drive", "laps", "laps or random.", fixed=True),
     Spec("quality", "small", "Image resolution: small, medium, or real (that of GDTM).", fixed=True),
+    Spec("second_car", 0.0, "Share of seeds with a blue car that is not the target.", fixed=True, low=0.0, high=1.0),
+    Spec("people", 0, "Largest number of people who walk through the room.", fixed=True, low=0, high=6),
+    Spec("sensor_noise", 0.0, "Noise of all sensors: 0 good, 1 typical indoors.", fixed=True, low=0.0, high=2.0),
     Spec("seconds", 600.0, "Simulated duration in seconds; the process ends then.", fixed=True, low=1.0, high=3600.0),
     Spec("events", True, "Sensor failures in the first seconds: darkness, saturation, silent topics.", fixed=True),
     *PLAYER_PARAMETERS,
@@ -46,8 +50,9 @@ class SimulatorNode(Player):
         """Yield simulated messages. The world is created here, because its renderer belongs to this thread."""
         store = typestore()
         value = self._values
+        difficulty = Difficulty(value["second_car"], value["people"], value["sensor_noise"])
         with World(value["seed"], target=value["target"] or None, viewpoints=value["viewpoints"], drive=value["drive"],
-                   nodes=value["nodes"], quality=value["quality"]) as world:
+                   nodes=value["nodes"], quality=value["quality"], difficulty=difficulty) as world:
             names = [n.name for n in world.scene.nodes]
             events = demo_events(value["seconds"], names) if value["events"] else ()
             self.get_logger().info(f"room {value['seed']}, target {world.scene.target}, {len(names)} nodes")

@@ -81,7 +81,8 @@ def automatic_exposure(rgb: Bytes) -> float:
 
 def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: Single | None = None,
                   normal_cosine: Single | None = None, matrix: Floats | None = None,
-                  stripes: Sequence[float] | None = None, gain: float = 1.0) -> Single:
+                  stripes: Sequence[float] | None = None, gain: float = 1.0, spread_per_m: float = 0.0,
+                  flying: float = 0.4) -> Single:
     """Apply noise, quantization and invalid pixels of an L515 to true depth.
 
     Pixels are invalid where too little light returns (dark, far, grazing), at edges, and in vertical stripes where the
@@ -95,12 +96,14 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
         matrix: camera matrix K (3, 3) for that; None for the field of view of the L515 (70 by 55 degrees).
         stripes: positions of the stripes as shares of the width; None for three to five at random.
         gain: factor on the returned light, above 0; below 1 for a weaker laser.
+        spread_per_m: further noise at 1 m (standard deviation in metres), growing with the square of the distance.
+        flying: share of the pixels at edges with a value between near and far, 0 to 1.
 
     Returns:
         float32 (H, W), metres in steps of 2.5 mm, NaN where invalid.
 
     Raises:
-        InputError: the shapes differ, or gain is out of range.
+        InputError: the shapes differ, or an argument is out of range.
     """
     if true_depth.ndim != 2:
         raise InputError("true_depth", f"shape {true_depth.shape}", "(H, W)")
@@ -109,6 +112,10 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
             raise InputError(name, f"shape {given.shape}", f"{true_depth.shape}")
     if not gain > 0:
         raise InputError("gain", gain, "above 0")
+    if not spread_per_m >= 0:
+        raise InputError("spread_per_m", spread_per_m, "at least 0")
+    if not 0 <= flying <= 1:
+        raise InputError("flying", flying, "0 to 1")
     cosine = depth_cosine(true_depth, matrix) if normal_cosine is None else normal_cosine
     albedo = np.float32(0.5) if reflectance is None else reflectance
     strength = np.maximum(gain * albedo * cosine / np.maximum(true_depth, 0.1)**2, 1e-7).astype(np.float32)
@@ -121,7 +128,9 @@ def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: 
     columns = rng.uniform(0.03, 0.97, int(rng.integers(3, 6))) if stripes is None else np.asarray(stripes)
     valid *= 1 - _striped(shape, columns, rng)
     sigma = (0.0015 + 0.0008 * true_depth + 0.00003 / np.sqrt(strength)).astype(np.float32)
-    measured = _flying(true_depth, rng) + sigma * rng.standard_normal(shape, dtype=np.float32)
+    if spread_per_m:
+        sigma += np.float32(spread_per_m) * true_depth**2
+    measured = _flying(true_depth, rng, flying) + sigma * rng.standard_normal(shape, dtype=np.float32)
     measured = np.round(measured / np.float32(DEPTH_STEP_M)) * np.float32(DEPTH_STEP_M)
     low, high = DEPTH_RANGE_M
     lost = (rng.random(shape, dtype=np.float32) >= valid) | ~((measured >= low) & (measured <= high))
@@ -187,10 +196,10 @@ def _edges(depth: Single) -> npt.NDArray[np.bool_]:
     return edges
 
 
-def _flying(depth: Single, rng: np.random.Generator) -> Single:
+def _flying(depth: Single, rng: np.random.Generator, share: float) -> Single:
     """Replace the depth of some pixels at edges by a value between near and far."""
     between = cv2.blur(depth, (3, 3)).astype(np.float32)
-    mixed: Single = np.where(_edges(depth) & (rng.random(depth.shape, dtype=np.float32) < 0.4), between, depth)
+    mixed: Single = np.where(_edges(depth) & (rng.random(depth.shape, dtype=np.float32) < share), between, depth)
     return mixed
 
 

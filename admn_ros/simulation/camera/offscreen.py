@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.scene.car import CarState
 from admn_ros.simulation.scene.geometry import Floats, Pose
+from admn_ros.simulation.scene.person_model import BodyPose
 from admn_ros.simulation.scene.room_model import FAR_M, NEAR_M
 
 Single = npt.NDArray[np.float32]
@@ -103,14 +104,11 @@ class OffScreen:
         with contextlib.suppress(Exception):  # the interpreter may be shutting down
             self.close()
 
-    def place(self, car: CarState | None, hidden_group: int, own_light: bool) -> None:
-        """Set up the scene: the car, all sensor nodes but one, and the light of the room or of the camera."""
-        if self._model.nmocap:
-            x, y, z, half = 0.0, 0.0, -9.0, 0.0
-            if car is not None:
-                x, y, z, half = float(car.position_m[0]), float(car.position_m[1]), 0.0, float(car.heading_rad) / 2
-            self._data.mocap_pos[0] = (x, y, z)
-            self._data.mocap_quat[0] = (np.cos(half), 0, 0, np.sin(half))
+    def place(self, bodies: Sequence[BodyPose], hidden_group: int, own_light: bool) -> None:
+        """Set up the scene: the moving bodies, all sensor nodes but one, and the light of the room or of the camera."""
+        for number, (position, quaternion) in enumerate(bodies):
+            self._data.mocap_pos[number] = position
+            self._data.mocap_quat[number] = quaternion
         self._mj.mj_kinematics(self._model, self._data)
         self._mj.mj_camlight(self._model, self._data)
         options = self._mj.MjvOption()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and depth of a scene from its sensor nodes, rendered by MuJoCo without a display.
 
-Only the car moves, so the empty room is rendered once for each camera. For a frame, the window of pixels that the car
-and its shadow can cover is rendered and pasted into it.
+The empty room is rendered once for each camera. For a frame, the window of pixels that the car, other moving bodies and
+their shadows can cover is rendered and pasted into it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import numpy.typing as npt
 from admn_ros.errors import InputError
 from admn_ros.simulation.camera.offscreen import OffScreen, PinholeCamera
 from admn_ros.simulation.scene.car import CAR_SIZE_M, CarState
-from admn_ros.simulation.scene.geometry import rotation_z
+from admn_ros.simulation.scene.geometry import Floats, rotation_z
+from admn_ros.simulation.scene.others import NOBODY, Others
+from admn_ros.simulation.scene.person_model import BodyPose, person_poses
 from admn_ros.simulation.scene.room_model import RIG_GROUP, build, light_direction
 from admn_ros.simulation.scene.scene import Scene
 
@@ -32,6 +34,9 @@ MAX_SIZE, MAX_SUPERSAMPLE, MAX_SHADOW_SIZE = 2048, 4, 8192
 _SMALL_COLUMNS = 200
 _DEPTH_SAMPLES = 3
 _NEAR_CAR_M = 0.25   # the projection of the car's corners is not valid below
+_STRIDE_SIZE_M = (1.0, 0.7)   # length and width that a walking person covers
+
+Window = tuple[int, int, int, int]   # left, top, right and bottom in pixels
 
 
 @dataclass(frozen=True)
@@ -111,13 +116,15 @@ class Renderer:
         (width, height), fov = self._sizes[lens]
         return PinholeCamera(self.scene.nodes[node_index].sensor(f"{lens}_optical"), width, height, fov)
 
-    def render(self, node_index: int, car: CarState | None, which: str = "rgb") -> npt.NDArray[Any]:
+    def render(self, node_index: int, car: CarState | None, which: str = "rgb",
+               others: Others = NOBODY) -> npt.NDArray[Any]:
         """Render an ideal image of a node.
 
         Args:
             node_index: index of the node in `scene.nodes`.
             car: state of the car at one time, or None for the empty room. Ignored if the target is "none".
             which: kind of image.
+            others: state of the others of the scene.
 
         Returns:
             For "rgb" uint8 (H, W, 3), gamma-encoded, well exposed, without noise. For "depth" float32 (H, W), true
@@ -129,14 +136,15 @@ class Renderer:
         """
         camera = self.camera(node_index, which)
         lens = "rgb" if which == "rgb" else "depth"
-        shot = self._shot(node_index, camera, car, lens)
+        shot = self._shot(node_index, camera, car, lens, others)
         if which == "rgb":
             return shot.rgb
         return shot.depth if which == "depth" else _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
 
-    def depth_and_reflectance(self, node_index: int, car: CarState | None) -> tuple[Single, Single]:
+    def depth_and_reflectance(self, node_index: int, car: CarState | None,
+                              others: Others = NOBODY) -> tuple[Single, Single]:
         """Render both at the cost of one; see `render`."""
-        shot = self._shot(node_index, self.camera(node_index, "depth"), car, "depth")
+        shot = self._shot(node_index, self.camera(node_index, "depth"), car, "depth", others)
         return shot.depth, _REFLECTANCE[shot.rgb].mean(axis=-1, dtype=np.float32)
 
     def car_mask(self, node_index: int, car: CarState, which: str = "rgb") -> npt.NDArray[np.bool_]:
@@ -144,41 +152,58 @@ class Renderer:
         camera = self.camera(node_index, which)
         lens = "rgb" if which == "rgb" else "depth"
         mask = np.zeros((camera.height, camera.width), np.bool_)
-        window = self._car_window(camera, car)
+        window = self._moving_window(camera, car, NOBODY)
         if window is not None:
             left, top, right, bottom = window
             # Both in the same window: in different ones, edges of the room fall on different pixels.
-            there, empty = (self._window(node_index, camera, window, state, lens).depth for state in (car, None))
+            there, empty = (self._window(node_index, camera, window, state, lens, NOBODY).depth
+                            for state in (car, None))
             mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
 
-    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str) -> _Shot:
+    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str, others: Others) -> _Shot:
         empty = self._empty.get((node, lens))
         if empty is None:
             everything = (0, 0, camera.width, camera.height)
-            empty = self._empty[node, lens] = self._window(node, camera, everything, None, lens)
-        window = self._car_window(camera, car)
+            empty = self._empty[node, lens] = self._window(node, camera, everything, None, lens, NOBODY)
+        window = self._moving_window(camera, car, others)
         if window is None:
             return _Shot(empty.rgb.copy(), empty.depth.copy())
         left, top, right, bottom = window
-        part, rgb, depth = self._window(node, camera, window, car, lens), empty.rgb.copy(), empty.depth.copy()
+        part, rgb, depth = self._window(node, camera, window, car, lens, others), empty.rgb.copy(), empty.depth.copy()
         rgb[top:bottom, left:right], depth[top:bottom, left:right] = part.rgb, part.depth
         return _Shot(rgb, depth)
 
-    def _car_window(self, camera: PinholeCamera, car: CarState | None) -> tuple[int, int, int, int] | None:
-        if car is None or self.scene.target == "none":
+    def _moving_window(self, camera: PinholeCamera, car: CarState | None, others: Others) -> Window | None:
+        """Return the window that covers everything that moves."""
+        light = light_direction(self.scene.look.lamps[0])
+        cars = [None if self.scene.target == "none" else car, others.second_car]
+        windows = [car_window(camera, one, light) for one in cars if one is not None]
+        windows += [box_window(camera, state.position_m, state.heading_rad, (*_STRIDE_SIZE_M, person.height_m), light)
+                    for person, state in zip(self.scene.people, others.people, strict=False)]
+        seen = [window for window in windows if window is not None]
+        if not seen:
             return None
-        return car_window(camera, car, light_direction(self.scene.look.lamps[0]))
+        left, top, right, bottom = zip(*seen, strict=True)
+        return min(left), min(top), max(right), max(bottom)
 
-    def _window(self, node: int, camera: PinholeCamera, window: tuple[int, int, int, int], car: CarState | None,
-                lens: str) -> _Shot:
+    def _bodies(self, car: CarState | None, others: Others) -> list[BodyPose]:
+        """Return the poses of the moving bodies, in the order of the model."""
+        cars = [car] * (self.scene.target != "none") + [others.second_car] * self.scene.second_car
+        bodies = [_car_pose(one) for one in cars]
+        for k, person in enumerate(self.scene.people):
+            bodies += person_poses(person, others.people[k] if others.people else None)
+        return bodies
+
+    def _window(self, node: int, camera: PinholeCamera, window: Window, car: CarState | None, lens: str,
+                others: Others) -> _Shot:
         """Render a window of pixels (left, top, right, bottom) of a camera."""
         if self._gl is None:
             raise InputError("renderer", "closed", "an open one")
         left, top, right, bottom = window
         # Depth is not averaged: it is the middle one of an odd number of samples.
         fine = self.supersample if lens == "rgb" else _DEPTH_SAMPLES
-        self._gl.place(car, RIG_GROUP + node, own_light=lens == "depth")
+        self._gl.place(self._bodies(car, others), RIG_GROUP + node, own_light=lens == "depth")
         rgb, depth = self._gl.draw(camera, window, fine)
         rgb = rgb.reshape(bottom - top, fine, right - left, fine, 3).mean(axis=(1, 3), dtype=np.float32)
         shown = np.rint(rgb).astype(np.uint8)
@@ -188,22 +213,33 @@ class Renderer:
         return _Shot(shown, middle)
 
 
-def car_window(camera: PinholeCamera, car: CarState, light: tuple[float, float, float],
-               ) -> tuple[int, int, int, int] | None:
-    """Return the window of pixels that the car and its shadow can cover; None if they are out of view.
+def _car_pose(car: CarState | None) -> BodyPose:
+    x, y, z, half = 0.0, 0.0, -9.0, 0.0
+    if car is not None:
+        x, y, z, half = float(car.position_m[0]), float(car.position_m[1]), 0.0, float(car.heading_rad) / 2
+    return (x, y, z), (float(np.cos(half)), 0.0, 0.0, float(np.sin(half)))
+
+
+def car_window(camera: PinholeCamera, car: CarState, light: tuple[float, float, float]) -> Window | None:
+    """Return the window of pixels that the car and its shadow can cover; see `box_window`."""
+    return box_window(camera, car.position_m, float(car.heading_rad), CAR_SIZE_M, light)
+
+
+def box_window(camera: PinholeCamera, position_m: Floats, heading_rad: float, size_m: tuple[float, float, float],
+               light: tuple[float, float, float]) -> Window | None:
+    """Return the window of pixels that a body and its shadow can cover; None if they are out of view.
 
     Args:
         camera: camera.
-        car: state of the car at one time.
+        position_m: position of its middle (2,) in `map`.
+        heading_rad: its direction, from x counter-clockwise.
+        size_m: length, width and height of a box on the floor that holds it.
         light: direction of the light that casts the shadow.
-
-    Returns:
-        Left, top, right and bottom.
     """
-    length, width, height = CAR_SIZE_M
+    length, width, height = size_m
     x, y = length / 2 + 0.03, width / 2 + 0.03
     corners = np.array([[a, b, c] for a in (-x, x) for b in (-y, y) for c in (-0.02, height + 0.01)])
-    corners = corners @ rotation_z(float(car.heading_rad)).T + np.array([*car.position_m, 0.0])
+    corners = corners @ rotation_z(heading_rad).T + np.array([*position_m, 0.0])
     fall = corners + np.array(light) * ((height + 0.03) / max(-light[2], 0.2))
     fall[:, 2] = -0.02
     pixels, depth = camera.project(np.concatenate([corners, fall]))

@@ -52,6 +52,12 @@ class Echoes:
         """Return scatterers that do not move."""
         return cls(position_m, amplitude, np.zeros_like(position_m))
 
+    @classmethod
+    def joined(cls, parts: Sequence[Echoes]) -> Echoes:
+        """Return the scatterers of several parts."""
+        return cls(np.vstack([p.position_m for p in parts]), np.concatenate([p.amplitude for p in parts]),
+                   np.vstack([p.velocity_mps for p in parts]))
+
 
 def car_echoes(car: CarState, velocity_mps: Floats, radar_m: Floats, rng: np.random.Generator) -> Echoes:
     """Return the scatterers of the car for one radar: its middle, four corners, four wheels.

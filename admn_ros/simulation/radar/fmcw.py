@@ -150,21 +150,29 @@ class FmcwRadar:
         rng = np.random.default_rng([7, *node.name.encode()])
         self._coupling = rng.rayleigh(1, ANTENNAS) * np.exp(2j * np.pi * rng.random(ANTENNAS))
 
-    def measure(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator) -> RadarReading:
+    @property
+    def position_m(self) -> Floats:
+        """Position (3,) in `map`."""
+        return self._pose.translation_m
+
+    def measure(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator,
+                others: Echoes | None = None) -> RadarReading:
         """Measure one frame.
 
         Args:
             car: state of the car in the middle of the frame; None without a car.
             velocity_mps: velocity of the car (2,) in `map`; None for its speed along its heading.
             rng: generator of noise, phase noise and the rotation of the wheels.
+            others: further echoes, of anything else that moves.
         """
-        cube = self._spectrum(self._beat(car, velocity_mps, rng))
+        cube = self._spectrum(self._beat(car, velocity_mps, rng, others))
         power = np.mean(cube.real**2 + cube.imag**2, axis=2)
         straight = self._undo_time_division(cube)
         points = detect(power, straight, self.config.cfar, self.config.range_step_m, self.config.velocity_step_mps)
         return RadarReading(self._range_azimuth(straight), np.sqrt(power).astype(np.float32), points)
 
-    def _beat(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator) -> Complexes:
+    def _beat(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator,
+              others: Echoes | None = None) -> Complexes:
         """Return the beat signal (samples, loops, antennas), complex64, with noise of RMS 1."""
         c = self.config
         beat = np.zeros((c.samples, c.loops, ANTENNAS), np.complex64)
@@ -178,6 +186,8 @@ class FmcwRadar:
             if velocity_mps is None:
                 velocity_mps = float(car.speed_mps) * np.array([np.cos(car.heading_rad), np.sin(car.heading_rad)])
             beat += self._signal(car_echoes(car, velocity_mps, self._pose.translation_m, rng), jitter)
+        if others is not None:
+            beat += self._signal(others, jitter)
         beat += self._still_beat[:, None, :] * jitter.astype(np.complex64)
         return beat
 

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from admn_ros.simulation.scene.car import CAR_SIZE_M
 
-PAINT = {"red_car": (0.86, 0.13, 0.05), "green_car": (0.62, 0.83, 0.08)}  # gamma-encoded
+# Gamma-encoded. The blue car is a distractor: of two cars with colours of classes, either could be the target.
+PAINT = {"red_car": (0.86, 0.13, 0.05), "green_car": (0.62, 0.83, 0.08), "blue_car": (0.07, 0.22, 0.80)}
 _GLASS, _TYRE, _RIM = "0.05 0.055 0.065 1", "0.04 0.04 0.04 1", "0.35 0.35 0.36 1"
 _HALF_WIDTH = CAR_SIZE_M[1] / 2
 
@@ -38,7 +39,7 @@ def car_meshes(mesh: Mesh) -> list[str]:
 
 
 def car_geoms(target: str) -> str:
-    """Return the MJCF geoms of the car; `target` is "red_car" or "green_car"."""
+    """Return the MJCF geoms of the car; `target` is "red_car", "green_car" or "blue_car"."""
     paint = " ".join(f"{v:g}" for v in PAINT[target]) + " 1"
     geoms = [f'<geom type="mesh" mesh="car_{name}" rgba="{rgba}"/>'
              for name, rgba in (("body", paint), ("cabin", _GLASS), ("roof", paint))]

@@ -16,6 +16,7 @@ import numpy as np
 from admn_ros.simulation.scene import printed_mat, textures
 from admn_ros.simulation.scene.car_model import car_geoms, car_meshes
 from admn_ros.simulation.scene.geometry import Box
+from admn_ros.simulation.scene.person_model import person_bodies
 from admn_ros.simulation.scene.scene import Lamp, Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.scene.track import MAT_HALF_M
@@ -116,10 +117,12 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
     _clutter(rng, parts, scene)
     for k, node in enumerate(scene.nodes):
         _rig(parts, node, RIG_GROUP + k)
-    car = ""
-    if scene.target != "none":
-        parts.assets += car_meshes(mesh)
-        car = f'<body name="car" mocap="true" pos="0 0 -9">{car_geoms(scene.target)}</body>'
+    # Bodies in the order in which `Renderer` places them.
+    cars = [scene.target] * (scene.target != "none") + ["blue_car"] * scene.second_car
+    parts.assets += car_meshes(mesh) if cars else []
+    moving = "".join(f'<body name="{"second_" * k}car" mocap="true" pos="0 0 -9">{car_geoms(colour)}</body>'
+                     for k, colour in enumerate(cars))
+    moving += "".join(person_bodies(person, k) for k, person in enumerate(scene.people))
     width, height = largest
     xml = f"""<mujoco>
 <compiler angle="radian"/>
@@ -132,7 +135,7 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
 </visual>
 <default><geom contype="0" conaffinity="0"/></default>
 <asset>{"".join(parts.assets)}</asset>
-<worldbody>{"".join(_light(lamp, k) for k, lamp in enumerate(look.lamps))}{"".join(parts.geoms)}{car}</worldbody>
+<worldbody>{"".join(_light(lamp, k) for k, lamp in enumerate(look.lamps))}{"".join(parts.geoms)}{moving}</worldbody>
 </mujoco>"""
     return RoomModel(xml, parts.pictures)
 

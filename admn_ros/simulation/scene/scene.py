@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from admn_ros.errors import InputError
+from admn_ros.simulation.difficulty import PLAIN, Difficulty
 from admn_ros.simulation.scene.furnishing import furnish
 from admn_ros.simulation.scene.geometry import Box, Pose, rotation_z
+from admn_ros.simulation.scene.people import Person
 from admn_ros.simulation.scene.sensor_node import MAX_NODES, SensorNode
 
 TARGETS = ("red_car", "green_car", "none")
@@ -100,6 +102,8 @@ class Scene:
         nodes: sensor nodes.
         target: "red_car", "green_car" or "none".
         look: appearance, for renderers alone.
+        second_car: whether a blue car drives in the room that is not the target.
+        people: people who walk through the room.
     """
 
     seed: int
@@ -109,9 +113,12 @@ class Scene:
     nodes: tuple[SensorNode, ...]
     target: str
     look: Look = field(default_factory=Look)
+    second_car: bool = False
+    people: tuple[Person, ...] = ()
 
     @classmethod
-    def seeded(cls, seed: int, target: str | None = None, viewpoints: str = "default", nodes: int = 3) -> Scene:
+    def seeded(cls, seed: int, target: str | None = None, viewpoints: str = "default", nodes: int = 3,
+               difficulty: Difficulty = PLAIN) -> Scene:
         """Draw a room like GDTM's from a seed.
 
         Walls, colours, light, clutter and, for "train" and "held_out", the poses of the nodes follow from the seed. No
@@ -122,6 +129,7 @@ class Scene:
             target: "red_car", "green_car", "none", or None to draw it (45 %, 45 % and 10 %).
             viewpoints: "default" for one fixed set of poses, or "train" or "held_out" (`VIEWPOINTS`).
             nodes: sensor nodes, 1 to 3.
+            difficulty: how often there is a second car, and how many people there are at most.
 
         Raises:
             InputError: an argument is out of range.
@@ -142,7 +150,13 @@ class Scene:
         pieces = furnish(np.random.default_rng([seed, 24]), half, stations)
         look = _look(np.random.default_rng([seed, 25]), half, tuple(material for _, material in pieces))
         return cls(seed, half, float(rng.uniform(2.5, 3.0)), tuple(box for box, _ in pieces), stations,
-                   drawn if target is None else target, look)
+                   drawn if target is None else target, look,
+                   bool(np.random.default_rng([seed, 26]).random() < difficulty.second_car),
+                   _people(np.random.default_rng([seed, 27]), difficulty.people))
+
+
+def _people(rng: np.random.Generator, most: int) -> tuple[Person, ...]:
+    return tuple(Person.drawn(rng) for _ in range(int(rng.integers(0, most + 1))))
 
 
 def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[SensorNode, ...]:

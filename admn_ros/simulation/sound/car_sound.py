@@ -49,6 +49,7 @@ class CarVoice:
 VOICES = {
     "red_car": CarVoice(),
     "green_car": CarVoice(turns_per_m=238.0, motor=(1.0, 0.25, 0.5, 0.3, 0.1, 0.2), teeth=14, whine=0.4, tyres=0.5),
+    "blue_car": CarVoice(turns_per_m=181.0, motor=(0.7, 1.0, 0.2, 0.45, 0.1), teeth=17, whine=0.15, tyres=0.8),
 }
 
 
@@ -58,7 +59,7 @@ class CarSound:
     Args:
         distance_m: function from times (N,) in seconds, at least 0, to the driven distance. The car is stationary
             before 0.
-        target: "red_car", "green_car", or "none", which is silent.
+        target: "red_car", "green_car", "blue_car", or "none", which is silent.
         seed: seed of the tyre noise.
 
     Raises:

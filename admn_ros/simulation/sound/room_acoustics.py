@@ -12,7 +12,7 @@ is 45 degrees to the left of forward, the others follow counter-clockwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -111,7 +111,7 @@ class Microphones:
         self._gains = np.repeat(gains, MICROPHONES)
 
     def chunk(self, start_s: float, samples: int, source: Source | None, position: Path | None,
-              rng: np.random.Generator) -> npt.NDArray[np.float32]:
+              rng: np.random.Generator, others: Sequence[tuple[Source, Path]] = ()) -> npt.NDArray[np.float32]:
         """Record a chunk: float32 (samples, 4), full scale 1.0, sample k at start_s + k / 16000.
 
         Consecutive chunks join without a seam, because everything but the hiss is a function of time.
@@ -124,6 +124,7 @@ class Microphones:
                 silence.
             position: function from times (N,) in seconds, at least 0, to the position of the car (N, 2) in `map`.
             rng: generator of the hiss.
+            others: source and position of each further car.
 
         Raises:
             InputError: `samples` is negative, or there is a source without a position.
@@ -135,6 +136,8 @@ class Microphones:
             if position is None:
                 raise InputError.missing("position", "a function of time, because there is a source")
             self._add_car(sound, start_s, source, position)
+        for further, place in others:
+            self._add_car(sound, start_s, further, place)
         if self.config.noise or self.config.babble:
             sound += self._noise.at(round(start_s * SAMPLE_RATE_HZ), samples)
         if self.config.hiss:
