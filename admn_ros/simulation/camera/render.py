@@ -161,7 +161,7 @@ class Renderer:
             mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
 
-    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str, others: Others) -> _Shot:
+    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str, others: Others = NOBODY) -> _Shot:
         empty = self._empty.get((node, lens))
         if empty is None:
             everything = (0, 0, camera.width, camera.height)
@@ -196,7 +196,7 @@ class Renderer:
         return bodies
 
     def _window(self, node: int, camera: PinholeCamera, window: Window, car: CarState | None, lens: str,
-                others: Others) -> _Shot:
+                others: Others = NOBODY) -> _Shot:
         """Render a window of pixels (left, top, right, bottom) of a camera."""
         if self._gl is None:
             raise InputError("renderer", "closed", "an open one")

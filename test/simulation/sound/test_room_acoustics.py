@@ -281,7 +281,7 @@ def test_wrong_arguments_are_named():
                         ("order", lambda: AcousticsConfig(order=-1)),
                         ("absorption", lambda: AcousticsConfig(absorption=1.5)),
                         ("hiss", lambda: AcousticsConfig(hiss=-1)),
-                        ("target", lambda: CarSound(lambda t: t, "blue_car")),
+                        ("target", lambda: CarSound(lambda t: t, "grey_car")),
                         ("samples", lambda: array.chunk(0, -1, None, None, np.random.default_rng(0))),
                         ("position", lambda: array.chunk(0, 9, driving(1), None, np.random.default_rng(0)))):
         with pytest.raises(InputError, match=f"^{error}:"):
