@@ -161,7 +161,8 @@ class Renderer:
             mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
 
-    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str, others: Others = NOBODY) -> _Shot:
+    def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str,
+              others: Others = NOBODY) -> _Shot:
         empty = self._empty.get((node, lens))
         if empty is None:
             everything = (0, 0, camera.width, camera.height)
