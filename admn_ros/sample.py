@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -228,6 +228,15 @@ class SampleBatch:
         return SampleBatch({m: pick(self.inputs[m]) for m in modalities},
                            {m: pick(self.present[m]) for m in modalities},
                            None if self.poses is None else pick(self.poses))
+
+    def at(self, nodes: Mapping[Modality, Sequence[int]]) -> SampleBatch:
+        """Make all sensor nodes absent but the given ones of each modality."""
+        def keep(m: Modality, present: Tensor) -> Tensor:
+            kept = torch.zeros_like(present)
+            kept[:, list(nodes.get(m, ()))] = True
+            return present & kept
+
+        return replace(self, present={m: keep(m, present) for m, present in self.present.items()})
 
     def to(self, device: torch.device | str) -> SampleBatch:
         """Copy the batch to a device."""

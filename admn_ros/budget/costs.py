@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -125,21 +126,23 @@ class LayerCosts:
         least, total = self.least(present), self.total(present)
         return Fraction(self.room(budget, present) - least, max(1, total - least))
 
-    def prices(self, layers: Integers, present: Integers) -> Integers:
+    def prices(self, layers: Integers, present: Integers, used: Integers | None = None) -> Integers:
         """Return the costs (N,) of many frames: `price` of each row.
 
         Args:
             layers: numbers of executed layers (N, M), modalities in the table's order.
             present: numbers of present sensor nodes (N, M).
+            used: numbers of those that run (N, M); None for all.
         """
-        return np.where(layers.any(axis=1), self.fixed + self.modality_prices(layers, present), 0)
+        return np.where(layers.any(axis=1), self.fixed + self.modality_prices(layers, present, used), 0)
 
-    def modality_prices(self, layers: Integers, present: Integers) -> Integers:
+    def modality_prices(self, layers: Integers, present: Integers, used: Integers | None = None) -> Integers:
         """Return the costs (N,) of many frames without the fixed part. Arguments as `prices`."""
         micro = np.zeros(len(layers), np.int64)
+        nodes = present if used is None else used
         for k, costs in enumerate(self.modalities.values()):
-            controller, embedding, layer = (np.array([0, *part])[present[:, k]]
-                                            for part in (costs.controller, costs.embedding, costs.layer))
+            controller, embedding, layer = (np.array([0, *part])[count[:, k]] for part, count in (
+                (costs.controller, present), (costs.embedding, nodes), (costs.layer, nodes)))
             micro += controller + (layers[:, k] > 0) * embedding + layers[:, k] * layer
         return micro
 
@@ -161,8 +164,8 @@ class LayerCosts:
         return not math.isinf(budget.limit) and bool(micro > exact(budget.limit) * MICRO[self.unit])
 
     def amount(self, micro: int) -> float:
-        """Convert micro-units to a number in the table's unit."""
-        return float(Fraction(micro, MICRO[self.unit]))
+        """Convert micro-units to the nearest number in the table's unit."""
+        return micro / MICRO[self.unit]
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,7 @@ class CostLedger:
         """Modalities with a present sensor node, in the model's order."""
         return [m for m, n in self.present.items() if n]
 
-    @property
+    @cached_property
     def room(self) -> int:
         """Micro-units left for embeddings and layers; negative if the budget does not hold the fixed part."""
         return self.limit - self.table.base(self.present)
@@ -211,6 +214,16 @@ class CostLedger:
     def runnable(self) -> list[Modality]:
         """Available modalities whose first layer fits if it is the only one to run."""
         return [m for m in self.available if self.floor(m) <= self.room]
+
+    @property
+    def runnable_alone(self) -> list[Modality]:
+        """Available modalities whose first layer fits at the cheapest number of their sensor nodes, usually one."""
+        return [m for m in self.available if self.cheapest(m) <= self.room]
+
+    def cheapest(self, modality: Modality) -> int:
+        """Return the cost of an available modality's first layer at the cheapest number of its sensor nodes."""
+        costs = self.table.modalities[modality]
+        return min(costs.backbone(1, n) for n in range(1, self.present[modality] + 1))
 
     def floor(self, modality: Modality) -> int:
         """Return the cost of an available modality's first layer, embedding included."""

@@ -230,7 +230,8 @@ class Engine:
         decided = time.perf_counter()
         if not allocation.layers:  # other policies may run nothing although one layer fits
             return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
-        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
+        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(
+            batch.at(allocation.nodes), allocation.active)))
         done = time.perf_counter()
         return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
                              ((decided - start) * 1e3, (done - decided) * 1e3))
@@ -253,9 +254,9 @@ class Engine:
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
         ledger = CostLedger.open(present, table, granted)
-        if ledger.runnable:
+        if ledger.runnable if self.policy is allocate else ledger.runnable_alone:
             return None
-        allocation = allocate(Assessment(), present, table, granted, requested=budget)
+        allocation = self.policy(Assessment(), present, table, granted, requested=budget)
         return make_estimate(self.config, stamp_ns, allocation, dict.fromkeys(ledger.present, math.nan), None)
 
     @property
@@ -287,8 +288,9 @@ class Engine:
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if ledger.present[m] else math.nan for m, q in output.qoi.items()}
         values = {} if output.value is None else {
-            m: v[0].tolist() for m, v in output.value.of_depths(self.objective).items()}
-        return decide(Assessment(scores, qoi, values), present, table, granted, requested=requested), qoi
+            m: v[0].double().cpu().numpy() for m, v in output.value.of_depths(self.objective).items()}
+        assessment = Assessment(scores, qoi, values, self.config.sensor_nodes)
+        return decide(assessment, present, table, granted, requested=requested), qoi
 
 
 def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qoi: Mapping[Modality, float],

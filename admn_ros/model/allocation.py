@@ -7,10 +7,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -38,8 +39,18 @@ class Reason(str, Enum):
         return self.value
 
 
-RAN, NO_READING = "ran", "no reading"
-DOES_NOT_FIT, LEFT_OUT = "does not fit into the budget", "left out by the policy"
+class Why(str, Enum):
+    """Why an input ran or did not run."""
+
+    RAN = "ran"
+    NO_READING = "no reading"
+    DOES_NOT_FIT = "does not fit into the budget"
+    LEFT_OUT = "left out by the policy"
+    WORTHLESS = "its predicted value is 0"
+    OUTBID = "what ran is worth more"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class InputChoice:
         cost: cost of embedding and layers in the granted unit. If it ran, an equal share among sensor nodes; if not,
             what its first layer alone would have cost; 0 if there is no reading. The controller is not included.
         ran: whether it ran.
-        why: why it ran or not, in a few words.
+        why: why it ran or not; printed as a few words.
     """
 
     modality: Modality
@@ -61,7 +72,13 @@ class InputChoice:
     value: float
     cost: float
     ran: bool
-    why: str
+    why: Why
+
+
+Curves = Mapping[tuple[Modality, int], Sequence[float]]
+"""Predicted value of 1, 2, ... layers, ascending, of each available input."""
+Explain = Callable[[Mapping[Modality, Sequence[int]], Sequence[InputChoice]], str]
+"""Makes one line of the executed layers and of what was decided about each input."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +124,15 @@ class Assessment:
     Attributes:
         scores: score of each layer of every modality.
         qoi: quality of each modality, higher is better.
-        values: predicted value of running the first 1, 2, ... layers of each modality, for the objective of the user
-            (`admn_ros.model.value.head`); empty if the model does not predict it.
+        values: (N, depth) per modality: predicted value of running the first 1, 2, ... layers at each sensor node, for
+            the objective of the user (`admn_ros.model.value.head`); empty if the model does not predict it.
+        sensor_nodes: their names, for explanations; empty to number them from 1.
     """
 
     scores: Mapping[Modality, Sequence[float]] = field(default_factory=dict)
     qoi: Mapping[Modality, float] = field(default_factory=dict)
-    values: Mapping[Modality, Sequence[float]] = field(default_factory=dict)
+    values: Mapping[Modality, npt.ArrayLike] = field(default_factory=dict)
+    sensor_nodes: Sequence[str] = ()
 
 
 def allocate(assessment: Assessment, present_nodes: PresentNodes, table: LayerCosts, budget: Budget, *,
@@ -160,7 +179,8 @@ def allocate(assessment: Assessment, present_nodes: PresentNodes, table: LayerCo
 
 def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted: Sequence[Modality],
            requested: Budget | None = None, below_floor: str = "the budget is below the least that the policy runs",
-           reason: str = "", nodes: Mapping[Modality, Sequence[int]] | None = None) -> Allocation:
+           nodes: Mapping[Modality, Sequence[int]] | None = None, curves: Curves | None = None,
+           explain: Explain | None = None) -> Allocation:
     """Return the allocation that runs exactly these layers, with its costs and its reason.
 
     Args:
@@ -169,8 +189,9 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
         wanted: available modalities that the policy uses if the budget is large enough.
         requested: budget before unit conversion; None if it was not converted.
         below_floor: why nothing runs although wanted modalities are available.
-        reason: the outcome in one sentence, if layers run; empty for the one of `allocate`.
         nodes: sensor nodes that run the layers of each modality; None for all present ones.
+        curves: predicted values of the available inputs; None if the policy predicts none.
+        explain: makes the outcome in one line, if layers run; None for that of `allocate`.
 
     Raises:
         InputError: a layer does not exist, its modality or a sensor node is missing, or the layers cost more than the
@@ -188,11 +209,13 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
     if spent > ledger.limit:
         raise InputError("layers", f"a cost of {spent} micro-units", f"at most {ledger.limit}")
     costs = ledger.costs(counts, used) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
+    inputs = tuple(_input(ledger, m, node, counts, running, wanted, curves)
+                   for m, c in ledger.table.modalities.items() for node in range(c.nodes))
     outcome, text = _reason(ledger, counts, wanted, below_floor)
+    if explain is not None and any(counts.values()):
+        text = explain(chosen, inputs)
     return Allocation(chosen, costs, ledger.table.amount(spent), requested or ledger.budget, float(ledger.budget.limit),
-                      ledger.table.unit, outcome, reason if reason and any(counts.values()) else text, running,
-                      tuple(_input(ledger, m, node, counts, running, wanted)
-                            for m, c in ledger.table.modalities.items() for node in range(c.nodes)))
+                      ledger.table.unit, outcome, text, running, inputs)
 
 
 def _running(ledger: CostLedger, counts: Counts,
@@ -208,16 +231,21 @@ def _running(ledger: CostLedger, counts: Counts,
 
 
 def _input(ledger: CostLedger, modality: Modality, node: int, counts: Counts,
-           running: Mapping[Modality, Sequence[int]], wanted: Sequence[Modality]) -> InputChoice:
-    """Return what was decided about an input, without a prediction of its value."""
-    costs, used = ledger.table.modalities[modality], running[modality]
+           running: Mapping[Modality, Sequence[int]], wanted: Sequence[Modality], curves: Curves | None) -> InputChoice:
+    """Return what was decided about an input."""
+    costs, used, count = ledger.table.modalities[modality], running[modality], counts[modality]
     if node not in ledger.nodes[modality]:
-        return InputChoice(modality, node, math.nan, 0.0, False, NO_READING)
+        return InputChoice(modality, node, math.nan, 0.0, False, Why.NO_READING)
+    curve = None if curves is None else curves[modality, node]
     if node in used:
-        share = ledger.table.amount(costs.backbone(counts[modality], len(used))) / len(used)
-        return InputChoice(modality, node, math.nan, share, True, RAN)
-    why = DOES_NOT_FIT if modality in wanted and not used else LEFT_OUT
-    return InputChoice(modality, node, math.nan, ledger.table.amount(costs.backbone(1, 1)), False, why)
+        share = ledger.table.amount(costs.backbone(count, len(used))) / len(used)
+        return InputChoice(modality, node, math.nan if curve is None else curve[count - 1], share, True, Why.RAN)
+    if curve is None:
+        value, why = math.nan, Why.DOES_NOT_FIT if modality in wanted and not used else Why.LEFT_OUT
+    else:
+        value, why = curve[0], Why.OUTBID if curve[-1] > 0 else Why.WORTHLESS
+        why = Why.DOES_NOT_FIT if ledger.cheapest(modality) > ledger.room else why
+    return InputChoice(modality, node, value, ledger.table.amount(costs.backbone(1, 1)), False, why)
 
 
 def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ...]:
@@ -226,6 +254,8 @@ def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ..
     Among equals the earlier layer comes first; scores that are not finite count as lowest. Without scores: the first
     layers.
     """
+    if count in (1, depth):
+        return tuple(range(count))
     others = sorted(range(1, depth), key=lambda i: -_or_worst(scores[i]) if scores else i)
     return tuple(sorted([0, *others][:count]))
 

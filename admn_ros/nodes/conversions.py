@@ -68,7 +68,7 @@ def allocation_message(frame: SensorFrame, estimate: Estimate, config: ModelConf
         frames_dropped=frames_dropped,
         modalities=[_modality_message(frame, estimate, m, config) for m in config.modalities],
         inputs=[InputAllocation(modality=i.modality.value, sensor_node=config.sensor_nodes[i.node], value=i.value,
-                                cost=i.cost, ran=i.ran, why=i.why) for i in a.inputs])
+                                cost=i.cost, ran=i.ran, why=i.why.value) for i in a.inputs])
 
 
 def failed_message(frame: SensorFrame, config: ModelConfig, budget: Budget, reason: str, latency_ms: float,

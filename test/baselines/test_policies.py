@@ -40,7 +40,8 @@ def problems(draw):
     qoi = {m: draw(any_float) for m in chosen}
     present = {m: draw(st.integers(0, nodes)) for m in chosen}
     table = LayerCosts(unit, draw(price), modalities)
-    values = {m: draw(st.lists(any_float, min_size=c.depth, max_size=c.depth)) for m, c in modalities.items()}
+    curve = {m: st.lists(any_float, min_size=c.depth, max_size=c.depth) for m, c in modalities.items()}
+    values = {m: draw(st.lists(x, min_size=nodes, max_size=nodes)) for m, x in curve.items()}
     return Assessment(scores, qoi, values), present, table, Budget(draw(limits), unit)
 
 
@@ -77,7 +78,10 @@ def test_contract(name, problem):
     for m, n in present.items():
         if n and used:
             c = table.modalities[m]
-            cost[m] = c.controller[n - 1] + (c.embedding[n - 1] + len(used[m]) * c.layer[n - 1] if m in used else 0)
+            k = len(result.nodes[m])
+            cost[m] = c.controller[n - 1] + (c.embedding[k - 1] + len(used[m]) * c.layer[k - 1] if m in used else 0)
+            assert set(result.nodes[m]) <= set(range(n)) and bool(k) == (m in used)
+            assert name == "value" or k in (0, n)
     micro = sum(cost.values()) + (table.fixed if used else 0)
     if math.isfinite(budget.limit):
         assert Fraction(micro, MICRO[table.unit]) <= Fraction(repr(float(budget.limit)))

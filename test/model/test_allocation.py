@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from admn_ros.budget.budget import MICRO, Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts, ModalityCosts
 from admn_ros.errors import InputError
-from admn_ros.model.allocation import Assessment, Reason, allocate, gumbel_top_l
+from admn_ros.model.allocation import Assessment, Reason, Why, allocate, gumbel_top_l
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
@@ -205,8 +205,8 @@ def test_each_input_says_whether_it_ran_and_why():
     assert result.nodes == {RGB: (0, 2), AUDIO: ()}
     assert [(i.modality, i.node) for i in result.inputs] == [(m, n) for m in (RGB, AUDIO) for n in range(3)]
     assert [(i.ran, i.cost, i.why) for i in result.inputs] == [
-        (True, 5.0, "ran"), (False, 0.0, "no reading"), (True, 5.0, "ran"),
-        (False, 0.0, "no reading"), (False, 9.0, "does not fit into the budget"), (False, 0.0, "no reading")]
+        (True, 5.0, Why.RAN), (False, 0.0, Why.NO_READING), (True, 5.0, Why.RAN),
+        (False, 0.0, Why.NO_READING), (False, 9.0, Why.DOES_NOT_FIT), (False, 0.0, Why.NO_READING)]
     assert all(math.isnan(i.value) for i in result.inputs)
     none = allocate(Assessment(), {RGB: (0, 2)}, TWO_PRICES, Budget(1, "layers"))
     assert none.nodes == {RGB: (), AUDIO: ()} and not any(i.ran for i in none.inputs)

@@ -44,9 +44,9 @@ class InputValue:
     share: Mapping[Modality, Tensor]
 
     def of_depths(self, objective: Objective) -> dict[Modality, Tensor]:
-        """Return the value (B, depth) of running the first 1, 2, ... layers of each modality at all its nodes."""
+        """Return the value (B, N, depth) of running the first 1, 2, ... layers of each modality at each sensor node."""
         whole = objective.position * self.position / LOGIT_INFORMATION + objective.classification * self.classes
-        return {m: whole[:, i].sum(dim=1, keepdim=True) * share for i, (m, share) in enumerate(self.share.items())}
+        return {m: whole[:, i, :, None] * share for i, (m, share) in enumerate(self.share.items())}
 
 
 class ValueHead(nn.Module):

@@ -220,12 +220,12 @@ def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, 
         batch: samples.
         costs: cost table in layers.
         budget: number of layers.
-        values: value (B, depth) of each depth, to allocate by value; None to allocate by QoI and scores.
+        values: value (B, N, depth) of each input and depth, to allocate by value; None to allocate by QoI and scores.
     """
     policy = allocate if values is None else allocate_by_value
     worth = {m: x.tolist() for m, x in (values or {}).items()}
     limit = Budget(budget, "layers")
-    present = {m: batch.samples.present[m].sum(dim=1).tolist() for m in output.logits}
+    present = {m: batch.samples.present[m].tolist() for m in output.logits}
     scores = {m: x.float().tolist() for m, x in output.logits.items()}
     quality = {m: q.tolist() for m, q in output.qoi.items()}
     masks = {m: torch.zeros_like(x, dtype=torch.float32, device="cpu") for m, x in output.logits.items()}
@@ -235,7 +235,8 @@ def allocated(output: ControllerOutput, batch: LabeledBatch, costs: LayerCosts, 
 
         assessment = Assessment({m: s[i] for m, s in scores.items()}, row(quality),
                                 {m: v[i] for m, v in worth.items()})
-        allocation = policy(assessment, {m: n[i] for m, n in present.items()}, costs, limit)
+        nodes = {m: [node for node, here in enumerate(rows[i]) if here] for m, rows in present.items()}
+        allocation = policy(assessment, nodes, costs, limit)
         for modality, active in allocation.active.items():
             masks[modality][i, list(active)] = 1.0
     return {m: mask.to(output.e_corr.device) for m, mask in masks.items()}

@@ -45,9 +45,9 @@ def test_the_objective_weighs_position_and_class():
                        {RGB: torch.tensor([0.5, 1.0]), RADAR: torch.tensor([1.0])})
     assert LOGIT_INFORMATION == 10.0
     both = value.of_depths(Objective())
-    assert both[RGB].tolist() == [[2.5, 5.0]] and both[RADAR].tolist() == [[4.5]]
-    assert value.of_depths(Objective(position=0))[RGB].tolist() == [[0.5, 1.0]]
-    assert value.of_depths(Objective(classification=0, position=2))[RADAR].tolist() == [[1.0]]
+    assert both[RGB].tolist() == [[[1.75, 3.5], [0.75, 1.5]]] and both[RADAR].tolist() == [[[4.0], [0.5]]]
+    assert value.of_depths(Objective(position=0))[RGB].tolist() == [[[0.25, 0.5], [0.25, 0.5]]]
+    assert value.of_depths(Objective(classification=0, position=2))[RADAR].tolist() == [[[0.0], [1.0]]]
 
 
 def test_more_inputs_and_more_layers_never_raise_the_expected_error():
@@ -83,6 +83,6 @@ def test_the_head_learns_which_input_is_informative():
         loss.backward()
         optimizer.step()
     value = made(seen, present).of_depths(Objective(classification=0))
-    chosen = torch.cat([value[RGB], value[RADAR]], dim=1).argmax(dim=1)
+    chosen = torch.cat([value[RGB], value[RADAR]], dim=1).flatten(1).argmax(dim=1)
     clear = damaged[:, 0] != damaged[:, 1]
     assert (chosen[clear] == (~damaged[clear]).float().argmax(dim=1)).float().mean() > 0.95
