@@ -75,8 +75,8 @@ class PolicyContender:
         granted = requested.per_frame(self.rate_hz)
         table = self.engine.costs.table(granted.unit)
         present = {m: len(nodes) for m, nodes in sample.present_nodes(self.engine.config.modalities).items()}
-        spent = table.price({m: len(layers) for m, layers in meter.layers.items()}, present)
-        return Outcome(estimate, meter.layers, table.exceeds(spent, granted), meter.latent)
+        spent = table.price({m: len(layers) for m, layers in meter.layers.items()}, present, meter.nodes)
+        return Outcome(estimate, meter.layers, meter.nodes, table.exceeds(spent, granted), meter.latent)
 
 
 def policy_contenders(plan: EvaluationPlan, engine: Engine, budgets: Sequence[BudgetSource]) -> list[PolicyContender]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from types import TracebackType
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from admn_ros.model.network import AdmnNetwork
@@ -27,6 +27,7 @@ class LayerMeter:
 
     Attributes:
         latent: embedding (dim,) of the controller in its last call; None if it was not called.
+        nodes: largest number of rows of a layer that ran, per modality: for one frame, its sensor nodes.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -37,6 +38,7 @@ class LayerMeter:
         self._handles: list[RemovableHandle] = []
         self._ran: dict[Modality, list[int]] = {m: [] for network in networks for m in network.config.modalities}
         self.latent: Floats | None = None
+        self.nodes = dict.fromkeys(self._ran, 0)
 
     @property
     def layers(self) -> Layers:
@@ -44,7 +46,7 @@ class LayerMeter:
         return {m: tuple(layers) for m, layers in self._ran.items()}
 
     def __enter__(self) -> LayerMeter:
-        self._ran, self.latent = {m: [] for m in self._ran}, None
+        self._ran, self.latent, self.nodes = {m: [] for m in self._ran}, None, dict.fromkeys(self._ran, 0)
         self._handles = [
             *(controller.register_forward_hook(self._on_controller) for controller in self._controllers),
             *(block.register_forward_hook(partial(self._on_layer, m, number)) for block, m, number in self._blocks)]
@@ -58,5 +60,6 @@ class LayerMeter:
     def _on_controller(self, module: object, inputs: object, output: ControllerOutput) -> None:
         self.latent = output.e_corr[0].double().cpu().numpy()
 
-    def _on_layer(self, modality: Modality, number: int, *_: object) -> None:
+    def _on_layer(self, modality: Modality, number: int, module: object, inputs: object, output: Tensor) -> None:
         self._ran[modality].append(number)
+        self.nodes[modality] = max(self.nodes[modality], len(output))

@@ -19,11 +19,12 @@ K classes, D dimensions of the controller's embedding, I inputs: sensor nodes in
     scores (N, V, K)         class probabilities; NaN where nothing ran
     qoi (N, V, M)            quality of information in (0, 1]; NaN where not estimated
     active (N, V, L)         layers that ran, as counted during execution
+    used (N, V, M)           number of sensor nodes that ran, as counted during execution
     cost (N, V, M)           cost of each modality as allocated, in `unit`
     spent, granted (N, V)    cost of the frame as allocated, and the budget, in `unit`
     unit (N, V)              unit of the budget
-    violation (N, V)         whether the layers that ran cost more than the budget
-    unlike (N, V)            whether the layers that ran differ from the allocation
+    violation (N, V)         whether what ran costs more than the budget
+    unlike (N, V)            whether what ran differs from the allocation
     reason (N, V)            reason of the allocation
     source (N, V)            source of the budget request
     value (N, V, I)          predicted value of each input; NaN where it is not known
@@ -67,6 +68,7 @@ class Outcome:
     Attributes:
         estimate: estimate with its allocation.
         layers: layers that ran, as counted during execution.
+        nodes: number of sensor nodes that ran, per modality, as counted during execution.
         violation: whether they cost more than the budget.
         latent: embedding (D,) of the controller; None where it did not run.
         gflops: operations of the frame; None where they are not counted.
@@ -74,6 +76,7 @@ class Outcome:
 
     estimate: Estimate
     layers: Layers
+    nodes: Mapping[Modality, int]
     violation: bool
     latent: Floats | None = None
     gflops: float | None = None
@@ -121,7 +124,9 @@ class FrameRows:
             "active": [i in ran[m] for m, depth in config.depths.items() for i in range(depth)],
             "cost": [a.cost.get(m, 0.0) for m in config.modalities],
             "spent": a.spent, "granted": a.granted_limit, "unit": a.granted_unit, "violation": outcome.violation,
-            "unlike": any(ran[m] != a.active.get(m, ()) for m in config.modalities),
+            "used": [outcome.nodes[m] for m in config.modalities],
+            "unlike": any(ran[m] != a.active.get(m, ()) or (m in a.nodes and outcome.nodes[m] != len(a.nodes[m]))
+                          for m in config.modalities),
             "reason": str(a.reason), "source": a.requested.source,
             "controller_ms": estimate.controller_ms, "network_ms": estimate.network_ms}
         if outcome.gflops is not None:

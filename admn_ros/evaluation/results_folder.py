@@ -33,7 +33,7 @@ from admn_ros.files import (
     write_text,
 )
 
-FORMAT = "admn-evaluation-1"
+FORMAT = "admn-evaluation-2"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
     "run.json", "results.json", "timings.json", "parts", "records", "times", "unit.json")
 REPORT, FIGURES, CONTEXT, MOMENTS = "report.html", "figures", "context.json", "moments"

@@ -230,8 +230,8 @@ class Engine:
         decided = time.perf_counter()
         if not allocation.layers:  # other policies may run nothing although one layer fits
             return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
-        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(
-            batch.at(allocation.nodes), allocation.active)))
+        batch = batch.at(allocation.nodes) if allocation.nodes else batch
+        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
         return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
                              ((decided - start) * 1e3, (done - decided) * 1e3))

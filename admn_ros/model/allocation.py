@@ -95,9 +95,9 @@ class Allocation:
         reason: outcome of the allocation.
         reason_text: the outcome in one sentence.
         nodes: sensor nodes that run, of every modality of the model, as indices in the model's order, ascending; empty
-            if the modality is not used.
-        inputs: what was decided about each input: sensor nodes in order for each modality in order. Methods with a
-            network of their own leave `nodes` and `inputs` empty.
+            if the modality is not used. Without any entry, all present ones run.
+        inputs: what was decided about each input: sensor nodes in order for each modality in order; empty if the policy
+            does not say.
     """
 
     active: Mapping[Modality, tuple[int, ...]]

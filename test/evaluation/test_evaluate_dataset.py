@@ -170,7 +170,8 @@ def test_a_broken_sample_leaves_no_results(dataset, make_plan, tmp_path):
 def test_a_policy_that_overspends_is_detected(make_plan, tmp_path, monkeypatch):
     def greedy(assessment, present, table, budget, *, requested=None):
         honest = allocate(assessment, present, table, budget, requested=requested)
-        return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)))   # and says it spent what was granted
+        # It says that it spent what was granted.
+        return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)), nodes={})
 
     monkeypatch.setattr(contenders, "policy_of", lambda name, config: greedy)
     results = evaluate(make_plan(limit=4, corruptions=["clean"], budgets=[2, None]), tmp_path / "out")

@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from admn_ros.budget.budget import Budget
 from admn_ros.config import Objective
 from admn_ros.inference.engine import Engine
-from admn_ros.model.allocation import allocate
+from admn_ros.model.allocation import Reason, Why, allocate
 from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.value.allocation import allocate_by_value
-from admn_ros.sample import MultimodalSample
+from admn_ros.sample import MultimodalSample, SampleBatch
 from helpers import models
 
 
@@ -76,3 +76,39 @@ def test_a_model_folder_keeps_the_head(network, tmp_path):
     loaded = load_model(tmp_path / "model")
     kept = loaded.qoi.value.state_dict()
     assert all(torch.equal(x, kept[name]) for name, x in network.qoi.value.state_dict().items())
+
+
+def budget_for_one_input(engine):
+    """A budget in operations that holds one layer of the cheapest input, and nothing else."""
+    table = engine.costs.table("gflops")
+    everywhere = dict.fromkeys(engine.config.modalities, 2)
+    floors = [table.modalities[m].backbone(1, 1) for m in engine.config.modalities]
+    return Budget(table.amount(table.base(everywhere) + min(floors)), "gflops")
+
+
+def test_only_the_chosen_sensor_nodes_run(engine):
+    inputs = sample(engine.config)
+    estimate = engine.infer(inputs, budget_for_one_input(engine))
+    allocation = estimate.allocation
+    assert sorted(map(len, allocation.nodes.values())) == [0, 0, 0, 1]
+    masked = SampleBatch.stack([inputs]).at(allocation.nodes)
+    assert {m: x[0].nonzero().flatten().tolist() for m, x in masked.present.items()} == {
+        m: list(nodes) for m, nodes in allocation.nodes.items()}
+    with torch.inference_mode():
+        alone = engine.network.estimate(masked, allocation.active)
+    assert estimate.mean_m[:2].tolist() == alone.mean_m[0, :2].double().tolist()
+    chosen = next(i for i in allocation.inputs if i.ran)
+    name = engine.config.sensor_nodes[chosen.node]
+    assert f"{chosen.modality} 1 at {name} (value {chosen.value:.3g})" in allocation.reason_text
+
+
+def test_a_frame_is_declined_only_below_the_cheapest_input(engine):
+    table = engine.costs.table("gflops")
+    present = dict.fromkeys(engine.config.modalities, (1,)) | {next(iter(engine.config.modalities)): (0, 1)}
+    counts = {m: len(nodes) for m, nodes in present.items()}
+    least = table.base(counts) + min(c.backbone(1, 1) for c in table.modalities.values())
+    assert engine.decline(0, present, Budget(table.amount(least), "gflops")) is None
+    declined = engine.decline(0, present, Budget(table.amount(least - 1), "gflops"))
+    assert declined.allocation.reason is Reason.BELOW_FLOOR
+    assert "one layer of one input needs" in declined.allocation.reason_text
+    assert [i.why for i in declined.allocation.inputs].count(Why.NO_READING) == len(present) - 1

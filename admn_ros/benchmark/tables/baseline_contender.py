@@ -68,7 +68,7 @@ class BaselineContender:
         estimate = make_estimate(config, sample.stamp_ns, _allocation(counts, budget),
                                  dict.fromkeys(config.modalities, math.nan), output)
         ran = sum(map(len, meter.layers.values()))
-        return Outcome(estimate, meter.layers, ran > budget.limit, gflops=float(routed.gflops[0]))
+        return Outcome(estimate, meter.layers, meter.nodes, ran > budget.limit, gflops=float(routed.gflops[0]))
 
 
 def _allocation(counts: Mapping[Any, int], budget: Budget) -> Allocation:

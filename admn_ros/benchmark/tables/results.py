@@ -143,7 +143,7 @@ def summarize_costs(columns: Columns, table: LayerCosts | None) -> Costs:
     else:
         ends = np.cumsum([costs.depth for costs in table.modalities.values()])[:-1]
         counts = np.column_stack([part.sum(axis=1) for part in np.split(active, ends, axis=1)])
-        gflops = table.prices(counts, columns["nodes"]) * table.amount(1)
+        gflops = table.prices(counts, columns["nodes"], columns["used"][:, 0]) * table.amount(1)
     return Costs(layers_mean=_rounded(layers.mean()), layers_max=int(layers.max()),
                  violations=int(columns["violation"][:, 0].sum()), gflops_mean=_rounded(gflops.mean(), 6),
                  gflops_max=_rounded(gflops.max(), 6))

@@ -82,7 +82,7 @@ def _more_right(summary: ContenderSummary, first: ContenderSummary) -> Figure | 
 def _avoidable(summary: ContenderSummary, table: LayerCosts) -> int:
     """Count the frames without an estimate in which the budget held a layer of a present input."""
     silent: Mask = ~summary.estimates.answered
-    return sum(bool(CostLedger.open(present, table, Budget(granted, table.unit)).runnable)
+    return sum(bool(CostLedger.open(present, table, Budget(granted, table.unit)).runnable_alone)
                for present, granted in zip(_present(summary.columns, summary.config, silent),
                                            summary.of("granted")[silent].tolist(), strict=True))
 
@@ -91,7 +91,8 @@ def _milliseconds(summary: ContenderSummary, table: LayerCosts) -> float:
     """Return the mean price of the layers that ran."""
     ends = np.cumsum(list(summary.config.depths.values()))[:-1]
     counts = np.column_stack([part.sum(axis=1) for part in np.split(summary.of("active"), ends, axis=1)])
-    return round(float(table.prices(counts, summary.columns["nodes"]).mean()) * table.amount(1), DIGITS)
+    milliseconds = table.prices(counts, summary.columns["nodes"], summary.of("used")) * table.amount(1)
+    return round(float(milliseconds.mean()), DIGITS)
 
 
 def _present(columns: Columns, config: ModelConfig, rows: Mask) -> list[dict[Modality, int]]:

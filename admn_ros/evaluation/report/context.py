@@ -137,7 +137,7 @@ def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]
         for variant in range(columns["active"].shape[1]):
             layers = np.column_stack([part.sum(axis=1) for part in np.split(columns["active"][:, variant], depths, 1)])
             total.append(layers.sum(axis=1))
-            operations.append(table.prices(layers, columns["nodes"]) * table.amount(1))
+            operations.append(table.prices(layers, columns["nodes"], columns["used"][:, variant]) * table.amount(1))
     ran, gflops = np.concatenate(total), np.concatenate(operations)
     return [{"layers": int(k), "frames": int(here.sum()), "min": round(float(gflops[here].min()), 6),
              "median": round(float(np.median(gflops[here])), 6), "max": round(float(gflops[here].max()), 6)}

@@ -113,7 +113,8 @@ def allocate_by_value(assessment: Assessment, present_nodes: PresentNodes, table
              for m, c in chosen.items()}
     curves = {(m, node): curve for m, x in values.items()
               for node, curve in zip(ledger.nodes[m], x.tolist(), strict=True)}
-    return settle(ledger, active, ledger.available, requested, nodes=nodes, curves=curves,
+    wanted = [m for m in ledger.available if m in chosen or values[m].any()]
+    return settle(ledger, active, wanted, requested, nodes=nodes, curves=curves,
                   explain=partial(explain, names=assessment.sensor_nodes))
 
 

@@ -175,6 +175,7 @@ def test_the_best_sensor_node_runs_and_each_other_input_says_why_not():
         "Layers by predicted value: rgb 2 at n3 (value 6); not run (what ran is worth more): rgb at n1 (value 1); "
         "not run (does not fit into the budget): audio (value 2).")
     everything = allocate_by_value(assessment, present, GFLOPS, Budget(math.inf, "gflops"))
+    assert everything.reason is Reason.ALLOCATED and result.reason is Reason.DEGRADED
     assert everything.nodes == {RGB: (0, 2), AUDIO: (0,)}
     assert everything.inputs[4].why is Why.WORTHLESS
     assert "not run (its predicted value is 0): audio at n2 (value 0)" in everything.reason_text
@@ -195,3 +196,9 @@ def test_a_budget_for_one_sensor_node_is_enough():
 def test_missing_values_are_named(values):
     with pytest.raises(InputError, match=r"values of rgb: found shape .*; allowed: \(3, 12\).*admn train value"):
         allocate_by_value(Assessment(values=values), {RGB: 1}, ROOM, Budget(3, "layers"))
+
+
+def test_a_modality_without_value_is_no_reason_to_raise_the_budget():
+    values = {RGB: [[1.0] * 2] * 3, AUDIO: [[0.0] * 2] * 3}
+    result = allocate_by_value(Assessment(values=values), {RGB: 3, AUDIO: 3}, GFLOPS, Budget(math.inf, "gflops"))
+    assert result.active[AUDIO] == () and result.reason is Reason.ALLOCATED
