@@ -36,8 +36,8 @@ def add_commands(commands: Commands) -> None:
     simulate.add_argument("--sheet", type=Path, metavar="PNG", help="picture of all sensors at one instant to write")
     simulate.add_argument("--target", choices=("red_car", "green_car", "none"),
                           help="rosbag2: class of the target (default: drawn by seed)")
-    simulate.add_argument("--viewpoints", default="default", choices=("default", "train", "held_out"),
-                          help="rosbag2: poses of the sensor nodes (default: default)")
+    simulate.add_argument("--viewpoints", choices=("default", "train", "held_out", "moved"),
+                          help="poses of the sensor nodes (rosbag2: default; dataset: a different one for each split)")
     simulate.add_argument("--drive", default="laps", choices=("laps", "random"),
                           help="rosbag2: motion of the target (default: laps)")
     simulate.add_argument("--no-events", action="store_true",
@@ -91,7 +91,8 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
     from admn_ros.simulation.difficulty import Difficulty
 
     plan = DatasetPlan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
-                options.room_frames, Difficulty(options.second_car, options.people, options.sensor_noise))
+                options.room_frames, Difficulty(options.second_car, options.people, options.sensor_noise),
+                options.viewpoints)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
         counts = make_dataset(options.dataset, plan, options.jobs, progress)
@@ -109,7 +110,7 @@ def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
     difficulty = Difficulty(options.second_car, options.people, options.sensor_noise)
     started_s = time.monotonic()
     with progress_bar("recording") as progress, World(
-            options.seed, target=options.target, viewpoints=options.viewpoints, drive=options.drive,
+            options.seed, target=options.target, viewpoints=options.viewpoints or "default", drive=options.drive,
             nodes=options.nodes, quality=options.quality or "real", difficulty=difficulty) as world:
         result = record(bag, world, max(0.5, options.frames / 15), events=not options.no_events,
                         compact=options.compact, progress=progress)

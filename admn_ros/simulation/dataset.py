@@ -25,7 +25,7 @@ from admn_ros.recordings.shard_format import stack
 from admn_ros.simulation.difficulty import PLAIN, Difficulty
 from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
 from admn_ros.simulation.scene.geometry import Floats
-from admn_ros.simulation.scene.scene import TARGETS
+from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
@@ -74,6 +74,7 @@ class DatasetPlan:
         room_frames: largest number of samples per room. A room has one car or none, so smaller numbers give more
             rooms, which helps to distinguish the cars, and take more time.
         difficulty: second car, people and noise of the sensors.
+        viewpoints: poses of the sensor nodes in all splits; None for those that the splits are made of.
     """
 
     frames: int
@@ -83,6 +84,7 @@ class DatasetPlan:
     audio_s: float = 0.512
     room_frames: int = 100
     difficulty: Difficulty = PLAIN
+    viewpoints: str | None = None
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -93,12 +95,14 @@ class DatasetPlan:
             raise InputError("quality", repr(self.quality), " or ".join(QUALITIES))
         if self.room_frames < 1:
             raise InputError("room_frames", self.room_frames, "1 or more")
+        if self.viewpoints not in (None, "default", *VIEWPOINTS):
+            raise InputError("viewpoints", repr(self.viewpoints), "default, " + ", ".join(VIEWPOINTS))
         if not 0.05 <= self.audio_s <= 4:
             raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
 
     def arguments(self) -> dict[str, object]:
-        """Return the arguments as stored in the dataset; the difficulty only if there is one."""
-        stored: dict[str, object] = asdict(self)
+        """Return the arguments as stored in the dataset; difficulty and viewpoints only if there are any."""
+        stored: dict[str, object] = {name: value for name, value in asdict(self).items() if value is not None}
         if self.difficulty == PLAIN:
             del stored["difficulty"]
         return stored
@@ -118,7 +122,8 @@ class DatasetPlan:
 
     def _room(self, split: str, number: int, frames: int) -> Room:
         default = split in ("train", "val", "test_time") and number % 4 == 3
-        viewpoints = "held_out" if split == "test_view" else "default" if default else "train"
+        viewpoints = self.viewpoints or (
+            "held_out" if split == "test_view" else "default" if default else "train")
         start_s = self.audio_s + 0.5
         if split == "test_time":
             start_s += self.room_frames * SPACING_S + PAUSE_S

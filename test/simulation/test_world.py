@@ -127,6 +127,14 @@ def test_splits_never_neighbour_each_other():
     assert "held_out" not in {r.viewpoints for r in rooms if r.split != "test_view"}
 
 
+def test_one_set_of_viewpoints_for_all_splits():
+    own, moved = (DatasetPlan(400, 9, viewpoints=v).rooms() for v in (None, "moved"))
+    assert {r.viewpoints for r in moved} == {"moved"}
+    assert [(r.split, r.name, r.seed) for r in moved] == [(r.split, r.name, r.seed) for r in own]
+    with pytest.raises(InputError, match="default, train, held_out, moved"):
+        DatasetPlan(4, 9, viewpoints="above")
+
+
 def test_broken_and_foreign_folders_are_refused(dataset: Path, tmp_path: Path):
     with pytest.raises(InputError, match="other arguments"):
         make_dataset(dataset, DatasetPlan(21, 3, nodes=2, audio_s=0.1))

@@ -22,7 +22,7 @@ PARAMETERS = (
     Spec("seed", 7, "Seed of room, drive and noise.", fixed=True, low=0, high=2**31 - 1),
     Spec("nodes", 3, "Number of sensor nodes.", fixed=True, low=1, high=3),
     Spec("target", "", "red_car, green_car or none; empty: drawn by the seed.", fixed=True),
-    Spec("viewpoints", "default", "default, train or held_out.", fixed=True),
+    Spec("viewpoints", "default", "default, train, held_out or moved.", fixed=True),
     Spec("drive", "laps", "laps or random.", fixed=True),
     Spec("quality", "small", "Image resolution: small, medium, or real (that of GDTM).", fixed=True),
     Spec("second_car", 0.0, "Share of seeds with a blue car that is not the target.", fixed=True, low=0.0, high=1.0),

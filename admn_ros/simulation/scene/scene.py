@@ -26,19 +26,22 @@ class Viewpoints:
 
     Attributes:
         azimuth_deg: range of each node's azimuth, seen from the middle of the track, counter-clockwise from x.
-        height_m: range of the height above the floor.
+        height_m: ranges of the height above the floor. Each node has one of them, with equal probability.
         beyond_m: range of the distance outside `REACH_HALF_M`.
     """
 
     azimuth_deg: tuple[tuple[float, float], ...]
-    height_m: tuple[float, float]
+    height_m: tuple[tuple[float, float], ...]
     beyond_m: tuple[float, float]
 
 
-# Train and held_out share no azimuth and no height, so that held_out tests new viewpoints.
+# Train and held_out share no azimuth and no height, so that held_out tests new viewpoints. Moved shows a calibration
+# how errors grow away from train: below and above it, but not at the heights and azimuths of held_out.
+_TRAIN_AZIMUTH_DEG = ((-120, -45), (0, 75), (120, 195))
 VIEWPOINTS = {
-    "train": Viewpoints(((-120, -45), (0, 75), (120, 195)), (0.62, 0.90), (0.0, 0.45)),
-    "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), (0.95, 1.20), (0.0, 0.45)),
+    "train": Viewpoints(_TRAIN_AZIMUTH_DEG, ((0.62, 0.90),), (0.0, 0.45)),
+    "held_out": Viewpoints(((-35, -10), (85, 110), (205, 230)), ((0.95, 1.20),), (0.0, 0.45)),
+    "moved": Viewpoints(_TRAIN_AZIMUTH_DEG, ((0.40, 0.58), (0.62, 0.90), (1.25, 1.50)), (0.0, 0.45)),
 }
 # Tripods are outside this half size, so that the car does not touch their legs.
 REACH_HALF_M = (1.75, 2.05)
@@ -121,13 +124,13 @@ class Scene:
                difficulty: Difficulty = PLAIN) -> Scene:
         """Draw a room like GDTM's from a seed.
 
-        Walls, colours, light, clutter and, for "train" and "held_out", the poses of the nodes follow from the seed. No
+        Walls, colours, light, clutter and, for `VIEWPOINTS`, the poses of the nodes follow from the seed. No
         clutter is between a node and the dashed line.
 
         Args:
             seed: 0 to 2^63 - 1.
             target: "red_car", "green_car", "none", or None to draw it (45 %, 45 % and 10 %).
-            viewpoints: "default" for one fixed set of poses, or "train" or "held_out" (`VIEWPOINTS`).
+            viewpoints: "default" for one fixed set of poses, or "train", "held_out" or "moved" (`VIEWPOINTS`).
             nodes: sensor nodes, 1 to 3.
             difficulty: how often there is a second car, and how many people there are at most.
 
@@ -169,7 +172,8 @@ def _stations(rng: np.random.Generator, viewpoints: str, count: int) -> tuple[Se
         else:
             allowed = VIEWPOINTS[viewpoints]
             azimuth, beyond = float(rng.uniform(*allowed.azimuth_deg[k])), float(rng.uniform(*allowed.beyond_m))
-            height, aside = float(rng.uniform(*allowed.height_m)), float(rng.uniform(-10, 10))
+            heights_m = allowed.height_m[int(rng.integers(len(allowed.height_m))) if len(allowed.height_m) > 1 else 0]
+            height, aside = float(rng.uniform(*heights_m)), float(rng.uniform(-10, 10))
             ahead = float(rng.uniform(0.3, 1.0))
         stations.append(_station(f"node{k + 1}", azimuth, beyond, height, aside, ahead))
     return tuple(stations[:count])

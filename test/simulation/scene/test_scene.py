@@ -50,7 +50,7 @@ def test_clutter_and_nodes_are_inside_the_room_and_off_the_mat(seed: int, viewpo
         assert (np.abs(points[:, :2]) > MAT_HALF_M).any(axis=1).all()  # and off the mat
     for node in scene.nodes:
         at = node.base.translation_m
-        assert 0.6 <= at[2] <= 1.2
+        assert any(low <= at[2] <= high for v in VIEWPOINTS.values() for low, high in v.height_m)
         assert (np.abs(at[:2]) < scene.room_half_m).all()
         assert (np.abs(at[:2]) > np.array(LIMIT_HALF_M) + 0.35).any()  # the tripod's legs are out of the car's way
 
@@ -77,10 +77,13 @@ def test_nodes_see_the_track(seed: int, viewpoints: str) -> None:
 @settings(max_examples=15, deadline=None)
 @given(st.lists(seeds, min_size=2, max_size=6, unique=True))
 def test_train_and_held_out_are_disjoint(many: list[int]) -> None:
-    train, held_out = ([n for seed in many for n in Scene.seeded(seed, viewpoints=v).nodes] for v in VIEWPOINTS)
+    train, held_out, moved = ([n for seed in many for n in Scene.seeded(seed, viewpoints=v).nodes] for v in VIEWPOINTS)
     heights = [[n.base.translation_m[2] for n in nodes] for nodes in (train, held_out)]
     assert max(heights[0]) < min(heights[1])
     gaps = np.array([[azimuth_deg(a) - azimuth_deg(b) for b in held_out] for a in train])
+    assert np.abs((gaps + 180) % 360 - 180).min() >= 9.9
+    assert not any(0.90 < node.base.translation_m[2] < 1.25 for node in moved)
+    gaps = np.array([[azimuth_deg(a) - azimuth_deg(b) for b in held_out] for a in moved])
     assert np.abs((gaps + 180) % 360 - 180).min() >= 9.9
     assert len({azimuth_deg(n) for n in train}) == len(train)  # every seed has viewpoints of its own
 
@@ -111,7 +114,7 @@ def test_targets_are_drawn_in_their_shares() -> None:
 
 @pytest.mark.parametrize(("bad", "allowed"), [
     ({"seed": -1}, "seed: found -1"), ({"target": "blue_car"}, "red_car, green_car, none, or None"),
-    ({"viewpoints": "test"}, "default, train, held_out"), ({"nodes": 0}, "1 to 3"), ({"nodes": 4}, "1 to 3")])
+    ({"viewpoints": "test"}, "default, train, held_out, moved"), ({"nodes": 0}, "1 to 3"), ({"nodes": 4}, "1 to 3")])
 def test_bad_arguments(bad: dict[str, object], allowed: str) -> None:
     with pytest.raises(InputError, match=allowed):
         Scene.seeded(**{"seed": 1, **bad})
