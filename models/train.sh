@@ -6,8 +6,9 @@
 #   models/train.sh WORK quick    every stage at small size, including those that the shipped model does without;
 #                                 about four minutes on two cores (make train-check)
 #
-# Folders: WORK/room (data), pretrained, network_first, network, autoencoder, controller, value (runs), figures
-# (evaluation). The result is WORK/value/model. WORK/times.txt lists the duration of each stage.
+# Folders: WORK/room, moved (data), pretrained, network_first, network, autoencoder, controller, value, calibration
+# (runs), figures (evaluation). The result is WORK/calibration/model, or WORK/value/model of the quick run, whose network
+# cannot be calibrated. WORK/times.txt lists the duration of each stage.
 set -euo pipefail
 
 WORK=${1:?usage: models/train.sh WORK [quick]}
@@ -39,7 +40,10 @@ shipped)
     train finetune room_class.yaml network --model "$WORK/network_first/model"
     train controller room_controller.yaml controller --model "$WORK/network/model"
     train value room_value.yaml value --model "$WORK/controller/model"
-    budgets=(1 2 4 8 inf) limit=400
+    stage moved "$ADMN" simulate --frames 900 --room-frames 20 --seed 1022 --viewpoints moved \
+        --second-car 0.4 --people 2 --sensor-noise 1 --dataset "$WORK/moved"
+    train calibration room_calibration.yaml calibration --model "$WORK/value/model" --set "calibration.moved=$WORK/moved"
+    result=calibration budgets=(1 2 4 8 inf) limit=400
     ;;
 quick)
     stage data "$ADMN" simulate --frames 240 --room-frames 20 --seed 22 --dataset "$WORK/room"
@@ -48,15 +52,15 @@ quick)
     train autoencoder room_tiny.yaml autoencoder --model "$WORK/network/model" --set autoencoder.optimizer.epochs=2
     train controller room_tiny.yaml controller --model "$WORK/autoencoder/model" --set controller.optimizer.epochs=2
     train value room_tiny.yaml value --model "$WORK/controller/model" --set value.optimizer.epochs=2
-    budgets=(1 4 12 inf) limit=20
+    result=value budgets=(1 4 12 inf) limit=20
     ;;
 *)
     echo "models/train.sh: found $KIND; allowed: quick, or no argument" >&2
     exit 2
     ;;
 esac
-stage evaluate "$ADMN" evaluate "$WORK/room" --split test_time --model "$WORK/value/model" \
+stage evaluate "$ADMN" evaluate "$WORK/room" --split test_time --model "$WORK/$result/model" \
     --budgets "${budgets[@]}" --corruption clean room-all --policy value allocate naive --limit "$limit" \
     --out "$WORK/figures" --resume --save-metrics
-"$ADMN" inspect "$WORK/value/model"
+"$ADMN" inspect "$WORK/$result/model"
 cat "$WORK/times.txt"

@@ -16,13 +16,15 @@ from admn_ros.model.evidence import Evidence
 
 FRAME_SIGNS, MODALITY_SIGNS = 9, 3
 """Number of signs of a frame, and of each of its modalities."""
+POSE_NUMBERS = 5
 _LARGEST_SIGN = 4.0
 _LOG_SCALE = (-1.5, 5.0)
 """Range of the logarithm of the covariance's scale: standard deviations times 0.47 to 12."""
 _LOG_TEMPERATURE = 2.0
 _SPREAD, _CENTRE = 1.5, -4.0
 """Centre and spread of the logarithm of a variance in m^2: standard deviations from 2 cm to 1 m within two spreads."""
-_TINY = 1e-9
+_NOTHING, _LEAST_SURE = 1e4, -4.0
+"""Of an input that did not run: its logarithm of area in the weights, and its information."""
 
 
 class Calibration(nn.Module):
@@ -31,13 +33,25 @@ class Calibration(nn.Module):
     Untrained, it changes nothing.
     """
 
+    factor: Tensor
+    offset: Tensor
+    lowest: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.modalities, self.nodes = len(config.modalities), len(config.sensor_nodes)
-        self.seen_height_m, self.std_floor_m = config.calibration.seen_height_m, config.localization.std_floor_m
+        self.std_floor_m = config.localization.std_floor_m
         signs, hidden = FRAME_SIGNS + MODALITY_SIGNS * self.modalities, config.calibration.hidden
         self.scale = nn.Sequential(nn.Linear(signs, hidden), nn.GELU(), nn.Linear(hidden, 1))
         self.temperature = nn.Linear(signs, 1)
+        low_m, high_m = config.calibration.seen_height_m
+        span_m = high_m - low_m
+        # From x, y, z, yaw, tilt of a pose to: height above and below those of training, tilt.
+        factor = torch.zeros(POSE_NUMBERS, 3)
+        factor[2, 0], factor[2, 1], factor[4, 2] = 1 / span_m, -1 / span_m, 4.0
+        self.register_buffer("factor", factor, persistent=False)
+        self.register_buffer("offset", torch.tensor((-high_m / span_m, low_m / span_m, -1.0)), persistent=False)
+        self.register_buffer("lowest", torch.tensor((0.0, 0.0, -torch.inf)), persistent=False)
         self.reset()
 
     def reset(self) -> None:
@@ -64,8 +78,8 @@ class Calibration(nn.Module):
         log_scale = self.scale(signs)[:, 0].clamp(*_LOG_SCALE)
         log_sharpness = self.temperature(signs).clamp(-_LOG_TEMPERATURE, _LOG_TEMPERATURE)
         scaled = scale_tril_m * (log_scale / 2).exp()[:, None, None]
-        diagonal = scaled.diagonal(dim1=-2, dim2=-1)
-        return scaled + torch.diag_embed((self.std_floor_m - diagonal).clamp_min(0)), class_logits * log_sharpness.exp()
+        scaled.diagonal(dim1=-2, dim2=-1).clamp_(min=self.std_floor_m)
+        return scaled, class_logits * log_sharpness.exp()
 
     def signs(self, mean_m: Tensor, scale_tril_m: Tensor, class_logits: Tensor, evidence: Evidence,
               poses: Tensor) -> Tensor:
@@ -76,32 +90,36 @@ class Calibration(nn.Module):
         information; logarithm of the class probability; number of inputs. Of a modality: share of its inputs that ran,
         information of the best one, disagreement.
         """
-        present = evidence.present.float()
-        count = present.sum(dim=1, keepdim=True)
-        diagonal = scale_tril_m.float().diagonal(dim1=-2, dim2=-1)
-        log_area = diagonal.log().sum(dim=1, keepdim=True)
-        elongation = scale_tril_m.float().square().sum(dim=(1, 2))[:, None].log() - log_area
-        # Of an absent input nothing is defined, so that it is replaced before any arithmetic.
-        log_std = torch.where(evidence.present, evidence.scale_tril_m.diagonal(dim1=-2, dim2=-1).log().sum(-1) / 2, 2.0)
-        away = torch.where(evidence.present, torch.log1p(_mahalanobis(evidence, mean_m) / 2), 0.0)
-        weight = present * torch.softmax(-2 * log_std, dim=1)
-        weight = weight / weight.sum(dim=1, keepdim=True).clamp_min(_TINY)
-        low_m, high_m = self.seen_height_m
-        height_m, tilt = poses[..., 2].float(), poses[..., 4].float()
-        span_m = high_m - low_m
-        posed = [((height_m - high_m) / span_m).clamp_min(0), ((low_m - height_m) / span_m).clamp_min(0), 4 * tilt - 1]
-        frame = [(log_area - _CENTRE) / _SPREAD, elongation - 1, away.sum(dim=1, keepdim=True) / count.clamp_min(1),
-                 away.amax(dim=1, keepdim=True), *((weight * x).sum(dim=1, keepdim=True) for x in posed),
-                 class_logits.float().log_softmax(dim=1).amax(dim=1, keepdim=True), count / present.shape[1]]
-        here, apart, known = (x.view(-1, self.modalities, self.nodes) for x in (present, away, log_std))
-        of_modality = [here.mean(dim=2), -(known.amin(dim=2) - _CENTRE / 2) / _SPREAD,
-                       apart.sum(dim=2) / here.sum(dim=2).clamp_min(1)]
-        return torch.cat([*frame, *of_modality], dim=1).clamp(-_LARGEST_SIGN, _LARGEST_SIGN)
+        # At one frame, the number of operations takes the time, not their arithmetic.
+        here = evidence.present.float()
+        count = here.sum(dim=1, keepdim=True)
+        first, _, skew, second = (x[:, None] for x in scale_tril_m.float().flatten(1).unbind(dim=1))
+        log_area = (first * second).log()
+        elongation = (first * first + skew * skew + second * second).log() - log_area
+        log_area_each, apart = _of_inputs(evidence, mean_m)
+        # Of an absent input nothing is defined.
+        sure = (-log_area_each).masked_fill(~evidence.present, -_NOTHING)
+        apart = apart.masked_fill(~evidence.present, 0.0)
+        weight = (torch.softmax(sure, dim=1) * here)[:, None]
+        posed = torch.maximum(poses.float() @ self.factor + self.offset, self.lowest)
+        logits, shape = class_logits.float(), (len(here), self.modalities, self.nodes)
+        ran = here.view(shape).sum(dim=2)
+        best = sure.view(shape).amax(dim=2).clamp_min(_LEAST_SURE)
+        return torch.cat([
+            (log_area - _CENTRE) / _SPREAD, elongation - 1, apart.sum(dim=1, keepdim=True) / count.clamp_min(1),
+            apart.amax(dim=1, keepdim=True), (weight @ posed)[:, 0],
+            logits.amax(dim=1, keepdim=True) - logits.logsumexp(dim=1, keepdim=True), count / here.shape[1],
+            ran / self.nodes, (best + _CENTRE) / (2 * _SPREAD), apart.view(shape).sum(dim=2) / ran.clamp_min(1),
+        ], dim=1).clamp(-_LARGEST_SIGN, _LARGEST_SIGN)
 
 
-def _mahalanobis(evidence: Evidence, mean_m: Tensor) -> Tensor:
-    """Return the squared Mahalanobis distance (B, slots) of the estimate from each input's evidence."""
+def _of_inputs(evidence: Evidence, mean_m: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the logarithm of the area of each input's ellipse (B, slots), and how far it is from the estimate.
+
+    The latter is the logarithm of 1 plus half of the squared Mahalanobis distance.
+    """
     x, y = (mean_m[:, None] - evidence.mean_m).float().unbind(-1)
-    factor = evidence.scale_tril_m.float()
-    first = x / factor[..., 0, 0]
-    return first**2 + ((y - factor[..., 1, 0] * first) / factor[..., 1, 1])**2
+    first, _, skew, second = evidence.scale_tril_m.float().flatten(2).unbind(-1)
+    along = x / first
+    across = (y - skew * along) / second
+    return (first * second).log(), (0.5 * (along * along + across * across)).log1p()

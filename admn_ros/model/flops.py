@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from admn_ros.config import BackboneConfig, FusionConfig, ModelConfig, QoiConfig
-from admn_ros.model.calibration import FRAME_SIGNS, MODALITY_SIGNS
+from admn_ros.model.calibration import FRAME_SIGNS, MODALITY_SIGNS, POSE_NUMBERS
 from admn_ros.model.evidence import POSE_FEATURES
 from admn_ros.model.qoi import BUDGET_FEATURES, QOI_CHANNELS, qoi_kernels, qoi_sizes
 from admn_ros.model.transformer import hidden_width
@@ -148,4 +148,7 @@ def _heads(config: ModelConfig) -> int:
 
 def _calibration(config: ModelConfig) -> int:
     hidden, signs = config.calibration.hidden, FRAME_SIGNS + MODALITY_SIGNS * len(config.modalities)
-    return _linear(1, signs, hidden + 1) + _linear(1, hidden, 1) if hidden else 0
+    if not hidden:
+        return 0
+    poses = _linear(_slots(config), POSE_NUMBERS, 3) + _linear(1, _slots(config), 3)
+    return _linear(1, signs, hidden + 1) + _linear(1, hidden, 1) + poses
