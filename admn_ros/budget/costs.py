@@ -112,9 +112,15 @@ class LayerCosts:
         return self.base(present) + sum(self.modalities[m].backbone(self.modalities[m].depth, n)
                                         for m, n in present.items())
 
-    def least(self, present: Counts) -> int:
-        """Return the cost of the cheapest frame in which a layer runs; 0 if no modality is available."""
-        firsts = [self.modalities[m].backbone(1, n) for m, n in present.items() if n]
+    def least(self, present: Counts, by_input: bool = False) -> int:
+        """Return the cost of the cheapest frame in which a layer runs; 0 if no modality is available.
+
+        Args:
+            present: numbers of present sensor nodes.
+            by_input: whether a modality may run at some of its present sensor nodes, not only at all.
+        """
+        firsts = [self.modalities[m].backbone(1, k) for m, n in present.items() if n
+                  for k in range(1 if by_input else n, n + 1)]
         return self.base(present) + min(firsts) if firsts else 0
 
     def share(self, budget: Budget, present: Counts) -> Fraction:

@@ -68,6 +68,12 @@ class ModelCosts:
         self.measured = measured
 
     @property
+    def least(self) -> dict[str, float]:
+        """Cost of the cheapest frame in each known unit, while every input is present."""
+        by_input = bool(self._config.qoi.value_hidden)   # allocation by value chooses single inputs
+        return {unit: t.amount(t.least(t.everything, by_input)) for unit, t in self._tables.items()}
+
+    @property
     def units(self) -> tuple[str, ...]:
         """Units of the tables, without those that a measurement would add."""
         return tuple(self._tables)

@@ -112,3 +112,13 @@ def test_a_frame_is_declined_only_below_the_cheapest_input(engine):
     assert declined.allocation.reason is Reason.BELOW_FLOOR
     assert "one layer of one input needs" in declined.allocation.reason_text
     assert [i.why for i in declined.allocation.inputs].count(Why.NO_READING) == len(present) - 1
+
+
+def test_the_least_budget_is_that_of_one_input(engine):
+    least = engine.costs.least
+    assert least["layers"] == 1.0
+    blank, cheaper = sample(engine.config), math.nextafter(least["gflops"], 0)
+    assert engine.infer(blank, Budget(least["gflops"], "gflops")).allocation.layers == 1
+    assert engine.infer(blank, Budget(cheaper, "gflops")).allocation.reason is Reason.BELOW_FLOOR
+    by_quality = Engine.of(AdmnNetwork(models.four_modalities()))
+    assert by_quality.infer(blank, Budget(by_quality.costs.least["gflops"], "gflops")).allocation.layers == 1

@@ -152,10 +152,9 @@ class BudgetTopics:
     def _ranges(self) -> tuple[tuple[int, float, float], ...]:
         """Return unit, cost of the cheapest frame and of everything, for each unit that requests can have."""
         found = {}
-        for unit in self._costs.units:
+        for unit, least in self._costs.least.items():
             table = self._costs.table(unit)
-            least, most = table.least(table.everything), table.total(table.everything)
-            found[unit] = (table.amount(least), table.amount(most))
+            found[unit] = (least, table.amount(table.total(table.everything)))
         if "joules" in found:
             found["watts"] = (self._rate_hz() * found["joules"][0], self._rate_hz() * found["joules"][1])
         found |= dict.fromkeys(self._costs.unmeasured, (math.nan, math.nan))
