@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from sensor_msgs.msg import Image
 
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
+from admn_ros.nodes import run_node
 from admn_ros.nodes.conversions import header
 from admn_ros.nodes.perception.node import PerceptionNode
 from admn_ros.nodes.run_node import prepare_process
@@ -86,6 +88,8 @@ class Rig:
 
     def __init__(self, **values: object) -> None:
         prepare_process()
+        # Two collections follow, of all that pytest and torch hold: leave that out. The node thaws it at its end.
+        gc.freeze()
         self.context = rclpy.Context()
         rclpy.init(context=self.context)
         # Models with random weights call some frames `none`; tests of other things need every pose.
@@ -230,6 +234,24 @@ class Rig:
     def newest(self, key: SensorKey) -> np.ndarray | None:
         """The last reading of an input."""
         return self.node.pipeline.frames.newest.get(key)
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch,
+             capfd: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the entry point of a program in this process, which has imported everything; the signals stay pytest's."""
+    monkeypatch.setattr(run_node, "catch_signals", lambda: None)
+
+    def run(main: Callable[[list[str]], int], *arguments: object) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        words = [*map(str, arguments)]
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = end.code
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run
 
 
 def stamp_of(message) -> int:

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of the nodes: whole numbers for doubles, refusals in one line, help texts. Real processes and services."""
+"""Parameters of the nodes: whole numbers for doubles, refusals in one line, help texts. Real services."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
 
 import pytest
 import rclpy
@@ -18,6 +15,7 @@ from admn_ros.errors import ConfigError
 from admn_ros.nodes.apps import replay, simulator, watch
 from admn_ros.nodes.governor import parameters as governor
 from admn_ros.nodes.parameters import Spec, declare, warn_of_unknown
+from admn_ros.nodes.perception import node
 from admn_ros.nodes.perception import parameters as perception
 from admn_ros.nodes.trials import feed
 
@@ -85,20 +83,17 @@ def test_a_whole_number_sets_a_double_of_a_running_node(rig):
     assert not answer("budget_unit", 3).successful
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("program", ["perception", "watch"])
-def test_help_shows_every_parameter_and_the_ros_arguments(program):
-    done = subprocess.run([sys.executable, "-m", "admn_ros.nodes", program, "--help"], capture_output=True, text=True,
-                          check=False)
+@pytest.mark.parametrize(("program", "main"), [("perception", node.main), ("watch", watch.main)],
+                         ids=["perception", "watch"])
+def test_help_shows_every_parameter_and_the_ros_arguments(run_here, program, main):
+    done = run_here(main, "--help")
     assert done.returncode == 0 and not done.stderr
     assert f"ros2 run admn_ros {program}" in done.stdout and "--params-file" in done.stdout
     for spec in TABLES[program]:
         assert f"\n  {spec.name}: " in done.stdout
 
 
-@pytest.mark.slow
-def test_a_word_that_is_no_ros_argument_is_refused_in_one_line():
-    done = subprocess.run([sys.executable, "-m", "admn_ros.nodes", "watch", "--fast"], capture_output=True, text=True,
-                          check=False)
+def test_a_word_that_is_no_ros_argument_is_refused_in_one_line(run_here):
+    done = run_here(watch.main, "--fast")
     assert (done.returncode, done.stderr) == (
         2, "arguments: found --fast; allowed: --help, or ROS arguments after --ros-args\n")

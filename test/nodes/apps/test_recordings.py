@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from admn_ros.errors import InputError
+from admn_ros.nodes.apps import demo, replay, simulator
 from admn_ros.recordings.rgbd_folder import convert_rgbd_folder
 from admn_ros.simulation.recording import record
 from admn_ros.simulation.world import World
@@ -99,8 +100,8 @@ def test_the_simulator_plays_its_room_and_ends():
     assert "/node1/rgb/image_raw 2" in done.stderr and "/ground_truth/pose" in done.stderr
 
 
-def test_a_bad_argument_of_the_simulator_is_one_clear_line():
-    done = run("simulator", "--ros-args", "-p", "drive:=sideways", "-p", "wait_for_subscribers_s:=0.0")
+def test_a_bad_argument_of_the_simulator_is_one_clear_line(run_here):
+    done = run_here(simulator.main, "--ros-args", "-p", "drive:=sideways", "-p", "wait_for_subscribers_s:=0.0")
     assert done.returncode == 2 and "drive: found" in done.stderr and "allowed: laps" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -112,13 +113,13 @@ def test_a_bad_argument_of_the_simulator_is_one_clear_line():
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=fast"), "rate: found 'fast'; allowed: a number"),
     (("--ros-args", "-p", "bag:=/nowhere/bag", "-p", "rate:=0.0"), "rate"),
 ])
-def test_a_missing_bag_or_a_wrong_parameter_of_replay_is_one_clear_line(arguments, says):
-    done = run("replay", *arguments)
+def test_a_missing_bag_or_a_wrong_parameter_of_replay_is_one_clear_line(run_here, arguments, says):
+    done = run_here(replay.main, *arguments)
     assert done.returncode == 2 and says in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_argument_ends_the_demo_at_once_with_one_line(short_recording, tmp_path):
+def test_a_wrong_argument_ends_the_demo_at_once_with_one_line(run_here, short_recording, tmp_path):
     (tmp_path / "file").write_text("x")
     for arguments, says in (
         (("--bag", tmp_path / "nothing", "--model", "untrained:gdtm-tiny"), "nothing"),
@@ -127,7 +128,7 @@ def test_a_wrong_argument_ends_the_demo_at_once_with_one_line(short_recording, t
         (("--bag", short_recording, "--model", "untrained:gdtm-tiny", "--sensors", "nosuch"), "nosuch"),
         (("--bag", short_recording, "--model", "untrained:gdtm-tiny", "--out", tmp_path / "file"), "file"),
     ):
-        done = run("demo", *arguments)
+        done = run_here(demo.main, *arguments)
         assert done.returncode == 2 and says in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
         assert "Traceback" not in done.stderr and "\n" not in done.stderr.strip()
 

@@ -16,6 +16,7 @@ import pytest
 import rclpy
 from sensor_msgs.msg import Image
 
+from admn_ros.cli import main
 from admn_ros.nodes import qos
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_writer import BagWriter
@@ -32,11 +33,6 @@ def bag(tmp_path: Path) -> Path:
             for topic in ("/replayed/rgb", "/replayed/other"):
                 writer.write(topic, make.IMAGE, image, stamp_ns)
     return tmp_path / "12"
-
-
-def replay(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "admn_ros.cli", "replay", *map(str, arguments)],
-                          capture_output=True, text=True, timeout=110, check=False)
 
 
 @pytest.fixture
@@ -88,9 +84,9 @@ def test_a_loop_restarts_at_the_end(bag: Path, received) -> None:
     assert found["rgb"] != sorted(found["rgb"])
 
 
-def test_a_bag_that_cannot_be_read_is_one_clear_line(bag: Path, tmp_path: Path) -> None:
-    done = replay(tmp_path / "nothing")
+def test_a_bag_that_cannot_be_read_is_one_clear_line(run_here, bag: Path, tmp_path: Path) -> None:
+    done = run_here(main, "replay", tmp_path / "nothing")
     assert done.returncode == 2 and "nothing: missing; required: a rosbag2 folder" in done.stderr
     (bag / "metadata.yaml").write_text("broken: [")
-    done = replay(bag, "--wait-s", 0)
+    done = run_here(main, "replay", bag, "--wait-s", 0)
     assert done.returncode == 2 and "cannot be read" in done.stderr and "Traceback" not in done.stderr
