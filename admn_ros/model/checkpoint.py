@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig, config_text, load_config
-from admn_ros.errors import ModelError
+from admn_ros.errors import InputError, ModelError
 from admn_ros.files import write_errors, write_files
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyConfig, LegacyNetwork
@@ -38,7 +38,7 @@ NAMED_KEYS = 3
 """Wrong weight names that an error lists; the others are counted."""
 
 
-def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None) -> None:
+def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
     """Write a network as a model folder, in place of the weights and configuration that are there.
 
     Measured costs stay, because they do not depend on the weights. Metrics go, because they do.
@@ -47,12 +47,15 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
         network: network on any device.
         folder: model folder; created if needed.
         card: text of README.md; None writes a short one from the configuration.
+        half: store the weights with 16 bits, in half the space. `load_model` makes them float32 again.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or a weight exceeds the range of 16 bits.
     """
     folder = Path(folder)
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        weights = {name: _half(name, value) for name, value in weights.items()}
     texts = {CARD: card if card is not None else model_card(network), CONFIG: config_text(network.config)}
     if isinstance(network, LegacyNetwork):
         texts[LEGACY] = config_text(network.legacy)
@@ -60,6 +63,16 @@ def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None
     with write_errors(folder):
         for stale in {METRICS, LEGACY} - set(texts):
             (folder / stale).unlink(missing_ok=True)
+
+
+def _half(name: str, value: Tensor) -> Tensor:
+    """Return a weight with 16 bits."""
+    if not value.is_floating_point():
+        return value
+    short = value.half()
+    if bool((short.isinf() & value.isfinite()).any()):
+        raise InputError(f"weight {name}", f"{float(value.abs().max()):.6g}", "at most 65504, in 16 bits")
+    return short
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> AdmnNetwork:

@@ -107,7 +107,7 @@ def _save(network: AdmnNetwork, stage: Stage, config: TrainConfig, rows: list[Ro
     now = network.config.trained or (trained and stage.trains_estimates)
     judged = now and stage.qoi_trained(network.config.qoi_trained)
     network.config = network.config.model_copy(update={"trained": now, "qoi_trained": judged})
-    save_model(network, folder / MODEL, _card(network.config, stage.name, config, rows))
+    save_model(network, folder / MODEL, _card(network.config, stage.name, config, rows), half=config.half_weights)
     return folder / MODEL
 
 

@@ -36,6 +36,8 @@ class TrainConfig(Strict):
         controller: stage 2.
         value: stage 3, the value of each input.
         calibration: stage 4, the calibration of covariances and class probabilities.
+        half_weights: store the weights of the model folder with 16 bits. For the last stage: the next one would start
+            from rounded weights.
     """
 
     model: str | None = None
@@ -47,6 +49,7 @@ class TrainConfig(Strict):
     controller: ControllerConfig | None = None
     value: ValueConfig | None = None
     calibration: CalibrateConfig | None = None
+    half_weights: bool = False
 
     @model_validator(mode="after")
     def _a_stage(self) -> TrainConfig:

@@ -41,6 +41,29 @@ def test_a_model_is_the_same_after_saving_and_loading(network, batch, tmp_path):
     assert torch.equal(network.controller(batch).e_corr, loaded.controller(batch).e_corr)
 
 
+def test_half_weights_take_half_the_space(network, tmp_path):
+    save_model(network, tmp_path / "full")
+    save_model(network, tmp_path / "half", half=True)
+    sizes = [(tmp_path / name / "weights.safetensors").stat().st_size for name in ("full", "half")]
+    assert 0.45 < sizes[1] / sizes[0] < 0.75   # the header is as long as before
+    loaded = load_model(tmp_path / "half")
+    for name, weight in network.state_dict().items():
+        if weight.is_floating_point():
+            assert loaded.state_dict()[name].dtype == torch.float32
+            assert torch.equal(loaded.state_dict()[name], weight.half().float()), name
+        else:
+            assert torch.equal(loaded.state_dict()[name], weight), name
+
+
+def test_a_weight_beyond_16_bits_is_refused(network, tmp_path):
+    name, weight = next((n, w) for n, w in network.named_parameters() if w.numel() > 3)
+    weight.data.flatten()[0] = 1e5
+    with pytest.raises(InputError) as error:
+        save_model(network, tmp_path / "half", half=True)
+    assert one_line(error) == f"weight {name}: found 100000; allowed: at most 65504, in 16 bits"
+    assert not (tmp_path / "half").exists()
+
+
 def test_the_same_seed_gives_the_same_bytes(config, folder, tmp_path):
     create_random_model(config, tmp_path / "same", seed=7)
     create_random_model(config, tmp_path / "other", seed=8)
