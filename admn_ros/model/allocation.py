@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -209,8 +209,8 @@ def settle(ledger: CostLedger, active: Mapping[Modality, Iterable[int]], wanted:
     if spent > ledger.limit:
         raise InputError("layers", f"a cost of {spent} micro-units", f"at most {ledger.limit}")
     costs = ledger.costs(counts, used) if any(counts.values()) else dict.fromkeys(chosen, 0.0)
-    inputs = tuple(_input(ledger, m, node, counts, running, wanted, curves)
-                   for m, c in ledger.table.modalities.items() for node in range(c.nodes))
+    inputs = tuple(i for m, count in counts.items()
+                   for i in _inputs(ledger, m, count, running[m], m in wanted, curves))
     outcome, text = _reason(ledger, counts, wanted, below_floor)
     if explain is not None and any(counts.values()):
         text = explain(chosen, inputs)
@@ -223,29 +223,32 @@ def _running(ledger: CostLedger, counts: Counts,
     """Return the sensor nodes that run, of every modality."""
     running = {}
     for m, present in ledger.nodes.items():
-        wanted = present if nodes is None or not counts[m] else nodes.get(m, ())
-        running[m] = tuple(node for node in present if counts[m] and node in wanted)
-        if len(running[m]) != len(wanted) * bool(counts[m]) or bool(counts[m]) != bool(running[m]):
+        wanted = () if not counts[m] else present if nodes is None else nodes.get(m, ())
+        running[m] = tuple(node for node in present if node in wanted)
+        if len(running[m]) != len(wanted) or bool(counts[m]) != bool(wanted):
             raise InputError(f"sensor nodes of {m}", tuple(wanted), f"at least one of {present}, once each")
     return running
 
 
-def _input(ledger: CostLedger, modality: Modality, node: int, counts: Counts,
-           running: Mapping[Modality, Sequence[int]], wanted: Sequence[Modality], curves: Curves | None) -> InputChoice:
-    """Return what was decided about an input."""
-    costs, used, count = ledger.table.modalities[modality], running[modality], counts[modality]
-    if node not in ledger.nodes[modality]:
-        return InputChoice(modality, node, math.nan, 0.0, False, Why.NO_READING)
-    curve = None if curves is None else curves[modality, node]
-    if node in used:
-        share = ledger.table.amount(costs.backbone(count, len(used))) / len(used)
-        return InputChoice(modality, node, math.nan if curve is None else curve[count - 1], share, True, Why.RAN)
-    if curve is None:
-        value, why = math.nan, Why.DOES_NOT_FIT if modality in wanted and not used else Why.LEFT_OUT
-    else:
-        value, why = curve[0], Why.OUTBID if curve[-1] > 0 else Why.WORTHLESS
-        why = Why.DOES_NOT_FIT if ledger.cheapest(modality) > ledger.room else why
-    return InputChoice(modality, node, value, ledger.table.amount(costs.backbone(1, 1)), False, why)
+def _inputs(ledger: CostLedger, modality: Modality, count: int, used: Sequence[int], wanted: bool,
+            curves: Curves | None) -> Iterator[InputChoice]:
+    """Yield what was decided about the inputs of a modality: `count` layers at the `used` sensor nodes."""
+    costs, present, amount = ledger.table.modalities[modality], ledger.nodes[modality], ledger.table.amount
+    share = amount(costs.backbone(count, len(used))) / max(1, len(used))
+    alone, too_dear = amount(costs.backbone(1, 1)), bool(present) and ledger.cheapest(modality) > ledger.room
+    for node in range(costs.nodes):
+        if node not in present:
+            yield InputChoice(modality, node, math.nan, 0.0, False, Why.NO_READING)
+            continue
+        curve = None if curves is None else curves[modality, node]
+        if node in used:
+            yield InputChoice(modality, node, math.nan if curve is None else curve[count - 1], share, True, Why.RAN)
+        elif curve is None:
+            why = Why.DOES_NOT_FIT if wanted and not used else Why.LEFT_OUT
+            yield InputChoice(modality, node, math.nan, alone, False, why)
+        else:
+            why = Why.DOES_NOT_FIT if too_dear else Why.OUTBID if curve[-1] > 0 else Why.WORTHLESS
+            yield InputChoice(modality, node, curve[0], alone, False, why)
 
 
 def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ...]:
@@ -256,7 +259,10 @@ def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ..
     """
     if count in (1, depth):
         return tuple(range(count))
-    others = sorted(range(1, depth), key=lambda i: -_or_worst(scores[i]) if scores else i)
+    if not scores:
+        return tuple(range(count))
+    worst_last = [-_or_worst(score) for score in scores]
+    others = sorted(range(1, depth), key=worst_last.__getitem__)
     return tuple(sorted([0, *others][:count]))
 
 
