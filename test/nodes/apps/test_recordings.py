@@ -31,8 +31,9 @@ def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_demo_ends_with_a_table_a_picture_and_figures(short_recording, tmp_path):
+    # At half speed: what a busy machine does not take in time is lost (best effort), and nearly all is to arrive.
     done = run("demo", "--bag", short_recording, "--sensors", "demo", "--model", "untrained:gdtm-tiny",
-               "--out", tmp_path)
+               "--rate", 0.5, "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stderr and "UNTRAINED" in done.stderr
     assert "budget 48" in done.stdout and "rgb 12/12" in done.stdout
