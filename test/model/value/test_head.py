@@ -41,9 +41,9 @@ def test_deeper_is_never_worth_less_and_the_whole_backbone_is_worth_everything()
 
 
 def test_the_objective_weighs_position_and_class():
-    value = InputValue(torch.tensor([[[30.0, 10.0], [0.0, 5.0]]]), torch.tensor([[[0.5, 0.5], [4.0, 0.0]]]),
+    value = InputValue(torch.tensor([[[120.0, 40.0], [0.0, 20.0]]]), torch.tensor([[[0.5, 0.5], [4.0, 0.0]]]),
                        {RGB: torch.tensor([0.5, 1.0]), RADAR: torch.tensor([1.0])})
-    assert LOGIT_INFORMATION == 10.0
+    assert LOGIT_INFORMATION == 40.0
     both = value.of_depths(Objective())
     assert both[RGB].tolist() == [[[1.75, 3.5], [0.75, 1.5]]] and both[RADAR].tolist() == [[[4.0], [0.5]]]
     assert value.of_depths(Objective(position=0))[RGB].tolist() == [[[0.25, 0.5], [0.25, 0.5]]]
