@@ -50,12 +50,14 @@ class FrameParts:
         return lambda: next(blocks)(tokens)
 
     def fixed(self) -> Work:
-        """Return the fixed part: controller transformer and its heads, fusion, heads, covariance."""
+        """Return the fixed part: controller transformer, its heads, value of the inputs, fusion, heads, covariance."""
         network, qoi = self._network, self._network.qoi
         slots, seen = (len(code) for code in (network.fusion.encoder.code, qoi.encoder.code))
         tokens, qualities = self._zeros(1, slots, network.config.fusion.dim), self._zeros(1, seen, qoi.dim)
         present = self._zeros(1, slots).bool().logical_not()
         keep, share = self._zeros(1, seen).bool().logical_not(), self._zeros(1)
+        nodes, modalities = len(network.config.sensor_nodes), len(network.config.modalities)
+        looks, seeing = [self._zeros(1, nodes, qoi.dim)] * modalities, [present[:, :nodes]] * modalities
 
         def work() -> None:
             if qoi.budget is not None:
@@ -63,6 +65,8 @@ class FrameParts:
             e_corr = qoi.encoder(qualities, keep)[:, 0]
             qoi.mlp_layers(e_corr)
             qoi.mlp_corruption(e_corr)
+            if qoi.value is not None:
+                qoi.value(looks, seeing)
             output, _ = network.fuse(tokens, present)
             output.scale_tril_m[0] @ output.scale_tril_m[0].T
 

@@ -22,8 +22,11 @@ pytestmark = pytest.mark.slow
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("models/*/config.yaml"))
 CALIBRATED = preset("gdtm-room").model_copy(update={"calibration": CalibrationConfig(hidden=24)})
+VALUED = preset("gdtm-tiny").model_copy(update={
+    "qoi": preset("gdtm-tiny").qoi.model_copy(update={"value_hidden": 40})})
 CONFIGS = {name: preset(name) for name in PRESETS} | {
-    f"models/{path.parent.name}": load_config(ModelConfig, path) for path in SHIPPED} | {"calibrated": CALIBRATED}
+    f"models/{path.parent.name}": load_config(ModelConfig, path) for path in SHIPPED} | {
+    "calibrated": CALIBRATED, "valued": VALUED}
 
 
 def on_meta(config: ModelConfig) -> AdmnNetwork:
