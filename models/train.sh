@@ -5,7 +5,7 @@
 #   models/train.sh WORK          as models/gdtm was trained; less than two hours on two cores
 #   models/train.sh WORK hard     shallow backbones for a harder room: a second car, people, noisy sensors
 #   models/train.sh WORK quick    every stage at small size, including those that the shipped model does without;
-#                                 about four minutes on two cores (make train-check)
+#                                 about two minutes on two cores (make train-check)
 #
 # Folders: WORK/room, moved (data), pretrained, network_first, network, autoencoder, controller, value, calibration
 # (runs), figures (evaluation). The result is WORK/calibration/model, or WORK/value/model of the quick run, whose network
@@ -49,7 +49,7 @@ shipped | hard)
     result=calibration budgets=(1 2 4 8 inf) limit=400
     ;;
 quick)
-    stage data "$ADMN" simulate --frames 240 --room-frames 20 --seed 22 --dataset "$WORK/room"
+    stage data "$ADMN" simulate --frames 120 --room-frames 10 --seed 22 --dataset "$WORK/room"
     train pretrain pretrain_room.yaml pretrained --set pretrain.optimizer.epochs=2
     train finetune room_tiny.yaml network --model "$WORK/pretrained/model" --set finetune.optimizer.epochs=2
     train autoencoder room_tiny.yaml autoencoder --model "$WORK/network/model" --set autoencoder.optimizer.epochs=2
