@@ -26,7 +26,7 @@ from admn_ros.sample import Modality
 class CellOracle:
     """Allocation of least validation loss among the frames with the same damage.
 
-    It is no allocation policy itself, so that no engine can run it without being told about the damage. Missing
+    It is no allocation policy itself: `informed` makes one from the damage, which no engine knows. Missing
     modalities are left out of the pattern. A pattern that was not measured gets the allocation that is best over all
     frames.
 

@@ -24,7 +24,7 @@ from admn_ros.sample import Modality
 POSITION = Objective(position=1.0, classification=0.0)
 """The position alone, so that losses are mean errors in metres."""
 VALIDATION = "val"
-"""Split that allocations are measured on unless told otherwise: choices on test data would be too good."""
+"""Default split for measuring allocations: choices made on test data would look too good."""
 Tally = Annotated[int, Field(ge=0)]
 Sums = npt.NDArray[np.float64]
 

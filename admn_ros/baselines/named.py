@@ -45,7 +45,7 @@ def policy_of(name: str, config: ModelConfig) -> Policy:
         policy = POLICIES[kind](details, config)
     except InputError as error:
         raise error.within(f"policy {name}") from error
-    # The oracle is told about each frame, so it cannot be wrapped: it keeps the first layers by itself.
+    # The oracle is no policy until a frame is known, so it cannot be wrapped: it keeps the first layers by itself.
     return PrefixScores(policy) if config.nested and not isinstance(policy, CellOracle) else policy
 
 
@@ -152,7 +152,7 @@ POLICIES: dict[str, PolicyMaker] = {
     "random": _random,                     # random within the budget; random:SEED
     "only": _only,                         # one modality; only:MODALITY
     BEST_STATIC: _best_static,             # constant choice of least validation error; best_static:FILE
-    ORACLE: _oracle,                       # the same for each pattern of damage, which it is told; oracle:FILE
+    ORACLE: _oracle,                       # the same for each pattern of damage; oracle:FILE
     "static": _static,                     # fixed numbers, none where they do not fit; static:MODALITY=LAYERS,...
 }
 """Policies by kind, for evaluation plans and error messages. A new policy is one more entry."""

@@ -46,7 +46,7 @@ class PolicyContender:
     Attributes:
         engine: model that runs.
         name: name of the policy.
-        policy: allocation policy, or the oracle, which is told the injected corruption of each frame.
+        policy: allocation policy, or the oracle, which gets the injected corruption of each frame.
         budget: budget of each frame.
         rate_hz: frame rate in Hz, for budgets in watts.
     """

@@ -15,12 +15,12 @@ TITLES = {VALUE: "value (ours)", ALLOCATE: "admn (top L by quality)", NAIVE: "na
 NOTES = """\
 - The policies see the same frames. Intervals are 95 %, bootstrapped over recordings (rooms). In brackets: the interval
   of the difference holds 0. Bold: the target is missed.
-- The oracle is told which modalities of a frame are damaged, and takes the allocation that was best on validation
+- The oracle knows which modalities of a frame are damaged, and takes the allocation that was best on validation
   frames with the same damage. The best static allocation is the one that was best over all validation frames.
 - Without an estimate: frames in which the policy ran nothing; errors and classes are over the other frames. Without
   such a row there are none.
 - Milliseconds are those of the cost table, whose sum the budget bounds.
-- Random cases of the allocator, as many as you like: `ADMN_CASES=1000000 make test ARGS=test/model/value`."""
+- Property tests of the allocator with a million random cases: `ADMN_CASES=1000000 make test ARGS=test/model/value`."""
 
 
 def render(worth: Worth) -> str:
