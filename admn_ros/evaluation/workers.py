@@ -15,6 +15,7 @@ from admn_ros.evaluation.dataset_source import DatasetSource
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.results_folder import ResultsFolder
 from admn_ros.evaluation.source import EvaluationSource, OnFrames, Unit
+from admn_ros.worker_process import end_with_parent
 
 POLL_S = 0.2
 
@@ -84,6 +85,7 @@ class _Process:
 
 
 def _start(plan: EvaluationPlan, folder: ResultsFolder, done: Any) -> None:
+    end_with_parent()
     _Process.plan, _Process.source, _Process.folder, _Process.done = plan, open_source(plan), folder, done
 
 

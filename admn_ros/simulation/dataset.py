@@ -29,6 +29,7 @@ from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
+from admn_ros.worker_process import end_with_parent
 
 SPACING_S = 0.5     # between samples: the car drives about 0.5 m, so neighbours differ
 PAUSE_S = 5.0       # between the training and the test part of a drive
@@ -204,7 +205,7 @@ def _run(folder: Path, plan: DatasetPlan, todo: list[Room], jobs: int) -> Iterat
             yield make_room(folder, plan, room)
         return
     # OpenGL contexts do not survive a fork.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
         waiting = [pool.submit(make_room, folder, plan, room) for room in todo]
         try:
             for future in as_completed(waiting):

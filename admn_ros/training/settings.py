@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import Field, model_validator
 
@@ -75,7 +75,8 @@ class TrainConfig(Strict):
         return self.stages[name]
 
 
-STAGES = tuple(name for name in TrainConfig.model_fields if name not in ("model", "depths", "data"))
+STAGES = tuple(name for name, field in TrainConfig.model_fields.items()
+               if any(isinstance(kind, type) and issubclass(kind, StageConfig) for kind in get_args(field.annotation)))
 """Names of all stages, in the order in which they are trained."""
 
 

@@ -216,7 +216,7 @@ def test_targets_that_are_met():
 
 @pytest.mark.parametrize(("changes", "name"), [
     ({"regret": 0.11}, "error against the oracle, test_time, by layers"),
-    ({"regret": 0.21}, "error against the oracle, other rooms and poses of the nodes, 1 to 4 layers"),
+    ({"regret": 0.21}, "error against the oracle, other rooms and poses of the nodes, 1 to 2 layers"),
     ({"avoidable": 1}, "frames without an estimate although"), ({"violations": 1}, "frames that spent more")],
     ids=["regret", "regret_unseen", "silent", "violation"])
 def test_targets_that_are_missed_are_marked(changes, name):

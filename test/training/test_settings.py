@@ -14,7 +14,7 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.checkpoint import create_random_model, load_model
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
-from admn_ros.training.settings import read_settings
+from admn_ros.training.settings import STAGES, read_settings
 
 
 @pytest.fixture
@@ -25,6 +25,10 @@ def file(dataset: Path, tmp_path: Path) -> Path:
         "data": {"folder": str(dataset)}, "finetune": {"optimizer": optimizer},
         "controller": {"optimizer": optimizer, "mode": "task", "budgets": [4]}}))
     return path
+
+
+def test_stages_are_the_parts_of_a_file_that_train() -> None:
+    assert STAGES == ("pretrain", "finetune", "autoencoder", "controller", "value", "calibration")
 
 
 def test_overrides(file: Path) -> None:

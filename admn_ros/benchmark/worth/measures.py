@@ -54,9 +54,11 @@ def _unseen(worth: Worth) -> Iterator[Measure]:
     views = [run for run in worth.main("layers") if run.split == "test_view"]
     for run in (*views, *(run for run in worth.runs if run.role == "shift")):
         what = "other rooms and poses of the nodes" if run in views else run.what
-        yield _regret(f"error against the oracle, {what}, 1 to {SCARCE[-1]} "
-                      + ("layers" if run.unit == "layers" else "modalities"), run, MOST_REGRET_UNSEEN,
-                      run.limits[:len(SCARCE)])
+        layers = run.unit == "layers"
+        limits = [x for x in run.limits if x in SCARCE] if layers else list(run.limits[:len(SCARCE)])
+        if limits:
+            held = f"{limits[0]:g} to {limits[-1]:g} layers" if layers else f"1 to {len(limits)} modalities"
+            yield _regret(f"error against the oracle, {what}, {held}", run, MOST_REGRET_UNSEEN, limits)
 
 
 def _regret(name: str, run: RunResult, most: float, limits: Sequence[float] | None = None) -> Measure:

@@ -21,11 +21,6 @@ class Figure(Strict):
     value: Finite
     interval: tuple[Finite, Finite] | None = None
 
-    @property
-    def above_zero(self) -> bool:
-        """Whether the number is above 0 beyond its interval."""
-        return self.value > 0 and (self.interval is None or self.interval[0] > 0)
-
 
 class Point(Strict):
     """One policy within one budget.

@@ -101,8 +101,10 @@ class WorthRunner:
 
     def _fits(self, found: MeasuredLosses) -> bool:
         plan = self._plan
-        return ((found.model_fingerprint, found.split, found.corruption, found.seed)
-                == (model_fingerprint(Path(plan.model)), plan.validation, CORRUPTION, plan.seed))
+        source = DatasetSource(_data(plan, plan.validation, plan.validation_limit))
+        return ((found.model_fingerprint, found.dataset, found.split, found.corruption, found.seed, found.frames)
+                == (model_fingerprint(Path(plan.model)), Path(plan.dataset).name, plan.validation, CORRUPTION,
+                    plan.seed, sum(unit.frames for unit in source.units())))
 
     def _result(self, run: Run, number: str = "") -> RunResult:
         """Run one evaluation, or read it."""

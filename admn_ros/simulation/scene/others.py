@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ class OtherMotions:
     """
 
     def __init__(self, scene: Scene, drive: Drive) -> None:
-        self._latest: tuple[float, Others] = (-1.0, NOBODY)   # all sensors of a frame ask for the same time
+        self._latest: tuple[float, Others] = (math.nan, NOBODY)   # all sensors of a frame ask for the same time
         met: list[Positions] = [lambda t: drive.at(t).position_m]
         self.second_car: YieldingMotion | None = None
         if scene.second_car:

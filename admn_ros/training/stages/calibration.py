@@ -66,8 +66,9 @@ class CalibrateConfig(StageConfig):
         """See `StageConfig`. Half of the samples of every epoch are clean."""
         seed = self.optimizer.seed
         fitted: SampleSource = open_split(data, data.train, model)
-        checked = open_split(data, data.validation, model)
-        if self.moved is not None:
+        if self.moved is None:
+            checked = open_split(data, data.validation, model)
+        else:
             elsewhere = data.model_copy(update={"folder": self.moved})
             fitted = JoinedSource([fitted, open_split(elsewhere, "train", model)])
             checked = open_split(elsewhere, "val", model)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workers of a pool, without and with a parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PARENT = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from admn_ros.worker_process import end_with_parent
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        WAIT
+"""
+
+
+def start(tmp_path: Path, wait: str) -> tuple[subprocess.Popen[str], int]:
+    """Start a parent; returns it and the process of its idle worker."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT.replace("WAIT", wait))
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    return parent, int(parent.stdout.readline())
+
+
+def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    parent, worker = start(tmp_path, "time.sleep(600)")
+    os.kill(worker, 0)  # it lives
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    deadline_s = time.monotonic() + 60
+    while Path(f"/proc/{worker}/stat").exists() and Path(f"/proc/{worker}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline_s, "the worker lives on"
+        time.sleep(0.05)
+
+
+def test_a_pool_ends_as_ever(tmp_path: Path) -> None:
+    parent, _ = start(tmp_path, "pass")
+    assert parent.wait(timeout=60) == 0
