@@ -16,7 +16,7 @@ from torch import Tensor
 from admn_ros.baselines.measured_losses import MeasuredLosses, PatternErrors, Sums
 from admn_ros.baselines.orders import order_of
 from admn_ros.baselines.static import Depths, some_depths
-from admn_ros.errors import InputError
+from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.dataset_source import DatasetSource
 from admn_ros.evaluation.plan import EvaluationPlan, model_fingerprint
 from admn_ros.evaluation.run import OnProgress
@@ -29,6 +29,7 @@ CORRUPTION = "room-all"
 """Default corruption: every modality, every kind."""
 TRIED = (1, 2, 4)
 """Default numbers of layers of a modality, beside none and all."""
+
 
 def rank_allocations(plan: EvaluationPlan, layers: Sequence[int] = TRIED,
                      progress: OnProgress = lambda done, total: None) -> MeasuredLosses:
@@ -81,7 +82,11 @@ def _errors(network: AdmnNetwork, frames: Sequence[SourceFrame], allocations: Se
         estimate, _ = network.fuse(torch.cat([tokens for tokens, _ in chosen], dim=1),
                                    torch.cat([present for _, present in chosen], dim=1), batch.poses)
         ran = torch.stack([present.any(dim=1) for (_, present), k in zip(chosen, counts, strict=True) if k]).all(dim=0)
-        errors[:, :, number] = _score(estimate, frames) * ran.cpu().numpy()[:, None]
+        finite = torch.stack([part.isfinite().flatten(1).all(dim=1) for part in estimate]).all(dim=0)
+        if bool((ran & ~finite).any()):
+            raise AdmnError(f"the network gave NaN or infinity with {', '.join(map(str, counts))} layers of "
+                            f"{', '.join(map(str, network.config.depths))}")
+        errors[:, :, number] = np.where(ran.cpu().numpy()[:, None], _score(estimate, frames), 0.0)
     return errors
 
 
@@ -110,9 +115,9 @@ def _score(estimate: NetworkOutput, frames: Sequence[SourceFrame]) -> Sums:
         target = frame.sample.target
         if target is None:
             continue
-        away = float(np.linalg.norm(mean_m[row] - np.array(target.position_m)[:mean_m.shape[1]]))
-        if np.isfinite(away):
-            scores[row, :2] = 1, away
+        position_m = np.array(target.position_m)[:mean_m.shape[1]]
+        if np.isfinite(position_m).all():
+            scores[row, :2] = 1, float(np.linalg.norm(mean_m[row] - position_m))
         if target.label >= 0:
             scores[row, 2:] = 1, predicted[row] == target.label
     return scores

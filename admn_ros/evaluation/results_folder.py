@@ -33,7 +33,8 @@ from admn_ros.files import (
     write_text,
 )
 
-FORMAT = "admn-evaluation-2"
+FAMILY = "admn-evaluation-"
+FORMAT = FAMILY + "2"
 RUN, RESULTS, TIMINGS, PARTS, RECORDS, TIMES, UNIT = (
     "run.json", "results.json", "timings.json", "parts", "records", "times", "unit.json")
 REPORT, FIGURES, CONTEXT, MOMENTS = "report.html", "figures", "context.json", "moments"
@@ -88,7 +89,7 @@ class ResultsFolder:
             exists = run.is_file()
             if not exists and self.path.is_dir() and any(self.path.iterdir()):
                 raise InputError(str(self.path), "files that are not an evaluation", "a new or empty folder")
-            if exists and read_json(run).get("format") != FORMAT:
+            if exists and not str(read_json(run).get("format", "")).startswith(FAMILY):
                 raise InputError(str(run), "a file that is not an evaluation", "a new or empty folder")
             if exists and not force:
                 self._check(run, resume)
@@ -174,5 +175,6 @@ def read_results(folder: Path) -> dict[str, Any]:
     """
     found = read_json(folder / RESULTS)
     if found.get("format") != FORMAT or found.get("complete") is not True:
-        raise InputError(str(folder / RESULTS), "incomplete results", f"results of `admn evaluate` ({FORMAT})")
+        raise InputError(str(folder / RESULTS), "incomplete results, or those of another version",
+                         f"results of `admn evaluate` ({FORMAT})")
     return found

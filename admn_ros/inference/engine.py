@@ -221,8 +221,8 @@ class Engine:
         with self._turn:
             return self._run(sample, present, table, granted, budget, decide or self.policy)
 
-    def _run(self, sample: MultimodalSample, present: PresentNodes, table: LayerCosts, granted: Budget,
-             budget: Budget, decide: Decide) -> Estimate:
+    def _run(self, sample: MultimodalSample, present: Mapping[Modality, tuple[int, ...]], table: LayerCosts,
+             granted: Budget, budget: Budget, decide: Decide) -> Estimate:
         """Run the controller, allocate layers, run only these."""
         start = time.perf_counter()
         batch = SampleBatch.stack([sample]).to(self.device)
@@ -230,7 +230,8 @@ class Engine:
         decided = time.perf_counter()
         if not allocation.layers:  # other policies may run nothing although one layer fits
             return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
-        batch = batch.at(allocation.nodes) if allocation.nodes else batch
+        if any(allocation.nodes[m] != present[m] for m, layers in allocation.active.items() if layers):
+            batch = batch.at(allocation.nodes)
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
         return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,

@@ -257,9 +257,7 @@ def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ..
     Among equals the earlier layer comes first; scores that are not finite count as lowest. Without scores: the first
     layers.
     """
-    if count in (1, depth):
-        return tuple(range(count))
-    if not scores:
+    if not scores or count in (1, depth):
         return tuple(range(count))
     worst_last = [-_or_worst(score) for score in scores]
     others = sorted(range(1, depth), key=worst_last.__getitem__)

@@ -20,7 +20,8 @@ POSE_NUMBERS = 5
 _LARGEST_SIGN = 4.0
 _LOG_SCALE = (-1.5, 5.0)
 """Range of the logarithm of the covariance's scale: standard deviations times 0.47 to 12."""
-_LOG_TEMPERATURE = 2.0
+_LOG_SHARPNESS = 2.0
+"""Largest absolute logarithm of the factor of the class logits, the inverse of a temperature."""
 _SPREAD, _CENTRE = 1.5, -4.0
 """Centre and spread of the logarithm of a variance in m^2: standard deviations from 2 cm to 1 m within two spreads."""
 _NOTHING, _LEAST_SURE = 1e4, -4.0
@@ -76,7 +77,7 @@ class Calibration(nn.Module):
         """
         signs = self.signs(mean_m, scale_tril_m, class_logits, evidence, poses)
         log_scale = self.scale(signs)[:, 0].clamp(*_LOG_SCALE)
-        log_sharpness = self.temperature(signs).clamp(-_LOG_TEMPERATURE, _LOG_TEMPERATURE)
+        log_sharpness = self.temperature(signs).clamp(-_LOG_SHARPNESS, _LOG_SHARPNESS)
         scaled = scale_tril_m * (log_scale / 2).exp()[:, None, None]
         scaled.diagonal(dim1=-2, dim2=-1).clamp_(min=self.std_floor_m)
         return scaled, class_logits * log_sharpness.exp()
@@ -90,7 +91,7 @@ class Calibration(nn.Module):
         information; logarithm of the class probability; number of inputs. Of a modality: share of its inputs that ran,
         information of the best one, disagreement.
         """
-        # At one frame, the number of operations takes the time, not their arithmetic.
+        # As few operations as possible: for one frame, starting an operation takes longer than computing it.
         here = evidence.present.float()
         count = here.sum(dim=1, keepdim=True)
         first, _, skew, second = (x[:, None] for x in scale_tril_m.float().flatten(1).unbind(dim=1))

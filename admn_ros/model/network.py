@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import CalibrationConfig, ModelConfig
-from admn_ros.errors import InputError
+from admn_ros.errors import ConfigError, InputError
 from admn_ros.model.calibration import Calibration
 from admn_ros.model.costs import flop_costs
 from admn_ros.model.evidence import Evidence, EvidenceHead
@@ -69,8 +69,15 @@ class AdmnNetwork(nn.Module):
         return cast(AdaptiveViT, self.backbones[str(modality)])
 
     def calibrate(self, config: CalibrationConfig) -> None:
-        """Replace the calibration by a new one, which changes nothing until it is trained, or by none."""
-        self.config = ModelConfig.model_validate(self.config.model_copy(update={"calibration": config}))
+        """Replace the calibration by a new one, which changes nothing until it is trained, or by none.
+
+        Raises:
+            ConfigError: the localization of the model is not of kind evidence.
+        """
+        if config.hidden and self.config.localization.kind != "evidence":
+            raise ConfigError("calibration.hidden", config.hidden,
+                              f"0 with localization of kind {self.config.localization.kind}")
+        self.config = self.config.model_copy(update={"calibration": config})
         self.calibration = Calibration(self.config).to(self.poses.device) if config.hidden else None
 
     def flop_costs(self) -> LayerCosts:

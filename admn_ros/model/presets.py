@@ -53,7 +53,7 @@ def preset(name: str, depths: Mapping[Modality, int] = MappingProxyType({})) -> 
         depths: number of layers of a backbone, in place of the preset's; modalities that are not named keep theirs.
 
     Raises:
-        InputError: there is no preset of this name, or it has no such modality.
+        InputError: there is no preset of this name, it has no such modality, or a depth is below 1.
     """
     if name not in PRESETS:
         raise InputError("preset", name, ", ".join(PRESETS))
@@ -62,6 +62,8 @@ def preset(name: str, depths: Mapping[Modality, int] = MappingProxyType({})) -> 
     for modality, depth in depths.items():
         if modality not in parts:
             raise InputError("depths", modality, f"{', '.join(map(str, parts))} of {name}")
+        if depth < 1:
+            raise InputError(f"depths.{modality}", depth, "1 or more")
         part = parts[modality]
         parts[modality] = part.model_copy(update={"backbone": part.backbone.model_copy(update={"depth": depth})})
     return config.model_copy(update={"modalities": parts})

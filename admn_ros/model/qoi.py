@@ -179,7 +179,7 @@ class QoiEncoder(nn.Module):
         tokens, present = self.look(batch)
         e_corr = self._encode(tokens, present, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
-        if self.nested:  # the same number of layers of each modality is among the best, but always the first ones
+        if self.nested:  # of which the first layers run: the k highest scores are then those of layers 0 to k - 1
             logits = [torch.cat([x[:, :1], x[:, 1:].sort(dim=1, descending=True).values], dim=1) for x in logits]
         value = None if self.value is None else self.value(tokens, present)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)), self.judge(e_corr), e_corr, self.judged,

@@ -18,11 +18,11 @@ def evaluated_decision(evaluation: Evaluation, corruption: str, variant: int, ro
         row: row of the frame.
 
     Returns:
-        The decision; without inputs if the policy does not say, or if the evaluation is older than these columns.
+        The decision; without inputs if the policy does not say.
     """
     columns = evaluation.records[corruption]
     inputs: tuple[InputDecision, ...] = ()
-    if "why" in columns and columns["why"][row, variant].any():
+    if columns["why"][row, variant].any():
         names = [(m, node) for m in evaluation.modalities
                  for node in evaluation.results["described_model"]["sensor_nodes"]]
         inputs = tuple(

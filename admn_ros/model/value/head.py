@@ -22,8 +22,7 @@ from admn_ros.sample import Modality
 LOGIT_INFORMATION = 40.0
 """Position information in 1/m^2 that is worth as much as one logit of the class, for equal weights of both.
 
-A convention: a standard deviation of 0.16 m. Of 10, 20, 30, 40 and 50 the one with which the shipped model had both
-position and class near the best of other policies on its validation split. `Objective` moves the balance.
+A convention: a standard deviation of 0.16 m. `Objective` moves the balance.
 """
 MODALITY_FEATURES = 16
 """Features of a modality that the head learns."""
