@@ -4,7 +4,7 @@
 #
 #   models/train.sh WORK          as models/gdtm was trained; less than two hours on two cores
 #   models/train.sh WORK hard     shallow backbones for a harder room: a second car, people, noisy sensors
-#   models/train.sh WORK quick    every stage at small size, including those that the shipped model does without;
+#   models/train.sh WORK quick    all stages but the calibration at small size, including those that the shipped model does without;
 #                                 about two minutes on two cores (make train-check)
 #
 # Folders: WORK/room, moved (data), pretrained, network_first, network, autoencoder, controller, value, calibration
@@ -12,7 +12,7 @@
 # cannot be calibrated. WORK/times.txt lists the duration of each stage.
 set -euo pipefail
 
-WORK=${1:?usage: models/train.sh WORK [quick]}
+WORK=${1:?usage: models/train.sh WORK [hard|quick]}
 KIND=${2:-shipped}
 cd "$(dirname "$0")/.."
 ADMN=${ADMN:-.venv/bin/admn}

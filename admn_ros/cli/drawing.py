@@ -28,8 +28,8 @@ def _add_depth_options(new: Parser) -> None:
     new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
     new.add_argument("--out", type=Path, required=True, metavar="DIR",
                      help="folder for depths.json and depths.png")
-    new.add_argument("--unit", default="milliseconds", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
-                     help="unit of the costs (default: milliseconds, as `admn profile` measured them)")
+    new.add_argument("--unit", default="layers", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
+                     help="unit of the costs (default: layers); `admn profile` measures milliseconds and joules")
 
 
 def _add_frame_options(new: Parser) -> None:

@@ -40,6 +40,7 @@ from admn_ros.config.model import (
     ModelConfig,
     NodePose,
     QoiConfig,
+    Span,
 )
 from admn_ros.config.strict_yaml import parse_yaml
 
@@ -72,6 +73,7 @@ __all__ = [
     "QoiConfig",
     "RadarInput",
     "RgbInput",
+    "Span",
     "Strict",
     "config_text",
     "dump_config",

@@ -114,6 +114,8 @@ def _ascending(levels: tuple[float, ...]) -> tuple[float, ...]:
     return levels
 
 
+Span = Annotated[tuple[Finite, Finite], AfterValidator(_ascending)]
+"""Lower and upper bound."""
 Levels = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2), AfterValidator(_ascending)]
 """Severities of the corruption categories of a modality, ascending in [0, 1]."""
 
@@ -189,13 +191,7 @@ class CalibrationConfig(Strict):
     """
 
     hidden: Annotated[int, Field(ge=0, le=WIDEST)] = 0
-    seen_height_m: tuple[Finite, Finite] = (0.0, 1.0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> CalibrationConfig:
-        if self.seen_height_m[0] >= self.seen_height_m[1]:
-            raise ValueError(f"seen_height_m {list(self.seen_height_m)} must ascend")
-        return self
+    seen_height_m: Span = (0.0, 1.0)
 
 
 class NodePose(Strict):

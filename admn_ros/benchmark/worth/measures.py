@@ -105,7 +105,7 @@ def _signed(value: float) -> str:
 def _silent(worth: Worth) -> Iterator[Measure]:
     points = [p for run in worth.runs for p in run.of(run.policies[0])]
     avoidable = sum(p.avoidable for p in points)
-    yield Measure("frames without an estimate although an input was alive and the budget held it", "0",
+    yield Measure("frames without an estimate although an input was available and the budget held it", "0",
                   f"{avoidable} of {sum(p.frames for p in points)}", avoidable == 0)
 
 

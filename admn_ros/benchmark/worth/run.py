@@ -26,12 +26,14 @@ from admn_ros.benchmark.worth.points import run_result
 from admn_ros.benchmark.worth.random_costs import random_costs, with_costs
 from admn_ros.benchmark.worth.results import RunResult, Worth
 from admn_ros.budget.budget import Budget, CostUnit
+from admn_ros.config import ModelConfig, load_config
 from admn_ros.evaluation.dataset_source import DatasetSource
 from admn_ros.evaluation.plan import EvaluationPlan, model_fingerprint
 from admn_ros.evaluation.rank import rank_allocations
 from admn_ros.evaluation.run import evaluate
 from admn_ros.evaluation.workers import open_source
 from admn_ros.files import write_json
+from admn_ros.model.checkpoint import CONFIG
 from admn_ros.model.costs import ModelCosts
 
 OnStep = Callable[[str, int, int], None]
@@ -60,6 +62,8 @@ class WorthRunner:
         self._plan, self._work, self._jobs, self._resume, self._on_step = plan, work, jobs, resume, on_step
         self._source = DatasetSource(_data(plan, plan.splits[0], plan.limit))
         self._engine = self._source.engine
+        if plan.before is not None:
+            load_config(ModelConfig, Path(plan.before) / CONFIG)
 
     def run(self, command: str) -> Worth:
         """Run what is missing and return the figures.

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from admn_ros.config import CalibrationConfig, Count, Finite, ModelConfig
+from admn_ros.config import CalibrationConfig, Count, ModelConfig, Span
 from admn_ros.datasets.corrupted import preset_for_source
 from admn_ros.datasets.source import JoinedSource, SampleSource
 from admn_ros.errors import ConfigError
@@ -52,7 +52,7 @@ class CalibrateConfig(StageConfig):
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-2, schedule="cosine", final=0.01, weight_decay=0.1,
                                                  epochs=8)
     hidden: Count = 24
-    seen_height_m: tuple[Finite, Finite]
+    seen_height_m: Span
     moved: str | None = None
     sets: Count = 12
     whole_modalities: Share = 0.7
