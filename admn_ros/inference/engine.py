@@ -230,7 +230,7 @@ class Engine:
         decided = time.perf_counter()
         if not allocation.layers:  # other policies may run nothing although one layer fits
             return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
-        if any(allocation.nodes.get(m, there) != there for m, there in present.items() if allocation.active[m]):
+        if any(allocation.nodes.get(m, there) != there for m, there in present.items() if allocation.active.get(m)):
             batch = batch.at(allocation.nodes)
         output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
         done = time.perf_counter()
