@@ -6,15 +6,40 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
 
 
-def end_with_parent() -> None:
-    """End this worker process as soon as its parent process ends.
+@contextmanager
+def worker_pool(jobs: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """Open a pool of worker processes that end with this process.
 
-    The initializer of a pool. A worker holds the pipe of its tasks open itself, so it would wait for ever for the next
-    task of a parent that was killed.
+    When the block raises, tasks that have not begun are cancelled, and nothing waits for the others.
+
+    Args:
+        jobs: number of processes.
+        start: called in each process at its start, with `arguments`.
+        arguments: arguments of `start`; multiprocessing values are shared.
     """
+    # Neither torch's threads nor OpenGL contexts survive a fork.
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (start, arguments))
+    # Not `with pool`: its exit would take back that tasks are cancelled.
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    # A worker holds the pipe of its tasks open itself, so it would wait for ever for the next task of a parent that
+    # was killed.
     threading.Thread(target=_wait_and_end, name="end_with_parent", daemon=True).start()
+    if start is not None:
+        start(*arguments)
 
 
 def _wait_and_end() -> None:

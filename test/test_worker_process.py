@@ -10,13 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from admn_ros.worker_process import worker_pool
+
 PARENT = """
-import multiprocessing, os, time
-from concurrent.futures import ProcessPoolExecutor
-from admn_ros.worker_process import end_with_parent
+import os, time
+from admn_ros.worker_process import worker_pool
 
 if __name__ == "__main__":
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), end_with_parent) as pool:
+    with worker_pool(1) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         WAIT
 """
@@ -45,3 +48,19 @@ def test_a_worker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
 def test_a_pool_ends_as_ever(tmp_path: Path) -> None:
     parent, _ = start(tmp_path, "pass")
     assert parent.wait(timeout=60) == 0
+
+
+def test_after_an_error_no_further_task_begins(tmp_path: Path) -> None:
+    files = [tmp_path / str(number) for number in range(40)]
+    with pytest.raises(ZeroDivisionError), worker_pool(1) as pool:
+        tasks = [pool.submit(file.touch) for file in files]
+        tasks[0].result()
+        raise ZeroDivisionError
+    for task in tasks:
+        assert task.cancelled() or task.result() is None
+    assert sum(file.exists() for file in files) < len(files)
+
+
+def test_each_process_starts_with_its_arguments(tmp_path: Path) -> None:
+    with worker_pool(1, os.chdir, tmp_path) as pool:
+        assert pool.submit(os.getcwd).result() == str(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
@@ -15,7 +15,7 @@ from admn_ros.evaluation.dataset_source import DatasetSource
 from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.results_folder import ResultsFolder
 from admn_ros.evaluation.source import EvaluationSource, OnFrames, Unit
-from admn_ros.worker_process import end_with_parent
+from admn_ros.worker_process import worker_pool
 
 POLL_S = 0.2
 
@@ -56,23 +56,17 @@ def run_units(plan: EvaluationPlan, source: EvaluationSource, todo: Sequence[Uni
         for unit in todo:
             run_unit(plan, source, unit, folder, on_frames)
         return
-    # Torch's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    done = context.Value("q", 0)
-    with ProcessPoolExecutor(min(jobs, len(todo)), context, _start, (plan, folder, done)) as pool:
+    done = multiprocessing.get_context("spawn").Value("q", 0)
+    with worker_pool(min(jobs, len(todo)), _start, plan, folder, done) as pool:
         waiting = {pool.submit(_run, unit) for unit in todo}
         reported = 0
-        try:
-            while waiting:
-                finished, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                now = done.value
-                on_frames(now - reported)
-                reported = now
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        while waiting:
+            finished, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
+            for future in finished:
+                future.result()
+            now = done.value
+            on_frames(now - reported)
+            reported = now
 
 
 class _Process:
@@ -85,7 +79,6 @@ class _Process:
 
 
 def _start(plan: EvaluationPlan, folder: ResultsFolder, done: Any) -> None:
-    end_with_parent()
     _Process.plan, _Process.source, _Process.folder, _Process.done = plan, open_source(plan), folder, done
 
 

@@ -10,9 +10,8 @@ The splits keep test frames away from training frames:
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS
 from admn_ros.simulation.scene.sensor_node import SensorNode
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
-from admn_ros.worker_process import end_with_parent
+from admn_ros.worker_process import worker_pool
 
 SPACING_S = 0.5     # between samples: the car drives about 0.5 m, so neighbours differ
 PAUSE_S = 5.0       # between the training and the test part of a drive
@@ -204,15 +203,9 @@ def _run(folder: Path, plan: DatasetPlan, todo: list[Room], jobs: int) -> Iterat
         for room in todo:
             yield make_room(folder, plan, room)
         return
-    # OpenGL contexts do not survive a fork.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), end_with_parent) as pool:
-        waiting = [pool.submit(make_room, folder, plan, room) for room in todo]
-        try:
-            for future in as_completed(waiting):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with worker_pool(jobs) as pool:
+        for future in as_completed([pool.submit(make_room, folder, plan, room) for room in todo]):
+            yield future.result()
 
 
 def _split_up(frames: int, most: int) -> list[int]:

@@ -194,8 +194,9 @@ class FmcwRadar:
     def _signal(self, echoes: Echoes, jitter: Complexes) -> Complexes:
         """Return the sum of the beat signals of echoes (samples, loops, antennas), complex64."""
         tones, channels = self._factors(echoes)
-        across = channels.reshape(-1, self.config.loops, ANTENNAS) * jitter
-        signal = tones.astype(np.complex64) @ across.reshape(len(tones.T), -1).astype(np.complex64)
+        # NumPy cannot infer a dimension of an array without elements, and there may be no echo.
+        across = (channels * jitter).reshape(len(channels), self.config.loops * ANTENNAS)
+        signal = tones.astype(np.complex64) @ across.astype(np.complex64)
         return signal.reshape(-1, self.config.loops, ANTENNAS)
 
     def _factors(self, echoes: Echoes) -> tuple[Complexes, Complexes]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.radar.echoes import clutter_echoes, hidden
+from admn_ros.simulation.radar.echoes import Echoes, clutter_echoes, hidden
 from admn_ros.simulation.radar.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading
 from admn_ros.simulation.radar.points import Cfar, detect
 from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M, CarState
@@ -183,6 +183,14 @@ def test_receiver_noise_is_one_and_the_filters_edge_is_dark():
         assert power == pytest.approx(1, rel=0.03), name
         assert np.mean([getattr(r, name)[-4:] ** 2 for r in readings]) < 0.3
     assert np.mean([len(r.points) for r in readings]) <= 0.5, "false alarms"
+
+
+def test_no_further_echoes_change_nothing():
+    none = Echoes.still(np.zeros((0, 3)), np.zeros(0))
+    node, state = SCENE.nodes[0], car(0, 0.5, 0.3, 1.5)
+    plain, with_none = (FmcwRadar(SCENE, node).measure(state, None, np.random.default_rng(3), others)
+                        for others in (None, none))
+    np.testing.assert_array_equal(plain.range_azimuth, with_none.range_azimuth)
 
 
 def test_without_a_car_nothing_moves(cluttered: list[Draw]):
