@@ -23,6 +23,7 @@ from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
 from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
 from admn_ros.inference.profile import measure_costs
+from admn_ros.inference.runtime import Runtime
 from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
@@ -93,6 +94,8 @@ class Engine:
 
     Attributes:
         objective: weights by which models allocate that predict the value of their inputs. It may change at any time.
+        network: the network in PyTorch.
+        runtime: what computes the frames.
     """
 
     objective = Objective()
@@ -102,6 +105,7 @@ class Engine:
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device(device)
         self.network = load_model(folder, self.device)
+        self.runtime: Runtime = self.network
         self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs(), self._measure_at_first_use)
         cached = None if self.costs.measured else read_cached_costs(self.network)
         if cached is not None:
@@ -113,6 +117,7 @@ class Engine:
         engine = cls.__new__(cls)
         engine._turn, engine._closed = threading.RLock(), False
         engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
+        engine.runtime = engine.network
         engine.costs = ModelCosts(network.config, flops=network.flop_costs())
         return engine
 
@@ -134,7 +139,7 @@ class Engine:
         """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
         self._closed = True  # ends a measurement
         waited = self._turn.acquire(timeout=CLOSE_S)
-        del self.network
+        del self.network, self.runtime
         if waited:
             self._turn.release()
         if self.device.type == "cuda":
@@ -232,7 +237,7 @@ class Engine:
             return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
         if any(allocation.nodes.get(m, there) != there for m, there in present.items() if allocation.active.get(m)):
             batch = batch.at(allocation.nodes)
-        output = NetworkOutput(*(x[0].double().cpu() for x in self.network.estimate(batch, allocation.active)))
+        output = NetworkOutput(*(x[0].double().cpu() for x in self.runtime.estimate(batch, allocation.active)))
         done = time.perf_counter()
         return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
                              ((decided - start) * 1e3, (done - decided) * 1e3))
@@ -285,7 +290,7 @@ class Engine:
         """Run the controller and allocate layers."""
         ledger = CostLedger.open(present, table, granted)
         share = torch.tensor([budget_share(table, granted, ledger.present)], device=self.device)
-        output = self.network.controller(batch, share)
+        output = self.runtime.controller(batch, share)
         scores = {m: x[0].tolist() for m, x in output.logits.items()}
         qoi = {m: float(q[0]) if ledger.present[m] else math.nan for m, q in output.qoi.items()}
         values = {} if output.value is None else {
