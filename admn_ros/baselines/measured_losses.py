@@ -76,7 +76,7 @@ class MeasuredLosses(Strict):
     Attributes:
         format: version of the format.
         model: name of the model folder that was measured.
-        model_fingerprint: hash of its files.
+        estimator_fingerprint: `admn_ros.model.checkpoint.estimator_fingerprint` of it.
         dataset: name of the dataset folder.
         split, corruption, variant, seed: what was measured, as in `admn_ros.evaluation.plan.EvaluationPlan`.
         depths: layers of each backbone.
@@ -86,7 +86,7 @@ class MeasuredLosses(Strict):
 
     format: Literal["admn-losses-1"] = "admn-losses-1"
     model: str
-    model_fingerprint: str
+    estimator_fingerprint: str
     dataset: str
     split: str
     corruption: str
@@ -154,15 +154,24 @@ class MeasuredLosses(Strict):
         return {layers: float(x) for layers, x, there in zip(self.allocations, loss, known, strict=True) if there}
 
 
-def read_losses(path: Path, config: ModelConfig) -> MeasuredLosses:
+def read_losses(path: Path, config: ModelConfig, estimator: str | None = None) -> MeasuredLosses:
     """Read a file of `admn rank`.
 
+    Args:
+        path: file.
+        config: description of the model that it is used for.
+        estimator: `admn_ros.model.checkpoint.estimator_fingerprint` of that model; None for a file of any model.
+
     Raises:
-        InputError: it cannot be read, is malformed, or has other modalities or depths than the model.
+        InputError: it cannot be read, is malformed, has other modalities or depths than the model, or was measured with
+            another one.
     """
     found = parse_config(MeasuredLosses, read_json(path, "a file of `admn rank`"), str(path))
     if dict(found.depths) != config.depths or found.modalities != tuple(config.depths):
         raise InputError(f"{path}: depths", _spell(found.depths), f"{_spell(config.depths)}, those of the model")
+    if estimator not in (None, found.estimator_fingerprint):
+        raise InputError(f"{path}: model", f"{found.model}, with other weights",
+                         "a file that `admn rank` measured with this model")
     return found
 
 

@@ -15,6 +15,8 @@ from admn_ros.baselines.static import StaticAllocation
 from admn_ros.config import ModelConfig, Objective
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import allocate
+from admn_ros.model.checkpoint import estimator_fingerprint
+from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
 
@@ -24,11 +26,11 @@ FROM_FILE = (BEST_STATIC, ORACLE)
 CLASS_WEIGHT = ",class="
 """Precedes the metres of position error that a wrong class counts as."""
 Policy = AllocationPolicy | CellOracle
-PolicyMaker = Callable[[str, ModelConfig], Policy]
+PolicyMaker = Callable[[str, AdmnNetwork], Policy]
 """Makes a policy from the text after the colon of its name, for a model."""
 
 
-def policy_of(name: str, config: ModelConfig) -> Policy:
+def policy_of(name: str, network: AdmnNetwork) -> Policy:
     """Return the policy of a name, `KIND` or `KIND:DETAILS`, with a kind of `POLICIES`.
 
     On a model with nested backbones every policy runs the first layers of a modality, as many as it chooses.
@@ -36,15 +38,18 @@ def policy_of(name: str, config: ModelConfig) -> Policy:
     Raises:
         InputError: unknown policy, or details that do not fit the policy or the model.
     """
+    config = network.config
     kind, _, details = name.partition(":")
     if kind not in POLICIES:
         raise InputError("policy", name, ", ".join(POLICIES))
     if kind == VALUE and not config.qoi.value_hidden:
         raise InputError("policy", name, "another one: this model does not predict values (`admn train value`)")
     try:
-        policy = POLICIES[kind](details, config)
+        policy = POLICIES[kind](details, network)
     except InputError as error:
-        raise error.within(f"policy {name}") from error
+        file = policy_file(name)
+        names_file = file is not None and error.field.startswith(str(file)) and details
+        raise error if names_file else error.within(f"policy {name}") from error
     # The oracle is no policy until a frame is known, so it cannot be wrapped: it keeps the first layers by itself.
     return PrefixScores(policy) if config.nested and not isinstance(policy, CellOracle) else policy
 
@@ -75,7 +80,7 @@ def own_policy(config: ModelConfig) -> str:
 
 
 def _plain(policy: AllocationPolicy) -> PolicyMaker:
-    def make(details: str, config: ModelConfig) -> AllocationPolicy:
+    def make(details: str, network: AdmnNetwork) -> AllocationPolicy:
         if details:
             raise InputError("details", details, "none")
         return policy
@@ -83,17 +88,18 @@ def _plain(policy: AllocationPolicy) -> PolicyMaker:
     return make
 
 
-def _random(details: str, config: ModelConfig) -> RandomAllocation:
+def _random(details: str, network: AdmnNetwork) -> RandomAllocation:
     if details and not details.isdecimal():
         raise InputError("seed", details, "a whole number, not negative")
     return RandomAllocation(int(details or 0))
 
 
-def _only(details: str, config: ModelConfig) -> OnlyModality:
-    return OnlyModality(_modality(details, config))
+def _only(details: str, network: AdmnNetwork) -> OnlyModality:
+    return OnlyModality(_modality(details, network.config))
 
 
-def _static(details: str, config: ModelConfig) -> StaticAllocation:
+def _static(details: str, network: AdmnNetwork) -> StaticAllocation:
+    config = network.config
     counts = dict.fromkeys(config.modalities, 0)
     for part in details.split(","):
         modality, _, number = part.partition("=")
@@ -106,25 +112,25 @@ def _static(details: str, config: ModelConfig) -> StaticAllocation:
     return StaticAllocation(tuple(counts), {tuple(counts.values()): 0.0})
 
 
-def _best_static(details: str, config: ModelConfig) -> StaticAllocation:
-    measured, objective = _measured(details, config)
+def _best_static(details: str, network: AdmnNetwork) -> StaticAllocation:
+    measured, objective = _measured(details, network)
     return StaticAllocation(measured.modalities, measured.losses(objective))
 
 
-def _oracle(details: str, config: ModelConfig) -> CellOracle:
-    return CellOracle(*_measured(details, config), order_of(config.nested))
+def _oracle(details: str, network: AdmnNetwork) -> CellOracle:
+    return CellOracle(*_measured(details, network), order_of(network.config.nested))
 
 
-def _measured(details: str, config: ModelConfig) -> tuple[MeasuredLosses, Objective]:
+def _measured(details: str, network: AdmnNetwork) -> tuple[MeasuredLosses, Objective]:
     """Return the measured errors that the details name, and the weights of position and class."""
     path, weight = _file_and_weight(details)
     if not path:
-        raise InputError.missing("file", "a file of `admn rank`")
+        raise InputError.missing("file", f"{' or '.join(f'{kind}:FILE' for kind in FROM_FILE)}, a file of `admn rank`")
     try:
         objective = Objective(position=1.0, classification=float(weight or 0.0))
-    except ValueError as error:
+    except ValueError as error:  # no number, or one that no weight can be, such as nan
         raise InputError("class", weight, "metres of position error that a wrong class counts as") from error
-    measured = read_losses(Path(path), config)
+    measured = read_losses(Path(path), network.config, estimator_fingerprint(network))
     if not measured.losses(objective):
         raise InputError(path, "no frames with true positions and classes", "those of a split that has them")
     return measured, objective

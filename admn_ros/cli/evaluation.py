@@ -90,6 +90,8 @@ def _rank(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.plan import EvaluationPlan
     from admn_ros.evaluation.rank import CORRUPTION, rank_allocations
 
+    if options.out.is_dir():  # before the measurement, which takes minutes
+        raise InputError("--out", f"{options.out}, a folder", "a JSON file to write")
     plan = parse_options(EvaluationPlan, {"split": VALIDATION, "corruptions": [CORRUPTION],
                                           **given_values(options, EvaluationPlan)})
     with progress_bar("frames") as progress:

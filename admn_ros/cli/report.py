@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,33 +47,22 @@ def _add_why(commands: Commands) -> None:
     why.add_argument("--input", metavar="NODE/MODALITY", help="only this input, such as node2/depth, in one line")
     why.add_argument("--topic", help="recording: topic of the allocations (default: the only one)")
     why.add_argument("--corruption", metavar="NAME", help="results: injected corruption (default: the first one)")
+    why.add_argument("--scene", metavar="NAME", help="results of a dataset: recording of the frame, where several "
+                                                     "have a frame at that time")
     why.add_argument("--policy", metavar="NAME", help="results: policy (default: the first one)")
     why.add_argument("--budget", type=float, metavar="X", help="results: budget (default: the one of the timeline)")
 
 
 def _why(options: argparse.Namespace) -> None:
     from admn_ros.evaluation.results_folder import RESULTS
-    from admn_ros.replay.instants import nearest_frame, time_text
-    from admn_ros.replay.recorded_decisions import recorded_decisions
 
-    if (options.source / RESULTS).is_file():
-        stamps_ns, decide = _evaluated(options)
-    else:
-        for name in ("corruption", "policy", "budget"):
-            if getattr(options, name) is not None:
-                raise InputError(f"--{name}", getattr(options, name), f"none: {options.source} is no results folder")
-        frames = recorded_decisions(options.source, options.topic)
-        stamps_ns, decide = [frame.stamp_ns for frame in frames], frames.__getitem__
-    order = sorted(range(len(stamps_ns)), key=stamps_ns.__getitem__)
-    ordered = [stamps_ns[k] for k in order]
-    frame = decide(order[nearest_frame(ordered, options.at)])
+    frame, when = (_evaluated if (options.source / RESULTS).is_file() else _recorded)(options)
     if not frame.inputs:
         raise InputError(str(options.source), f"no decision about inputs in that frame ({frame.reason})",
                          "a policy that allocates by input")
     names = [each.name for each in frame.inputs]
     if options.input not in (None, *names):
         raise InputError("--input", options.input, ", ".join(names))
-    when = time_text(frame.stamp_ns, ordered[0])
     if options.input is None:
         print(f"{when} {frame.text()}")
     for each in frame.inputs:
@@ -81,10 +70,24 @@ def _why(options: argparse.Namespace) -> None:
             print(f"{when} {each.text(frame.unit)}")
 
 
-def _evaluated(options: argparse.Namespace) -> tuple[list[int], Callable[[int], FrameDecision]]:
-    """Return the stamps of the frames of an evaluation, and what tells the decision about each."""
+def _recorded(options: argparse.Namespace) -> tuple[FrameDecision, str]:
+    """Return the decision about a frame of a recording, and when it was."""
+    from admn_ros.replay.instants import nearest_frame, time_text
+    from admn_ros.replay.recorded_decisions import recorded_decisions
+
+    for name in ("corruption", "scene", "policy", "budget"):
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name}", getattr(options, name), f"none: {options.source} is no results folder")
+    frames = sorted(recorded_decisions(options.source, options.topic), key=lambda frame: frame.stamp_ns)
+    frame = frames[nearest_frame([frame.stamp_ns for frame in frames], options.at)]
+    return frame, time_text(frame.stamp_ns, frames[0].stamp_ns)
+
+
+def _evaluated(options: argparse.Namespace) -> tuple[FrameDecision, str]:
+    """Return the decision about a frame of an evaluation, and when and, in a dataset, where it was."""
     from admn_ros.evaluation.report.data import read_evaluation
-    from admn_ros.evaluation.report.decisions import evaluated_decision, find_variant
+    from admn_ros.evaluation.report.decisions import evaluated_decision, find_row, find_variant
+    from admn_ros.replay.instants import time_text
 
     if options.topic is not None:
         raise InputError("--topic", options.topic, f"none: {options.source} is a results folder")
@@ -93,8 +96,12 @@ def _evaluated(options: argparse.Namespace) -> tuple[list[int], Callable[[int], 
     if corruption not in evaluation.corruptions:
         raise InputError("--corruption", corruption, ", ".join(evaluation.corruptions))
     variant = find_variant(evaluation, options.policy, options.budget)
-    return (evaluation.records[corruption]["stamp_ns"].tolist(),
-            lambda row: evaluated_decision(evaluation, corruption, variant, row))
+    columns = evaluation.records[corruption]
+    row = find_row(evaluation, corruption, options.at, options.scene)
+    where = columns["scene"] == columns["scene"][row] if options.scene else slice(None)
+    when = time_text(int(columns["stamp_ns"][row]), int(columns["stamp_ns"][where].min()))
+    return (evaluated_decision(evaluation, corruption, variant, row),
+            when if evaluation.is_of_bags else f"{when} {columns['scene'][row]}")
 
 
 def _make(options: argparse.Namespace) -> None:

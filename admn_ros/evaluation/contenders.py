@@ -88,7 +88,7 @@ def policy_contenders(plan: EvaluationPlan, engine: Engine, budgets: Sequence[Bu
     for budget in budgets:
         for known in budget.known:
             engine.costs.table(known.per_frame(plan.rate_hz).unit)
-    policies = {shown_policy(name): policy_of(name, engine.config) for name in plan.policies}
+    policies = {shown_policy(name): policy_of(name, engine.network) for name in plan.policies}
     return [PolicyContender(engine, name, policy, budget, plan.rate_hz)
             for name, policy in policies.items() for budget in budgets]
 

@@ -30,6 +30,12 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
+def _check_corruption(name: str) -> str:
+    if name not in (CLEAN, *CORRUPTIONS):
+        raise ValueError(", ".join((CLEAN, *CORRUPTIONS)))
+    return name
+
+
 class BagPlan(BagTruth):
     """Evaluation of recordings."""
 
@@ -54,8 +60,8 @@ class EvaluationPlan(Strict):
         default="shards", description="format of the source (default: bag for recordings, shards otherwise)")
     split: str = Field(default="test_time", description="split of a dataset")
     model: str = Field(description="model folder")
-    corruptions: tuple[str, ...] = Field(
-        default=(CLEAN,), min_length=1, description="corruption presets, or clean; one block of results each")
+    corruptions: tuple[Annotated[str, AfterValidator(_check_corruption)], ...] = Field(
+        default=(CLEAN,), description="corruption presets, or clean; one block of results each")
     variant: Literal["paper", "code"] = Field(
         default="paper", description="presets as described in the paper, or as in the official code")
     budgets: tuple[Limit, ...] = Field(default=(None,), description="limits per frame; inf for no limit (default: inf)")
@@ -72,13 +78,11 @@ class EvaluationPlan(Strict):
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="device that runs the model")
     bag: BagPlan | None = None
 
-    @field_validator("corruptions")
+    @field_validator("corruptions")   # with min_length, a wrong name would count as a second problem
     @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        allowed = (CLEAN, *CORRUPTIONS)
-        wrong = [name for name in names if name not in allowed]
-        if wrong:
-            raise ValueError(f"{wrong[0]} is none of {', '.join(allowed)}")
+    def _some(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not names:
+            raise ValueError(f"at least one of {', '.join((CLEAN, *CORRUPTIONS))}")
         return names
 
     @field_validator("corruptions", "budgets", "policies", "sources")

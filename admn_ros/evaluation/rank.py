@@ -18,10 +18,11 @@ from admn_ros.baselines.orders import order_of
 from admn_ros.baselines.static import Depths, some_depths
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.evaluation.dataset_source import DatasetSource
-from admn_ros.evaluation.plan import EvaluationPlan, model_fingerprint
+from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.run import OnProgress
 from admn_ros.evaluation.source import SourceFrame
 from admn_ros.evaluation.summary import DIGITS
+from admn_ros.model.checkpoint import estimator_fingerprint
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.sample import Modality, SampleBatch
 
@@ -64,7 +65,7 @@ def rank_allocations(plan: EvaluationPlan, layers: Sequence[int] = TRIED,
         done += len(frames)
         progress(done, total)
     return MeasuredLosses(
-        model=Path(plan.model).name, model_fingerprint=model_fingerprint(Path(plan.model)),
+        model=Path(plan.model).name, estimator_fingerprint=estimator_fingerprint(network),
         dataset=Path(plan.sources[0]).name, split=plan.split, corruption=plan.corruptions[0], variant=plan.variant,
         seed=plan.seed, depths=depths, allocations=tuple(allocations), patterns=tuple(
             _pattern([m for m in depths if m in damaged], *sums[damaged])

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,8 @@ RENAMED = {"qoi.look.": "qoi.stems.", "localization.said.": "localization.output
 """Parts of weight names in older files, and their names now."""
 NAMED_KEYS = 3
 """Wrong weight names that an error lists; the others are counted."""
+_NO_INFLUENCE = ("qoi.", "calibration.")
+"""Parts that change neither positions nor predicted classes of given layers."""
 
 
 def save_model(network: AdmnNetwork, folder: str | Path, card: str | None = None, *, half: bool = False) -> None:
@@ -120,6 +123,19 @@ def create_random_model(config: ModelConfig, folder: str | Path, seed: int, forc
     save_model(network, folder)
     (folder / COSTS).unlink(missing_ok=True)
     return network.eval()
+
+
+def estimator_fingerprint(network: AdmnNetwork) -> str:
+    """Hash the weights that positions and classes depend on once it is given which layers run.
+
+    A model keeps it when its controller or its calibration is trained, and when it is stored with 16 bits.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        if not name.startswith(_NO_INFLUENCE):
+            digest.update(f"{name} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().half().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def check_free(folder: Path, force: bool = False) -> None:

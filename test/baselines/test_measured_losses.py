@@ -16,18 +16,22 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import Objective
 from admn_ros.errors import InputError
 from admn_ros.model.allocation import Assessment, Reason
+from admn_ros.model.checkpoint import estimator_fingerprint, initialize
 from admn_ros.model.costs import layer_costs
+from admn_ros.model.network import AdmnNetwork
 from helpers import models
 from helpers.models import DEPTH, RGB
 
 MODEL = models.one_node()
+NETWORK = AdmnNetwork(MODEL)
+FINGERPRINT = estimator_fingerprint(NETWORK)
 BOTH = {RGB: (0,), DEPTH: (0,)}
 ALLOCATIONS = ((1, 0), (0, 1), (1, 1), (3, 3))
 CLEAN = PatternErrors(damaged=(), frames=10, located=(10, 10, 10, 10), error_m=(1.0, 4.0, 1.2, 0.9),
                       labelled=(10, 10, 10, 10), right=(9, 5, 9, 9))
 DARK = PatternErrors(damaged=(RGB,), frames=4, located=(4, 4, 4, 4), error_m=(8.0, 1.6, 2.4, 1.8),
                      labelled=(4, 4, 4, 4), right=(1, 2, 1, 2))
-MEASURED = MeasuredLosses(model="m", model_fingerprint="0", dataset="d", split="val", corruption="room-all",
+MEASURED = MeasuredLosses(model="m", estimator_fingerprint=FINGERPRINT, dataset="d", split="val", corruption="room-all",
                           variant="paper", seed=0, depths=MODEL.depths, allocations=ALLOCATIONS,
                           patterns=(CLEAN, DARK))
 
@@ -59,7 +63,7 @@ def test_losses_are_means_over_all_frames():
 
 
 def test_the_oracle_knows_the_damage_and_the_static_allocation_does_not(file: Path):
-    oracle, static = (policy_of(f"{kind}:{file}", MODEL) for kind in ("oracle", "best_static"))
+    oracle, static = (policy_of(f"{kind}:{file}", NETWORK) for kind in ("oracle", "best_static"))
     assert counts(static, 1) == (0, 1)
     assert counts(oracle.informed(set()), 1) == (1, 0)
     assert counts(oracle.informed({RGB}), 1) == (0, 1)
@@ -83,8 +87,8 @@ def test_a_pattern_that_was_not_measured_gets_the_best_constant_choice():
 
 
 def test_a_wrong_class_can_count_as_metres(file: Path):
-    assert counts(policy_of(f"best_static:{file},class=0", MODEL), 1) == (0, 1)
-    assert counts(policy_of(f"best_static:{file},class=5", MODEL), 1) == (1, 0)
+    assert counts(policy_of(f"best_static:{file},class=0", NETWORK), 1) == (0, 1)
+    assert counts(policy_of(f"best_static:{file},class=5", NETWORK), 1) == (1, 0)
 
 
 def test_names_in_results_have_no_folders(file: Path):
@@ -107,23 +111,34 @@ def test_names_in_results_have_no_folders(file: Path):
 def test_bad_files_are_one_clear_error(file: Path, change, says):
     file.write_text(json.dumps({**MEASURED.model_dump(mode="json"), **change}), encoding="utf-8")
     with pytest.raises(InputError, match=says) as caught:
-        policy_of(f"oracle:{file}", MODEL)
+        policy_of(f"oracle:{file}", NETWORK)
     assert str(file) in str(caught.value) and len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(("details", "says"), [
-    ("", "file: missing; required: a file of `admn rank`"), ("{file}x", "a file of `admn rank`"),
-    ("{file},class=much", "class: found much"), ("{file},class=-1", "class: found -1")])
+    ("", "policy best_static.file: missing; required: best_static:FILE or oracle:FILE"),
+    (":", "file: missing; required: best_static:FILE"), (":{file}x", "^[^:]*x: found No such file"),
+    (":{file},class=much", "class: found much"), (":{file},class=-1", "class: found -1"),
+    (":{file},class=nan", "class: found nan; allowed: metres")])
 def test_bad_details_are_one_clear_error(file: Path, details, says):
-    with pytest.raises(InputError, match=says):
-        policy_of("best_static:" + details.format(file=file), MODEL)
+    with pytest.raises(InputError, match=says) as caught:
+        policy_of("best_static" + details.format(file=file), NETWORK)
+    assert str(caught.value).count(str(file)) <= 1
+
+
+def test_a_file_of_another_model_is_refused(file: Path):
+    other = AdmnNetwork(MODEL)
+    initialize(other, 7)
+    with pytest.raises(InputError, match="model: found m, with other weights") as caught:
+        policy_of(f"oracle:{file}", other)
+    assert str(caught.value).count(str(file)) == 1
 
 
 def test_a_file_without_truth_is_refused(file: Path):
     empty = CLEAN.model_copy(update={"located": (0,) * 4, "error_m": (0.0,) * 4})
     write_losses(file, MEASURED.model_copy(update={"patterns": (empty,)}))
     with pytest.raises(InputError, match="no frames with true positions"):
-        policy_of(f"oracle:{file}", MODEL)
+        policy_of(f"oracle:{file}", NETWORK)
 
 
 def test_some_depths_are_listed():

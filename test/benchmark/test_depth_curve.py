@@ -29,7 +29,7 @@ def measured(allocations: tuple[tuple[int, ...], ...] = ALLOCATIONS, located: in
     pattern = PatternErrors(
         damaged=(), frames=10, located=(located,) * n, error_m=tuple(located / sum(a) for a in allocations),
         labelled=(10,) * n, right=tuple(5 if a == (1, 0) else 9 for a in allocations))
-    return MeasuredLosses(model="m", model_fingerprint="0", dataset="d", split="val", corruption="clean",
+    return MeasuredLosses(model="m", estimator_fingerprint="0", dataset="d", split="val", corruption="clean",
                           variant="paper", seed=0, depths=MODEL.depths, allocations=allocations, patterns=(pattern,))
 
 

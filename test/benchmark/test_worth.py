@@ -68,7 +68,7 @@ def test_every_run_is_there_and_nothing_overspends(done):
     names = [run.name for run in worth.runs]
     assert names == [*(f"{split}-{unit}" for split in ("test_time", "test_view")
                        for unit in ("layers", "gflops", "milliseconds")),
-                     "missing", "unseen", "severe", "moved", "costs", "before", "same_time"]
+                     "missing", "unseen", "severe", "misplaced", "costs", "before", "same_time"]
     for run in worth.runs:
         assert run.policies == {"main": POLICIES, "shift": ("value", "oracle"), "before": ("value",)}[run.role]
         assert run.corruption == {"missing": "room-missing", "unseen": "room-unseen",

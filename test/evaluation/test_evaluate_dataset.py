@@ -22,6 +22,7 @@ from admn_ros.evaluation.run import evaluate
 from admn_ros.inference.engine import Engine
 from admn_ros.model.allocation import Assessment, allocate
 from admn_ros.model.costs import layer_costs
+from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
 
 
@@ -173,7 +174,7 @@ def test_a_policy_that_overspends_is_detected(make_plan, tmp_path, monkeypatch):
         # It says that it spent what was granted.
         return replace(honest, active=dict.fromkeys(honest.active, (0, 1, 2)), nodes={})
 
-    monkeypatch.setattr(contenders, "policy_of", lambda name, config: greedy)
+    monkeypatch.setattr(contenders, "policy_of", lambda name, network: greedy)
     results = evaluate(make_plan(limit=4, corruptions=["clean"], budgets=[2, None]), tmp_path / "out")
     assert [c["violations"] for c in results["cells"]] == [4, 0]
     assert [c["layers"]["max"] for c in results["cells"]] == [9, 9]
@@ -200,7 +201,7 @@ def test_prices_are_exact(model):
     ("random:x", "seed: found x")])
 def test_unknown_policies(config, name, says):
     with pytest.raises(InputError, match=says):
-        policy_of(name, config)
+        policy_of(name, AdmnNetwork(config))
 
 
 def test_policies_of_a_nested_model_run_the_first_layers(config):
@@ -209,8 +210,9 @@ def test_policies_of_a_nested_model_run_the_first_layers(config):
     whole = dict.fromkeys(config.modalities, 2)
     scores = {m: [0.0, 1.0, 2.0] for m in config.modalities}
     assessment = Assessment(scores, dict.fromkeys(config.modalities, 1.0))
+    networks = AdmnNetwork(config), AdmnNetwork(nested)
     for name in ("allocate", "naive", "random:1", "only:rgb", "static:rgb=2,depth=2"):
-        chosen, first = (policy_of(name, c)(assessment, whole, table, Budget(5, "layers")) for c in (config, nested))
+        chosen, first = (policy_of(name, n)(assessment, whole, table, Budget(5, "layers")) for n in networks)
         assert first.spent == chosen.spent > 0
         assert first.active == {m: tuple(range(len(layers))) for m, layers in chosen.active.items()}
         assert (first.active == chosen.active) == (name == "only:rgb")
@@ -243,7 +245,7 @@ def test_the_command(dataset, model, tmp_path, capsys):
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--budgets", "many"], "a number"), (["--budgets", "-1"], "budgets"),
-    (["--corruption", "fog"], "fog is none of clean"), (["--policy", "best"], "best"),
+    (["--corruption", "fog"], "--corruption: found 'fog' (str); allowed: clean, "), (["--policy", "best"], "best"),
     (["--split", "train"], "test_time"), (["--unit", "joules"], "joules"), (["--jobs", "0"], "an integer from 1"),
     (["--trace", "t.csv"], "recordings only"), (["--budgets", "2", "2"], "twice"),
     (["--unit", "watts", "--budgets", "5"], "frame_rate_hz")])

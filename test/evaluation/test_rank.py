@@ -118,8 +118,9 @@ def test_report_and_table_show_the_regret(file, dataset, model, tmp_path, capsys
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    (["--layers", "0"], "--layers"), (["--split", "val"], "val"), (["--corruption", "fog"], "fog is none of"),
-    (["--model", "none"], "none")])
+    (["--layers", "0"], "--layers"), (["--split", "val"], "val"),
+    (["--corruption", "fog"], "--corruption: found 'fog' (str); allowed: clean, "),
+    (["--model", "none"], "none"), (["--out", "."], "--out: found ., a folder; allowed: a JSON file")])
 def test_bad_arguments_are_one_clear_line(dataset, model, tmp_path, capsys, arguments, says):
     assert main(["rank", str(dataset), "--model", str(model), "--split", "test_time", "--out", str(tmp_path / "f.json"),
                  *arguments]) == 2

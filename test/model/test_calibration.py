@@ -10,7 +10,7 @@ import torch
 
 from admn_ros.config import CalibrationConfig, ModelConfig
 from admn_ros.errors import ConfigError
-from admn_ros.model.checkpoint import initialize, load_model, save_model
+from admn_ros.model.checkpoint import estimator_fingerprint, initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
 
@@ -134,3 +134,15 @@ def test_a_pooled_network_is_refused() -> None:
         network = AdmnNetwork(preset("gdtm"))
     with pytest.raises(ConfigError, match="0 with localization of kind pooled"):
         network.calibrate(CALIBRATED)
+
+
+def test_the_estimator_stays_the_same_when_it_is_calibrated_controlled_or_rounded(plain, calibrated):
+    before = estimator_fingerprint(plain)
+    assert estimator_fingerprint(calibrated) == before
+    changed = copy.deepcopy(calibrated).requires_grad_(False)
+    initialize(changed.qoi, 5)
+    for weight in changed.parameters():
+        weight.copy_(weight.half().float())
+    assert estimator_fingerprint(changed) == before
+    next(changed.fusion.parameters()).add_(0.1)
+    assert estimator_fingerprint(changed) != before

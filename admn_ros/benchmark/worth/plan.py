@@ -108,7 +108,7 @@ def shift_runs(plan: WorthPlan, compared: Sequence[str], random_model: Path, ran
                 ("missing", "missing inputs", "room-missing"),
                 ("unseen", "kinds of corruption that training did not have", "room-unseen"),
                 ("severe", "corruption up to 2.5 times as strong as in training", "room-severe"))]
-    runs.append(Run("moved", "shift", "nodes that were moved by 10 cm and 5 degrees, with the poses of before",
+    runs.append(Run("misplaced", "shift", "nodes that were moved by 10 cm and 5 degrees, with the poses of before",
                     _evaluation(plan, two, scarce, kind=MISPLACED)))
     runs.append(Run("costs", "shift", "random cost table", _evaluation(
         plan, two, firsts(random_table), unit="milliseconds", model=str(random_model))))

@@ -28,12 +28,12 @@ from admn_ros.benchmark.worth.results import RunResult, Worth
 from admn_ros.budget.budget import Budget, CostUnit
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.evaluation.dataset_source import DatasetSource
-from admn_ros.evaluation.plan import EvaluationPlan, model_fingerprint
+from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.evaluation.rank import rank_allocations
 from admn_ros.evaluation.run import evaluate
 from admn_ros.evaluation.workers import open_source
 from admn_ros.files import write_json
-from admn_ros.model.checkpoint import CONFIG
+from admn_ros.model.checkpoint import CONFIG, estimator_fingerprint
 from admn_ros.model.costs import ModelCosts
 
 OnStep = Callable[[str, int, int], None]
@@ -106,8 +106,8 @@ class WorthRunner:
     def _fits(self, found: MeasuredLosses) -> bool:
         plan = self._plan
         source = DatasetSource(_data(plan, plan.validation, plan.validation_limit))
-        return ((found.model_fingerprint, found.dataset, found.split, found.corruption, found.seed, found.frames)
-                == (model_fingerprint(Path(plan.model)), Path(plan.dataset).name, plan.validation, CORRUPTION,
+        return ((found.estimator_fingerprint, found.dataset, found.split, found.corruption, found.seed, found.frames)
+                == (estimator_fingerprint(self._engine.network), Path(plan.dataset).name, plan.validation, CORRUPTION,
                     plan.seed, sum(unit.frames for unit in source.units())))
 
     def _result(self, run: Run, number: str = "") -> RunResult:

@@ -145,13 +145,16 @@ def test_a_moment_says_what_ran_and_why_not(evaluated):
 
 def test_the_reason_of_an_evaluated_frame_is_one_line(evaluated, capsys):
     records = read_evaluation(evaluated).records["clean"]
-    assert main(["why", str(evaluated), "--at", "0", "--budget", "2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    row, names = int(records["stamp_ns"].argmin()), records["why"].shape[2]
-    assert len(lines) == 1 + names and "budget 2 layers" in lines[0]
-    assert sum(" ran" in line for line in lines[1:]) == records["ran"][row, 0].sum()
+    names = records["why"].shape[2]
+    for scene in ("shard-00000", "shard-00001"):
+        row = np.flatnonzero(records["scene"] == scene)[2]
+        assert main(["why", str(evaluated), "--at", "1", "--budget", "2", "--scene", scene]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == 1 + names and lines[0].startswith(f"1.000 s {scene} budget 2 layers")
+        assert sum(" ran" in line for line in lines[1:]) == records["ran"][row, 0].sum()
     for arguments, says in ((["--budget", "77"], "--budget: found 77"), (["--policy", "x"], "--policy: found x"),
-                            (["--corruption", "x"], "--corruption: found x")):
+                            (["--corruption", "x"], "--corruption: found x"), (["--scene", "x"], "--scene: found x"),
+                            ([], "--scene: missing; required: one of the ")):
         assert main(["why", str(evaluated), "--at", "0", *arguments]) == 2
         assert says in capsys.readouterr().err
 
