@@ -5,16 +5,16 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.xml setup.py pyproject.toml \
   build_support/ros_build.py $(wildcard cmake/*)
-# Tests without ROS run on all cores. Tests of nodes depend on time, and run one after another.
+# Tests without ROS run on all cores, whole files at a time.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
-WITHOUT_ROS := --ignore test/nodes --ignore test/build/test_colcon.py test
+WITHOUT_ROS := --ignore test/nodes test
 
 # A sourced ROS 2 finds the type support of our messages by bare library name.
 ifneq ($(AMENT_PREFIX_PATH),)
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help demo check test gpu-check train-check lint setup clean
+.PHONY: help demo check test test-nodes test-without-ros gpu-check train-check lint setup clean
 help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
 	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
@@ -34,11 +34,21 @@ check: lint
 test: lint
 	@build_support/browser.sh
 ifeq ($(ARGS),)
-	@$(RUN) -m pytest $(PARALLEL) $(WITHOUT_ROS)
-	@$(RUN) -m pytest test/nodes test/build/test_colcon.py
+	@mkdir -p out
+	@$(MAKE) --no-print-directory -j2 test-nodes test-without-ros
 else
 	@$(RUN) -m pytest $(ARGS)
 endif
+
+# Both are parts of `make test`. Tests of nodes depend on time and mostly wait: they run one after another at normal
+# priority. The others run beside them in the time that is left, which may be little for a while, and their output
+# follows when they have ended. The flags of this make stay here: a test builds with colcon.
+test-nodes:
+	@MAKEFLAGS= $(RUN) -m pytest test/nodes
+
+test-without-ros:
+	@MAKEFLAGS= nice -n 19 $(RUN) -m pytest $(PARALLEL) --timeout 600 $(WITHOUT_ROS) >out/tests.txt 2>&1; \
+	code=$$?; echo; cat out/tests.txt; exit $$code
 
 gpu-check: setup
 	@$(RUN) -m pytest -m cuda -rs test/inference test/training $(ARGS)

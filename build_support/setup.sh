@@ -47,7 +47,8 @@ deps() {
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     wheels=(-r build_support/ros-jazzy.txt)
   fi
-  "$venv/bin/python" -m pip install --disable-pip-version-check -q \
+  # Most modules are never imported: Python compiles those that are, at their first import.
+  "$venv/bin/python" -m pip install --disable-pip-version-check -q --no-compile \
     -c build_support/constraints.txt -r build_support/python.txt "${wheels[@]}"
 }
 
