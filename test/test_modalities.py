@@ -18,7 +18,7 @@ from admn_ros.sensing.corruption.corruption import GaussianNoise, check_reading
 from admn_ros.sensing.corruption.presets import corruption_preset
 from admn_ros.sensing.decode.audio_messages import SoundDecoder
 from admn_ros.sensing.decode.decoders import decode_picture
-from admn_ros.sensing.preprocess.preprocessor import input_tensor
+from admn_ros.sensing.preprocess.tensors import input_tensor
 from admn_ros.views.colorize import colorize
 from admn_ros.views.palette import OTHER, modality_colour
 

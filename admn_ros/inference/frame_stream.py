@@ -20,7 +20,8 @@ from admn_ros.sensing.decode.decoders import decode_picture
 from admn_ros.sensing.decode.images import OPENCV, ColourConversion, stamp_ns
 from admn_ros.sensing.preprocess.camera_calibration import calibrations
 from admn_ros.sensing.preprocess.node_poses import NodePoses
-from admn_ros.sensing.preprocess.preprocessor import check_heatmap, check_inputs
+from admn_ros.sensing.preprocess.preprocessor import check_inputs
+from admn_ros.sensing.preprocess.tensors import check_heatmap
 from admn_ros.sensing.sync.input_health import InputHealth, InputWatch
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
 

@@ -20,7 +20,7 @@ from admn_ros.errors import InputError
 from admn_ros.recordings import shards
 from admn_ros.sample import Array, Modality, SensorKey
 from admn_ros.sensing.corruption.corruption import Corruption
-from admn_ros.sensing.preprocess.preprocessor import input_tensor
+from admn_ros.sensing.preprocess.tensors import input_tensor
 from admn_ros.simulation.sound.room_acoustics import array_shape
 
 Floats = npt.NDArray[np.float32]

@@ -7,17 +7,15 @@ GCC-PHAT (Knapp and Carter 1976), steered to each azimuth and summed over the mi
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from admn_ros.config import AUDIO_PARTS, AudioInput
-from admn_ros.sensing.preprocess.mel import log_mel, mel_filters
+from admn_ros.sensing.preprocess.mel import Complex, Floats, log_mel, mel_filters, spectra
 
 SOUND_MPS = 343.0
 """Speed of sound at 20 degrees Celsius."""
-Floats = npt.NDArray[np.float32]
 
 
 def direction_map(sound: Floats, config: AudioInput) -> Floats:
@@ -35,24 +33,67 @@ def direction_map(sound: Floats, config: AudioInput) -> Floats:
         Map float32 (2 * AUDIO_PARTS, mels, azimuths). Azimuths cover the full circle counter-clockwise from behind;
         0, straight ahead, is in the middle.
     """
-    frames = np.lib.stride_tricks.sliding_window_view(sound, config.fft, axis=1)[:, ::config.hop]
-    spectrum = np.fft.rfft(frames * np.hanning(config.fft).astype(np.float32), axis=-1).astype(np.complex64)
-    parts = np.array_split(np.arange(spectrum.shape[1]), AUDIO_PARTS)
-    first, second = (list(side) for side in zip(*combinations(range(len(spectrum)), 2), strict=True))
-    cross = np.stack([np.einsum("ptf,ptf->fp", spectrum[first][:, part], spectrum[second][:, part].conj())
-                      for part in parts], axis=-1)
-    cross /= np.maximum(np.abs(cross), np.float32(1e-12))
-    fit = _steering(config) @ np.concatenate([cross.real, cross.imag], axis=1)
-    weights = mel_filters(config.sample_rate_hz, config.fft, config.mels)
-    # One small product per azimuth. For a large product BLAS uses threads, which stall for tens of milliseconds when
-    # other processes use the same cores.
-    fits = np.matmul(weights / (len(first) * weights.sum(axis=1, keepdims=True)), fit.swapaxes(0, 1)).swapaxes(0, 1)
+    phases = _cross_phases(spectra(sound, _hanning(config.fft), config.hop))
+    fit = _steering(config) @ phases
+    fits = _band_weights(config) @ fit.reshape(len(fit), -1)
     levels = log_mel(sound, config.sample_rate_hz, config.fft, config.hop, config.mels).mean(axis=0)
     levels = (levels - np.float32(config.mean)) / np.float32(config.std)
-    loudness = np.stack([levels[:, part].mean(axis=1) for part in parts], axis=-1)
-    spread = np.broadcast_to(loudness[:, None], (config.mels, config.azimuths, AUDIO_PARTS))
-    result: Floats = np.concatenate([fits, spread], axis=2).transpose(2, 0, 1).astype(np.float32, order="C")
+    result = np.empty((2 * AUDIO_PARTS, config.mels, config.azimuths), np.float32)
+    result[:AUDIO_PARTS] = fits.reshape(config.mels, config.azimuths, AUDIO_PARTS).transpose(2, 0, 1)
+    for number, part in enumerate(_parts(levels.shape[1])):
+        result[AUDIO_PARTS + number] = levels[:, part].mean(axis=1, keepdims=True)
     return result
+
+
+def _cross_phases(spectrum: Complex) -> Floats:
+    """Return the phases between the microphones of each pair in each part of a sound.
+
+    Args:
+        spectrum: spectra (channels, frames, frequencies).
+
+    Returns:
+        Unit numbers (frequencies, 2 * pairs, AUDIO_PARTS) of the cross spectra, summed over the part: real, then
+        imaginary parts, with the pairs in the order of `_pairs`.
+    """
+    channels, frames, frequencies = spectrum.shape
+    conjugate, pairs = spectrum.conj(), channels * (channels - 1) // 2
+    sums = np.empty((AUDIO_PARTS, pairs, frequencies), np.complex64)
+    first = 0
+    for apart in range(1, channels):
+        cross, last = spectrum[:-apart] * conjugate[apart:], first + channels - apart
+        for number, part in enumerate(_parts(frames)):
+            np.add.reduce(cross[:, part], axis=1, out=sums[number, first:last])
+        first = last
+    sizes = np.maximum(np.abs(sums), np.float32(1e-12))
+    phases = sums.view(np.float32).reshape(*sums.shape, 2) / sizes[..., None]
+    return np.ascontiguousarray(phases.transpose(2, 3, 1, 0)).reshape(frequencies, -1, AUDIO_PARTS)
+
+
+def _pairs(channels: int) -> list[tuple[int, int]]:
+    """Return the pairs of channels, neighbours first."""
+    return [(first, first + apart) for apart in range(1, channels) for first in range(channels - apart)]
+
+
+@lru_cache(maxsize=4)
+def _parts(frames: int) -> tuple[slice, ...]:
+    """Divide frames into parts; the first ones are longer if they cannot be equal."""
+    return tuple(slice(part[0], part[-1] + 1) for part in np.array_split(np.arange(frames), AUDIO_PARTS))
+
+
+@lru_cache(maxsize=4)
+def _hanning(fft: int) -> Floats:
+    return np.hanning(fft).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _band_weights(config: AudioInput) -> csr_array:
+    """Return weights (mels, frequencies) that average a band over its frequencies and all pairs.
+
+    Most are 0. A dense product takes longer, and for a large one BLAS uses threads, which stall for tens of
+    milliseconds when other processes use the same cores.
+    """
+    weights = mel_filters(config.sample_rate_hz, config.fft, config.mels)
+    return csr_array(weights / (len(_pairs(config.channels)) * weights.sum(axis=1, keepdims=True)))
 
 
 @lru_cache(maxsize=4)
@@ -60,6 +101,6 @@ def _steering(config: AudioInput) -> Floats:
     """Return weights of the phases of plane waves (frequencies, azimuths, 2 * pairs): real, then imaginary parts."""
     azimuth = -np.pi + (np.arange(config.azimuths) + 0.5) * 2 * np.pi / config.azimuths
     ahead_s = np.array(config.microphones_m) @ np.stack([np.cos(azimuth), np.sin(azimuth)]) / SOUND_MPS
-    lead_s = np.stack([ahead_s[i] - ahead_s[j] for i, j in combinations(range(len(ahead_s)), 2)], axis=-1)
+    lead_s = np.stack([ahead_s[i] - ahead_s[j] for i, j in _pairs(len(ahead_s))], axis=-1)
     phase = 2 * np.pi * np.fft.rfftfreq(config.fft, 1 / config.sample_rate_hz)[:, None, None] * lead_s
     return np.concatenate([np.cos(phase), np.sin(phase)], axis=-1).astype(np.float32)

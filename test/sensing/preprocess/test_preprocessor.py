@@ -13,15 +13,10 @@ from hypothesis.extra.numpy import arrays
 from admn_ros.config import AudioInput, DepthInput, RadarInput, RgbInput
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.sample import MISSING, Array, Availability, Modality, Reading, SensorFrame, SensorKey
-from admn_ros.sensing.preprocess.mel import POWER_FLOOR, hertz_to_mel, mel_filters
-from admn_ros.sensing.preprocess.preprocessor import (
-    Preprocessor,
-    audio_tensor,
-    check_inputs,
-    depth_tensor,
-    radar_tensor,
-    rgb_tensor,
-)
+from admn_ros.sensing.preprocess.mel import POWER_FLOOR, hertz_to_mel, mel_filters, spectra
+from admn_ros.sensing.preprocess.preprocessor import Preprocessor, check_inputs
+from admn_ros.sensing.preprocess.tensors import audio_tensor, radar_tensor
+from admn_ros.sensing.preprocess.vision import depth_tensor, rgb_tensor
 from helpers import models
 
 RGB = RgbInput(height=32, width=48)
@@ -112,6 +107,16 @@ def test_depth_without_a_valid_pixel_is_zero(bad: float) -> None:
     assert not out.any()
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 0.0, -3.0])
+def test_what_is_out_of_range_elsewhere_changes_no_pixel(odd: float) -> None:
+    depth = np.random.default_rng(0).uniform(0.2, 8.0, (64, 96)).astype(np.float32)
+    beyond = depth.copy()
+    beyond[:2], beyond[2:4], beyond[4:6] = odd, 20.0, 0.01
+    found, expected = depth_tensor(beyond, DEPTH)[0], depth_tensor(depth, DEPTH)[0]
+    np.testing.assert_allclose(found[3:], expected[3:], rtol=1e-6)
+    np.testing.assert_allclose(found[:3, 0], [0.0, 1.0, 0.1 / 9.0], rtol=1e-6)
+
+
 @settings(deadline=None, max_examples=60)
 @given(arrays(np.float32, st.tuples(st.integers(1, 70), st.integers(1, 70)),
               elements=st.floats(width=32) | st.floats(0.125, 9.0, width=32)))
@@ -181,6 +186,16 @@ def test_power_is_that_of_the_windowed_dft() -> None:
     for frame in (0, 30, 63):
         power = np.abs(np.fft.rfft(sound[frame * 256:frame * 256 + 512, 0] * window)) ** 2
         np.testing.assert_allclose(out[0, :, frame], np.log(mel_filters(16000, 512, 64) @ power), atol=1e-3)
+
+
+@pytest.mark.parametrize("fft", [1, 2, 15, 509, 512])
+def test_spectra_are_windowed_dfts(fft: int) -> None:
+    rng = np.random.default_rng(0)
+    sound, window = rng.normal(0, 0.1, (2, 2000)).astype(np.float32), rng.uniform(size=fft).astype(np.float32)
+    found = spectra(sound, window, 100)
+    assert found.shape == (2, 1 + (2000 - fft) // 100, fft // 2 + 1)
+    expected = np.fft.rfft(sound[:, 700:700 + fft] * window)
+    np.testing.assert_allclose(found[:, 7], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_silence_and_no_samples_are_the_floor() -> None:

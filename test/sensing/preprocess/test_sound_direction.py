@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from admn_ros.config import AUDIO_PARTS, AudioInput, DepthInput
-from admn_ros.sensing.preprocess.preprocessor import input_tensor
 from admn_ros.sensing.preprocess.sound_direction import SOUND_MPS
+from admn_ros.sensing.preprocess.tensors import input_tensor
 
 RATE_HZ, SAMPLES = 16000, 4096
 PLACES_M = ((0.03, 0.03), (-0.03, 0.03), (-0.03, -0.03), (0.03, -0.03))
