@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """pip build of admn_ros: CMake (ament) generates the messages, setuptools packages them with the modules.
 
-`colcon build` does not use this file, because the build type in package.xml is ament_cmake.
+`colcon build` does not use this file, because the build type in package.xml is ament_cmake. With ADMN_ROS_MESSAGES=off
+nothing is compiled: the result runs on any platform, without ROS and without the nodes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from distutils.command.install_data import install_data  # setuptools ships distutils
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from setuptools import Distribution, setup
 ROOT = Path(__file__).parent.resolve()
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 sys.path.insert(0, str(ROOT / "build_support"))
-from ros_build import ros_prefix  # noqa: E402
+from ros_build import ros_prefix, with_messages  # noqa: E402
+
+SHARED = ("config", "launch", "models", "msg")
 
 # Runs at interpreter start. Makes this environment an ament prefix, so that no setup file has to be sourced, and
 # re-enables the ROS wheels' bootstrapper (which sets LD_LIBRARY_PATH by re-executing python) if a parent process
@@ -33,31 +37,39 @@ STARTUP = (
 
 
 class BinaryDistribution(Distribution):
-    """A distribution with compiled files and data files, also in editable installs."""
+    """A distribution with data files, and with compiled files unless it has no messages, also in editable installs."""
 
     def has_ext_modules(self) -> bool:
-        return True
+        return with_messages()
 
     def has_data(self) -> bool:
         return True
 
 
 class InstallMessages(install_data):
-    """Run the ament build, and install its result beside the Python modules."""
+    """Install what is beside the Python modules: the result of the ament build, or the shared files alone."""
 
     def run(self) -> None:
+        if not with_messages():
+            files = [p for name in SHARED for p in (ROOT / name).rglob("*") if p.is_file() and p.suffix != ".pyc"]
+            files += [ROOT / "package.xml", ROOT / "build_support" / "requirements.txt"]
+            self._copy((p, Path("share/admn_ros") / p.relative_to(ROOT)) for p in files)
+            return
         prefix = ros_prefix()
         if prefix is None:
             raise SystemExit(
                 "admn_ros: ROS 2 missing; required: a sourced ROS 2 Jazzy, or its wheels, which pip installs "
-                "without --no-build-isolation")
+                "without --no-build-isolation; or ADMN_ROS_MESSAGES=off, for the library without the nodes")
         work = Path(self.get_finalized_command("build").build_temp).resolve() / "ament"
         shutil.rmtree(work, ignore_errors=True)
         stage = work / "stage"
         build_messages(prefix, work / "build", stage)
         startup = work / "aa_admn_ros.pth"  # sorts before the bootstrapper's own
         startup.write_text(STARTUP)
-        files = [*installed_files(stage), (startup, Path(f"lib/{PYTHON}/site-packages") / startup.name)]
+        self._copy([*installed_files(stage), (startup, Path(f"lib/{PYTHON}/site-packages") / startup.name)])
+
+    def _copy(self, files: Iterable[tuple[Path, Path]]) -> None:
+        """Copy (source, target below the prefix)."""
         for source, target in files:
             destination = Path(self.install_dir) / target
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -101,5 +113,5 @@ def installed_files(stage: Path) -> list[tuple[Path, Path]]:
 setup(
     distclass=BinaryDistribution,
     cmdclass={"install_data": InstallMessages},
-    data_files=[("share/admn_ros", ["package.xml"])],
+    data_files=[("share/admn_ros", ["package.xml"])],  # makes setuptools run InstallMessages
 )

@@ -22,8 +22,15 @@ def ros_prefix() -> str | None:
     return None
 
 
+def with_messages() -> bool:
+    """Return whether the messages are built: always, but with ADMN_ROS_MESSAGES=off."""
+    return os.environ.get("ADMN_ROS_MESSAGES", "on") != "off"
+
+
 def _extra_requirements() -> list[str]:
-    required = []
+    required: list[str] = []
+    if not with_messages():
+        return required
     if ros_prefix() is None:
         lines = (HERE / "ros-jazzy.txt").read_text().splitlines()
         required += [line.split("#")[0].strip() for line in lines if line.split("#")[0].strip()]

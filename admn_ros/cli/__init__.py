@@ -14,6 +14,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from admn_ros import __version__
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import WRITABLE
 from admn_ros.requirements import check_requirements
@@ -79,6 +80,7 @@ def parser() -> Parser:
     from admn_ros.cli.command import Parser
 
     found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
+    found.add_argument("--version", action="version", version=f"admn_ros {__version__}")
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for group in (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
                   tracking, drawing, worth):
