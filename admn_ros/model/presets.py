@@ -53,15 +53,27 @@ def preset(name: str, depths: Mapping[Modality, int] = MappingProxyType({})) -> 
         depths: number of layers of a backbone, in place of the preset's; modalities that are not named keep theirs.
 
     Raises:
-        InputError: there is no preset of this name, it has no such modality, or a depth is below 1.
+        InputError: there is no preset of this name; or see `with_depths`.
     """
     if name not in PRESETS:
         raise InputError("preset", name, ", ".join(PRESETS))
-    config = PRESETS[name]()
+    return with_depths(PRESETS[name](), depths)
+
+
+def with_depths(config: ModelConfig, depths: Mapping[Modality, int]) -> ModelConfig:
+    """Return a configuration whose backbones have other numbers of layers.
+
+    Args:
+        config: description of a model.
+        depths: number of layers of a backbone; modalities that are not named keep theirs.
+
+    Raises:
+        InputError: the model has no such modality, or a depth is below 1.
+    """
     parts = dict(config.modalities)
     for modality, depth in depths.items():
         if modality not in parts:
-            raise InputError("depths", modality, f"{', '.join(map(str, parts))} of {name}")
+            raise InputError("depths", modality, f"{', '.join(map(str, parts))} of {config.name}")
         if depth < 1:
             raise InputError(f"depths.{modality}", depth, "1 or more")
         part = parts[modality]

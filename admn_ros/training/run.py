@@ -13,6 +13,7 @@ from admn_ros.config import ModelConfig, dump_config
 from admn_ros.errors import ConfigError
 from admn_ros.files import write_errors
 from admn_ros.model.checkpoint import initialize, load_model, save_model
+from admn_ros.model.first_layers import keep_first_layers
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.presets import preset
@@ -81,7 +82,7 @@ def _network(config: TrainConfig, stage: str, model: str | Path | None) -> AdmnN
         if isinstance(network, LegacyNetwork):
             raise ConfigError("model", f"{model}, imported from the official {network.legacy.layout} release",
                               "a model with heads of this package; those of the official release cannot be trained")
-        return network
+        return keep_first_layers(network, config.depths, part.optimizer.seed)
     if not part.from_preset:
         raise ConfigError.missing("model", f"the model folder of an earlier stage than {stage}")
     if config.model is None:

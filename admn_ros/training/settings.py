@@ -28,7 +28,8 @@ class TrainConfig(Strict):
 
     Attributes:
         model: preset of `admn_ros.model.presets` to start from, with random weights, in a run without a model folder.
-        depths: number of layers of a backbone in place of the preset's, per modality.
+        depths: number of layers of a backbone, per modality: in place of the preset's, or as many of the first layers
+            of the model folder's.
         data: samples.
         pretrain: stage 0.
         finetune: stage 1.
@@ -55,8 +56,6 @@ class TrainConfig(Strict):
     def _a_stage(self) -> TrainConfig:
         if not self.stages:
             raise ValueError(f"at least one of {', '.join(STAGES)}")
-        if self.depths and self.model is None:
-            raise ValueError("depths requires model, the preset whose backbones get these depths")
         return self
 
     @property
