@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,19 @@ def test_depths_in_place_of_the_presets(dataset: Path, tmp_path: Path) -> None:
     assert config.nested
     with pytest.raises(InputError, match="found radar; allowed: rgb, depth of rgbd"):
         preset("rgbd", {Modality.RADAR: 1})
+
+
+def test_depths_of_a_model_folder(file: Path, model: ModelConfig, tmp_path: Path,
+                                  capsys: pytest.CaptureFixture[str]) -> None:
+    create_random_model(model, tmp_path / "start", seed=0)
+    train = ["train", "finetune", "--config", str(file), "--out", str(tmp_path / "a"), "--model",
+             str(tmp_path / "start"), "--device", "cpu", "--dry-run"]
+    shallow = {m: 1 for m in model.depths}
+    name = next(iter(shallow))
+    assert main([*train, "--set", f"depths={json.dumps(shallow)}"]) == 0
+    assert load_model(tmp_path / "a" / "dry-run" / "model").config.depths == shallow
+    assert main([*train, "--set", f"depths.{name}=99"]) == 2
+    assert f"depths.{name}: found 99; allowed: 1 to {model.depths[name]}" in capsys.readouterr().err
 
 
 def test_train_command(file: Path, model: ModelConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
