@@ -53,6 +53,8 @@ def add_commands(commands: Commands) -> None:
     simulate.add_argument("--room-frames", type=whole(1, 10**6), default=100, metavar="N",
                           help="dataset: largest number of samples per room; a room has one car (default: 100)")
     _add_difficulty(simulate)
+    simulate.add_argument("--difficult-rooms", type=number(0, 1), default=1.0, metavar="SHARE",
+                          help="dataset: share of rooms that have these difficulties, drawn for each room (default: 1)")
     simulate.add_argument("--jobs", type=whole(1, MOST_JOBS), default=os.cpu_count() or 1, metavar="N",
                           help="dataset: number of processes (default: one per core)")
 
@@ -92,7 +94,7 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
 
     plan = DatasetPlan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
                 options.room_frames, Difficulty(options.second_car, options.people, options.sensor_noise),
-                options.viewpoints)
+                options.viewpoints, options.difficult_rooms)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
         counts = make_dataset(options.dataset, plan, options.jobs, progress)

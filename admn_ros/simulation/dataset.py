@@ -74,6 +74,7 @@ class DatasetPlan:
         room_frames: largest number of samples per room. A room has one car or none, so smaller numbers give more
             rooms, which helps to distinguish the cars, and take more time.
         difficulty: second car, people and noise of the sensors.
+        difficult_rooms: share of rooms, 0 to 1, that have these difficulties.
         viewpoints: poses of the sensor nodes in all splits; None for those that the splits are made of.
     """
 
@@ -85,8 +86,11 @@ class DatasetPlan:
     room_frames: int = 100
     difficulty: Difficulty = PLAIN
     viewpoints: str | None = None
+    difficult_rooms: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.difficult_rooms <= 1:
+            raise InputError("difficult_rooms", self.difficult_rooms, "0 to 1")
         if self.frames < 1:
             raise InputError("frames", self.frames, "1 or more")
         if not 0 <= self.seed < 2**31:
@@ -105,7 +109,15 @@ class DatasetPlan:
         stored: dict[str, object] = {name: value for name, value in asdict(self).items() if value is not None}
         if self.difficulty == PLAIN:
             del stored["difficulty"]
+        if self.difficult_rooms == 1:
+            del stored["difficult_rooms"]
         return stored
+
+    def difficulty_of(self, room: Room) -> Difficulty:
+        """Return the difficulties of a room: those of the plan, or none."""
+        # The seed is that of the room, so the same rooms are difficult in training and in `test_time`.
+        drawn = np.random.default_rng([room.seed, 47]).random()
+        return self.difficulty if drawn < self.difficult_rooms else PLAIN
 
     def rooms(self) -> list[Room]:
         """Return the rooms of the dataset, in order."""
@@ -166,8 +178,9 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
 
 def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
     """Simulate a room and write its shard."""
+    difficulty = plan.difficulty_of(room)
     with World(room.seed, viewpoints=room.viewpoints, drive=room.drive, nodes=plan.nodes,
-               quality=plan.quality, difficulty=plan.difficulty) as world:
+               quality=plan.quality, difficulty=difficulty) as world:
         times = room.start_s + SPACING_S * np.arange(room.frames)
         # Jitter keeps the samples off any period of the drive.
         times = times + np.random.default_rng([room.seed, 43]).uniform(0, 0.3 * SPACING_S, room.frames)
@@ -177,7 +190,7 @@ def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
         arrays["position"] = _positions(world, times)
         arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)
         meta: dict[str, object] = {"node_poses": {n.name: pose_of(n).model_dump() for n in world.scene.nodes}}
-        if plan.difficulty != PLAIN:
+        if difficulty != PLAIN:
             meta |= {"second_car": world.scene.second_car, "people": len(world.scene.people)}
     shards.write(folder, room.split, room.name, arrays, {**asdict(room), **meta})
     return room
