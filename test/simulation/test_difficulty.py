@@ -206,8 +206,19 @@ def test_a_dataset_stores_its_difficulty_and_refuses_another(tmp_path: Path) -> 
     assert "difficulty" not in DatasetPlan(2, 7).arguments()
 
 
-@pytest.mark.parametrize("arguments", [["--second-car", "1.5"], ["--people", "9"], ["--sensor-noise", "-1"]],
-                         ids=["second-car", "people", "sensor-noise"])
+def test_a_share_of_the_rooms_is_difficult() -> None:
+    plan = DatasetPlan(4000, 7, room_frames=20, difficulty=HARD, difficult_rooms=0.25)
+    difficult = {room.seed: plan.difficulty_of(room) == HARD for room in plan.rooms()}
+    assert 0.15 < np.mean(list(difficult.values())) < 0.35
+    for room in plan.rooms():
+        assert plan.difficulty_of(room) == (HARD if difficult[room.seed] else PLAIN), "test_time has rooms of train"
+    assert plan.arguments()["difficult_rooms"] == 0.25
+    assert "difficult_rooms" not in DatasetPlan(2, 7, difficulty=HARD).arguments()
+
+
+@pytest.mark.parametrize("arguments", [["--second-car", "1.5"], ["--people", "9"], ["--sensor-noise", "-1"],
+                                       ["--difficult-rooms", "2"]],
+                         ids=["second-car", "people", "sensor-noise", "difficult-rooms"])
 def test_the_command_refuses_bad_values(tmp_path: Path, capsys: pytest.CaptureFixture[str],
                                         arguments: list[str]) -> None:
     assert main(["simulate", "--dataset", str(tmp_path / "set"), *arguments]) == 2
