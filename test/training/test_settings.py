@@ -81,7 +81,7 @@ def test_depths_of_a_model_folder(file: Path, model: ModelConfig, tmp_path: Path
     create_random_model(model, tmp_path / "start", seed=0)
     train = ["train", "finetune", "--config", str(file), "--out", str(tmp_path / "a"), "--model",
              str(tmp_path / "start"), "--device", "cpu", "--dry-run"]
-    shallow = {m: 1 for m in model.depths}
+    shallow = dict.fromkeys(model.depths, 1)
     name = next(iter(shallow))
     assert main([*train, "--set", f"depths={json.dumps(shallow)}"]) == 0
     assert load_model(tmp_path / "a" / "dry-run" / "model").config.depths == shallow
