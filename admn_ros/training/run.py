@@ -13,10 +13,10 @@ from admn_ros.config import ModelConfig, dump_config
 from admn_ros.errors import ConfigError
 from admn_ros.files import write_errors
 from admn_ros.model.checkpoint import initialize, load_model, save_model
-from admn_ros.model.first_layers import keep_first_layers
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.presets import preset
+from admn_ros.training.first_layers import keep_first_layers
 from admn_ros.training.loop import ProgressCallback, fit
 from admn_ros.training.model_selection import kept_epoch
 from admn_ros.training.processes import joined
