@@ -103,12 +103,6 @@ class NodeProcess:
         self._process.send_signal(signal.SIGINT)
 
 
-def isolate_discovery() -> None:
-    """Limit discovery to this machine and to a domain of this process, unless the environment sets them."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-
-
 def machine() -> dict[str, object]:
     """Return the number of processors and the load averages of 1, 5 and 15 minutes, for reports."""
     return {"processors": os.cpu_count(), "load": [round(x, 2) for x in os.getloadavg()]}

@@ -14,13 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
-
-# Before rclpy.init: an own domain on this machine alone, so that tests never meet a robot or each other.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -33,10 +28,16 @@ from admn_ros.model.checkpoint import create_random_model
 from admn_ros.msg import AudioFrame, Classification, ComputeBudget, LayerAllocation
 from admn_ros.nodes import run_node
 from admn_ros.nodes.conversions import header
+from admn_ros.nodes.discovery import isolate_discovery
 from admn_ros.nodes.perception.node import PerceptionNode
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.sample import SensorKey
 from helpers import models
+
+# Before rclpy.init: an own domain on this machine alone, so that tests never meet a robot or each other.
+for variable in ("ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"):
+    os.environ.pop(variable, None)
+isolate_discovery()
 
 NODES = ("left", "right")
 MODALITIES = ("rgb", "depth", "radar", "audio")

@@ -21,8 +21,9 @@ from rclpy.task import Future
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.conversions import AVAILABILITY
+from admn_ros.nodes.discovery import isolate_discovery
 from admn_ros.nodes.process_signals import pause
-from admn_ros.nodes.processes import NodeProcess, isolate_discovery
+from admn_ros.nodes.processes import NodeProcess
 from admn_ros.nodes.run_node import prepare_process
 from admn_ros.nodes.status import status_name
 from admn_ros.sample import Availability

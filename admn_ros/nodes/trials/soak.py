@@ -18,7 +18,8 @@ import numpy as np
 from admn_ros.errors import AdmnError
 from admn_ros.files import write_json
 from admn_ros.inference.model import load_model_config
-from admn_ros.nodes.processes import isolate_discovery, machine
+from admn_ros.nodes.discovery import isolate_discovery
+from admn_ros.nodes.processes import machine
 from admn_ros.nodes.trials.options import check_durations, make_out_folder, trial_parser
 from admn_ros.nodes.trials.perception_under_test import Listener, PerceptionUnderTest, ReportedFrame
 from admn_ros.nodes.trials.soak_report import Span, draw, summarize, text

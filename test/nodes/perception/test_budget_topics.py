@@ -62,10 +62,17 @@ def states(rig) -> list[BudgetState]:
     return found
 
 
+@pytest.fixture
+def unmeasured(tmp_path, monkeypatch) -> None:
+    """Give the node no costs that another test measured."""
+    monkeypatch.setenv("ADMN_CACHE", str(tmp_path / "cache"))
+
+
 def in_force(state: BudgetState) -> tuple[float, str]:
     return state.in_force.limit, state.in_force.source
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_state_shows_ranges_and_the_budget_in_force_from_whom_until_when(rig, manager, states):
     assert in_force(states[-1]) == (8.0, "deployment file") and states[-1].is_default
     ranges = {r.unit: (r.least, r.most) for r in states[-1].ranges}
