@@ -42,7 +42,7 @@ def policy_of(name: str, network: AdmnNetwork) -> Policy:
     kind, _, details = name.partition(":")
     if kind not in POLICIES:
         raise InputError("policy", name, ", ".join(POLICIES))
-    if kind == VALUE and not config.qoi.value_hidden:
+    if kind == VALUE and not config.predicts_values:
         raise InputError("policy", name, "another one: this model does not predict values (`admn train value`)")
     try:
         policy = POLICIES[kind](details, network)
@@ -76,7 +76,7 @@ def is_oracle(name: str) -> bool:
 
 def own_policy(config: ModelConfig) -> str:
     """Return the name of the policy that the node uses for a model."""
-    return VALUE if config.qoi.value_hidden else ALLOCATE
+    return VALUE if config.predicts_values else ALLOCATE
 
 
 def _plain(policy: AllocationPolicy) -> PolicyMaker:

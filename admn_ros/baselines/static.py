@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from admn_ros.baselines.orders import LayerOrder, every_other
@@ -27,21 +27,6 @@ MOST_ALLOCATIONS = 20_000
 """Most allocations that are measured; each is one pass of the fusion per frame."""
 
 
-def all_depths(depths: Mapping[Modality, int], step: int = 1) -> Iterator[Depths]:
-    """Enumerate the allocations, by numbers of layers, without the empty one.
-
-    Args:
-        depths: layers of each backbone.
-        step: step between the numbers of layers of a modality; 0 and the full depth are always included.
-
-    Raises:
-        InputError: the step is below 1.
-    """
-    if step < 1:
-        raise InputError("step", step, "at least 1")
-    return _combinations([{*range(0, d, step), d} for d in depths.values()])
-
-
 def some_depths(depths: Mapping[Modality, int], layers: Sequence[int]) -> list[Depths]:
     """List the allocations of no, some numbers of, and all layers of each modality, without the empty one.
 
@@ -54,16 +39,13 @@ def some_depths(depths: Mapping[Modality, int], layers: Sequence[int]) -> list[D
     """
     if layers and min(layers) < 1:
         raise InputError("layers", min(layers), "at least 1")
-    found = list(itertools.islice(_combinations([{0, d, *(k for k in layers if k < d)} for d in depths.values()]),
+    choices = [sorted({0, d, *(k for k in layers if k < d)}) for d in depths.values()]
+    found = list(itertools.islice((counts for counts in itertools.product(*choices) if any(counts)),
                                   MOST_ALLOCATIONS + 1))
     if len(found) > MOST_ALLOCATIONS:
         raise InputError("layers", " ".join(map(str, layers)), "fewer numbers; their combinations over the modalities "
                          f"are more than {MOST_ALLOCATIONS}")
     return found
-
-
-def _combinations(choices: Iterable[Collection[int]]) -> Iterator[Depths]:
-    return (counts for counts in itertools.product(*map(sorted, choices)) if any(counts))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from admn_ros.baselines.static import Depths
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import Objective, Strict
 from admn_ros.errors import InputError
-from admn_ros.views.palette import CARD, INK, RULE, SOFT, modality_colour
+from admn_ros.views.axes_style import SMALL_PT, style_axes
+from admn_ros.views.palette import CARD, INK, modality_colour
 from admn_ros.views.picture_file import write_figure
 
 if TYPE_CHECKING:
@@ -127,14 +128,8 @@ def draw_depths(curves: DepthCurves, png: Path) -> None:
             _line(axes, inputs, list(group))
         axes.set_ylim(bottom=0)
         axes.margins(x=0.12)
-        axes.set_title(title, loc="left", fontsize=10, color=INK)
-        axes.set_xlabel(f"{curves.unit} per frame; numbers are layers", fontsize=8.5, color=SOFT)
-        axes.tick_params(labelsize=8.5, colors=SOFT, length=3)
-        axes.set_facecolor(CARD)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.spines[["left", "bottom"]].set_color(RULE)
-        axes.grid(axis="y", color=RULE, lw=0.6)
-    figure.axes[0].legend(frameon=False, fontsize=8.5, labelcolor=INK)
+        style_axes(axes, title, f"{curves.unit} per frame; numbers are layers")
+    figure.axes[0].legend(frameon=False, fontsize=SMALL_PT, labelcolor=INK)
     write_figure(figure, png)
 
 

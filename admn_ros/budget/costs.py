@@ -62,6 +62,15 @@ class ModalityCosts:
         """Return the cost of running layers at sensor nodes, embedding included; 0 without layers or sensor nodes."""
         return self.embedding[nodes - 1] + layers * self.layer[nodes - 1] if layers and nodes else 0
 
+    def first(self, present: int, by_input: bool = False) -> int:
+        """Return the cost of the first layer, embedding included.
+
+        Args:
+            present: number of present sensor nodes, at least 1.
+            by_input: whether it may run at the cheapest number of them, usually one, not only at all.
+        """
+        return min(self.backbone(1, n) for n in range(1 if by_input else present, present + 1))
+
     def price(self, layers: int, present: int, used: int | None = None) -> int:
         """Return the cost of the modality in a frame, the controller's convolutions included.
 
@@ -119,8 +128,7 @@ class LayerCosts:
             present: numbers of present sensor nodes.
             by_input: whether a modality may run at some of its present sensor nodes, not only at all.
         """
-        firsts = [self.modalities[m].backbone(1, k) for m, n in present.items() if n
-                  for k in range(1 if by_input else n, n + 1)]
+        firsts = [self.modalities[m].first(n, by_input) for m, n in present.items() if n]
         return self.base(present) + min(firsts) if firsts else 0
 
     def share(self, budget: Budget, present: Counts) -> Fraction:
@@ -228,12 +236,11 @@ class CostLedger:
 
     def cheapest(self, modality: Modality) -> int:
         """Return the cost of an available modality's first layer at the cheapest number of its sensor nodes."""
-        costs = self.table.modalities[modality]
-        return min(costs.backbone(1, n) for n in range(1, self.present[modality] + 1))
+        return self.table.modalities[modality].first(self.present[modality], by_input=True)
 
     def floor(self, modality: Modality) -> int:
         """Return the cost of an available modality's first layer, embedding included."""
-        return self.table.modalities[modality].backbone(1, self.present[modality])
+        return self.table.modalities[modality].first(self.present[modality])
 
     def layer(self, modality: Modality) -> int:
         """Return the cost of one more layer of an available modality."""

@@ -66,13 +66,16 @@ def add_commands(commands: Commands) -> None:
 
 
 def _add_difficulty(simulate: argparse.ArgumentParser) -> None:
-    simulate.add_argument("--second-car", type=number(0, 1), default=0.0, metavar="SHARE",
-                          help="share of rooms in which a blue car drives that is not the target (default: 0)")
-    simulate.add_argument("--people", type=whole(0, 6), default=0, metavar="N",
-                          help="largest number of people who walk through a room (default: 0)")
-    simulate.add_argument("--sensor-noise", type=number(0, 2), default=0.0, metavar="X",
-                          help="noise of all sensors: 0 for good ones in good light, 1 for typical ones indoors, "
-                               "with JPEG images (default: 0)")
+    from admn_ros.simulation.difficulty import MOST_PEOPLE, MOST_SENSOR_NOISE, PLAIN
+
+    simulate.add_argument("--second-car", type=number(0, 1), default=PLAIN.second_car, metavar="SHARE",
+                          help="share of rooms in which a blue car drives that is not the target (default: "
+                               f"{PLAIN.second_car:g})")
+    simulate.add_argument("--people", type=whole(0, MOST_PEOPLE), default=PLAIN.people, metavar="N",
+                          help=f"largest number of people who walk through a room (default: {PLAIN.people})")
+    simulate.add_argument("--sensor-noise", type=number(0, MOST_SENSOR_NOISE), default=PLAIN.sensor_noise,
+                          metavar="X", help="noise of all sensors: 0 for good ones in good light, 1 for typical ones "
+                                            f"indoors, with JPEG images (default: {PLAIN.sensor_noise:g})")
 
 
 def _simulate(options: argparse.Namespace) -> None:

@@ -285,6 +285,13 @@ class ModelConfig(Strict):
         return self.qoi_trained or not self.trained
 
     @property
+    def predicts_values(self) -> bool:
+        """Whether the model predicts the value of its inputs. Its own policy then allocates by value, and a modality
+        may run at some of its sensor nodes only.
+        """
+        return self.qoi.value_hidden > 0
+
+    @property
     def audio_rate_hz(self) -> int:
         """Sample rate of the audio input in Hz; the default rate if the model has none."""
         audio = self.modalities.get(Modality.AUDIO)

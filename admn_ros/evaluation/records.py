@@ -37,7 +37,7 @@ K classes, D dimensions of the controller's embedding, I inputs: sensor nodes in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,18 @@ from admn_ros.sensing.corruption.corruption import CorruptionLabel
 Columns = dict[str, npt.NDArray[Any]]
 TIMES = ("controller_ms", "network_ms")
 """Columns that differ from run to run."""
+
+
+def layer_counts(active: npt.NDArray[Any], depths: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Return the number of executed layers (..., M) of each modality.
+
+    Args:
+        active: executed layers (..., L), as in the column of this name.
+        depths: layers of each backbone.
+    """
+    starts = np.cumsum([0, *depths])[:-1]
+    counts: npt.NDArray[np.int64] = np.add.reduceat(active, starts, axis=-1, dtype=np.int64)
+    return counts
 CLEAN = CorruptionLabel()
 
 

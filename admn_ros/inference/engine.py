@@ -260,7 +260,7 @@ class Engine:
         granted = budget.per_frame(frame_rate_hz)
         table = self.costs.table(granted.unit)
         ledger = CostLedger.open(present, table, granted)
-        if ledger.runnable if self.policy is allocate else ledger.runnable_alone:
+        if ledger.runnable_alone if self.config.predicts_values else ledger.runnable:
             return None
         allocation = self.policy(Assessment(), present, table, granted, requested=budget)
         return make_estimate(self.config, stamp_ns, allocation, dict.fromkeys(ledger.present, math.nan), None)
@@ -268,7 +268,7 @@ class Engine:
     @property
     def policy(self) -> Decide:
         """Allocation policy of the model: by predicted value if it predicts values, else by QoI and layer scores."""
-        return allocate if self.network.qoi.value is None else allocate_by_value
+        return allocate_by_value if self.config.predicts_values else allocate
 
     def present(self, sample: MultimodalSample) -> dict[Modality, tuple[int, ...]]:
         """Return the present sensor nodes of each modality, as ascending indices.

@@ -63,7 +63,6 @@ class InputChoice:
         value: predicted value of what ran, or of its first layer if it did not run; NaN if the policy predicts none.
         cost: cost of embedding and layers in the granted unit. If it ran, an equal share among sensor nodes; if not,
             what its first layer alone would have cost; 0 if there is no reading. The controller is not included.
-        ran: whether it ran.
         why: why it ran or not; printed as a few words.
     """
 
@@ -71,8 +70,12 @@ class InputChoice:
     node: int
     value: float
     cost: float
-    ran: bool
     why: Why
+
+    @property
+    def ran(self) -> bool:
+        """Whether it ran."""
+        return self.why is Why.RAN
 
 
 Curves = Mapping[tuple[Modality, int], Sequence[float]]
@@ -238,17 +241,17 @@ def _inputs(ledger: CostLedger, modality: Modality, count: int, used: Sequence[i
     alone, too_dear = amount(costs.backbone(1, 1)), bool(present) and ledger.cheapest(modality) > ledger.room
     for node in range(costs.nodes):
         if node not in present:
-            yield InputChoice(modality, node, math.nan, 0.0, False, Why.NO_READING)
+            yield InputChoice(modality, node, math.nan, 0.0, Why.NO_READING)
             continue
         curve = None if curves is None else curves[modality, node]
         if node in used:
-            yield InputChoice(modality, node, math.nan if curve is None else curve[count - 1], share, True, Why.RAN)
+            yield InputChoice(modality, node, math.nan if curve is None else curve[count - 1], share, Why.RAN)
         elif curve is None:
             why = Why.DOES_NOT_FIT if wanted and not used else Why.LEFT_OUT
-            yield InputChoice(modality, node, math.nan, alone, False, why)
+            yield InputChoice(modality, node, math.nan, alone, why)
         else:
             why = Why.DOES_NOT_FIT if too_dear else Why.OUTBID if curve[-1] > 0 else Why.WORTHLESS
-            yield InputChoice(modality, node, curve[0], alone, False, why)
+            yield InputChoice(modality, node, curve[0], alone, why)
 
 
 def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ...]:

@@ -70,7 +70,7 @@ class ModelCosts:
     @property
     def least(self) -> dict[str, float]:
         """Cost of the cheapest frame in each known unit, while every input is present."""
-        by_input = bool(self._config.qoi.value_hidden)   # allocation by value chooses single inputs
+        by_input = self._config.predicts_values
         return {unit: t.amount(t.least(t.everything, by_input)) for unit, t in self._tables.items()}
 
     @property

@@ -144,7 +144,7 @@ class QoiEncoder(nn.Module):
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
             nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
-        self.value = ValueHead(q.dim, self.depths, q.value_hidden) if q.value_hidden else None
+        self.value = ValueHead(q.dim, self.depths, q.value_hidden) if config.predicts_values else None
         self.grade_as(config)
 
     def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:

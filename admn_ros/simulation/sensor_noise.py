@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.sensing.corruption.vision import DepthSaturation
+from admn_ros.simulation.camera.camera_physics import FLYING, ISO
 from admn_ros.simulation.radar.fmcw import FmcwConfig
 from admn_ros.simulation.sound.room_acoustics import AcousticsConfig
 
-_ISO, _ISO_FACTOR = 200.0, 8.0       # indoors, a car in motion needs short exposures
+_ISO_FACTOR = 8.0                    # indoors, a car in motion needs short exposures
 _JPEG_BEST, _JPEG_SPAN = 95, 30      # range of the drawn quality at level 1: 65 to 95
 _SPREAD_PER_M = 0.003                # depth noise at 1 m, growing with the square of the distance
-_FLYING, _FLYING_MORE = 0.4, 0.25    # share of the pixels at edges
+_FLYING_MORE = 0.25                  # share of the pixels at edges
 _PATCHES = 0.12                      # largest share of depth lost in patches
 _SPURIOUS = 5.0                      # mean number of spurious radar echoes
 
@@ -37,7 +38,7 @@ class SensorNoise:
     @property
     def iso(self) -> float:
         """Sensitivity of the RGB cameras."""
-        return float(_ISO * _ISO_FACTOR**self.level)
+        return float(ISO * _ISO_FACTOR**self.level)
 
     @property
     def laser_gain(self) -> float:
@@ -52,7 +53,7 @@ class SensorNoise:
     @property
     def flying(self) -> float:
         """Share of the depth pixels at edges with a value between near and far."""
-        return _FLYING + _FLYING_MORE * self.level
+        return FLYING + _FLYING_MORE * self.level
 
     @property
     def radar(self) -> FmcwConfig:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from admn_ros.benchmark.worth import decision
 from admn_ros.benchmark.worth.decision import decision_ms
 from admn_ros.benchmark.worth.figure import draw
 from admn_ros.benchmark.worth.measures import measures
@@ -24,6 +26,7 @@ from admn_ros.errors import ConfigError, InputError
 from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.model.checkpoint import COSTS, create_random_model
 from admn_ros.model.costs import ModelCosts
+from admn_ros.model.value.allocation import allocate_by_value
 from helpers import datasets, models
 
 pytestmark = pytest.mark.timeout(600)   # a busy machine draws slowly
@@ -170,9 +173,19 @@ def test_a_random_table_is_seeded_and_leaves_the_model_as_it_is(value_model, tmp
                           Engine(value_model, "cpu", 1).infer(inputs, budget).mean_m)
 
 
-def test_the_policy_alone_is_timed_and_decides_as_ever(value_model):
-    engine = Engine(value_model, "cpu", 1)
-    assert decision_ms(engine, [blank_sample(engine.config)], [Budget(2, "layers"), Budget(3, "layers")]) > 0
+def test_the_shortest_of_several_calls_of_the_policy_alone_is_timed(value_model, monkeypatch):
+    engine, calls, now_s = Engine(value_model, "cpu", 1), [], [0.0]
+
+    def slow(assessment, present, table, budget, *, requested=None):
+        calls.append(allocate_by_value(assessment, present, table, budget, requested=requested))
+        now_s[0] += budget.limit * (1 if len(calls) % decision.REPEATS == 3 else 10)
+        return calls[-1]
+
+    monkeypatch.setattr(Engine, "policy", property(lambda engine: slow))
+    monkeypatch.setattr(decision, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
+    budgets = [Budget(limit, "layers") for limit in (2, 3, 7)]
+    assert decision_ms(engine, [blank_sample(engine.config)], budgets) == pytest.approx(3000)
+    assert len(calls) == 3 * decision.REPEATS and all(found.layers for found in calls)
     assert decision_ms(engine, [], [Budget(2, "layers")]) == 0
 
 

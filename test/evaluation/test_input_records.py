@@ -8,7 +8,7 @@ import torch
 from admn_ros.baselines.allocations import NaiveAllocation
 from admn_ros.evaluation.budgets import ConstantBudget
 from admn_ros.evaluation.contenders import PolicyContender, run_contenders
-from admn_ros.evaluation.records import FrameRows
+from admn_ros.evaluation.records import FrameRows, layer_counts
 from admn_ros.evaluation.source import SourceFrame
 from admn_ros.inference.engine import Engine
 from admn_ros.model.allocation import Why
@@ -81,3 +81,9 @@ def test_sensor_nodes_that_run_unasked_are_a_violation(engine, monkeypatch):
         rows.begin(0, "room", frame.sample, {})
         rows.add(outcome)
     assert rows.take()["unlike"].tolist() == [[False], [True]]
+
+
+def test_layers_are_counted_by_modality():
+    active = np.array([[True, False, True, False, True, True], [False] * 6])
+    assert layer_counts(active, (1, 3, 2)).tolist() == [[1, 1, 2], [0, 0, 0]]
+    assert layer_counts(active[0], iter((4, 2))).tolist() == [2, 2]

@@ -9,7 +9,7 @@ import pytest
 
 from admn_ros.budget.budget import Budget
 from admn_ros.inference.decision import FrameDecision, InputDecision, input_decisions, left_out
-from admn_ros.model.allocation import Allocation, InputChoice, Reason
+from admn_ros.model.allocation import Allocation, InputChoice, Reason, Why
 from admn_ros.sample import Modality
 
 
@@ -36,7 +36,7 @@ def test_reasons_are_grouped_and_a_modality_stands_for_all_its_nodes():
 
 
 def test_an_allocation_names_its_sensor_nodes():
-    choices = (InputChoice(Modality.RGB, 1, 0.5, 2.0, True, "ran"),)
+    choices = (InputChoice(Modality.RGB, 1, 0.5, 2.0, Why.RAN),)
     allocation = Allocation({Modality.RGB: (0,)}, {Modality.RGB: 2.0}, 2.0, Budget(4, "layers", ""), 4.0, "layers",
                             Reason.ALLOCATED, "fine", {Modality.RGB: (1,)}, choices)
     assert input_decisions(allocation, ("left", "right")) == (InputDecision("rgb", "right", 0.5, 2.0, True, "ran"),)

@@ -15,7 +15,7 @@ from admn_ros.budget.budget import Budget
 from admn_ros.config import AudioInput, BackboneConfig, DepthInput, ModelConfig, NodePose, RadarInput, RgbInput
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import Outcome, TrackState
-from admn_ros.model.allocation import Allocation, InputChoice, Reason
+from admn_ros.model.allocation import Allocation, InputChoice, Reason, Why
 from admn_ros.sample import MISSING, Availability, Modality, Reading, SensorFrame, SensorKey
 from admn_ros.views.debug_canvas import ALERT, CARD, INK, MODALITY, RULE, WARN, Box, Canvas
 from admn_ros.views.debug_map import TARGET, TRACK, TopDownMap
@@ -124,7 +124,7 @@ def test_each_input_is_marked_fresh_held_or_missing():
 
 def test_an_input_that_did_not_run_is_dark_and_says_why():
     shown = view({Modality.RGB: (0,)})
-    inputs = tuple(InputChoice(m, node, 1.5, 0.25, (m, node) == (Modality.RGB, 0), "ran" if node == 0 else "left out")
+    inputs = tuple(InputChoice(m, node, 1.5, 0.25, Why.RAN if (m, node) == (Modality.RGB, 0) else Why.LEFT_OUT)
                    for m in MODALITIES for node in range(2))
     decided = replace(shown, estimate=replace(shown.estimate, allocation=replace(
         shown.estimate.allocation, inputs=inputs)))

@@ -15,7 +15,7 @@ from admn_ros.baselines.fusion_dynmm import FusionDynMM
 from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork, without_controller
 from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy
-from admn_ros.baselines.static import Depths, StaticAllocation, all_depths
+from admn_ros.baselines.static import Depths, StaticAllocation, some_depths
 from admn_ros.benchmark.tables.baseline_contender import BaselineContender
 from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method
 from admn_ros.benchmark.tables.training import Part, Recipe, TrainingCost, TrainingStore
@@ -264,7 +264,8 @@ class Contenders:
             return StaticAllocation(modalities, {tuple(map(int, k.split(","))): v for k, v in known.items()})
         network = self.finetuned().stage.network
         most = max(b for block in self.config.grid for b in block.budgets)
-        tried = [d for d in all_depths(self.model.depths, STATIC_STEP) if sum(d) <= most]
+        steps = range(STATIC_STEP, max(self.model.depths.values()), STATIC_STEP)
+        tried = [d for d in some_depths(self.model.depths, steps) if sum(d) <= most]
         losses: dict[Depths, float] = {}
         for depths in tried:
             plan = {m: every_other(self.model.depths[m], k) for m, k in zip(modalities, depths, strict=True) if k}

@@ -17,7 +17,7 @@ from admn_ros.benchmark.tables.training import TrainingCost
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig, Strict
 from admn_ros.errors import InputError
-from admn_ros.evaluation.records import Columns
+from admn_ros.evaluation.records import Columns, layer_counts
 from admn_ros.evaluation.summary import ContenderSummary
 from admn_ros.files import read_text
 from admn_ros.scoring.estimates import ErrorSummary, finite_rows
@@ -141,8 +141,7 @@ def summarize_costs(columns: Columns, table: LayerCosts | None) -> Costs:
     if table is None:
         gflops = columns["gflops"][:, 0]
     else:
-        ends = np.cumsum([costs.depth for costs in table.modalities.values()])[:-1]
-        counts = np.column_stack([part.sum(axis=1) for part in np.split(active, ends, axis=1)])
+        counts = layer_counts(active, [costs.depth for costs in table.modalities.values()])
         gflops = table.prices(counts, columns["nodes"], columns["used"][:, 0]) * table.amount(1)
     return Costs(layers_mean=_rounded(layers.mean()), layers_max=int(layers.max()),
                  violations=int(columns["violation"][:, 0].sum()), gflops_mean=_rounded(gflops.mean(), 6),

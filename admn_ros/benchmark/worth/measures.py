@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from admn_ros.baselines.named import ALLOCATE, BEST_STATIC
-from admn_ros.benchmark.worth.plan import BEFORE, NAIVE, SAME_TIME, SCARCE, UNITS
+from admn_ros.benchmark.worth.plan import BEFORE, NAIVE, SAME_TIME, SCARCE, TITLES, UNITS
 from admn_ros.benchmark.worth.results import Figure, Point, RunResult, Worth
 
 MOST_REGRET, MOST_REGRET_UNSEEN = 0.10, 0.20
@@ -18,8 +18,8 @@ LESS_ERROR = 0.25
 MOST_DECISION_MS = 0.5
 TIE_CM = 0.05
 """Difference of mean errors below which two policies count as equal."""
-NAMES = {ALLOCATE: "admn", NAIVE: NAIVE, BEST_STATIC: "best static"}
-"""Compared policies, as the tables name them."""
+COMPARED = (ALLOCATE, NAIVE, BEST_STATIC)
+"""Policies that the model's own one should not be worse than."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def _classes(worth: Worth) -> Iterator[Measure]:
 
 
 def _comparisons(worth: Worth) -> Iterator[Measure]:
-    for policy, name in NAMES.items():
+    for policy in COMPARED:
         for unit in UNITS:
             for run in worth.main(unit):
                 points = [p for p in run.of(policy) if p.more_cm is not None]
                 if policy != run.policies[0] and points:
-                    yield _line(f"error minus that of {name}, {run.split}, by {unit}, cm", "at most 0.0", points,
-                                lambda p: _less(p.more_cm),
+                    what = f"error minus that of {TITLES[policy]}, {run.split}, by {unit}, cm"
+                    yield _line(what, "at most 0.0", points, lambda p: _less(p.more_cm),
                                 lambda p: p.more_cm is not None and p.more_cm.value > -TIE_CM)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from admn_ros.baselines.named import ALLOCATE, BEST_STATIC, ORACLE, own_policy
+from admn_ros.baselines.named import ALLOCATE, BEST_STATIC, ORACLE, VALUE, own_policy
 from admn_ros.benchmark.worth.results import Role
 from admn_ros.budget.budget import CostUnit
 from admn_ros.budget.costs import LayerCosts
@@ -18,8 +18,12 @@ from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.model.costs import ModelCosts
 
 NAIVE = "naive"
+TITLES = {VALUE: "value", ALLOCATE: "ADMN (allocate)", NAIVE: "naive", BEST_STATIC: "best static", ORACLE: "oracle"}
+"""Names of policies in tables and figures."""
 UNITS: tuple[CostUnit, ...] = ("layers", "gflops", "milliseconds")
 CORRUPTION = "room-all"
+SPLITS = ("test_time", "test_view")
+"""Splits of the comparisons; the first one also serves the other runs."""
 MISPLACED = "shards_misplaced"
 STEPS = 2
 """Budgets between the first layers of all modalities and everything, in units of cost."""
@@ -35,8 +39,6 @@ class WorthPlan(Strict):
     Attributes:
         dataset: folder of shards.
         model: model folder.
-        splits: splits of the dataset; the first one also serves the runs on unseen data.
-        validation: split on which constant choices and the oracle are chosen.
         budgets: budgets in layers.
         limit: largest number of frames of each run.
         validation_limit: largest number of frames of the validation split.
@@ -47,8 +49,6 @@ class WorthPlan(Strict):
 
     dataset: str
     model: str
-    splits: tuple[str, ...] = Field(default=("test_time", "test_view"), min_length=1)
-    validation: str = "val"
     budgets: tuple[Count, ...] = Field(default=(1, 2, 3, 4, 6, 8, 12), min_length=1)
     limit: Count = 200
     validation_limit: Count = 600
@@ -85,7 +85,7 @@ def policies(config: ModelConfig, losses: Path) -> tuple[str, ...]:
 def main_runs(plan: WorthPlan, costs: ModelCosts, compared: Sequence[str]) -> list[Run]:
     """Return the comparisons of policies: every unit on every split."""
     runs = []
-    for split in plan.splits:
+    for split in SPLITS:
         for unit in UNITS:
             budgets = [float(b) for b in plan.budgets] if unit == "layers" else ladder(costs.table(unit))
             found = _evaluation(plan, compared, budgets, split=split, unit=unit)
@@ -147,9 +147,9 @@ def ladder(table: LayerCosts) -> list[float]:
     return sorted({table.amount(table.least(everything)), *firsts(table), *rounded, high})
 
 
-def _evaluation(plan: WorthPlan, compared: Sequence[str], budgets: Sequence[float], *, split: str | None = None,
+def _evaluation(plan: WorthPlan, compared: Sequence[str], budgets: Sequence[float], *, split: str = SPLITS[0],
                 kind: str = "shards", unit: CostUnit = "layers", corruptions: tuple[str, ...] = (CORRUPTION,),
                 model: str | None = None) -> EvaluationPlan:
-    return EvaluationPlan(sources=(plan.dataset,), kind=kind, split=split or plan.splits[0], model=model or plan.model,
+    return EvaluationPlan(sources=(plan.dataset,), kind=kind, split=split, model=model or plan.model,
                           corruptions=corruptions, budgets=tuple(budgets), unit=unit, policies=tuple(compared),
                           seed=plan.seed, limit=plan.limit)

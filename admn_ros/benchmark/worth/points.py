@@ -14,7 +14,7 @@ from admn_ros.benchmark.worth.results import Figure, Point, RunResult
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import CostLedger, LayerCosts
 from admn_ros.config import ModelConfig
-from admn_ros.evaluation.records import Columns, read_columns
+from admn_ros.evaluation.records import Columns, layer_counts, read_columns
 from admn_ros.evaluation.results_folder import RECORDS
 from admn_ros.evaluation.summary import DIGITS, ContenderSummary
 from admn_ros.model.costs import ModelCosts
@@ -89,8 +89,7 @@ def _avoidable(summary: ContenderSummary, table: LayerCosts) -> int:
 
 def _milliseconds(summary: ContenderSummary, table: LayerCosts) -> float:
     """Return the mean price of the layers that ran."""
-    ends = np.cumsum(list(summary.config.depths.values()))[:-1]
-    counts = np.column_stack([part.sum(axis=1) for part in np.split(summary.of("active"), ends, axis=1)])
+    counts = layer_counts(summary.of("active"), summary.config.depths.values())
     milliseconds = table.prices(counts, summary.columns["nodes"], summary.of("used")) * table.amount(1)
     return round(float(milliseconds.mean()), DIGITS)
 

@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from admn_ros.baselines.measured_losses import MeasuredLosses, read_losses, write_losses
+from admn_ros.baselines.measured_losses import VALIDATION, MeasuredLosses, read_losses, write_losses
 from admn_ros.benchmark.worth.decision import decision_ms
 from admn_ros.benchmark.worth.plan import (
     BEFORE,
     CORRUPTION,
+    SPLITS,
     UNITS,
     Run,
     WorthPlan,
@@ -60,7 +61,7 @@ class WorthRunner:
     def __init__(self, plan: WorthPlan, work: Path, *, jobs: int = 1, resume: bool = False,
                  on_step: OnStep = lambda what, done, total: None) -> None:
         self._plan, self._work, self._jobs, self._resume, self._on_step = plan, work, jobs, resume, on_step
-        self._source = DatasetSource(_data(plan, plan.splits[0], plan.limit))
+        self._source = DatasetSource(_data(plan, SPLITS[0], plan.limit))
         self._engine = self._source.engine
         if plan.before is not None:
             load_config(ModelConfig, Path(plan.before) / CONFIG)
@@ -98,16 +99,16 @@ class WorthRunner:
             found = read_losses(path, self._engine.config)
             if self._fits(found):
                 return path
-        measured = rank_allocations(_data(self._plan, self._plan.validation, self._plan.validation_limit),
+        measured = rank_allocations(_data(self._plan, VALIDATION, self._plan.validation_limit),
                                     progress=lambda done, total: self._on_step("validation", done, total))
         write_losses(path, measured)
         return path
 
     def _fits(self, found: MeasuredLosses) -> bool:
         plan = self._plan
-        source = DatasetSource(_data(plan, plan.validation, plan.validation_limit))
+        source = DatasetSource(_data(plan, VALIDATION, plan.validation_limit))
         return ((found.estimator_fingerprint, found.dataset, found.split, found.corruption, found.seed, found.frames)
-                == (estimator_fingerprint(self._engine.network), Path(plan.dataset).name, plan.validation, CORRUPTION,
+                == (estimator_fingerprint(self._engine.network), Path(plan.dataset).name, VALIDATION, CORRUPTION,
                     plan.seed, sum(unit.frames for unit in source.units())))
 
     def _result(self, run: Run, number: str = "") -> RunResult:

@@ -5,13 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from admn_ros.baselines.named import ALLOCATE, BEST_STATIC, ORACLE, VALUE
 from admn_ros.benchmark.worth.measures import measures
-from admn_ros.benchmark.worth.plan import NAIVE
+from admn_ros.benchmark.worth.plan import TITLES
 from admn_ros.benchmark.worth.results import Figure, Point, RunResult, Worth
 
-TITLES = {VALUE: "value (ours)", ALLOCATE: "admn (top L by quality)", NAIVE: "naive", BEST_STATIC: "best static",
-          ORACLE: "oracle"}
 NOTES = """\
 - The policies see the same frames. Intervals are 95 %, bootstrapped over recordings (rooms). In brackets: the interval
   of the difference holds 0. Bold: the target is missed.

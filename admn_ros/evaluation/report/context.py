@@ -19,6 +19,7 @@ import numpy as np
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.evaluation.plan import EvaluationPlan
+from admn_ros.evaluation.records import layer_counts
 from admn_ros.evaluation.report.data import Evaluation, read_evaluation
 from admn_ros.evaluation.report.moments import Stretch, moments, stretches
 from admn_ros.evaluation.results_folder import CONTEXT, MOMENTS
@@ -131,11 +132,11 @@ def _thumbnail(modality: Modality, data: Array) -> bytes:
 
 def _gflops(evaluation: Evaluation, table: LayerCosts) -> list[dict[str, float]]:
     """Return the range and the median of GFLOPs by number of layers, over all frames."""
-    depths = np.cumsum(list(evaluation.results["described_model"]["depths"].values()))[:-1]
+    depths = evaluation.results["described_model"]["depths"].values()
     total, operations = [], []
     for columns in evaluation.records.values():
         for variant in range(columns["active"].shape[1]):
-            layers = np.column_stack([part.sum(axis=1) for part in np.split(columns["active"][:, variant], depths, 1)])
+            layers = layer_counts(columns["active"][:, variant], depths)
             total.append(layers.sum(axis=1))
             operations.append(table.prices(layers, columns["nodes"], columns["used"][:, variant]) * table.amount(1))
     ran, gflops = np.concatenate(total), np.concatenate(operations)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from admn_ros.evaluation.records import layer_counts
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
 from admn_ros.evaluation.report.decisions import evaluated_decision
@@ -120,11 +121,8 @@ def _describe(evaluation: Evaluation, stretch: Stretch, moment: Moment) -> str:
     """Return the budget, the layers that ran and the injected corruptions of a frame."""
     columns, v = evaluation.records[stretch.corruption], stretch.variant
     depths = evaluation.results["described_model"]["depths"]
-    ends = [0]
-    for depth in depths.values():
-        ends.append(ends[-1] + depth)
-    ran = ", ".join(f"{m} {columns['active'][moment.row, v, a:b].sum()}"
-                    for m, a, b in zip(depths, ends, ends[1:], strict=False))
+    counts = layer_counts(columns["active"][moment.row, v], depths.values())
+    ran = ", ".join(f"{m} {count}" for m, count in zip(depths, counts, strict=True))
     limit = float(columns["granted"][moment.row, v])
     budget = budget_text({"limit": limit if limit < float("inf") else None, "unit": columns["unit"][moment.row, v]},
                          long=True)

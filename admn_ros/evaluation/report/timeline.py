@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from admn_ros.evaluation.records import layer_counts
 from admn_ros.evaluation.report.context import Context
 from admn_ros.evaluation.report.data import Evaluation, budget_text
 from admn_ros.evaluation.report.decisions import evaluated_decision
@@ -97,11 +98,10 @@ def timelines(evaluation: Evaluation, context: Context, shown: ShownStretches) -
 def _series(evaluation: Evaluation, stretch: Stretch, context: Context) -> Timeline:
     columns, rows, v = evaluation.records[stretch.corruption], stretch.rows, stretch.variant
     depths = evaluation.results["described_model"]["depths"]
-    ends = np.cumsum(list(depths.values()))[:-1]
     total = evaluation.results["described_model"]["layers_total"]
     in_layers = columns["unit"][rows, v] == "layers"
     granted = np.where(in_layers, np.minimum(columns["granted"][rows, v], total), np.nan)
-    layers = [part.sum(axis=1).astype(np.float64) for part in np.split(columns["active"][rows, v], ends, axis=1)]
+    layers = layer_counts(columns["active"][rows, v], depths.values()).T.astype(np.float64)
     there = columns["nodes"][rows] > 0
     injected = np.where(there, 1.0 - np.nan_to_num(columns["severity"][rows]), np.nan)
     qoi = np.where(there, columns["qoi"][rows, v], np.nan)

@@ -13,7 +13,7 @@ from admn_ros.nodes.apps.player import PLAYER_PARAMETERS, Item, Player
 from admn_ros.nodes.parameters import Spec
 from admn_ros.nodes.run_node import Program, run_node
 from admn_ros.recordings.bag_types import typestore
-from admn_ros.simulation.difficulty import Difficulty
+from admn_ros.simulation.difficulty import MOST_PEOPLE, MOST_SENSOR_NOISE, PLAIN, Difficulty
 from admn_ros.simulation.events import demo_events
 from admn_ros.simulation.streams import play, world_streams, world_topics
 from admn_ros.simulation.world import World
@@ -25,9 +25,12 @@ PARAMETERS = (
     Spec("viewpoints", "default", "default, train, held_out or moved.", fixed=True),
     Spec("drive", "laps", "laps or random.", fixed=True),
     Spec("quality", "small", "Image resolution: small, medium, or real (that of GDTM).", fixed=True),
-    Spec("second_car", 0.0, "Share of seeds with a blue car that is not the target.", fixed=True, low=0.0, high=1.0),
-    Spec("people", 0, "Largest number of people who walk through the room.", fixed=True, low=0, high=6),
-    Spec("sensor_noise", 0.0, "Noise of all sensors: 0 good, 1 typical indoors.", fixed=True, low=0.0, high=2.0),
+    Spec("second_car", PLAIN.second_car, "Share of seeds with a blue car that is not the target.", fixed=True,
+         low=0.0, high=1.0),
+    Spec("people", PLAIN.people, "Largest number of people who walk through the room.", fixed=True, low=0,
+         high=MOST_PEOPLE),
+    Spec("sensor_noise", PLAIN.sensor_noise, "Noise of all sensors: 0 good, 1 typical indoors.", fixed=True, low=0.0,
+         high=MOST_SENSOR_NOISE),
     Spec("seconds", 600.0, "Simulated duration in seconds; the process ends then.", fixed=True, low=1.0, high=3600.0),
     Spec("events", True, "Sensor failures in the first seconds: darkness, saturation, silent topics.", fixed=True),
     *PLAYER_PARAMETERS,

@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 
 DEPTH_RANGE_M = (0.25, 9.0)
 DEPTH_STEP_M = 0.0025
+ISO = 200.0
+"""Default sensitivity of the RGB cameras."""
+FLYING = 0.4
+"""Default share of the depth pixels at edges with a value between near and far."""
 
 _FULL_WELL = 9000.0        # electrons of white at ISO 100
 _READ_NOISE = 6.0          # electrons
@@ -29,7 +33,7 @@ _HALF_RETURN = 0.0065
 _SHARPNESS = 4.0           # exponent of the transition from valid to invalid
 
 
-def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = None, iso: float = 200.0,
+def expose(rgb: Bytes, rng: np.random.Generator, *, exposure: float | None = None, iso: float = ISO,
            colour_cast: Sequence[float] | None = None, vignetting: float = 0.12, blur_px: float = 0.45) -> Bytes:
     """Apply exposure, colour cast, lens and sensor noise of a camera to a rendered image.
 
@@ -82,7 +86,7 @@ def automatic_exposure(rgb: Bytes) -> float:
 def measure_depth(true_depth: Single, rng: np.random.Generator, *, reflectance: Single | None = None,
                   normal_cosine: Single | None = None, matrix: Floats | None = None,
                   stripes: Sequence[float] | None = None, gain: float = 1.0, spread_per_m: float = 0.0,
-                  flying: float = 0.4) -> Single:
+                  flying: float = FLYING) -> Single:
     """Apply noise, quantization and invalid pixels of an L515 to true depth.
 
     Pixels are invalid where too little light returns (dark, far, grazing), at edges, and in vertical stripes where the
