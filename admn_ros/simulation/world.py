@@ -17,7 +17,7 @@ from admn_ros.simulation.camera.render import Renderer
 from admn_ros.simulation.difficulty import PLAIN, Difficulty
 from admn_ros.simulation.radar.echoes import Echoes
 from admn_ros.simulation.radar.fmcw import FmcwRadar, RadarReading
-from admn_ros.simulation.radar.moving import other_echoes, spurious_echoes
+from admn_ros.simulation.radar.moving import other_echoes, person_boxes, spurious_echoes
 from admn_ros.simulation.scene.car import CarState
 from admn_ros.simulation.scene.driving import KINDS, Drive
 from admn_ros.simulation.scene.geometry import Floats
@@ -155,11 +155,12 @@ class World:
         car = self.car(t_s)
         velocity = None if car is None else self.drive.velocity_mps(t_s)
         radar, rng = self._radars[node], self._further_rng(node, Modality.RADAR, index)
-        further = other_echoes(self.others.at(t_s), radar.position_m, rng)
+        others = self.others.at(t_s)
+        further = other_echoes(others, radar.position_m, rng)
         if self._noise.spurious_echoes:
             further.append(spurious_echoes(self.scene, self._noise.spurious_echoes, rng))
         return radar.measure(car, velocity, self._rng(node, Modality.RADAR, index),
-                             Echoes.joined(further) if further else None)
+                             Echoes.joined(further) if further else None, person_boxes(others.people))
 
     def audio(self, node: int, start_s: float, samples: int, index: int,
               sounds: Sequence[tuple[Source, Path]] | None = None) -> npt.NDArray[np.float32]:

@@ -52,6 +52,10 @@ class Echoes:
         """Return scatterers that do not move."""
         return cls(position_m, amplitude, np.zeros_like(position_m))
 
+    def at(self, chosen: npt.NDArray[np.bool_]) -> Echoes:
+        """Return the chosen (N,) scatterers."""
+        return Echoes(self.position_m[chosen], self.amplitude[chosen], self.velocity_mps[chosen])
+
     @classmethod
     def joined(cls, parts: Sequence[Echoes]) -> Echoes:
         """Return the scatterers of several parts."""

@@ -13,6 +13,7 @@ y forward). Azimuth is positive to the left. Radial velocity is positive for rec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,10 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from admn_ros.errors import InputError
-from admn_ros.simulation.radar.echoes import Echoes, car_echoes, clutter_echoes
+from admn_ros.simulation.radar.echoes import Echoes, car_echoes, clutter_echoes, hidden
 from admn_ros.simulation.radar.points import Cfar, detect
 from admn_ros.simulation.scene.car import CarState
-from admn_ros.simulation.scene.geometry import Floats
+from admn_ros.simulation.scene.geometry import Box, Floats
 from admn_ros.simulation.scene.scene import Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
 
@@ -156,23 +157,24 @@ class FmcwRadar:
         return self._pose.translation_m
 
     def measure(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator,
-                others: Echoes | None = None) -> RadarReading:
+                others: Echoes | None = None, blocking: Sequence[Box] = ()) -> RadarReading:
         """Measure one frame.
 
         Args:
             car: state of the car in the middle of the frame; None without a car.
             velocity_mps: velocity of the car (2,) in `map`; None for its speed along its heading.
             rng: generator of noise, phase noise and the rotation of the wheels.
-            others: further echoes, of anything else that moves.
+            others: further echoes, of anything else that moves; none that `blocking` hides.
+            blocking: boxes that move and hide the car and the room behind them.
         """
-        cube = self._spectrum(self._beat(car, velocity_mps, rng, others))
+        cube = self._spectrum(self._beat(car, velocity_mps, rng, others, blocking))
         power = np.mean(cube.real**2 + cube.imag**2, axis=2)
         straight = self._undo_time_division(cube)
         points = detect(power, straight, self.config.cfar, self.config.range_step_m, self.config.velocity_step_mps)
         return RadarReading(self._range_azimuth(straight), np.sqrt(power).astype(np.float32), points)
 
     def _beat(self, car: CarState | None, velocity_mps: Floats | None, rng: np.random.Generator,
-              others: Echoes | None = None) -> Complexes:
+              others: Echoes | None, blocking: Sequence[Box]) -> Complexes:
         """Return the beat signal (samples, loops, antennas), complex64, with noise of RMS 1."""
         c = self.config
         beat = np.zeros((c.samples, c.loops, ANTENNAS), np.complex64)
@@ -185,11 +187,20 @@ class FmcwRadar:
         if car is not None:
             if velocity_mps is None:
                 velocity_mps = float(car.speed_mps) * np.array([np.cos(car.heading_rad), np.sin(car.heading_rad)])
-            beat += self._signal(car_echoes(car, velocity_mps, self._pose.translation_m, rng), jitter)
+            echoes = car_echoes(car, velocity_mps, self.position_m, rng)
+            beat += self._signal(echoes.at(~hidden(blocking, self.position_m, echoes.position_m)), jitter)
         if others is not None:
             beat += self._signal(others, jitter)
-        beat += self._still_beat[:, None, :] * jitter.astype(np.complex64)
+        beat += self._still_beat_past(blocking)[:, None, :] * jitter.astype(np.complex64)
         return beat
+
+    def _still_beat_past(self, blocking: Sequence[Box]) -> Complexes:
+        """Return `_still_beat` without what boxes hide."""
+        if not blocking:
+            return self._still_beat
+        tones, channels = self._factors(self._still.at(hidden(blocking, self.position_m, self._still.position_m)))
+        seen: Complexes = self._still_beat - (tones @ channels[:, 0, :]).astype(np.complex64)
+        return seen
 
     def _signal(self, echoes: Echoes, jitter: Complexes) -> Complexes:
         """Return the sum of the beat signals of echoes (samples, loops, antennas), complex64."""

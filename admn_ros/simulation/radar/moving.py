@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from admn_ros.simulation.radar.echoes import Echoes, car_echoes
-from admn_ros.simulation.scene.geometry import Floats
+from admn_ros.simulation.radar.echoes import Echoes, car_echoes, hidden
+from admn_ros.simulation.scene.geometry import Box, Floats
 from admn_ros.simulation.scene.others import Others
 from admn_ros.simulation.scene.people import PersonState
 from admn_ros.simulation.scene.scene import Scene
@@ -15,6 +17,7 @@ from admn_ros.simulation.scene.scene import Scene
 # reflects at this height passes above the radar, and clothes absorb.
 _TRUNK, _SHANK = 6.0, 3.0
 _TRUNK_M, _SHANK_M, _BESIDE_M = 0.95, 0.30, 0.10
+_HALF_M = (0.10, 0.17, 0.85)   # half the size of a person: depth, width, height
 _SPURIOUS = 3.0
 _SPURIOUS_MPS = 1.5
 
@@ -36,6 +39,12 @@ def person_echoes(person: PersonState, rng: np.random.Generator) -> Echoes:
     return Echoes(places, np.array([_TRUNK, _SHANK, _SHANK]) * rng.rayleigh(0.8, 3), velocity)
 
 
+def person_boxes(people: Sequence[PersonState]) -> list[Box]:
+    """Return a box for each person, which hides from a radar what is behind."""
+    return [Box((float(p.position_m[0]), float(p.position_m[1]), _HALF_M[2]), _HALF_M, (0.5,) * 3, float(p.heading_rad))
+            for p in people]
+
+
 def spurious_echoes(scene: Scene, mean: float, rng: np.random.Generator) -> Echoes:
     """Return echoes without a body at random places of the room: multipath, and vibrating or fluttering things.
 
@@ -52,8 +61,12 @@ def spurious_echoes(scene: Scene, mean: float, rng: np.random.Generator) -> Echo
 
 
 def other_echoes(others: Others, radar_m: Floats, rng: np.random.Generator) -> list[Echoes]:
-    """Return the scatterers of the second car and of the people, for a radar at `radar_m` (3,) in `map`."""
-    found = [person_echoes(person, rng) for person in others.people]
+    """Return the scatterers of the second car and of the people, for a radar at `radar_m` (3,) in `map`.
+
+    Those behind a person are left out.
+    """
+    boxes = person_boxes(others.people)
+    found = [(person_echoes(person, rng), boxes[:k] + boxes[k + 1:]) for k, person in enumerate(others.people)]
     if others.second_car is not None and others.second_velocity_mps is not None:
-        found.append(car_echoes(others.second_car, others.second_velocity_mps, radar_m, rng))
-    return found
+        found.append((car_echoes(others.second_car, others.second_velocity_mps, radar_m, rng), boxes))
+    return [echoes.at(~hidden(before, radar_m, echoes.position_m)) for echoes, before in found]

@@ -11,9 +11,12 @@ import pytest
 from admn_ros.errors import InputError
 from admn_ros.simulation.radar.echoes import Echoes, clutter_echoes, hidden
 from admn_ros.simulation.radar.fmcw import ANTENNAS, FmcwConfig, FmcwRadar, RadarReading
+from admn_ros.simulation.radar.moving import other_echoes, person_boxes
 from admn_ros.simulation.radar.points import Cfar, detect
 from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M, CarState
 from admn_ros.simulation.scene.geometry import Box
+from admn_ros.simulation.scene.others import Others
+from admn_ros.simulation.scene.people import PersonState
 from admn_ros.simulation.scene.scene import Scene
 from helpers.plain_room import PLAIN_ROOM
 
@@ -191,6 +194,29 @@ def test_no_further_echoes_change_nothing():
     plain, with_none = (FmcwRadar(SCENE, node).measure(state, None, np.random.default_rng(3), others)
                         for others in (None, none))
     np.testing.assert_array_equal(plain.range_azimuth, with_none.range_azimuth)
+
+
+def test_a_person_hides_the_car_and_the_room_behind():
+    node, state = SCENE.nodes[0], car(0, 0.5, 0.3, 1.5)
+    radar_m = node.sensor("radar").translation_m
+    middle = np.array([*state.position_m, CAR_CENTRE_Z_M])
+    before, behind = (PersonState((radar_m + share * (middle - radar_m))[:2], 0.0, np.zeros(2), 0.0)
+                      for share in (0.7, 1.6))
+    for config in (C, BARE):
+        free, covered, still_free = (
+            FmcwRadar(SCENE, node, config).measure(state, None, np.random.default_rng(3), None, person_boxes(people))
+            for people in ((), (before,), (behind,)))
+        row = round(float(np.linalg.norm(middle - radar_m)) / config.range_step_m)
+        peak = [r.range_doppler[row - 1:row + 2].max() for r in (free, covered, still_free)]
+        assert peak[1] < 0.5 * peak[0]
+        if config is BARE:
+            assert peak[2] == peak[0]
+            np.testing.assert_array_equal(free.range_azimuth, still_free.range_azimuth)
+    still = clutter_echoes(SCENE, node)
+    covered = hidden(person_boxes((before,)), radar_m, still.position_m)
+    assert 0 < covered.sum() < 0.5 * len(covered)
+    walking = other_echoes(Others(people=(before, behind)), radar_m, np.random.default_rng(0))
+    assert len(walking[0].amplitude) == 3 > len(walking[1].amplitude), "people do not hide themselves"
 
 
 def test_without_a_car_nothing_moves(cluttered: list[Draw]):
