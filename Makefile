@@ -5,8 +5,8 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.xml setup.py pyproject.toml \
   build_support/ros_build.py $(wildcard cmake/*)
-# Tests without ROS run on all cores, whole files at a time.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# Tests without ROS run on all cores, whole files at a time, in the order of test/conftest.py.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 WITHOUT_ROS := --ignore test/nodes test
 
 # A sourced ROS 2 finds the type support of our messages by bare library name.

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of every test: a micro model, dataset and recording, plans that evaluate them, and finished evaluations."""
+"""Fixtures of every test: a micro model, dataset and recording, plans that evaluate them, and finished evaluations.
+
+Their files are made once for all test processes; a test that changes one works on a copy.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from admn_ros.evaluation.plan import EvaluationPlan
 from admn_ros.model.checkpoint import create_random_model
 from helpers import datasets, models
 from helpers.bags import SENSORS, make_bag, where
+from helpers.once import made_once
 
 
 @pytest.fixture(scope="session")
@@ -23,16 +27,14 @@ def config() -> ModelConfig:
 
 @pytest.fixture(scope="session")
 def model(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "micro"
-    create_random_model(config, folder, seed=0)
-    return folder
+    return made_once(tmp_path_factory, "models/micro", lambda folder: create_random_model(config, folder, seed=0))
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six rooms with ten samples each. Every third sample has no car."""
-    return datasets.write_dataset(tmp_path_factory.mktemp("data") / "room",
-                                  {"test_time": [datasets.noise(10, seed) for seed in range(6)]})
+    return made_once(tmp_path_factory, "data/room", lambda folder: datasets.write_dataset(
+        folder, {"test_time": [datasets.noise(10, seed) for seed in range(6)]}))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +64,7 @@ def make_bag_plan(model: Path, deployment: DeploymentConfig) -> Callable[..., Ev
 
 @pytest.fixture(scope="session")
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bag(tmp_path_factory.mktemp("bags") / "drive", tf=True, extras=True)
+    return made_once(tmp_path_factory, "bags/drive", lambda path: make_bag(path, tf=True, extras=True))
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +82,11 @@ def evaluated(dataset: Path, model: Path, tmp_path_factory: pytest.TempPathFacto
     """Finished evaluation of the dataset and its report, by `admn evaluate`."""
     from admn_ros.cli import main
 
-    folder = tmp_path_factory.mktemp("evaluated") / "room"
-    assert main(["evaluate", str(dataset), "--model", str(model), "--out", str(folder), "--budgets", "2", "5", "inf",
-                 "--corruption", "clean", "room-all", "--policy", "allocate", "naive", "--limit", "30"]) == 0
-    return folder
+    def make(folder: Path) -> None:
+        assert main(["evaluate", str(dataset), "--model", str(model), "--out", str(folder), "--budgets", "2", "5",
+                     "inf", "--corruption", "clean", "room-all", "--policy", "allocate", "naive", "--limit", "30"]) == 0
+
+    return made_once(tmp_path_factory, "evaluated/room", make)
 
 
 @pytest.fixture(scope="session")
@@ -94,11 +97,12 @@ def evaluated_bag(bag: Path, make_bag_plan: Callable[..., EvaluationPlan],
     from admn_ros.evaluation.report.make import make_report
     from admn_ros.evaluation.run import evaluate
 
-    folder = tmp_path_factory.mktemp("evaluated") / "drive"
-    trace = folder.with_name("trace <b>.csv")
-    trace.write_text("time_s,limit\n0,9\n0.5,3\n1,6\n", encoding="utf-8")
-    plan = make_bag_plan(bag, changes={"corruptions": ["clean", "room-all"]}, trace=str(trace), hold_s=0.3)
-    evaluate(plan, folder)
-    gather_context(plan, folder)
-    make_report(folder)
-    return folder
+    def make(folder: Path) -> None:
+        trace = folder.with_name("trace <b>.csv")
+        trace.write_text("time_s,limit\n0,9\n0.5,3\n1,6\n", encoding="utf-8")
+        plan = make_bag_plan(bag, changes={"corruptions": ["clean", "room-all"]}, trace=str(trace), hold_s=0.3)
+        evaluate(plan, folder)
+        gather_context(plan, folder)
+        make_report(folder)
+
+    return made_once(tmp_path_factory, "evaluated/drive", make)

@@ -23,7 +23,7 @@ import yaml
 from lifecycle_msgs.srv import GetState
 
 from admn_ros.config import BudgetUnit
-from admn_ros.errors import ConfigError
+from admn_ros.errors import ConfigError, InputError
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.perception.parameters import PARAMETERS
@@ -298,15 +298,6 @@ def test_viewers_that_are_not_installed_are_named_and_nothing_fails():
     assert len(texts) == 2 and "ros-jazzy-rviz2" in texts[0] and "ros-jazzy-foxglove-bridge" in texts[1]
 
 
-def test_the_governor_sets_the_budget_of_a_perception_with_another_name(launched):
-    run = launched(governor="true", namespace="robot", name="eyes")
-    run.bring_up()
-    budgets = run.store(ComputeBudget, "/robot/eyes/budget")
-    assert run.wait(lambda: budgets) and budgets[-1].source == "governor"
-    assert run.node.get_subscriptions_info_by_topic("/robot/eyes/budget")
-    run.stop()
-
-
 def test_a_recording_is_replayed_to_its_end_on_the_shipped_model(launched, bag):
     run = launched(bag=str(bag), rate="1.0")
     allocations = run.store(LayerAllocation, ALLOCATION)
@@ -316,14 +307,25 @@ def test_a_recording_is_replayed_to_its_end_on_the_shipped_model(launched, bag):
     run.stop()
 
 
-def test_simulator_perception_and_governor_meet_in_a_namespace(launched):
+def renders() -> bool:
     try:
         World(0).close()
-    except Exception as error:
-        pytest.skip(f"no renderer: {error}")
-    run = launched(sim="true", governor="true", namespace="robot1")
-    allocations = run.store(LayerAllocation, "/robot1/admn/allocation")
+    except InputError:
+        return False
+    return True
+
+
+def test_simulator_governor_and_a_perception_of_another_name_meet_in_a_namespace(launched):
+    simulated = renders()
+    run = launched(governor="true", namespace="robot1", name="eyes", **({"sim": "true"} if simulated else {}))
+    allocations = run.store(LayerAllocation, "/robot1/eyes/allocation")
     run.bring_up()
+    budgets = run.store(ComputeBudget, "/robot1/eyes/budget")
+    assert run.wait(lambda: budgets) and budgets[-1].source == "governor"
+    assert run.node.get_subscriptions_info_by_topic("/robot1/eyes/budget")
+    if not simulated:
+        run.stop()
+        pytest.skip("no renderer for the simulator")
     assert run.wait(lambda: any(a.spent > 0 for a in allocations))
     for topic in ("/robot1/temperature", "/robot1/node1/rgb/camera_info", "/clock"):
         assert run.node.count_publishers(topic) and run.node.count_subscribers(topic), topic

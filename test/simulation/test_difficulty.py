@@ -52,8 +52,9 @@ def test_values_out_of_range_are_refused(fields: dict[str, float], says: str) ->
         Difficulty(**fields)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_room_draws_its_second_car_and_its_people_and_nothing_else_changes() -> None:
-    rooms = [Scene.seeded(seed, difficulty=Difficulty(0.4, 2)) for seed in range(200)]
+    rooms = [Scene.seeded(seed, difficulty=Difficulty(0.4, 2)) for seed in range(100)]
     assert 0.3 < np.mean([room.second_car for room in rooms]) < 0.5
     assert {len(room.people) for room in rooms} == {0, 1, 2}
     for seed, room in enumerate(rooms[:20]):
@@ -68,13 +69,12 @@ def test_a_room_draws_its_second_car_and_its_people_and_nothing_else_changes() -
 @pytest.mark.parametrize("target", ["red_car", "none"])
 def test_the_second_car_reaches_every_kind_of_sensor(target: str) -> None:
     """Without it, the same seed gives the same noise, so all that differs is the car."""
-    without, there, again = (readings(d, target, 3) for d in (PLAIN, Difficulty(1.0), Difficulty(1.0)))
+    without, there = (readings(d, target, 3) for d in (PLAIN, Difficulty(1.0)))
     for modality in NODE1:
         nodes = [SensorKey(f"node{k}", modality) for k in (1, 2, 3)]
         least = {Modality.RGB: 20.0, Modality.DEPTH: 0.03, Modality.RADAR: 1.0, Modality.AUDIO: 0.001}[modality]
         off = [float(np.nanmax(np.abs(there[key].astype(np.float64) - without[key]))) for key in nodes]
         assert max(off) > least, modality
-        assert all(np.array_equal(there[key], again[key], equal_nan=modality is Modality.DEPTH) for key in nodes)
 
 
 @pytest.mark.slow
