@@ -49,7 +49,7 @@ def policy_of(name: str, network: AdmnNetwork) -> Policy:
     except InputError as error:
         file = policy_file(name)
         names_file = file is not None and error.field.startswith(str(file)) and details
-        raise error if names_file else error.within(f"policy {name}") from error
+        raise error if names_file else error.within(f"policy {kind}") from error
     # The oracle is no policy until a frame is known, so it cannot be wrapped: it keeps the first layers by itself.
     return PrefixScores(policy) if config.nested and not isinstance(policy, CellOracle) else policy
 
