@@ -292,6 +292,7 @@ class MeasuredCosts(Strict):
 
     Attributes:
         device: name of the processor.
+        runtime: what computed the network: torch, or onnxruntime with its execution provider.
         torch: version of PyTorch.
         threads: number of CPU threads.
         date: day of the measurement, YYYY-MM-DD.
@@ -303,6 +304,7 @@ class MeasuredCosts(Strict):
 
     format: Literal["admn-costs-2"] = "admn-costs-2"
     device: str
+    runtime: str = "torch"
     torch: str
     threads: Count
     date: str

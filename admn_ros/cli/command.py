@@ -113,6 +113,15 @@ def add_device(options: argparse.ArgumentParser) -> None:
                          help="device; auto takes a GPU if there is one (default: auto)")
 
 
+def add_runtime(options: argparse.ArgumentParser) -> None:
+    """Add the options --engine and --providers."""
+    options.add_argument("--engine", default="torch", choices=("torch", "onnxruntime"),
+                         help="what computes the network; onnxruntime needs a folder of `admn export` (default: torch)")
+    options.add_argument("--providers", nargs="+", default=[], metavar="NAME",
+                         help="execution providers of onnxruntime, in order of preference (default: "
+                              "CUDAExecutionProvider on a GPU, else the CPU)")
+
+
 def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
     """Return an option type: an integer from `low` to `high`."""
     def parse(text: str) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands about model folders: new-model, inspect, profile."""
+"""Commands about model folders: new-model, inspect, profile, export."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from admn_ros.cli.command import (
     Commands,
     add_command,
     add_device,
+    add_runtime,
     number,
+    progress_bar,
     warn,
     whole,
 )
 
 if TYPE_CHECKING:
     from admn_ros.config import ModelConfig
+    from admn_ros.model.network import AdmnNetwork
 
 
 def add_commands(commands: Commands) -> None:
@@ -47,6 +50,12 @@ def add_commands(commands: Commands) -> None:
     profile.add_argument("--threads", type=whole(0, MOST_JOBS), default=0, metavar="N",
                          help="CPU threads; 0 for the default of torch (default: 0)")
     add_device(profile)
+    add_runtime(profile)
+
+    export = add_command(commands, "export", "write a model folder that ONNX Runtime can run, too", _export)
+    export.add_argument("model", help="model folder, or name of a shipped model")
+    export.add_argument("out", type=Path, help="model folder to write; the model folder itself gets the graphs only")
+    export.add_argument("--force", action="store_true", help="replace an existing model folder")
 
 
 def _new_model(options: argparse.Namespace) -> None:
@@ -85,8 +94,22 @@ def _inspect_model(folder: Path) -> None:
     for modality, entry in config.modalities.items():
         shape = "x".join(map(str, entry.input.shape))
         print(f"  {modality}: input {shape}, {entry.backbone.depth} layers of width {entry.backbone.dim}")
+    if (folder / "onnx").is_dir():
+        _print_graphs(network, folder)
     _print_costs(folder, config)
     _print_metrics(folder)
+
+
+def _print_graphs(network: AdmnNetwork, folder: Path) -> None:
+    from admn_ros.errors import ModelError
+    from admn_ros.inference.onnx.manifest import check_graphs
+
+    try:
+        files = list(check_graphs(network, folder).glob("*.onnx"))
+    except ModelError as error:
+        warn("onnx", [str(error)])
+        return
+    print(f"engine onnxruntime: {len(files)} graphs, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB")
 
 
 def _print_costs(folder: Path, config: ModelConfig) -> None:
@@ -98,7 +121,7 @@ def _print_costs(folder: Path, config: ModelConfig) -> None:
         return
     joules = "" if measured.joules is None else f" and joules at {measured.power_w:g} W"
     print(f"budgets: layers, gflops, milliseconds{joules}; measured {measured.date} on {measured.device}, "
-          f"{measured.threads} threads, PyTorch {measured.torch}")
+          f"{measured.threads} threads, {measured.runtime}, PyTorch {measured.torch}")
 
 
 def _print_metrics(folder: Path) -> None:
@@ -128,9 +151,20 @@ def _inspect_bag(path: Path) -> None:
 
 def _profile(options: argparse.Namespace) -> None:
     from admn_ros.inference.engine import Engine
+    from admn_ros.inference.runtime import RuntimeChoice
 
-    engine = Engine(options.model, options.device, options.threads)
+    choice = RuntimeChoice(options.engine, tuple(options.providers))
+    engine = Engine(options.model, options.device, options.threads, choice)
     with CONSOLE.status("measuring"):
         costs = engine.measure_costs(options.repeats, power_w=options.watts)
     print(f"{engine.save_costs(costs)}: costs in milliseconds{' and joules' if options.watts else ''}, "
-          f"measured on {costs.device}")
+          f"measured on {costs.device} with {costs.runtime}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from admn_ros.inference.onnx.export import export_model
+    from admn_ros.share import find_shipped
+
+    with progress_bar("graphs") as progress:
+        export_model(find_shipped(options.model, "models"), options.out, force=options.force, on_graph=progress)
+    print(f"{options.out}: runs with --engine onnxruntime, and with torch as before")

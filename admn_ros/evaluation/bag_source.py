@@ -53,7 +53,7 @@ class BagSource:
             raise ConfigError.missing("sensors", "a deployment file with the topics of the bags")
         self._plan, self._bag_plan = plan, plan.bag
         # One thread: another order of summation would change the last bits.
-        self._pipeline = Pipeline.load(plan.model, plan.bag.deployment, plan.device, threads=1)
+        self._pipeline = Pipeline.load(plan.model, plan.bag.deployment, plan.device, threads=1, choice=plan.runtime)
         self.engine = self._pipeline.engine
         self._metadata: dict[str, Json] = {}
         self._offsets: dict[int, Offset] = {}

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
+from torch import nn
+
 from admn_ros.baselines.cell_oracle import CellOracle
 from admn_ros.baselines.named import Policy, policy_of, shown_policy
 from admn_ros.config import ModelConfig
@@ -64,7 +66,8 @@ class PolicyContender:
 
     @cached_property
     def _meter(self) -> LayerMeter:
-        return LayerMeter(self.engine.network)
+        runtime = self.engine.runtime
+        return LayerMeter(runtime if isinstance(runtime, nn.Module) else self.engine.network)
 
     def run(self, frame: SourceFrame) -> Outcome:
         """See `Contender`."""

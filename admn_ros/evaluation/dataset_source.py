@@ -36,7 +36,7 @@ class DatasetSource:
             raise ConfigError("source", ", ".join(plan.sources), "one dataset, or bags")
         self._plan, self._name = plan, Path(plan.sources[0]).name
         # One thread: another order of summation would change the last bits.
-        self.engine = Engine(plan.model, plan.device, threads=1)
+        self.engine = Engine(plan.model, plan.device, threads=1, choice=plan.runtime)
         self._samples = open_dataset(plan.kind, plan.sources[0], plan.split, model=self.engine.config)
 
     def units(self) -> list[Unit]:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from functools import partial
 from types import TracebackType
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
@@ -23,7 +25,7 @@ class LayerMeter:
     Each `with` block starts a new count.
 
     Args:
-        module: network, or a module with networks.
+        module: network of any runtime, or a module with networks.
 
     Attributes:
         latent: embedding (dim,) of the controller in its last call; None if it was not called.
@@ -31,7 +33,7 @@ class LayerMeter:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork)]
+        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork | OnnxNetwork)]
         self._controllers = [network.qoi for network in networks]
         self._blocks = [(block, m, number) for network in networks for m in network.config.modalities
                         for number, block in enumerate(network.backbone(m).blocks)]
@@ -60,6 +62,6 @@ class LayerMeter:
     def _on_controller(self, module: object, inputs: object, output: ControllerOutput) -> None:
         self.latent = output.e_corr[0].double().cpu().numpy()
 
-    def _on_layer(self, modality: Modality, number: int, module: object, inputs: object, output: Tensor) -> None:
+    def _on_layer(self, modality: Modality, number: int, module: object, inputs: object, output: Sized) -> None:
         self._ran[modality].append(number)
         self.nodes[modality] = max(self.nodes[modality], len(output))

@@ -13,6 +13,7 @@ from admn_ros.baselines.named import POLICIES, policy_file, shown_policy
 from admn_ros.config import BudgetUnit, Count, Limit, Positive, Strict
 from admn_ros.datasets.open import READERS, allowed_kinds
 from admn_ros.files import file_identity, fingerprint, source_fingerprint
+from admn_ros.inference.runtime import RuntimeChoice
 from admn_ros.model.checkpoint import CONFIG, COSTS, LEGACY, WEIGHTS
 from admn_ros.replay.bag_truth import BagTruth
 from admn_ros.sensing.corruption.presets import CORRUPTIONS
@@ -76,6 +77,11 @@ class EvaluationPlan(Strict):
                                   "(default: all)")
     rate_hz: Positive | None = Field(default=None, description="frame rate in Hz, required for budgets in watts")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="device that runs the model")
+    engine: Literal["torch", "onnxruntime"] = Field(
+        default="torch", description="what computes the network; onnxruntime needs a model folder of `admn export`")
+    providers: tuple[str, ...] = Field(
+        default=(), description="execution providers of onnxruntime, in order of preference (default: "
+                                "CUDAExecutionProvider on a GPU, else the CPU)")
     bag: BagPlan | None = None
 
     @field_validator("corruptions")   # with min_length, a wrong name would count as a second problem
@@ -98,6 +104,11 @@ class EvaluationPlan(Strict):
         if len({shown_policy(name) for name in names}) != len(names):
             raise ValueError("has two files of the same name; results name policies without folders")
         return names
+
+    @property
+    def runtime(self) -> RuntimeChoice:
+        """Choice of what computes the network."""
+        return RuntimeChoice(self.engine, self.providers)
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -133,6 +133,7 @@ def _yardsticks(plan: EvaluationPlan, contender: int, contenders: int) -> tuple[
 
 def _machine(source: EvaluationSource) -> Json:
     peak_kb = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"device": device_name(source.engine.device), "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+    return {"device": device_name(source.engine.device), "runtime": source.engine.runtime_name,
+            "cores": os.cpu_count(), "threads": torch.get_num_threads(),
             "torch": torch.__version__, "python": platform.python_version(),
             "peak_memory_mb": round(peak_kb / 1024, 1)}

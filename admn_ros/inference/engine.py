@@ -22,8 +22,9 @@ from admn_ros.config import ModelConfig, Objective, dump_config
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
 from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
+from admn_ros.inference.onnx.frame_parts import OnnxFrameParts
 from admn_ros.inference.profile import measure_costs
-from admn_ros.inference.runtime import Runtime
+from admn_ros.inference.runtime import TORCH, Runtime, RuntimeChoice, open_onnx
 from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
@@ -87,27 +88,36 @@ class Engine:
         folder: model folder.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         threads: CPU threads of the network; see `admn_ros.inference.hardware.use_threads`.
+        choice: what computes the frames. Tensors of an engine of ONNX Runtime are on the CPU.
 
     Raises:
         ModelError: the folder cannot be used.
-        ConfigError: config.yaml or costs.yaml is malformed.
+        ConfigError: config.yaml or costs.yaml is malformed, or a package for the choice is missing.
 
     Attributes:
         objective: weights by which models allocate that predict the value of their inputs. It may change at any time.
         network: the network in PyTorch.
         runtime: what computes the frames.
+        runtime_name: its name, as in measured costs.
     """
 
     objective = Objective()
 
-    def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0) -> None:
+    runtime_name = "torch"
+
+    def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0,
+                 choice: RuntimeChoice = TORCH) -> None:
         self._turn, self._closed = threading.RLock(), False
         use_threads(threads)
-        self.folder, self.device = Path(folder), pick_device(device)
+        self.folder, self.device = Path(folder), pick_device("cpu" if choice.is_onnx else device)
         self.network = load_model(folder, self.device)
         self.runtime: Runtime = self.network
+        self._parts: OnnxFrameParts | None = None
+        if choice.is_onnx:
+            self.runtime = graphs = open_onnx(choice, self.network, self.folder, device)
+            self._parts, self.runtime_name = OnnxFrameParts(graphs), graphs.name
         self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs(), self._measure_at_first_use)
-        cached = None if self.costs.measured else read_cached_costs(self.network)
+        cached = None if self.costs.measured else read_cached_costs(self.network, self.runtime_name)
         if cached is not None:
             self.costs.use(cached)
 
@@ -117,7 +127,7 @@ class Engine:
         engine = cls.__new__(cls)
         engine._turn, engine._closed = threading.RLock(), False
         engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
-        engine.runtime = engine.network
+        engine.runtime, engine._parts = engine.network, None
         engine.costs = ModelCosts(network.config, flops=network.flop_costs())
         return engine
 
@@ -133,13 +143,13 @@ class Engine:
     @property
     def costs_warning(self) -> str:
         """Reason why the measured costs may be wrong on this machine; empty if there is none."""
-        return mismatch(self.costs.measured, self.device)
+        return mismatch(self.costs.measured, self.device, self.runtime_name)
 
     def close(self) -> None:
         """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
         self._closed = True  # ends a measurement
         waited = self._turn.acquire(timeout=CLOSE_S)
-        del self.network, self.runtime
+        del self.network, self.runtime, self._parts
         if waited:
             self._turn.release()
         if self.device.type == "cuda":
@@ -165,7 +175,8 @@ class Engine:
         """
         sample, everything = blank_sample(self.config), Budget(math.inf, "layers", "profile")
         return measure_costs(self.network, lambda: self.infer(sample, everything, decide=allocate), repeats,
-                             seconds=seconds, power_w=power_w, turn=self._measuring_turn)
+                             seconds=seconds, power_w=power_w, turn=self._measuring_turn, parts=self._parts,
+                             runtime=self.runtime_name)
 
     @contextmanager
     def _measuring_turn(self) -> Iterator[None]:

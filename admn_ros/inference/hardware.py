@@ -62,11 +62,13 @@ def _openblas() -> list[Callable[[int], None]]:
     return found
 
 
-def mismatch(measured: MeasuredCosts | None, device: torch.device) -> str:
-    """Describe how the machine of measured costs differs from this one; empty if it does not."""
+def mismatch(measured: MeasuredCosts | None, device: torch.device, runtime: str = "torch") -> str:
+    """Describe how the machine and the runtime of measured costs differ from those here; empty if they do not."""
     if measured is None:
         return ""
     differences = []
+    if measured.runtime != runtime:
+        differences.append(f"with {measured.runtime}, not with {runtime}")
     if measured.device != device_name(device):
         differences.append(f"on {measured.device}, not on {device_name(device)}")
     if device.type == "cpu" and measured.threads != torch.get_num_threads():

@@ -10,6 +10,7 @@ from pathlib import Path
 from admn_ros.budget.budget import Budget
 from admn_ros.config import ModelConfig, load_config
 from admn_ros.inference.engine import Engine, Estimate
+from admn_ros.inference.runtime import TORCH, RuntimeChoice
 from admn_ros.model.checkpoint import CONFIG, create_random_model
 from admn_ros.model.presets import preset
 from admn_ros.sample import SensorFrame
@@ -50,12 +51,12 @@ class Model:
         return self.engine.infer(self._preprocess(frame), budget, frame_rate_hz)
 
 
-def load_model(name: str | Path, device: str = "auto", threads: int = 0) -> Model:
+def load_model(name: str | Path, device: str = "auto", threads: int = 0, choice: RuntimeChoice = TORCH) -> Model:
     """Load a model with its preprocessing; see `load_engine`."""
-    return Model(load_engine(name, device, threads))
+    return Model(load_engine(name, device, threads, choice))
 
 
-def load_engine(name: str | Path, device: str = "auto", threads: int = 0) -> Engine:
+def load_engine(name: str | Path, device: str = "auto", threads: int = 0, choice: RuntimeChoice = TORCH) -> Engine:
     """Load a model folder, a shipped model by its name, or a preset with random weights.
 
     Args:
@@ -63,18 +64,19 @@ def load_engine(name: str | Path, device: str = "auto", threads: int = 0) -> Eng
             (`untrained:gdtm-tiny`).
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         threads: CPU threads of the network; 0 is half the cores, at most four.
+        choice: what computes the network.
 
     Raises:
-        ModelError: the folder is missing, incomplete or broken.
-        ConfigError: `config.yaml` or `costs.yaml` is malformed, or there is no such preset.
+        ModelError: the folder is missing, incomplete or broken, or lacks the graphs of ONNX Runtime.
+        ConfigError: `config.yaml` or `costs.yaml` is malformed, there is no such preset, or a package is missing.
     """
     preset_name = _preset_name(name)
     if preset_name is None:
-        return Engine(find_shipped(name, "models"), device, threads)
+        return Engine(find_shipped(name, "models"), device, threads, choice)
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / preset_name
         create_random_model(preset(preset_name), folder, seed=0)
-        return Engine(folder, device, threads)
+        return Engine(folder, device, threads, choice)
 
 
 def load_model_config(name: str | Path) -> ModelConfig:

@@ -16,6 +16,7 @@ from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine, Estimate
 from admn_ros.inference.frame_stream import FrameStream
 from admn_ros.inference.model import load_engine
+from admn_ros.inference.runtime import TORCH, RuntimeChoice
 from admn_ros.sample import MultimodalSample, SensorFrame, SensorKey
 from admn_ros.sensing.preprocess.preprocessor import Preprocessor
 from admn_ros.sensing.sync.synchronizer import MakeSynchronizer, holding
@@ -35,7 +36,8 @@ class Pipeline:
 
     @classmethod
     def load(cls, model: str | Path, deployment: DeploymentConfig, device: str = "auto", threads: int = 0,
-             make_synchronizer: MakeSynchronizer = holding, frame_id: str = "") -> Pipeline:
+             make_synchronizer: MakeSynchronizer = holding, frame_id: str = "",
+             choice: RuntimeChoice = TORCH) -> Pipeline:
         """Load a model for a deployment.
 
         Args:
@@ -45,12 +47,13 @@ class Pipeline:
             threads: CPU threads of the network; see `hardware.use_threads`.
             make_synchronizer: factory of the synchronizer.
             frame_id: name of the model's frame on this robot; empty for the name in the model file.
+            choice: what computes the network.
 
         Raises:
             ModelError: the model folder cannot be used.
             ConfigError: the model lacks an input of the deployment.
         """
-        engine = load_engine(model, device, threads)
+        engine = load_engine(model, device, threads, choice)
         if frame_id:
             engine.name_frame(frame_id)
         engine.objective = deployment.objective

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -22,13 +22,31 @@ from admn_ros.errors import InputError
 from admn_ros.inference.hardware import device_name
 from admn_ros.model.frame_parts import FrameParts, Work
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.sample import Modality
 
 Turn = Callable[[], AbstractContextManager[None]]
 
 
+class Parts(Protocol):
+    """Parts of a frame, as in `admn_ros.model.frame_parts.FrameParts`."""
+
+    def controller(self, modality: Modality, nodes: int) -> Work:
+        """Return the controller's convolutions."""
+
+    def embedding(self, modality: Modality, nodes: int) -> Work:
+        """Return embedding, readout and adapter."""
+
+    def layer(self, modality: Modality, nodes: int) -> Work:
+        """Return one backbone layer."""
+
+    def fixed(self) -> Work:
+        """Return the fixed part."""
+
+
 @torch.inference_mode()
 def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, seconds: float = math.inf,
-                  power_w: float | None = None, turn: Turn = nullcontext) -> MeasuredCosts:
+                  power_w: float | None = None, turn: Turn = nullcontext, parts: Parts | None = None,
+                  runtime: str = "torch") -> MeasuredCosts:
     """Measure the median time of each part of a frame, for 1, 2, ... present sensor nodes.
 
     What a whole frame takes beyond the sum of its parts (copies, allocation, Python) is added to the fixed part. It is
@@ -43,6 +61,8 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
             by it; without it the model has no joules.
         turn: context of each single run, in which the network does no other work. Where frames run between the runs,
             the bound on the duration includes them.
+        parts: parts of a frame; None for those of the network in PyTorch.
+        runtime: what runs the parts, as in `MeasuredCosts`.
 
     Raises:
         InputError: `repeats` or `power_w` is out of range.
@@ -51,7 +71,7 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
         raise InputError("repeats", repeats, "at least 1")
     if power_w is not None and not (math.isfinite(power_w) and power_w > 0):
         raise InputError("power_w", power_w, "watts above 0")
-    config, parts = network.config, FrameParts(network)
+    config, parts = network.config, parts or FrameParts(network)
     device, nodes = network.qoi.cls_token.device, range(1, len(config.sensor_nodes) + 1)
     clock = _Clock(device, repeats, seconds / (3 * len(nodes) * len(config.modalities) + 2), turn)
 
@@ -67,7 +87,7 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
                                          layer=_medians(layer))
     milliseconds = MeasuredTable(fixed=fixed.median_ms + max(0.0, overhead_ms), modalities=modalities)
     return MeasuredCosts(
-        device=device_name(device), torch=torch.__version__, threads=torch.get_num_threads(),
+        device=device_name(device), runtime=runtime, torch=torch.__version__, threads=torch.get_num_threads(),
         date=date.today().isoformat(), repeats=repeats, milliseconds=milliseconds, power_w=power_w,
         joules=None if power_w is None else _scaled(milliseconds, power_w / 1000))
 

@@ -176,7 +176,10 @@ class QoiEncoder(nn.Module):
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. Arguments as `perceive`."""
-        tokens, present = self.look(batch)
+        return self.score(*self.look(batch), budget)
+
+    def score(self, tokens: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> ControllerOutput:
+        """Score and judge as `forward`, from what `look` returns."""
         e_corr = self._encode(tokens, present, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         if self.nested:  # of which the first layers run: the k highest scores are then those of layers 0 to k - 1

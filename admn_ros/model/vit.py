@@ -111,7 +111,7 @@ class FinePoints(nn.Module):
     def forward(self, class_token: Tensor, maps: Tensor) -> Tensor:
         """Map class tokens (B, dim) and feature maps (B, width, rows, columns) to (B, dim)."""
         keys, values = self.keys_values(maps).flatten(2).split((FINE_KEYS, self.values), dim=1)
-        query = self.query(class_token).view(len(class_token), self.count, FINE_KEYS)
+        query = self.query(class_token).view(class_token.shape[0], self.count, FINE_KEYS)
         share = (query @ keys / FINE_KEYS ** 0.5).softmax(dim=2)
         read = [share @ self.places, share @ values.transpose(1, 2), share.square().sum(dim=2, keepdim=True)]
         out: Tensor = self.proj(torch.cat(read, dim=2).flatten(1))
@@ -143,7 +143,7 @@ class Points(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map patch tokens (B, patches, dim) to (B, dim)."""
-        scores = self.query(tokens).view(len(tokens), -1, 3, self.count)
+        scores = self.query(tokens).view(tokens.shape[0], -1, 3, self.count)
         share = scores[:, :, 0].softmax(dim=1)
         # In units of the whole image; the scale makes half a patch a typical offset.
         at = self.places[:, :, None] + scores[:, :, 1:] / len(self.places) ** 0.5
@@ -195,7 +195,7 @@ class AdaptiveViT(nn.Module):
             tokens = self.patch_embed.tokens(maps)
         else:
             tokens = self.patch_embed(x)
-        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1) + self.pos_embed, maps
+        return torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1) + self.pos_embed, maps
 
     def readout(self, tokens: Tensor, maps: Tensor | None) -> Tensor:
         """Return the normalized class token (B, dim) plus the output of the points."""

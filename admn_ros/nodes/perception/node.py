@@ -20,6 +20,7 @@ from admn_ros.inference.health.frame_log import FrameLog
 from admn_ros.inference.health.output_health import OutputState
 from admn_ros.inference.latest_only_queue import LatestOnlyQueue
 from admn_ros.inference.pipeline import Pipeline
+from admn_ros.inference.runtime import RuntimeChoice, provider_names
 from admn_ros.inference.seen_causes import SeenCauses
 from admn_ros.inference.target import without_absent_target
 from admn_ros.nodes.managed_node import ManagedNode
@@ -82,7 +83,7 @@ class PerceptionNode(ManagedNode):
             message_class(key, entry)
         self._pipeline = pipeline = Pipeline.load(
             self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer,
-            self.value("output_frame"))
+            self.value("output_frame"), RuntimeChoice(self.value("engine"), provider_names(self.value("providers"))))
         check_frames(self.values(), pipeline.engine.config.frame_id, self._deployment.sensor_frames)
         pipeline.engine.objective = self._objective(self.values())
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)

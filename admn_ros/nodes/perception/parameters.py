@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from admn_ros.config import BUDGET_UNITS
+from admn_ros.inference.runtime import ENGINES
 from admn_ros.inference.target import NO_TARGET_ABOVE
 from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
 
@@ -12,6 +13,10 @@ PARAMETERS = (
     Spec("sensors", "gdtm", "Deployment file (sensor nodes, topics, synchronization), or the name of one in config/."),
     Spec("device", "auto", "Device of the network; auto is a GPU if there is one.", choices=("auto", "cpu", "cuda")),
     Spec("threads", 0, "CPU threads of the network; 0 is half the cores, at most four.", low=0, high=256),
+    Spec("engine", "torch", "What computes the network; onnxruntime needs a model folder of `admn export`.",
+         choices=ENGINES),
+    Spec("providers", "", "Execution providers of ONNX Runtime in order of preference, separated by commas; empty is "
+         "CUDAExecutionProvider on a GPU, else the CPU."),
     AUTOSTART,
     Spec("budget_limit", -1.0, "Default budget, used while no valid budget is published on ~/budget; -1 uses the "
          "default of the deployment file.", live=True, low=-1.0, high=1e9),
