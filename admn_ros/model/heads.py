@@ -37,7 +37,7 @@ class LocalizationHead(nn.Module):
         mean_m = self.centre_m + self.half_range_m * torch.tanh(self.mean(hidden))
         raw = self.factor(hidden).float()  # under autocast softplus gives float32 on CUDA, and the layer bfloat16
         diagonal = F.softplus(raw[:, :self.axes]) + self.std_floor_m
-        scale_tril_m = torch.diag_embed(diagonal)
+        scale_tril_m = diagonal[..., None] * torch.eye(self.axes, device=raw.device)  # diag_embed has no form in ONNX
         row, column = torch.tril_indices(self.axes, self.axes, offset=-1, device=raw.device)
         scale_tril_m[:, row, column] = raw[:, self.axes:]
         return mean_m, scale_tril_m
