@@ -15,6 +15,7 @@ class LocalizationHead(nn.Module):
 
     centre_m: Tensor
     half_range_m: Tensor
+    order: Tensor
 
     def __init__(self, dim: int, config: LocalizationConfig) -> None:
         super().__init__()
@@ -22,6 +23,12 @@ class LocalizationHead(nn.Module):
         self.axes, self.std_floor_m = len(config.min_m), config.std_floor_m
         self.register_buffer("centre_m", (low + high) / 2, persistent=False)
         self.register_buffer("half_range_m", (high - low) / 2, persistent=False)
+        # Which output is at each place of the factor: first the diagonal, then what is below, last a zero.
+        order = torch.full((self.axes, self.axes), self.axes * (self.axes + 1) // 2)
+        order.diagonal().copy_(torch.arange(self.axes))
+        row, column = torch.tril_indices(self.axes, self.axes, offset=-1)
+        order[row, column] = torch.arange(self.axes, self.axes + len(row))
+        self.register_buffer("order", order.flatten(), persistent=False)
         self.hidden = nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.Linear(dim, dim), nn.GELU())
         self.mean = nn.Linear(dim, self.axes)
         self.factor = nn.Linear(dim, self.axes * (self.axes + 1) // 2)
@@ -37,9 +44,8 @@ class LocalizationHead(nn.Module):
         mean_m = self.centre_m + self.half_range_m * torch.tanh(self.mean(hidden))
         raw = self.factor(hidden).float()  # under autocast softplus gives float32 on CUDA, and the layer bfloat16
         diagonal = F.softplus(raw[:, :self.axes]) + self.std_floor_m
-        scale_tril_m = diagonal[..., None] * torch.eye(self.axes, device=raw.device)  # diag_embed has no form in ONNX
-        row, column = torch.tril_indices(self.axes, self.axes, offset=-1, device=raw.device)
-        scale_tril_m[:, row, column] = raw[:, self.axes:]
+        entries = torch.cat([diagonal, raw[:, self.axes:], torch.zeros_like(raw[:, :1])], dim=1)
+        scale_tril_m = entries[:, self.order].view(-1, self.axes, self.axes)
         return mean_m, scale_tril_m
 
 

@@ -22,6 +22,8 @@ from admn_ros.model.official.import_checkpoint import import_checkpoint
 from helpers import models
 from helpers import official_network as official
 
+pytestmark = pytest.mark.slow  # tracing a network takes seconds
+
 ONNX = RuntimeChoice("onnxruntime")
 FILES = {"README.md", "config.yaml", "weights.safetensors", "onnx"}
 

@@ -20,6 +20,8 @@ from admn_ros.model.checkpoint import create_random_model, save_model
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 from helpers import models
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # tracing a network takes seconds
+
 ROOT = Path(__file__).resolve().parents[3]
 ONNX = RuntimeChoice("onnxruntime")
 RELATIVE = 1e-4
@@ -47,7 +49,8 @@ def whole() -> ModelConfig:
     """Fine and conv stems, points, poses, calibration, values and a budget token: every part that a model can have."""
     base = models.four_modalities().model_dump()
     for m, stem in ((models.RGB, "fine"), (models.DEPTH, "conv"), (models.RADAR, "patch"), (models.AUDIO, "patch")):
-        base["modalities"][m]["backbone"] |= {"stem": stem, "points": 0 if m is models.AUDIO else 3, "point_values": 2}
+        points = {} if m is models.AUDIO else {"points": 3, "point_values": 2}
+        base["modalities"][m]["backbone"] |= {"stem": stem, **points}
     pose = NodePose(x_m=0.3, y_m=-1.0, z_m=0.7, yaw_rad=0.4, tilt_rad=0.2)
     return ModelConfig.model_validate(base | {
         "node_poses": {"left": pose, "right": pose.model_copy(update={"x_m": -0.6, "yaw_rad": 2.0})},
@@ -93,19 +96,17 @@ def check_equivalence(folder: Path, allocations: int, size: int = 1) -> None:
 
 
 @pytest.mark.parametrize(("config", "allocations"), [
-    pytest.param(whole, 500, id="every part", marks=pytest.mark.slow),
-    pytest.param(models.rectangular, 20, id="rectangular", marks=pytest.mark.slow),
-    pytest.param(models.unequal_depths, 10, id="unequal depths", marks=pytest.mark.slow)])
+    pytest.param(whole, 500, id="every part"),
+    pytest.param(models.rectangular, 20, id="rectangular"),
+    pytest.param(models.unequal_depths, 10, id="unequal depths")])
 def test_estimates_are_those_of_pytorch(export: Export, config: Callable[[], ModelConfig], allocations: int):
     check_equivalence(export(config()), allocations)
 
 
-@pytest.mark.slow
 def test_estimates_of_a_batch_are_those_of_pytorch(export: Export):
     check_equivalence(export(whole()), allocations=10, size=3)
 
 
-@pytest.mark.slow
 def test_estimates_of_the_shipped_model_are_those_of_pytorch(tmp_path: Path):
     export_model(ROOT / "models" / "gdtm", tmp_path / "gdtm")
     check_equivalence(tmp_path / "gdtm", allocations=10)
