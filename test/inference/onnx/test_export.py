@@ -134,7 +134,7 @@ def test_a_model_that_is_there_is_replaced_with_force_only(exported: Path, tmp_p
                                                           capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "out"
     create_random_model(models.images(), out, seed=0)
-    assert main(["export", str(exported), str(out)]) == 1
+    assert main(["export", str(exported), str(out)]) == 2
     assert "files of a model" in capsys.readouterr().err
     assert main(["export", str(exported), str(out), "--force"]) == 0
     assert main(["inspect", str(out)]) == 0
