@@ -36,14 +36,11 @@ for program in ("admn", "demo", "governor", "perception", "replay", "simulator",
 """
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("mode", ["copied", "symlinked"])
-def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:
-    colcon = Path(sys.executable).with_name("colcon")
-    program = str(colcon) if colcon.exists() else shutil.which("colcon")
-    assert program, "colcon is neither in this environment nor on the PATH"
-    source = tmp_path / "src" / "admn_ros"
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with this tree. Its messages are compiled by the first build and only linked by the next."""
+    folder = tmp_path_factory.mktemp("workspace")
+    source = folder / "src" / "admn_ros"
     source.mkdir(parents=True)
     for name in SOURCES:
         path = ROOT / name
@@ -51,23 +48,39 @@ def test_colcon_builds_the_tree(tmp_path: Path, mode: str) -> None:
             shutil.copytree(path, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(path, source / name)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mode", ["copied", "symlinked"])
+def test_colcon_builds_the_tree(workspace: Path, mode: str) -> None:
+    colcon = Path(sys.executable).with_name("colcon")
+    program = str(colcon) if colcon.exists() else shutil.which("colcon")
+    assert program, "colcon is neither in this environment nor on the PATH"
+    shutil.rmtree(workspace / "install", ignore_errors=True)
+    # A link cannot take the place of the copied modules.
+    shutil.rmtree(workspace / "build/admn_ros/ament_cmake_python", ignore_errors=True)
     env = clean_environment()
     command = [program, "build", "--event-handlers", "console_direct-", "--executor", "sequential"]
     command += ["--symlink-install"] if mode == "symlinked" else []
-    built = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    built = subprocess.run(command, cwd=workspace, env=env, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
     # A symlinked install links to generated files in build/. A copied one must not need them.
+    build, elsewhere = workspace / "build", workspace / "elsewhere"
     if mode == "copied":
-        shutil.rmtree(tmp_path / "build")
-    prefix = tmp_path / "install" / "admn_ros"
+        build.rename(elsewhere)
+    prefix = workspace / "install" / "admn_ros"
     site = next(prefix.glob("lib/python3*/site-packages"), None) or next(prefix.rglob("dist-packages"))
     env |= {"AMENT_PREFIX_PATH": f"{prefix}:{env['AMENT_PREFIX_PATH']}",
             "PYTHONPATH": f"{site}:{env.get('PYTHONPATH', '')}",
             "LD_LIBRARY_PATH": f"{prefix / 'lib'}:{env.get('LD_LIBRARY_PATH', '')}"}
     env.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     arguments = [str(prefix), *(["SYMLINK"] if mode == "symlinked" else [])]
-    checked = subprocess.run([sys.executable, "-c", CHECK, *arguments], cwd=tmp_path, env=env,
+    checked = subprocess.run([sys.executable, "-c", CHECK, *arguments], cwd=workspace, env=env,
                              capture_output=True, text=True, check=False)
+    if mode == "copied":
+        elsewhere.rename(build)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
