@@ -7,6 +7,7 @@ milliseconds when other processes use the same cores.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -44,49 +45,51 @@ def mel_filters(sample_rate_hz: int, fft: int, mels: int) -> Floats:
     return _constant(triangles.mean(axis=2))
 
 
-@lru_cache(maxsize=8)
-def _hann(fft: int) -> Floats:
-    return _constant(np.sin(np.pi * np.arange(fft) / fft) ** 2)
-
-
-def spectra(samples: Floats, window: Floats, hop: int) -> Complex:
-    """Return the DFT, not normalized, of the frames of a sound: complex64 (channels, frames, fft // 2 + 1).
+def spectra(samples: Floats, windows: Sequence[Floats], hop: int) -> Complex:
+    """Return the DFT, not normalized, of the frames of a sound: complex64 (windows, channels, frames, fft // 2 + 1).
 
     There is no padding: frames = 1 + (n - fft) // hop, and frame k covers the samples from k * hop to k * hop + fft.
 
     Args:
         samples: sound (channels, n).
-        window: window (fft,).
+        windows: windows (fft,), of the same length.
         hop: distance of the frames in samples.
     """
-    fft = len(window)
-    frames = np.lib.stride_tricks.sliding_window_view(samples, fft, axis=1)[:, ::hop] * window
+    fft, (channels, length) = len(windows[0]), samples.shape
+    samples = np.ascontiguousarray(samples, np.float32)
+    row, step = samples.strides
+    # A view; NumPy's functions for it take longer than the transforms.
+    frames = np.ndarray((channels, 1 + (length - fft) // hop, fft), np.float32, samples, 0, (row, hop * step, step))
+    windowed = np.empty((len(windows), *frames.shape), np.float32)
+    for window, out in zip(windows, windowed, strict=True):
+        np.multiply(frames, window, out=out)
     if cv2.getOptimalDFTSize(fft) != fft:   # OpenCV's time grows with the largest prime factor
-        return np.asarray(rfft(frames), np.complex64)
-    packed = cv2.dft(frames.reshape(-1, fft), flags=cv2.DFT_ROWS).reshape(frames.shape)
+        return np.asarray(rfft(windowed), np.complex64)
+    packed = cv2.dft(windowed.reshape(-1, fft), flags=cv2.DFT_ROWS).reshape(windowed.shape)
     # The imaginary parts that are always 0 are left out: those of 0 Hz and, for an even length, of the last frequency.
-    parts = np.empty((*frames.shape[:2], 2 * (fft // 2 + 1)), np.float32)
+    parts = np.empty((*windowed.shape[:3], 2 * (fft // 2 + 1)), np.float32)
     parts[..., 1] = parts[..., -1] = 0
     parts[..., 0], parts[..., 2:fft + 1] = packed[..., 0], packed[..., 1:]
     return parts.view(np.complex64)
 
 
-def log_mel(samples: Floats, sample_rate_hz: int, fft: int, hop: int, mels: int) -> Floats:
-    """Return the natural logarithm of mel power, float32 (channels, mels, frames).
+@lru_cache(maxsize=8)
+def periodic_hann(fft: int) -> Floats:
+    """Return the periodic Hann window (fft,)."""
+    return _constant(np.sin(np.pi * np.arange(fft) / fft) ** 2)
 
-    The window is a periodic Hann window, the frames are those of `spectra`, and the power is that of the windowed DFT.
+
+def log_mel(spectrum: Complex, filters: Floats) -> Floats:
+    """Return the natural logarithm of mel power, float32 (channels, frames, mels).
 
     Args:
-        samples: sound (channels, n).
-        sample_rate_hz: sample rate in Hz.
-        fft: length of the window in samples.
-        hop: distance of the frames in samples.
-        mels: number of mel bands.
+        spectrum: spectra (channels, frames, frequencies) of a sound.
+        filters: filters (mels, frequencies) of `mel_filters`.
     """
-    squares = np.square(spectra(samples, _hann(fft), hop).view(np.float32))
+    squares = np.square(spectrum.view(np.float32))
     power = squares[..., 0::2] + squares[..., 1::2]
-    audible = np.maximum(power @ mel_filters(sample_rate_hz, fft, mels).T, np.float32(POWER_FLOOR))
-    return np.ascontiguousarray(np.log(audible).transpose(0, 2, 1), dtype=np.float32)
+    logarithms: Floats = np.log(np.maximum(power @ filters.T, np.float32(POWER_FLOOR)))
+    return logarithms
 
 
 def _constant(values: npt.NDArray[np.float64]) -> Floats:

@@ -54,7 +54,7 @@ def preprocess(config: ModelConfig, readings: Mapping[SensorKey, Array], stamp_n
         InputError: a reading does not fit its modality; the field begins with the input (`node1/rgb`).
     """
     row = {node: number for number, node in enumerate(config.sensor_nodes)}
-    inputs = {m: np.zeros((len(row), *c.input.shape), np.float32) for m, c in config.modalities.items()}
+    inputs = {m: np.empty((len(row), *c.input.shape), np.float32) for m, c in config.modalities.items()}
     present = {m: torch.zeros(len(row), dtype=torch.bool) for m in inputs}
     for key, data in readings.items():
         try:
@@ -64,6 +64,8 @@ def preprocess(config: ModelConfig, readings: Mapping[SensorKey, Array], stamp_n
             raise error.within(str(key)) from error
         inputs[key.modality][row[key.node]] = tensor.numpy()
         present[key.modality][row[key.node]] = True
+    for modality, there in present.items():
+        inputs[modality][~there.numpy()] = 0
     return MultimodalSample({m: torch.from_numpy(x) for m, x in inputs.items()}, present, stamp_ns)
 
 

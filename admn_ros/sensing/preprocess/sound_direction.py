@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from admn_ros.config import AUDIO_PARTS, AudioInput
-from admn_ros.sensing.preprocess.mel import Complex, Floats, log_mel, mel_filters, spectra
+from admn_ros.sensing.preprocess.mel import Complex, Floats, log_mel, mel_filters, periodic_hann, spectra
 
 SOUND_MPS = 343.0
 """Speed of sound at 20 degrees Celsius."""
@@ -33,15 +33,16 @@ def direction_map(sound: Floats, config: AudioInput) -> Floats:
         Map float32 (2 * AUDIO_PARTS, mels, azimuths). Azimuths cover the full circle counter-clockwise from behind;
         0, straight ahead, is in the middle.
     """
-    phases = _cross_phases(spectra(sound, _hanning(config.fft), config.hop))
-    fit = _steering(config) @ phases
+    windows = _hanning(config.fft), periodic_hann(config.fft)
+    for_phases, for_levels = spectra(sound, windows, config.hop)
+    fit = _steering(config) @ _cross_phases(for_phases)
     fits = _band_weights(config) @ fit.reshape(len(fit), -1)
-    levels = log_mel(sound, config.sample_rate_hz, config.fft, config.hop, config.mels).mean(axis=0)
-    levels = (levels - np.float32(config.mean)) / np.float32(config.std)
+    filters = mel_filters(config.sample_rate_hz, config.fft, config.mels)
+    levels = (log_mel(for_levels, filters).mean(axis=0) - np.float32(config.mean)) / np.float32(config.std)
     result = np.empty((2 * AUDIO_PARTS, config.mels, config.azimuths), np.float32)
     result[:AUDIO_PARTS] = fits.reshape(config.mels, config.azimuths, AUDIO_PARTS).transpose(2, 0, 1)
-    for number, part in enumerate(_parts(levels.shape[1])):
-        result[AUDIO_PARTS + number] = levels[:, part].mean(axis=1, keepdims=True)
+    for number, part in enumerate(_parts(len(levels))):
+        result[AUDIO_PARTS + number] = levels[part].mean(axis=0)[:, None]
     return result
 
 
@@ -64,8 +65,8 @@ def _cross_phases(spectrum: Complex) -> Floats:
         for number, part in enumerate(_parts(frames)):
             np.add.reduce(cross[:, part], axis=1, out=sums[number, first:last])
         first = last
-    sizes = np.maximum(np.abs(sums), np.float32(1e-12))
-    phases = sums.view(np.float32).reshape(*sums.shape, 2) / sizes[..., None]
+    sums *= 1 / np.maximum(np.abs(sums), np.float32(1e-12))
+    phases = sums.view(np.float32).reshape(*sums.shape, 2)
     return np.ascontiguousarray(phases.transpose(2, 3, 1, 0)).reshape(frequencies, -1, AUDIO_PARTS)
 
 

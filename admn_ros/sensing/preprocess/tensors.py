@@ -16,7 +16,7 @@ from admn_ros.errors import InputError
 from admn_ros.sample import MOST_CHANNELS, Array
 from admn_ros.sensing.decode.audio import resample
 from admn_ros.sensing.preprocess.area import resize_means
-from admn_ros.sensing.preprocess.mel import Floats, log_mel
+from admn_ros.sensing.preprocess.mel import Floats, log_mel, mel_filters, periodic_hann, spectra
 from admn_ros.sensing.preprocess.sound_direction import direction_map
 from admn_ros.sensing.preprocess.vision import depth_tensor, rgb_tensor
 
@@ -87,8 +87,10 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
     padded = _newest(sound, length, config.channels)
     if config.microphones_m:
         return torch.from_numpy(direction_map(padded, config))
-    spectrogram = log_mel(padded, config.sample_rate_hz, config.fft, config.hop, config.mels)
-    return torch.from_numpy((spectrogram - np.float32(config.mean)) / np.float32(config.std))
+    spectrum = spectra(padded, [periodic_hann(config.fft)], config.hop)[0]
+    spectrogram = log_mel(spectrum, mel_filters(config.sample_rate_hz, config.fft, config.mels)).transpose(0, 2, 1)
+    normalized = (spectrogram - np.float32(config.mean)) / np.float32(config.std)
+    return torch.from_numpy(np.ascontiguousarray(normalized, np.float32))
 
 
 def input_tensor(data: Array, config: InputConfig) -> Tensor:

@@ -63,14 +63,13 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
 def _valid_means(metres: Floats, config: DepthInput) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the mean (height, width) of the valid pixels under each new pixel, clipped, and whether there are any."""
     low, high = np.float32(config.min_m), np.float32(config.max_m)
-    valid = metres > 0
-    in_range = metres >= low
-    in_range &= metres <= high
-    if np.array_equal(valid, in_range):   # nothing to clip: one pass, in which NaN and negative values become 0
-        masked = np.fmax(metres, np.float32(0))
-    else:
-        valid &= metres < np.inf
-        masked = np.fmin(np.fmax(metres, low), high)
+    masked = np.fmax(metres, np.float32(0))   # NaN and negative values become 0
+    valid = masked > 0
+    too_near = masked < low
+    too_near &= valid
+    if masked.max() > high or too_near.any():
+        valid &= masked < np.inf
+        np.clip(masked, low, high, out=masked)
         masked *= valid
     mean = resize_means(masked, config.height, config.width)
     weights = resize_means(valid.view(np.uint8), config.height, config.width, most=1)
@@ -88,8 +87,14 @@ def _relief(metres: Floats, seen: npt.NDArray[np.bool_], max_m: float) -> Floats
     The relief is inverse depth minus its mean over the valid pixels of the neighbourhood, in tenths of 1/m. It is about
     0 on every plane, where inverse depth is linear. Holes, which a network would treat as edges, are excluded.
     """
-    valid = seen.astype(np.float32)
+    planes = np.empty((3, *metres.shape), np.float32)
+    depth, valid, standing = planes
+    np.divide(metres, np.float32(max_m), out=depth)
+    valid[...] = seen
     inverse = valid / np.maximum(metres, np.float32(1e-3))
     near, there = (cv2.blur(x, (_AROUND, _AROUND), borderType=cv2.BORDER_CONSTANT) for x in (inverse, valid))
-    standing = valid * (inverse - near / np.maximum(there, np.float32(1e-6)))
-    return np.stack([metres / np.float32(max_m), valid, np.clip(10 * standing, -4, 4)]).astype(np.float32)
+    near /= np.maximum(there, np.float32(1e-6), out=there)
+    np.multiply(valid, inverse - near, out=standing)
+    standing *= 10
+    np.clip(standing, -4, 4, out=standing)
+    return planes
