@@ -93,7 +93,8 @@ class _ConsoleProgress:
             print(line, file=sys.stderr, flush=True) if self._bar is None else self._bar.console.print(line)
         elif self._bar is not None and self._task is not None:
             self._bar.update(self._task, description=epoch, total=report.epochs * report.steps,
-                             completed=report.epoch * report.steps + report.step + 1, metrics=_values(report.losses))
+                             completed=report.epoch * report.steps + report.step + 1,
+                             metrics=f"{report.samples_per_s:.4g} samples/s  {_values(report.losses)}")
 
 
 def _values(values: Mapping[str, float]) -> str:

@@ -40,7 +40,8 @@ class DataConfig(Strict):
         limit: maximum number of samples of each split, evenly spread over it; null for all.
         validation_limit: maximum number of validation samples; null for all.
         cache_mb: memory for preprocessed tensors of repeated draws, in MiB.
-        workers: worker processes for preprocessing; 0 preprocesses in the training process. Workers have no cache.
+        workers: worker processes for preprocessing; 0 preprocesses in the training process. What they prepare for
+            repeated draws goes to the cache of the training process, once per draw.
     """
 
     source: DatasetKind = "shards"
@@ -78,7 +79,8 @@ class OptimizerConfig(Strict):
         clip_norm: maximum gradient norm; null disables clipping.
         betas: decay rates of Adam's first and second moments.
         weight_decay: decoupled weight decay (AdamW) of matrices and kernels; biases, norms and tokens have none.
-        precision: bfloat16 runs the network under autocast; weights and losses stay float32.
+        precision: bfloat16 and float16 run the network under autocast; weights and losses stay float32. In float16 the
+            loss is scaled, and a step whose gradients overflow is skipped.
         keep: epoch whose weights the run ends with: the last or the best one.
         best_of: validation metric that selects the best epoch, such as val/full/error_m. Accuracies are maximized, all
             other metrics minimized; the first of equal epochs wins.
@@ -95,7 +97,7 @@ class OptimizerConfig(Strict):
     clip_norm: Positive | None = None
     betas: tuple[Rate, Rate] = (0.9, 0.999)
     weight_decay: NotNegative = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     keep: Literal["last", "best"] = "last"
     best_of: Annotated[str, Field(pattern=r"^val/.")] | None = None
     patience: Count | None = None

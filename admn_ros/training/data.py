@@ -123,26 +123,35 @@ class Samples:
             return CLEAN_DRAW
         return epoch % self._draws if self._draws else epoch
 
+    def draw_of(self, epoch: int, index: int) -> int:
+        """Return the number of the corruption draw of one sample of an epoch, or `CLEAN_DRAW`."""
+        return self.draw(epoch)
+
     def sample(self, epoch: int, index: int) -> MultimodalSample:
         """Return one preprocessed sample of an epoch.
 
         Raises:
             InputError: the source cannot read the sample, or a reading does not fit the model.
         """
-        draw = self.draw(epoch)
-        repeated = draw == CLEAN_DRAW or self._draws is not None
-        kept = self._cache.get(draw, index) if repeated else None
+        kept = self._kept(epoch, index)
         if kept is None:
-            read = self._readings(draw, index).sample(self._model)
             # float16 is finer than any sensor and halves the memory. Used without a cache too: a cache changes no run.
-            kept = replace(read, inputs={m: x.half() for m, x in read.inputs.items()})
-            if repeated:
-                self._cache.put(draw, index, kept)
+            kept = _half(self._readings(self.draw_of(epoch, index), index).sample(self._model))
+            self._keep(epoch, index, kept)
         return replace(kept, inputs={m: x.float() for m, x in kept.inputs.items()})
 
     def batches(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None,
                 part: tuple[int, int] = (0, 1)) -> Iterator[LabeledBatch]:
-        """Yield the batches of an epoch.
+        """Yield the batches of an epoch; arguments as `parts`.
+
+        Raises:
+            InputError: see `sample`.
+        """
+        yield from self.batches_of(epoch, self.parts(epoch, batch, shuffle=shuffle, first=first, part=part))
+
+    def parts(self, epoch: int, batch: int, *, shuffle: bool, first: int | None = None,
+              part: tuple[int, int] = (0, 1)) -> list[list[int]]:
+        """Return the indices of the samples of each batch.
 
         Args:
             epoch: number of the epoch, from 0.
@@ -152,23 +161,59 @@ class Samples:
             part: number of a process and number of processes. The process gets its samples of every batch. If a batch
                 is smaller than the number of processes, a process without samples gets the first one of the batch,
                 which must not count.
-
-        Raises:
-            InputError: see `sample`.
         """
         order = np.arange(len(self))
         if shuffle:
             np.random.default_rng(derive(self._seed, ORDER, epoch)).shuffle(order)
         whole = [order[i:i + batch].tolist() for i in range(0, len(order), batch)][:first]
         rank, count = part
-        parts = [indices[rank::count] or indices[:1] for indices in whole]
-        if self._workers:
-            # Without a generator the loader would draw the seeds of its workers from the global one.
-            yield from DataLoader(_Epoch(self, epoch), batch_sampler=parts, collate_fn=LabeledBatch.stack,
-                                  num_workers=self._workers, generator=torch.Generator())
-        else:
-            for indices in parts:
-                yield LabeledBatch.stack([self.sample(epoch, i) for i in indices])
+        return [indices[rank::count] or indices[:1] for indices in whole]
+
+    def batches_of(self, epoch: int, parts: Sequence[Sequence[int]]) -> Iterator[LabeledBatch]:
+        """Yield batches of the samples with these indices.
+
+        Raises:
+            InputError: see `sample`.
+        """
+        for indices, fresh in zip(parts, self._prepared(epoch, parts), strict=True):
+            for i, sample in fresh.items():
+                self._keep(epoch, i, _half(sample))
+            yield LabeledBatch.stack([fresh[i] if i in fresh else self.sample(epoch, i) for i in indices])
+
+    def _prepared(self, epoch: int, parts: Sequence[Sequence[int]]) -> Iterator[Mapping[int, MultimodalSample]]:
+        """Yield for each batch those samples that worker processes prepare: all that are not in the cache."""
+        missing = [[i for i in indices if self._kept(epoch, i) is None] if self._workers else [] for indices in parts]
+        if not any(missing):
+            yield from ({} for _ in parts)
+            return
+        bare = copy.copy(self)
+        bare._cache = MemoryCache(0)  # the cache of a worker would end with it
+        # Without a generator the loader would draw the seeds of its workers from the global one.
+        loader = DataLoader(_Epoch(bare, epoch), batch_sampler=missing, collate_fn=list, num_workers=self._workers,
+                            generator=torch.Generator())
+        for indices, found in zip(missing, loader, strict=True):
+            yield dict(zip(indices, found, strict=True))
+
+    def keys(self, epoch: int, indices: Sequence[int]) -> list[tuple[int, int]] | None:
+        """Return draw and index of samples, by which they may be stored; None if one of them does not come again."""
+        if not all(self._repeats_draw(epoch, i) for i in indices):
+            return None
+        return [(self.draw_of(epoch, i), i) for i in indices]
+
+    @property
+    def repeated(self) -> int:
+        """Number of different samples that come again, at most."""
+        return len(self) * (1 + (self._draws or 0))
+
+    def _kept(self, epoch: int, index: int) -> MultimodalSample | None:
+        return self._cache.get(self.draw_of(epoch, index), index) if self._repeats_draw(epoch, index) else None
+
+    def _keep(self, epoch: int, index: int, sample: MultimodalSample) -> None:
+        if self._repeats_draw(epoch, index):
+            self._cache.put(self.draw_of(epoch, index), index, sample)
+
+    def _repeats_draw(self, epoch: int, index: int) -> bool:
+        return self._draws is not None or self.draw_of(epoch, index) == CLEAN_DRAW
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
         if self._corrupted is None:
@@ -176,6 +221,10 @@ class Samples:
         if draw == CLEAN_DRAW:
             return self._corrupted.clean(index)
         return self._corrupted.labeled(index, self._noise(draw))[0]
+
+
+def _half(sample: MultimodalSample) -> MultimodalSample:
+    return replace(sample, inputs={m: x.half() for m, x in sample.inputs.items()})
 
 
 class _Epoch(Dataset[MultimodalSample]):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from torch import Tensor, optim
 from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
+from admn_ros.training.device_cache import DeviceCache, device_batches, room_mb
 from admn_ros.training.model_selection import kept_epoch, out_of_patience
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Row, RunFolder, RunState, assign, trained_weights
@@ -32,6 +34,10 @@ from admn_ros.training.stage import Stage, Step
 
 DRY_STEPS = 2
 """Training and validation batches of a dry run, which has one epoch."""
+RATE = "samples_per_s"
+"""Metric of an epoch that differs from run to run."""
+FIRST_SCALE = 2.0**14
+"""Factor of the loss in float16, without which small gradients are 0. It is halved after every overflow."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class TrainingProgress:
         step: current step of the epoch, from 0.
         steps: number of steps of an epoch.
         losses: weighted parts of the step's loss.
+        samples_per_s: training samples per second so far in the epoch, validation not counted.
         metrics: metrics of the epoch: mean losses as `train/...`, validation as `val/...`; None within an epoch.
     """
 
@@ -52,6 +59,7 @@ class TrainingProgress:
     step: int
     steps: int
     losses: Mapping[str, float]
+    samples_per_s: float
     metrics: Row | None = None
 
 
@@ -120,7 +128,7 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
             improved = config.keep == "best" and kept_epoch(config, rows) == len(rows)
             state = RunState(epoch + 1, rows, trained_weights(stage) if improved else state.best)
             processes.lead(functools.partial(run.save, stage, optimizer, state))
-            loop.report(TrainingProgress(epoch, epochs, loop.steps - 1, loop.steps, {}, rows[-1]))
+            loop.report(TrainingProgress(epoch, epochs, loop.steps - 1, loop.steps, {}, rows[-1][RATE], rows[-1]))
     if state.best is not None:
         assign(stage, state.best, folder)
     return state.rows
@@ -143,6 +151,8 @@ class _Loop:
                  on_progress: ProgressCallback | None) -> None:
         self.stage, self.train, self.validation, self.config = stage, train, validation, config
         self.optimizer, self.processes, self.on_progress = optimizer, processes, on_progress
+        room = room_mb(processes.device) // 2
+        self.kept = [DeviceCache(room, 0 if split is None else split.repeated) for split in (train, validation)]
         self.weights = list(stage.trainable().values())
         self.first, self.dry_run = DRY_STEPS if dry_run else None, dry_run
         self.steps = min(train.steps(config.batch), self.first or train.steps(config.batch))
@@ -156,22 +166,28 @@ class _Loop:
         # Layers and budgets of the batch are equal in all processes; noise differs.
         step = Step(at, config.epochs, generator(config.seed, LAYERS, epoch),
                     generator(config.seed, NOISE, epoch, processes.device, processes.rank))
-        batches = self.train.batches(at, config.batch, shuffle=True, first=self.first,
-                                     part=(processes.rank, processes.count))
+        parts = self.train.parts(at, config.batch, shuffle=True, first=self.first,
+                                 part=(processes.rank, processes.count))
+        batches = device_batches(self.train, self.kept[0], processes.device, at, parts)
+        # Anew in every epoch, so that a resumed run has the same scales.
+        scaler = torch.amp.GradScaler(processes.device.type, FIRST_SCALE, enabled=config.precision == "float16")
         sums: dict[str, float] = {}
-        count = 0
+        count, begin = 0, time.perf_counter()
         for number, batch in enumerate(batches):
             samples = min(config.batch, len(self.train) - number * config.batch)
             rate = learning_rate(config, epoch * self.steps + number, self.steps)
             with self._autocast():
-                losses = self.stage.losses(batch.to(processes.device), step)
-            values = self._descend(losses, processes.own(samples) / samples, rate,
+                losses = self.stage.losses(batch, step)
+            values = self._descend(losses, processes.own(samples) / samples, rate, scaler,
                                    f"epoch {epoch + 1}, step {number + 1}")
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + value * samples
             count += samples
-            self.report(TrainingProgress(epoch, epochs, number, self.steps, values))
-        row: Row = {"epoch": epoch + 1, "learning_rate": rate, "train/loss": sum(sums.values()) / count}
+            # The values of the losses have been waited for, so this is the time of the device too.
+            samples_per_s = count / (time.perf_counter() - begin)
+            self.report(TrainingProgress(epoch, epochs, number, self.steps, values, samples_per_s))
+        row: Row = {"epoch": epoch + 1, "learning_rate": rate, RATE: samples_per_s,
+                    "train/loss": sum(sums.values()) / count}
         row |= {f"train/{name}": value / count for name, value in sums.items()}
         return row | self._validate(self.first)
 
@@ -194,25 +210,31 @@ class _Loop:
         if wanted not in there:
             raise ConfigError("optimizer.best_of", wanted, ", ".join(there) or "none, because there is no validation")
 
-    def _descend(self, losses: Mapping[str, Tensor], share: float, rate: float, place: str) -> dict[str, float]:
+    def _descend(self, losses: Mapping[str, Tensor], share: float, rate: float, scaler: torch.amp.GradScaler,
+                 place: str) -> dict[str, float]:
         """Run one step of the optimizer; return the parts of the whole batch's loss."""
         self.optimizer.zero_grad(set_to_none=True)
         parts = torch.stack(list(losses.values())).float()
         if parts.requires_grad:
-            parts.sum().backward()  # type: ignore[no-untyped-call]
+            scaler.scale(parts.sum()).backward()  # type: ignore[no-untyped-call]
         # Checked after the reduction, so that all processes stop together. One transfer synchronizes the device once.
         values = dict(zip(losses, self.processes.add_up(parts.detach(), self.weights, share).tolist(), strict=True))
         for name, value in values.items():
             if not math.isfinite(value):
                 raise AdmnError(f"{place}: the loss {name!r} is {value}; training stops. The last checkpoint is valid. "
                                 "Reduce the learning rate, set clip_norm, or check the inputs for NaN and infinity")
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip_norm or math.inf)
-        if not bool(norm.isfinite()):
-            raise AdmnError(f"{place}: the gradient of {' + '.join(losses)} is not finite; training stops. "
-                            "The last checkpoint is valid. Reduce the learning rate")
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        if all(w.grad is None for w in self.weights):
+            return values
+        scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.clip_norm or math.inf)
+        # In float16 an overflow skips the step; below a scale of 1 the gradient itself is at fault.
+        if not bool(norm.isfinite()) and not (scaler.is_enabled() and scaler.get_scale() > 1):
+            raise AdmnError(f"{place}: the gradient of {' + '.join(losses)} is not finite; training stops. "
+                            "The last checkpoint is valid. Reduce the learning rate")
+        scaler.step(self.optimizer)
+        scaler.update()
         return values
 
     def _validate(self, first: int | None) -> Row:
@@ -221,10 +243,12 @@ class _Loop:
     def _metrics(self, first: int | None) -> Row:
         if self.validation is None:
             return {}
-        batches = self.validation.batches(0, self.config.batch, shuffle=False, first=first)
+        parts = self.validation.parts(0, self.config.batch, shuffle=False, first=first)
+        batches = device_batches(self.validation, self.kept[1], self.processes.device, 0, parts)
         with torch.no_grad(), self._autocast():
-            metrics = self.stage.validate(b.to(self.processes.device) for b in batches)
+            metrics = self.stage.validate(batches)
         return {f"val/{name}": value for name, value in metrics.items()}
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
+        return torch.autocast(self.processes.device.type, getattr(torch, self.config.precision),
+                              enabled=self.config.precision != "float32")

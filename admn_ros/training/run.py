@@ -17,7 +17,7 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.presets import preset
 from admn_ros.training.first_layers import keep_first_layers
-from admn_ros.training.loop import ProgressCallback, fit
+from admn_ros.training.loop import RATE, ProgressCallback, fit
 from admn_ros.training.model_selection import kept_epoch
 from admn_ros.training.processes import joined
 from admn_ros.training.run_folder import Row
@@ -117,7 +117,7 @@ def _card(model: ModelConfig, stage: str, config: TrainConfig, rows: list[Row]) 
     epoch = kept_epoch(optimizer, rows)
     state = "Trained weights." if model.trained else "**UNTRAINED: the estimates of this model are meaningless.**"
     which = f"the best by {optimizer.best_of}" if optimizer.keep == "best" else "the last"
-    metrics = [f"| {name} | {value:.6g} |" for name, value in (rows[epoch - 1] if rows else {}).items()]
+    metrics = [f"| {name} | {value:.6g} |" for name, value in (rows[epoch - 1] if rows else {}).items() if name != RATE]
     return "\n".join([
         f"# {model.name}", "", state, "",
         f"Stage {stage}, {len(rows)} epochs, seed {optimizer.seed}, "

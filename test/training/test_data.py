@@ -64,6 +64,19 @@ def test_worker_processes_give_equal_batches(dataset: Path, model: ModelConfig) 
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
+def test_worker_processes_prepare_repeated_draws_once(dataset: Path, model: ModelConfig,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, fresh = (samples(dataset, model, draws=1, workers=w, cache_mb=m) for w, m in ((2, 64), (0, 0)))
+    first = list(kept.batches(0, 4, shuffle=True))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the second epoch of a draw needs no worker")
+
+    monkeypatch.setattr("admn_ros.training.data.DataLoader", refuse)
+    for epoch, ours in ((0, first), (1, list(kept.batches(1, 4, shuffle=True)))):
+        assert all(same(a, b) for a, b in zip(ours, fresh.batches(epoch, 4, shuffle=True), strict=True))
+
+
 def test_cache_has_no_effect_and_is_bounded(dataset: Path, model: ModelConfig) -> None:
     cached, fresh = samples(dataset, model, draws=2, cache_mb=64), samples(dataset, model, draws=2)
     for epoch in (0, 1, 2, 3):

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.shard_dataset import ShardDataset
+from admn_ros.datasets.source import Spread
 from admn_ros.errors import AdmnError, ConfigError, InputError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
@@ -27,6 +28,7 @@ from admn_ros.training.loop import TrainingProgress, fit, learning_rate
 from admn_ros.training.stage import Stage, Step
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from helpers.disks import full_disk
+from helpers.runs import metrics_of
 
 CONFIG = OptimizerConfig(learning_rate=1e-3, schedule="cosine", warm_up_epochs=1, batch=5, epochs=4, seed=7)
 
@@ -71,8 +73,7 @@ def test_resumed_run_is_bit_identical(dataset: Path, model: ModelConfig, tmp_pat
         run(dataset, model, tmp_path / "parts", stop=stop)
     torch.rand(17)  # whatever the process did in between
     assert equal(run(dataset, model, tmp_path / "parts", resume=True), whole)
-    for name in ("metrics.jsonl", "metrics.csv"):
-        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
     # A run that is done stays as it is.
     assert equal(run(dataset, model, tmp_path / "parts", resume=True), whole)
 
@@ -93,6 +94,8 @@ def test_metrics_files(dataset: Path, model: ModelConfig, tmp_path: Path) -> Non
     with (tmp_path / "metrics.csv").open() as file:
         table = list(csv.DictReader(file))
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4] == [int(row["epoch"]) for row in table]
+    assert all(line["samples_per_s"] > 0 for line in lines) and all(r.samples_per_s > 0 for r in seen)
+    assert [float(row["samples_per_s"]) for row in table] == [line["samples_per_s"] for line in lines]
     assert [float(row["val/full/error_m"]) for row in table] == [line["val/full/error_m"] for line in lines]
     first = [r for r in seen if r.epoch == 0 and r.metrics is None]
     assert [(r.step, r.steps) for r in first] == [(0, 3), (1, 3), (2, 3)]
@@ -155,6 +158,19 @@ class Diverging(Stage):
         return {}
 
 
+class Overflowing(Diverging):
+    """A parabola whose first gradients are infinite."""
+
+    def __init__(self, overflows: int) -> None:
+        super().__init__("gradient")
+        self.overflows = overflows
+
+    def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
+        self.calls += 1
+        total = sum((p.square().sum() for p in self.module.parameters()), torch.zeros(()))
+        return {"good": total if self.calls > self.overflows else total + (total * 0).sqrt()}
+
+
 @pytest.mark.parametrize(("how", "error"), [("loss", "epoch 2, step 1: the loss 'bad' is nan"),
                                            ("gradient", "epoch 2, step 1: the gradient of good \\+ bad")])
 def test_nan_stops_training(dataset: Path, model: ModelConfig, tmp_path: Path, how: str, error: str) -> None:
@@ -164,6 +180,24 @@ def test_nan_stops_training(dataset: Path, model: ModelConfig, tmp_path: Path, h
     assert stage.calls == 4  # three steps of the first epoch, one of the second
     assert all(p.isfinite().all() for p in stage.module.parameters())
     assert (tmp_path / "checkpoint-00001" / "run.json").is_file()
+
+
+@pytest.mark.parametrize("overflows", [1, 14])
+def test_float16_skips_steps_that_overflow(dataset: Path, model: ModelConfig, tmp_path: Path, overflows: int) -> None:
+    stage = Overflowing(overflows)
+    before = torch.cat([p.detach().flatten() for p in stage.module.parameters()])
+    config = CONFIG.model_copy(update={"precision": "float16", "epochs": 1, "batch": 1})
+    fit(stage, samples(dataset, model), None, config, tmp_path)
+    after = torch.cat([p.detach().flatten() for p in stage.module.parameters()])
+    assert after.isfinite().all()
+    assert torch.equal(before, after) == (overflows >= 12)  # an epoch has 12 steps
+
+
+def test_float16_stops_at_gradients_that_are_never_finite(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"precision": "float16", "batch": 1, "epochs": 2})
+    big = Samples(Spread(ShardDataset(dataset, "train"), 12), model, repeats=2)
+    with pytest.raises(AdmnError, match=r"epoch 1, step 15: the gradient"):
+        fit(Overflowing(100), big, None, config, tmp_path)
 
 
 def test_unwritable_folder(dataset: Path, model: ModelConfig, tmp_path: Path) -> None:

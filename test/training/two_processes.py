@@ -17,7 +17,7 @@ from admn_ros.model.checkpoint import load_model
 from admn_ros.sample import MultimodalSample
 from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import Samples
-from admn_ros.training.loop import fit
+from admn_ros.training.loop import RATE, fit
 from admn_ros.training.processes import Processes, joined
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 
@@ -44,8 +44,9 @@ def train(dataset: Path, model: Path, output: Path) -> None:
         validation = Recorded(ShardDataset(dataset, "val"), network.config)
         # Classes alone: every sample has one, so the mean over processes is that over the batch.
         config = FinetuneConfig(modality_dropout=0.3, loss=LossConfig(nll=0, distance_per_cm=0))
-        rows = fit(Finetune(network, config), samples, validation, OPTIMIZER,
-                   output / "run", processes=processes)
+        rows = [{name: value for name, value in row.items() if name != RATE}
+                for row in fit(Finetune(network, config), samples, validation, OPTIMIZER, output / "run",
+                               processes=processes)]
         torch.save({"weights": network.state_dict(), "seen": samples.seen, "validated": len(validation.seen),
                     "rows": rows, "error": received_error(processes)}, output / f"process{processes.rank}.pt")
 

@@ -21,7 +21,6 @@ from admn_ros.datasets.source import JoinedSource, SampleSource
 from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.sample import MultimodalSample
 from admn_ros.scoring.metrics import COVERAGES, calibration_error
 from admn_ros.training.config import DataConfig, OptimizerConfig, Share
 from admn_ros.training.data import CLEAN_DRAW, LabeledBatch, Samples
@@ -85,9 +84,9 @@ class HalfCleanSamples(Samples):
         """See `Samples`. Even numbers are clean."""
         return super().draw(epoch // 2) if epoch % 2 else CLEAN_DRAW
 
-    def sample(self, epoch: int, index: int) -> MultimodalSample:
+    def draw_of(self, epoch: int, index: int) -> int:
         """See `Samples`."""
-        return super().sample(epoch + index, index)
+        return self.draw(epoch + index)
 
 
 class Calibrate(Stage):

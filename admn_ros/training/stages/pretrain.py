@@ -33,12 +33,12 @@ from admn_ros.model.official.backbones import AUDIOMAE_ROWS, load_backbone
 from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.vit import AdaptiveViT
 from admn_ros.sample import Modality
-from admn_ros.training.augmentation import AugmentConfig, AugmentedSamples
 from admn_ros.training.config import DataConfig, OptimizerConfig, Rate
 from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.seeding import DECODER, MASKS, VALIDATION, derive, generator
 from admn_ros.training.sources import cache_sizes, open_split
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
+from admn_ros.training.stages.augmentation import AugmentConfig, AugmentedSamples
 
 _SINGLE = {"image_folder": Modality.RGB, "audio_folder": Modality.AUDIO}
 """Sources of single files, and the only modality that they have."""

@@ -29,6 +29,7 @@ from admn_ros.training.stages.controller import Controller, ControllerConfig
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from admn_ros.training.stages.value import Value, ValueConfig
 from helpers import evidence
+from helpers.runs import metrics_of
 
 pytestmark = pytest.mark.slow
 
@@ -97,8 +98,9 @@ def test_seed_and_resume(runs: Runs, tmp_path: Path) -> None:
     torch.rand(3)
     resumed = runs.run(tmp_path / "parts", resume=True)
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-    for file in ("metrics.jsonl", "checkpoint-00003/best.safetensors"):
-        assert (tmp_path / "parts" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    best = "checkpoint-00003/best.safetensors"
+    assert (tmp_path / "parts" / best).read_bytes() == (tmp_path / "whole" / best).read_bytes()
+    assert metrics_of(tmp_path / "parts") == metrics_of(tmp_path / "whole")
     other = runs.run(tmp_path / "other", seed=6)
     assert not all(torch.equal(whole[name], other[name]) for name in whole)
 

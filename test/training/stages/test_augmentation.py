@@ -15,7 +15,7 @@ from admn_ros.config import ModelConfig
 from admn_ros.datasets.source import LabeledReadings
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality, SensorKey, Target
-from admn_ros.training.augmentation import ASPECTS, AugmentConfig, AugmentedSamples, augmented, crop_box
+from admn_ros.training.stages.augmentation import ASPECTS, AugmentConfig, AugmentedSamples, augmented, crop_box
 
 RGB, DEPTH, RADAR, AUDIO = (SensorKey("node1", m) for m in Modality)
 NOWHERE = Target((math.nan,) * 3)
