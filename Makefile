@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# Without the virtual environment, any Python that has PyTorch with CUDA and the packages of pyproject.toml.
+GPU_PYTHON ?= $(if $(wildcard $(RUN)),$(RUN),python3)
 MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.xml setup.py pyproject.toml \
   build_support/ros_build.py $(wildcard cmake/*)
 # Tests without ROS run on all cores, whole files at a time, in the order of test/conftest.py.
@@ -19,7 +21,7 @@ help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
 	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
 	@echo "make test         linters, type checks, all tests; ARGS=... selects tests"
-	@echo "make gpu-check    the tests that need a GPU"
+	@echo "make gpu-check    on a GPU: its tests, latencies, every training stage; ARGS='--device cpu' for what runs without"
 	@echo "make train-check  every training stage at small size, on a simulated dataset, in out/train-check"
 	@echo "make lint         linters and type checks"
 	@echo "make setup        create the virtual environment and build the messages"
@@ -50,8 +52,8 @@ test-without-ros:
 	@MAKEFLAGS= nice -n 19 $(RUN) -m pytest $(PARALLEL) --timeout 600 $(WITHOUT_ROS) >out/tests.txt 2>&1; \
 	code=$$?; echo; cat out/tests.txt; exit $$code
 
-gpu-check: setup
-	@$(RUN) -m pytest -m cuda -rs test/inference test/training $(ARGS)
+gpu-check:
+	@$(GPU_PYTHON) -m admn_ros.benchmark.gpu_check $(ARGS)
 
 train-check: setup
 	@rm -rf out/train-check

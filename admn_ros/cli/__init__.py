@@ -63,12 +63,12 @@ def parser() -> Parser:
     """Return the parser of all subcommands."""
     # Modules of the commands need packages whose versions `main` checks first.
     from admn_ros.cli import (
+        benchmarks,
         converting,
         drawing,
         evaluation,
         importing,
         models,
-        probing,
         recordings,
         replaying,
         report,
@@ -82,7 +82,7 @@ def parser() -> Parser:
     found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
     found.add_argument("--version", action="version", version=f"admn_ros {__version__}")
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (models, importing, training, recordings, replaying, converting, probing, tables, evaluation, report,
-                  tracking, drawing, worth):
+    for group in (models, importing, training, recordings, replaying, converting, benchmarks, tables, evaluation,
+                  report, tracking, drawing, worth):
         group.add_commands(commands)
     return found

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that measure: datasets with `probe`, this machine with `benchmark`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress
+
+from admn_ros.cli.command import (
+    CONSOLE,
+    LARGEST_SEED,
+    MOST_JOBS,
+    Commands,
+    Parser,
+    add_command,
+    add_device,
+    add_family,
+    number,
+    progress_bar,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from admn_ros.benchmark.latency.plan import LatencyPlan
+
+
+def add_commands(commands: Commands) -> None:
+    """Add the commands that measure datasets and this machine."""
+    _add_probe(commands)
+    family = add_family(commands, "benchmark", "measure times on this machine")
+    add_command(family, "latency", "measure the time of a frame against its layers, beside networks without a choice "
+                                   "of layers", _latency, derive=_add_latency_options)
+
+
+def _add_probe(commands: Commands) -> None:
+    probe = add_command(commands, "probe", "measure how well each modality of a dataset alone determines the position",
+                        _probe)
+    probe.add_argument("dataset", type=Path, help="dataset folder of `admn simulate --dataset`")
+    probe.add_argument("--out", type=Path, required=True, metavar="FILE",
+                       help="JSON file to write; a PNG is written beside it")
+    probe.add_argument("--epochs", type=whole(1, 10**6), default=4, metavar="N",
+                       help="training epochs of each probe (default: 4)")
+    probe.add_argument("--retrain", action="store_true", help="also train probes on corrupted inputs")
+    probe.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N", help="random seed (default: 0)")
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.probe.probe import ProbeSettings, draw_probe, probe_all
+
+    command = f"admn probe DATASET --epochs {options.epochs} --seed {options.seed}{' --retrain' * options.retrain}"
+    with Progress(console=CONSOLE, transient=True, disable=not CONSOLE.is_terminal) as bar:
+        task = bar.add_task("probe", total=1.0)
+        results = probe_all(
+            options.dataset, options.out, seed=options.seed, command=command,
+            settings=ProbeSettings(epochs=options.epochs, retrain=options.retrain, limit_s=3600.0),
+            on_progress=lambda what, share: bar.update(task, description=what, completed=share))
+    print(f"{options.out}\n{draw_probe(results, options.out.with_suffix('.png'))}")
+
+
+def _add_latency_options(new: Parser) -> None:
+    new.add_argument("--out", type=Path, required=True, metavar="DIR",
+                     help="folder for latency.json, latency.md and latency.png")
+    new.add_argument("--models", nargs="+", metavar="NAME",
+                     help="tiny, small and base (untrained ViTs), and model folders (default: tiny gdtm; on a GPU all)")
+    for name, what in (("layers", "layers of a frame"), ("batches", "frames at a time"),
+                       ("nodes", "present sensor nodes")):
+        new.add_argument(f"--{name}", type=whole(1), nargs="+", metavar="N", help=f"numbers of {what}")
+    new.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16", "float16"), metavar="NAME",
+                     help="floating-point precisions (default: float32; on a GPU also bfloat16)")
+    add_device(new)
+    new.add_argument("--threads", type=whole(0, MOST_JOBS), metavar="N",
+                     help="CPU threads of the networks; 0 for half of the cores, at most 4 (default: 0)")
+    new.add_argument("--repeats", type=whole(3, 100_000), metavar="N", help="timed runs of each case, at most")
+    new.add_argument("--seconds", type=number(0.001), metavar="S",
+                     help="time after which a case is not repeated; it has at least three runs")
+    new.add_argument("--seed", type=whole(0, LARGEST_SEED), metavar="N", help="seed of inputs and weights (default: 0)")
+    new.add_argument("--quick", action="store_true", help="few small cases, to try the command")
+
+
+def _latency(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.latency.figure import draw
+    from admn_ros.benchmark.latency.results import FIGURE, FILE, TABLE, write_latencies
+    from admn_ros.benchmark.latency.run import measure_latencies
+    from admn_ros.benchmark.latency.text import render
+    from admn_ros.files import write_text
+
+    plan = _latency_plan(options)
+    with progress_bar("latency") as advance:
+        def on_case(what: str, done: int, total: int) -> None:
+            advance(done, total)
+            if not CONSOLE.is_terminal:
+                print(what, file=sys.stderr, flush=True)
+
+        found = measure_latencies(plan, on_case)
+    write_latencies(found, options.out / FILE)
+    write_text(options.out / TABLE, render(found))
+    draw(found, options.out / FIGURE)
+    print(render(found), *(options.out / name for name in (FILE, TABLE, FIGURE)), sep="\n")
+
+
+def _latency_plan(options: argparse.Namespace) -> LatencyPlan:
+    """Return the default plan of the device with the values of the given options."""
+    from admn_ros.benchmark.latency.plan import LatencyPlan, plan_for
+    from admn_ros.config import parse_config
+    from admn_ros.inference.hardware import pick_device
+
+    default = plan_for("cuda" if pick_device(options.device).type == "cuda" else "cpu", quick=options.quick)
+    given = {name: value for name in LatencyPlan.model_fields
+             if name != "device" and (value := getattr(options, name)) is not None}
+    return parse_config(LatencyPlan, default.model_dump(mode="json") | given, "options")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The latency benchmark: every contender computes what it claims to, and the results survive their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+
+from admn_ros.benchmark.latency.case import Case
+from admn_ros.benchmark.latency.contenders import CONTENDERS, ENGINES
+from admn_ros.benchmark.latency.plan import LatencyPlan, plan_for
+from admn_ros.benchmark.latency.results import (
+    FIGURE,
+    FILE,
+    TABLE,
+    Latencies,
+    Startup,
+    Timing,
+    fit_lines,
+    read_latencies,
+)
+from admn_ros.benchmark.latency.run import measure_latencies
+from admn_ros.benchmark.latency.static_network import StaticNetwork
+from admn_ros.benchmark.latency.text import render
+from admn_ros.cli import main
+from admn_ros.errors import InputError
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.network import AdmnNetwork
+from admn_ros.sample import Modality
+from helpers import models
+
+LAYERS = (1, 3, 5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "micro"
+    create_random_model(models.images(), path, seed=1)
+    return path
+
+
+@pytest.fixture
+def network() -> AdmnNetwork:
+    return AdmnNetwork(models.images()).eval()
+
+
+def case(network: AdmnNetwork, layers: int = 3, batch: int = 2, nodes: int = 1) -> Case:
+    return Case.of(network, layers=layers, batch=batch, nodes=nodes, precision="float32", seed=0)
+
+
+def test_the_frames_of_a_case_have_its_layers_and_sensor_nodes(network: AdmnNetwork) -> None:
+    found = case(network, layers=3, batch=2, nodes=1)
+    assert [sum(map(len, chosen.values())) for chosen in found.chosen] == [3, 3]
+    for sample in found.samples:
+        assert all(present.tolist() == [True, False] for present in sample.present.values())
+    assert not torch.equal(found.samples[0].inputs[Modality.RGB], found.samples[1].inputs[Modality.RGB])
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_the_static_network_gives_the_estimates_of_the_reference(network: AdmnNetwork, nodes: int) -> None:
+    found = case(network, batch=3, nodes=nodes)
+    static = StaticNetwork(network, found.chosen[0], nodes, torch.float32)
+    with torch.no_grad():
+        for ours, theirs in zip(static(found.batch), network.estimate(found.batch, found.chosen[0]), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def executed(network: AdmnNetwork, found: Case, contender: str) -> int:
+    """Return the number of rows times backbone layers that a contender computes."""
+    work = CONTENDERS[contender](found)
+    assert work is not None
+    rows: list[int] = []
+    hooks = [block.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
+             for m in network.config.modalities for block in network.backbone(m).blocks]
+    work()
+    for hook in hooks:
+        hook.remove()
+    return sum(rows)
+
+
+def test_masked_execution_runs_every_layer_and_the_others_only_theirs(network: AdmnNetwork) -> None:
+    found = case(network, layers=3, batch=2, nodes=1)
+    assert executed(network, found, "masked") == 2 * sum(network.config.depths.values())
+    assert executed(network, found, "reference") == 2 * 3
+    assert all(executed(network, found, f"engine ({name})") == 2 * 3 for name in ENGINES)
+
+
+def timings(times: Mapping[int, float]) -> tuple[Timing, ...]:
+    return tuple(Timing(model="m", precision="float32", nodes=1, batch=1, layers=n, contender="static", runs=3,
+                        median_ms=t, p95_ms=t, shortest_ms=t) for n, t in times.items())
+
+
+def test_lines_through_the_medians() -> None:
+    line, = fit_lines(timings({1: 3.0, 2: 5.0, 4: 9.0}))
+    assert (line.fixed_ms, line.per_layer_ms, line.r_squared) == pytest.approx((1.0, 2.0, 1.0))
+    bent, = fit_lines(timings({1: 1.0, 2: 9.0, 3: 1.0}))
+    assert bent.r_squared == pytest.approx(0.0, abs=1e-9)
+    assert not fit_lines(timings({1: 3.0, 2: 5.0}))
+
+
+def test_plans_of_devices() -> None:
+    assert plan_for("cuda").precisions == ("float32", "bfloat16")
+    assert plan_for("cpu").precisions == ("float32",)
+    assert len(plan_for("cpu", quick=True).models) == 1
+
+
+@pytest.mark.parametrize(("change", "error"), [
+    ({"nodes": (3,)}, "nodes: found 3; allowed: at most 2"), ({"layers": (9,)}, "layers: found 9; allowed: at most 8")])
+def test_what_a_model_does_not_have_is_an_error(folder: Path, change: dict[str, tuple[int, ...]], error: str) -> None:
+    plan = LatencyPlan(models=(str(folder),), nodes=(1,)).model_copy(update=change)
+    with pytest.raises(InputError, match=error):
+        measure_latencies(plan)
+
+
+@pytest.mark.slow
+def test_the_command_writes_json_table_and_figure(folder: Path, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    assert not main(["benchmark", "latency", "--out", str(tmp_path), "--models", str(folder), "--device", "cpu",
+                     "--layers", *map(str, LAYERS), "--batches", "1", "2", "--nodes", "2", "--threads", "1",
+                     "--precisions", "float32", "bfloat16", "--repeats", "3"])
+    torch.set_num_threads(threads)
+    found = read_latencies(tmp_path / FILE)
+    assert {t.layers for t in found.timings} == set(LAYERS)
+    assert {t.contender for t in found.timings if t.precision == "float32"} == set(CONTENDERS)
+    assert all(0 < t.shortest_ms <= t.median_ms <= t.p95_ms and t.runs == 3 for t in found.timings)
+    assert {s.runtime for s in found.startups} == set(ENGINES)
+    assert all(s.peak_mib > 0 and s.load_s > 0 and s.first_frame_ms > 0 for s in found.startups)
+    text = (tmp_path / TABLE).read_text()
+    assert text == render(found) and "bfloat16, 2 nodes, batch 2" in text
+    assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_start_in_the_table() -> None:
+    start = Startup(model="m", runtime="torch", import_s=1.0, load_s=0.5, first_frame_ms=20.0, peak_mib=300.0)
+    found = Latencies(device="CPU", torch="2", threads=1, plan=LatencyPlan(), timings=(), startups=(start,))
+    assert "| m | torch | 1.0 | 0.50 | 20 | 300 | - |" in render(found)
