@@ -34,6 +34,8 @@ def add_commands(commands: Commands) -> None:
     family = add_family(commands, "benchmark", "measure times on this machine")
     add_command(family, "latency", "measure the time of a frame against its layers, beside networks without a choice "
                                    "of layers", _latency, derive=_add_latency_options)
+    add_command(family, "preprocessing", "measure the time from readings to the inputs of a model", _preprocessing,
+                derive=_add_preprocessing_options)
 
 
 def _add_probe(commands: Commands) -> None:
@@ -112,3 +114,27 @@ def _latency_plan(options: argparse.Namespace) -> LatencyPlan:
     given = {name: value for name in LatencyPlan.model_fields
              if name != "device" and (value := getattr(options, name)) is not None}
     return parse_config(LatencyPlan, default.model_dump(mode="json") | given, "options")
+
+
+def _add_preprocessing_options(new: Parser) -> None:
+    new.add_argument("--model", default="gdtm", metavar="NAME", help="model folder, or the name of a shipped model "
+                                                                     "(default: gdtm)")
+    new.add_argument("--out", type=Path, metavar="FILE", help="JSON file to write")
+    new.add_argument("--repeats", type=whole(1, 10**6), default=100, metavar="N",
+                     help="timed frames of each image size (default: 100)")
+    new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
+                     help="seed of the readings (default: 0)")
+
+
+def _preprocessing(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.preprocessing import measure_preprocessing, render
+    from admn_ros.files import write_text
+    from admn_ros.inference.model import load_engine
+
+    config = load_engine(options.model, "cpu").config
+    with progress_bar("preprocessing") as advance:
+        found = measure_preprocessing(config, repeats=options.repeats, seed=options.seed, on_progress=advance)
+    print(render(found))
+    if options.out is not None:
+        write_text(options.out, found.model_dump_json(indent=1) + "\n")
+        print(options.out)

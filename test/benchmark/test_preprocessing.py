@@ -3,7 +3,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
 from admn_ros.benchmark.preprocessing import SIZES, measure_preprocessing, render
+from admn_ros.cli import main
 from admn_ros.config import AudioInput, DepthInput, RadarInput, RgbInput
 from admn_ros.sample import Modality
 from helpers import models
@@ -24,3 +30,13 @@ def test_every_modality_and_whole_frames_are_timed() -> None:
         assert all(ms > 0 for ms in times.input_ms.values())
         assert times.frame_p95_ms >= times.frame_ms > 0
     assert render(found).count("\n") == 1 + len(SIZES)
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "times.json"
+    assert main(["benchmark", "preprocessing", "--repeats", "1", "--out", str(out)]) == 0
+    assert "| 640x480 |" in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert written["inputs"] == 12
+    assert [times["size"] for times in written["times"]] == list(SIZES)
