@@ -229,12 +229,13 @@ class SampleBatch:
                            {m: pick(self.present[m]) for m in modalities},
                            None if self.poses is None else pick(self.poses))
 
-    def at(self, nodes: Mapping[Modality, Sequence[int]]) -> SampleBatch:
-        """Make all sensor nodes absent but the given ones of each modality."""
+    def at(self, nodes: Sequence[Mapping[Modality, Sequence[int]]]) -> SampleBatch:
+        """Make all sensor nodes absent but the given ones of each sample and modality."""
         def keep(m: Modality, present: Tensor) -> Tensor:
-            kept = torch.zeros_like(present)
-            kept[:, list(nodes.get(m, ()))] = True
-            return present & kept
+            kept = torch.zeros(present.shape, dtype=torch.bool)
+            for row, of_sample in zip(kept, nodes, strict=True):
+                row[list(of_sample.get(m, ()))] = True
+            return present & kept.to(present.device)
 
         return replace(self, present={m: keep(m, present) for m, present in self.present.items()})
 

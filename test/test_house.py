@@ -19,9 +19,9 @@ ROOMS = ("errors", "files", "share", "worker_process", "parameter_sections", "re
          "deployment", "recordings", "sensing", "budget", "model", "governor", "inference", "simulation", "datasets",
          "scoring", "replay", "baselines", "training", "views", "evaluation", "benchmark", "cli", "nodes")
 # Inside a room, a folder may import the room's own modules, and of the other folders these.
-FOLDERS = {"sensing/preprocess": {"decode"}, "simulation/camera": {"scene"}, "simulation/radar": {"scene"},
-           "simulation/sound": {"scene"}, "training/rivals": {"stages"}, "nodes/trials": {"perception"},
-           "benchmark/gpu_check": {"latency"}}
+FOLDERS = {"model/prepared": {"value"}, "sensing/preprocess": {"decode"}, "simulation/camera": {"scene"},
+           "simulation/radar": {"scene"}, "simulation/sound": {"scene"}, "training/rivals": {"stages"},
+           "nodes/trials": {"perception"}, "benchmark/gpu_check": {"latency"}}
 MOST_MODULES, MOST_LINES = 16, 400
 OTHER_TESTS = {"build", "examples"}
 """Folders of tests that do not belong to a room."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final, Literal
 
 from admn_ros.config import BUDGET_UNITS, BudgetUnit
@@ -27,6 +28,7 @@ MAX_SOURCES: Final = 64
 """Sources of budgets, or of one kind of measurement, that are kept at the same time."""
 
 
+@lru_cache(maxsize=64)
 def exact(value: float) -> Fraction:
     """Return the decimal number that a finite float prints as: 29/100 for 0.29.
 

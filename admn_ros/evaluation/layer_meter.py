@@ -12,6 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.prepared.network import PreparedNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality
 from admn_ros.scoring.metrics import Floats
@@ -33,7 +34,7 @@ class LayerMeter:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork | OnnxNetwork)]
+        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork | OnnxNetwork | PreparedNetwork)]
         self._controllers = [network.qoi for network in networks]
         self._blocks = [(block, m, number) for network in networks for m in network.config.modalities
                         for number, block in enumerate(network.backbone(m).blocks)]

@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +17,18 @@ import numpy.typing as npt
 import torch
 
 from admn_ros.budget.budget import Budget
-from admn_ros.budget.costs import CostLedger, LayerCosts, MeasuredCosts, PresentNodes
+from admn_ros.budget.costs import CostLedger, MeasuredCosts, PresentNodes
 from admn_ros.config import ModelConfig, Objective, dump_config
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
 from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
-from admn_ros.inference.onnx.frame_parts import OnnxFrameParts
-from admn_ros.inference.profile import measure_costs
-from admn_ros.inference.runtime import TORCH, Runtime, RuntimeChoice, open_onnx
+from admn_ros.inference.profile import measure_costs, parts_of
+from admn_ros.inference.runtime import TORCH, Job, Runtime, RuntimeChoice, estimate_each, open_onnx, stack
 from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.model.prepared.network import prepare
 from admn_ros.model.qoi import budget_share
 from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
@@ -41,6 +41,7 @@ CLOSE_S = 2.0
 YIELD_S = 0.001
 """Pause after each run of a measurement, in which a frame that waits gets its turn, in seconds."""
 Float64 = npt.NDArray[np.float64]
+_Decision = tuple[Allocation, dict[Modality, float]]  # with the quality of each modality
 Decide = Callable[..., Allocation]
 """`allocate`, or another policy with the same arguments and the same contract (`admn_ros.baselines.policy`)."""
 
@@ -111,11 +112,10 @@ class Engine:
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device("cpu" if choice.is_onnx else device)
         self.network = load_model(folder, self.device)
-        self.runtime: Runtime = self.network
-        self._parts: OnnxFrameParts | None = None
+        self.runtime: Runtime = prepare(self.network)
         if choice.is_onnx:
             self.runtime = graphs = open_onnx(choice, self.network, self.folder, device)
-            self._parts, self.runtime_name = OnnxFrameParts(graphs), graphs.name
+            self.runtime_name = graphs.name
         self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs(), self._measure_at_first_use)
         cached = None if self.costs.measured else read_cached_costs(self.network, self.runtime_name)
         if cached is not None:
@@ -123,11 +123,14 @@ class Engine:
 
     @classmethod
     def of(cls, network: AdmnNetwork) -> Engine:
-        """Return an engine of a network in memory, on the network's device, with costs in layers and operations."""
+        """Return an engine of a network in memory, on the network's device, with costs in layers and operations.
+
+        The weights must not change afterwards.
+        """
         engine = cls.__new__(cls)
         engine._turn, engine._closed = threading.RLock(), False
         engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
-        engine.runtime, engine._parts = engine.network, None
+        engine.runtime = prepare(engine.network)
         engine.costs = ModelCosts(network.config, flops=network.flop_costs())
         return engine
 
@@ -149,7 +152,7 @@ class Engine:
         """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
         self._closed = True  # ends a measurement
         waited = self._turn.acquire(timeout=CLOSE_S)
-        del self.network, self.runtime, self._parts
+        del self.network, self.runtime
         if waited:
             self._turn.release()
         if self.device.type == "cuda":
@@ -175,7 +178,7 @@ class Engine:
         """
         sample, everything = blank_sample(self.config), Budget(math.inf, "layers", "profile")
         return measure_costs(self.network, lambda: self.infer(sample, everything, decide=allocate), repeats,
-                             seconds=seconds, power_w=power_w, turn=self._measuring_turn, parts=self._parts,
+                             seconds=seconds, power_w=power_w, turn=self._measuring_turn, parts=parts_of(self.runtime),
                              runtime=self.runtime_name)
 
     @contextmanager
@@ -211,7 +214,6 @@ class Engine:
             LOG.warning("measured costs not stored, next start measures again: %s", error)
         return measured
 
-    @torch.inference_mode()
     def infer(self, sample: MultimodalSample, budget: Budget, frame_rate_hz: float | None = None,
               decide: Decide | None = None) -> Estimate:
         """Process one frame within a budget: run the controller, allocate layers, run only these.
@@ -228,30 +230,67 @@ class Engine:
             InputError: the sample does not fit the model, or the model has no costs in the unit of the budget.
             AdmnError: the output of the network is not finite.
         """
-        present = self.present(sample)
-        nothing = self.decline(sample.stamp_ns, present, budget, frame_rate_hz)
-        if nothing is not None:
-            return nothing
-        granted = budget.per_frame(frame_rate_hz)
-        table = self.costs.table(granted.unit)
-        with self._turn:
-            return self._run(sample, present, table, granted, budget, decide or self.policy)
+        return self.infer_many([sample], [budget], frame_rate_hz, decide)[0]
 
-    def _run(self, sample: MultimodalSample, present: Mapping[Modality, tuple[int, ...]], table: LayerCosts,
-             granted: Budget, budget: Budget, decide: Decide) -> Estimate:
+    @torch.inference_mode()
+    def infer_many(self, samples: Sequence[MultimodalSample], budgets: Sequence[Budget],
+                   frame_rate_hz: float | None = None, decide: Decide | None = None) -> list[Estimate]:
+        """Process frames together. What each spends, and its estimate up to rounding, are those of `infer`.
+
+        Each layer runs on the inputs of those frames that it is allocated to. Times are means of all frames.
+
+        Args:
+            samples: preprocessed frames.
+            budgets: budget of each frame.
+            frame_rate_hz, decide: as `infer`.
+
+        Raises:
+            InputError, AdmnError: as `infer`, or another number of budgets than of samples.
+        """
+        if len(budgets) != len(samples):
+            raise InputError("budgets", len(budgets), f"{len(samples)}, one for each sample")
+        found: dict[int, Estimate] = {}
+        alike: dict[object, list[Job]] = {}
+        for place, (sample, budget) in enumerate(zip(samples, budgets, strict=True)):
+            present = self.present(sample)
+            nothing = self.decline(sample.stamp_ns, present, budget, frame_rate_hz)
+            if nothing is not None:
+                found[place] = nothing
+                continue
+            granted = budget.per_frame(frame_rate_hz)
+            # Only samples with the same inputs can be stacked.
+            alike.setdefault((tuple(sample.inputs), sample.poses is None), []).append(
+                Job(place, sample, present, self.costs.table(granted.unit), granted, budget))
+        with self._turn:
+            for jobs in alike.values():
+                found.update(zip((job.place for job in jobs), self._run(jobs, decide or self.policy), strict=True))
+        return [found[place] for place in range(len(samples))]
+
+    def _run(self, jobs: Sequence[Job], decide: Decide) -> list[Estimate]:
         """Run the controller, allocate layers, run only these."""
         start = time.perf_counter()
-        batch = SampleBatch.stack([sample]).to(self.device)
-        allocation, qoi = self._decide(batch, present, table, granted, budget, decide)
+        batch = stack([job.sample for job in jobs]).to(self.device)
+        decisions = self._decide(batch, jobs, decide)
         decided = time.perf_counter()
-        if not allocation.layers:  # other policies may run nothing although one layer fits
-            return make_estimate(self.config, sample.stamp_ns, allocation, qoi, None, ((decided - start) * 1e3, 0.0))
-        if any(allocation.nodes.get(m, there) != there for m, there in present.items() if allocation.active.get(m)):
-            batch = batch.at(allocation.nodes)
-        output = NetworkOutput(*(x[0].double().cpu() for x in self.runtime.estimate(batch, allocation.active)))
-        done = time.perf_counter()
-        return make_estimate(self.config, sample.stamp_ns, allocation, qoi, output,
-                             ((decided - start) * 1e3, (done - decided) * 1e3))
+        running = [row for row, (allocation, _) in enumerate(decisions) if allocation.layers]
+        outputs = dict(zip(running, self._estimate(batch, running, decisions, jobs), strict=True)) if running else {}
+        times_ms = (decided - start) * 1e3 / len(jobs), (time.perf_counter() - decided) * 1e3 / len(jobs)
+        return [make_estimate(self.config, job.sample.stamp_ns, allocation, qoi, outputs.get(row),
+                              (times_ms[0], times_ms[1] if row in outputs else 0.0))
+                for row, (job, (allocation, qoi)) in enumerate(zip(jobs, decisions, strict=True))]
+
+    def _estimate(self, batch: SampleBatch, running: Sequence[int], decisions: Sequence[_Decision],
+                  jobs: Sequence[Job]) -> list[NetworkOutput]:
+        """Return the outputs, float64 on the CPU, of the samples that run layers."""
+        if len(running) < len(jobs):
+            batch = batch.part(list(batch.inputs), torch.tensor(running, device=self.device))
+        allocations = [decisions[row][0] for row in running]
+        present = [{m: jobs[r].present[m] for m, layers in decisions[r][0].active.items() if layers} for r in running]
+        chosen = [{m: a.nodes.get(m, here[m]) for m in here} for a, here in zip(allocations, present, strict=True)]
+        if chosen != present:
+            batch = batch.at(chosen)
+        outputs = estimate_each(self.runtime, batch, [a.active for a in allocations])
+        return [NetworkOutput(*(x.double().cpu() for x in output)) for output in outputs]
 
     def decline(self, stamp_ns: int, present: PresentNodes, budget: Budget,
                 frame_rate_hz: float | None = None) -> Estimate | None:
@@ -296,18 +335,22 @@ class Engine:
                 raise InputError(f"sample.{modality}", tuple(x.shape), expected)
         return sample.present_nodes(self.config.modalities)
 
-    def _decide(self, batch: SampleBatch, present: PresentNodes, table: LayerCosts, granted: Budget,
-                requested: Budget, decide: Decide) -> tuple[Allocation, dict[Modality, float]]:
-        """Run the controller and allocate layers."""
-        ledger = CostLedger.open(present, table, granted)
-        share = torch.tensor([budget_share(table, granted, ledger.present)], device=self.device)
-        output = self.runtime.controller(batch, share)
-        scores = {m: x[0].tolist() for m, x in output.logits.items()}
-        qoi = {m: float(q[0]) if ledger.present[m] else math.nan for m, q in output.qoi.items()}
+    def _decide(self, batch: SampleBatch, jobs: Sequence[Job], decide: Decide) -> list[_Decision]:
+        """Run the controller and allocate the layers of every sample."""
+        counts = [{m: len(nodes) for m, nodes in job.present.items()} for job in jobs]
+        shares = [budget_share(job.table, job.granted, there) for job, there in zip(jobs, counts, strict=True)]
+        output = self.runtime.controller(batch, torch.tensor(shares, device=self.device))
+        scores = {m: x.tolist() for m, x in output.logits.items()}
+        quality = {m: x.tolist() for m, x in output.qoi.items()}
         values = {} if output.value is None else {
-            m: v[0].double().cpu().numpy() for m, v in output.value.of_depths(self.objective).items()}
-        assessment = Assessment(scores, qoi, values, self.config.sensor_nodes)
-        return decide(assessment, present, table, granted, requested=requested), qoi
+            m: x.double().cpu().numpy() for m, x in output.value.of_depths(self.objective).items()}
+        decisions = []
+        for row, (job, there) in enumerate(zip(jobs, counts, strict=True)):
+            qoi = {m: q[row] if there[m] else math.nan for m, q in quality.items()}
+            assessment = Assessment({m: x[row] for m, x in scores.items()}, qoi,
+                                    {m: x[row] for m, x in values.items()}, self.config.sensor_nodes)
+            decisions.append((decide(assessment, job.present, job.table, job.granted, requested=job.requested), qoi))
+        return decisions
 
 
 def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qoi: Mapping[Modality, float],
@@ -327,9 +370,9 @@ def make_estimate(config: ModelConfig, stamp_ns: int, allocation: Allocation, qo
     """
     mean_m, covariance_m2, scores = None, None, None
     if output is not None:
-        if not all(bool(torch.isfinite(x).all()) for x in output):
-            raise AdmnError("the network gave NaN or infinity; no estimate. "
-                            "Check the inputs for values that are not finite")
+        if not all(np.isfinite(x.numpy()).all() for x in output):
+            raise AdmnError("the network gave NaN or infinity; no estimate. Check the inputs for values that are not "
+                            "finite")
         mean_m, covariance_m2 = _in_space(config, output)
         scores = output.class_logits.softmax(0).numpy()
     return Estimate(stamp_ns, config.frame_id, mean_m, covariance_m2, config.classes, scores, allocation, qoi,

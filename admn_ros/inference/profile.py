@@ -20,8 +20,12 @@ import torch
 from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable
 from admn_ros.errors import InputError
 from admn_ros.inference.hardware import device_name
+from admn_ros.inference.onnx.frame_parts import OnnxFrameParts
+from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.model.frame_parts import FrameParts, Work
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.prepared.network import PreparedNetwork
+from admn_ros.model.prepared.parts import PreparedParts
 from admn_ros.sample import Modality
 
 Turn = Callable[[], AbstractContextManager[None]]
@@ -43,6 +47,13 @@ class Parts(Protocol):
         """Return the fixed part."""
 
 
+def parts_of(runtime: object) -> Parts | None:
+    """Return the parts of a frame of a runtime; None for the network itself."""
+    if isinstance(runtime, PreparedNetwork):
+        return PreparedParts(runtime)
+    return OnnxFrameParts(runtime) if isinstance(runtime, OnnxNetwork) else None
+
+
 @torch.inference_mode()
 def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, seconds: float = math.inf,
                   power_w: float | None = None, turn: Turn = nullcontext, parts: Parts | None = None,
@@ -53,7 +64,8 @@ def measure_costs(network: AdmnNetwork, run_frame: Work, repeats: int, *, second
     the difference of the shortest times, because other load on the machine interrupts long work more often than short.
 
     Args:
-        network: network on the device to measure. Other work on the device makes the result too high.
+        network: network that runs the frames.
+        device: device to measure. Other work on the device makes the result too high.
         run_frame: runs one frame with all inputs and all layers.
         repeats: timed runs of each part, at least 1.
         seconds: bound on the duration; parts that are slow are timed less often, but at least once.

@@ -11,12 +11,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from admn_ros.budget.budget import Budget
+from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import ConfigError
 from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.inference.onnx.sessions import pick_providers
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.model.prepared.network import PreparedNetwork
 from admn_ros.model.qoi import ControllerOutput
-from admn_ros.sample import Modality, SampleBatch
+from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
 ENGINES = ("torch", "onnxruntime")
 
@@ -80,3 +83,37 @@ def open_onnx(choice: RuntimeChoice, network: AdmnNetwork, folder: Path, device:
         ConfigError: the package onnxruntime or a provider is missing.
     """
     return OnnxNetwork(network, folder, torch.get_num_threads(), pick_providers(choice.providers, device))
+
+
+def estimate_each(runtime: Runtime, batch: SampleBatch,
+                  active: Sequence[Mapping[Modality, Sequence[int]]]) -> list[NetworkOutput]:
+    """Run on each sample exactly its own layers, and return the output of each, without batch dimension."""
+    if len(active) > 1 and isinstance(runtime, PreparedNetwork):
+        together = runtime.estimate_each(batch, active)
+        return [NetworkOutput(*(x[row] for x in together)) for row in range(len(active))]
+    if len(active) == 1:
+        return [NetworkOutput(*(x[0] for x in runtime.estimate(batch, active[0])))]
+    names, rows = list(batch.inputs), torch.arange(len(active), device=next(iter(batch.present.values())).device)
+    return [NetworkOutput(*(x[0] for x in runtime.estimate(batch.part(names, row), layers)))
+            for row, layers in zip(torch.split(rows, 1), active, strict=True)]
+
+
+def stack(samples: Sequence[MultimodalSample]) -> SampleBatch:
+    """Stack samples that hold the same modalities with the same shapes; one alone without a copy."""
+    if len(samples) > 1:
+        return SampleBatch.stack(samples)
+    [sample] = samples
+    return SampleBatch({m: x[None] for m, x in sample.inputs.items()}, {m: x[None] for m, x in sample.present.items()},
+                       None if sample.poses is None else sample.poses[None])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sample to run, with its place in the caller's order, its present sensor nodes and its budget."""
+
+    place: int
+    sample: MultimodalSample
+    present: Mapping[Modality, tuple[int, ...]]
+    table: LayerCosts
+    granted: Budget
+    requested: Budget

@@ -17,14 +17,14 @@ from admn_ros.model.evidence import Evidence
 FRAME_SIGNS, MODALITY_SIGNS = 9, 3
 """Number of signs of a frame, and of each of its modalities."""
 POSE_NUMBERS = 5
-_LARGEST_SIGN = 4.0
-_LOG_SCALE = (-1.5, 5.0)
+LARGEST_SIGN = 4.0
+LOG_SCALE = (-1.5, 5.0)
 """Range of the logarithm of the covariance's scale: standard deviations times 0.47 to 12."""
-_LOG_SHARPNESS = 2.0
+LOG_SHARPNESS = 2.0
 """Largest absolute logarithm of the factor of the class logits, the inverse of a temperature."""
-_SPREAD, _CENTRE = 1.5, -4.0
+SPREAD, CENTRE = 1.5, -4.0
 """Centre and spread of the logarithm of a variance in m^2: standard deviations from 2 cm to 1 m within two spreads."""
-_NOTHING, _LEAST_SURE = 1e4, -4.0
+NOTHING, LEAST_SURE = 1e4, -4.0
 """Of an input that did not run: its logarithm of area in the weights, and its information."""
 
 
@@ -76,8 +76,8 @@ class Calibration(nn.Module):
             scale_tril_m with a diagonal of at least `std_floor_m`, and class_logits.
         """
         signs = self.signs(mean_m, scale_tril_m, class_logits, evidence, poses)
-        log_scale = self.scale(signs)[:, 0].clamp(*_LOG_SCALE)
-        log_sharpness = self.temperature(signs).clamp(-_LOG_SHARPNESS, _LOG_SHARPNESS)
+        log_scale = self.scale(signs)[:, 0].clamp(*LOG_SCALE)
+        log_sharpness = self.temperature(signs).clamp(-LOG_SHARPNESS, LOG_SHARPNESS)
         scaled = scale_tril_m * (log_scale / 2).exp()[:, None, None]
         scaled.diagonal(dim1=-2, dim2=-1).clamp_(min=self.std_floor_m)
         return scaled, class_logits * log_sharpness.exp()
@@ -99,19 +99,19 @@ class Calibration(nn.Module):
         elongation = (first * first + skew * skew + second * second).log() - log_area
         log_area_each, apart = _of_inputs(evidence, mean_m)
         # Of an absent input nothing is defined.
-        sure = (-log_area_each).masked_fill(~evidence.present, -_NOTHING)
+        sure = (-log_area_each).masked_fill(~evidence.present, -NOTHING)
         apart = apart.masked_fill(~evidence.present, 0.0)
         weight = (torch.softmax(sure, dim=1) * here)[:, None]
         posed = torch.maximum(poses.float() @ self.factor + self.offset, self.lowest)
         logits, shape = class_logits.float(), (len(here), self.modalities, self.nodes)
         ran = here.view(shape).sum(dim=2)
-        best = sure.view(shape).amax(dim=2).clamp_min(_LEAST_SURE)
+        best = sure.view(shape).amax(dim=2).clamp_min(LEAST_SURE)
         return torch.cat([
-            (log_area - _CENTRE) / _SPREAD, elongation - 1, apart.sum(dim=1, keepdim=True) / count.clamp_min(1),
+            (log_area - CENTRE) / SPREAD, elongation - 1, apart.sum(dim=1, keepdim=True) / count.clamp_min(1),
             apart.amax(dim=1, keepdim=True), (weight @ posed)[:, 0],
             logits.amax(dim=1, keepdim=True) - logits.logsumexp(dim=1, keepdim=True), count / here.shape[1],
-            ran / self.nodes, (best + _CENTRE) / (2 * _SPREAD), apart.view(shape).sum(dim=2) / ran.clamp_min(1),
-        ], dim=1).clamp(-_LARGEST_SIGN, _LARGEST_SIGN)
+            ran / self.nodes, (best + CENTRE) / (2 * SPREAD), apart.view(shape).sum(dim=2) / ran.clamp_min(1),
+        ], dim=1).clamp(-LARGEST_SIGN, LARGEST_SIGN)
 
 
 def _of_inputs(evidence: Evidence, mean_m: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,7 @@ from admn_ros.config import LocalizationConfig
 
 POSE_FEATURES = 3
 """Features of a sensor node's pose that the head reads: distance to the area's centre, height, tilt."""
-_LOG_INFORMATION = (-8.0, 10.0)
+LOG_INFORMATION = (-8.0, 10.0)
 """Range of the logarithm of information in 1/m^2: standard deviations from 7 mm to 55 m."""
 
 
@@ -99,7 +99,7 @@ class EvidenceHead(nn.Module):
         reach = self.half_range_m.mean()
         x = self.centre_m[0] + reach * (cos * ahead - sin * left)
         y = self.centre_m[1] + reach * (sin * ahead + cos * left)
-        a, d = ((v.clamp(*_LOG_INFORMATION) / 2).exp() for v in (low_x, low_y))
+        a, d = ((v.clamp(*LOG_INFORMATION) / 2).exp() for v in (low_x, low_y))
         # Cholesky factor [[a, 0], [skew, d]] of the information matrix, rotated by the node's yaw.
         first, second = cos * a - sin * skew, sin * a + cos * skew
         xx, xy, yy = first**2 + (sin * d)**2, first * second - sin * cos * d**2, second**2 + (cos * d)**2

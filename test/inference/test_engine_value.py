@@ -3,6 +3,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -10,12 +11,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from admn_ros.budget.budget import Budget
 from admn_ros.config import Objective
+from admn_ros.errors import InputError
 from admn_ros.inference.engine import Engine
 from admn_ros.model.allocation import Reason, Why, allocate
 from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.value.allocation import allocate_by_value
-from admn_ros.sample import MultimodalSample, SampleBatch
+from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 from helpers import models
 
 
@@ -56,6 +58,7 @@ def test_the_head_is_counted_in_the_operations_of_a_frame(engine, share):
     everywhere = dict.fromkeys(engine.config.modalities, 2)
     low, high = table.amount(table.base(everywhere)), table.amount(table.total(everywhere))
     budget = Budget(low + share * (high - low), "gflops")
+    engine.runtime = engine.network  # budgets in operations count the network as it is defined
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         estimate = engine.infer(sample(engine.config), budget)
     assert estimate.allocation.layers
@@ -91,12 +94,12 @@ def test_only_the_chosen_sensor_nodes_run(engine):
     estimate = engine.infer(inputs, budget_for_one_input(engine))
     allocation = estimate.allocation
     assert sorted(map(len, allocation.nodes.values())) == [0, 0, 0, 1]
-    masked = SampleBatch.stack([inputs]).at(allocation.nodes)
+    masked = SampleBatch.stack([inputs]).at([allocation.nodes])
     assert {m: x[0].nonzero().flatten().tolist() for m, x in masked.present.items()} == {
         m: list(nodes) for m, nodes in allocation.nodes.items()}
     with torch.inference_mode():
         alone = engine.network.estimate(masked, allocation.active)
-    assert estimate.mean_m[:2].tolist() == alone.mean_m[0, :2].double().tolist()
+    assert estimate.mean_m[:2].tolist() == pytest.approx(alone.mean_m[0, :2].tolist(), rel=1e-4)
     chosen = next(i for i in allocation.inputs if i.ran)
     name = engine.config.sensor_nodes[chosen.node]
     assert f"{chosen.modality} 1 at {name} (value {chosen.value:.3g})" in allocation.reason_text
@@ -122,3 +125,37 @@ def test_the_least_budget_is_that_of_one_input(engine):
     assert engine.infer(blank, Budget(cheaper, "gflops")).allocation.reason is Reason.BELOW_FLOOR
     by_quality = Engine.of(AdmnNetwork(models.four_modalities()))
     assert by_quality.infer(blank, Budget(by_quality.costs.least["gflops"], "gflops")).allocation.layers == 1
+
+
+@pytest.mark.parametrize("reference", [False, True], ids=["prepared", "reference"])
+def test_frames_together_are_the_frames_one_by_one(engine, reference):
+    if reference:
+        engine.runtime = engine.network
+    rng = np.random.default_rng(5)
+    samples, budgets = [], []
+    for seed in range(12):
+        whole = sample(engine.config, seed)
+        kept = [m for m in engine.config.modalities if seed % 4 or m is not Modality.RGB]
+        present = {m: torch.from_numpy(rng.random(2) < 0.7) for m in kept}
+        samples.append(MultimodalSample({m: whole.inputs[m] for m in kept}, present, stamp_ns=seed))
+        budgets.append(Budget(seed and int(rng.integers(1, 20)), "layers"))
+    together = engine.infer_many(samples, budgets)
+    assert {e.mean_m is None for e in together} == {True, False}
+    assert len({e.allocation.layers for e in together}) > 5
+    for found, inputs, budget in zip(together, samples, budgets, strict=True):
+        alone = engine.infer(inputs, budget)
+        assert (found.stamp_ns, found.allocation.active, found.allocation.nodes) == (
+            alone.stamp_ns, alone.allocation.active, alone.allocation.nodes)
+        assert found.qoi == pytest.approx(alone.qoi, rel=1e-4, nan_ok=True)
+        if alone.mean_m is None:
+            assert found.mean_m is None
+        else:
+            assert found.mean_m == pytest.approx(alone.mean_m, rel=1e-4, abs=1e-6)
+            assert found.covariance_m2 == pytest.approx(alone.covariance_m2, rel=1e-4, abs=1e-8)
+            assert found.scores == pytest.approx(alone.scores, rel=1e-4)
+
+
+def test_as_many_budgets_as_frames(engine):
+    assert engine.infer_many([], []) == []
+    with pytest.raises(InputError, match="budgets: found 0; allowed: 1"):
+        engine.infer_many([sample(engine.config)], [])

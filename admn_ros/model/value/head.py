@@ -83,9 +83,11 @@ class ValueHead(nn.Module):
         features = torch.cat([
             x, of_modality[:, :, None].expand(*shape, dim), of_frame[:, None, None].expand(*shape, dim),
             self.modality[None, :, None].expand(*shape, -1)], dim=-1)
-        position, classes = self.layers(features).float().unbind(-1)
-        return InputValue(position.clamp(*_LOG_INFORMATION).exp() * here, F.softplus(classes) * here,
-                          {m: self.gains[str(m)].softmax(dim=0).cumsum(dim=0) for m in self.depths})
+        return bounded_value(self.layers(features).float(), here, self.shares())
+
+    def shares(self) -> dict[Modality, Tensor]:
+        """Return the share (depth,) of an input's information that the first 1, 2, ... layers give."""
+        return {m: self.gains[str(m)].softmax(dim=0).cumsum(dim=0) for m in self.depths}
 
     def expected(self, value: InputValue, used: Tensor, layers: Mapping[Modality, int]) -> tuple[Tensor, Tensor]:
         """Return the expected error (...) of the position in metres, and the logit (...) of a right class.
@@ -99,3 +101,15 @@ class ValueHead(nn.Module):
         position, classes = (x if used.dim() == x.dim() else x[:, None] for x in (value.position, value.classes))
         information = (used * position * share).sum(dim=(-2, -1)) + self.log_prior.exp()
         return information.rsqrt(), (used * classes * share).sum(dim=(-2, -1)) + self.bias
+
+
+def bounded_value(raw: Tensor, present: Tensor, share: Mapping[Modality, Tensor]) -> InputValue:
+    """Return the value of inputs from the outputs (B, M, N, 2) of the head's layers.
+
+    Args:
+        raw: outputs.
+        present: (B, M, N) bool.
+        share: as in `InputValue`.
+    """
+    position, classes = raw.unbind(-1)
+    return InputValue(position.clamp(*_LOG_INFORMATION).exp() * present, F.softplus(classes) * present, share)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transformer blocks without the overhead of modules in modules."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from admn_ros.model.transformer import Block, Encoder
+
+LARGEST_COPY = 2**17
+"""Numbers of a weight that is copied at most. Small matrix products are faster with a transposed copy."""
+
+
+class Affine:
+    """Linear layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        linear = cast(nn.Linear, layer)
+        weight = linear.weight.detach().t()
+        self.weight = weight.contiguous() if weight.numel() <= LARGEST_COPY else weight
+        self.bias = linear.bias.detach()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map (R, in) to (R, out)."""
+        return torch.addmm(self.bias, x, self.weight)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """Return the GELU of rows (R, dim).
+
+    For contiguous tensors PyTorch calls oneDNN, which on small ones takes four times as long as PyTorch's own kernel.
+    """
+    if len(x) == 1:
+        return F.gelu(x.expand(2, -1))[:1]
+    return F.gelu(x.t()).t()
+
+
+class PreparedBlock(nn.Module):
+    """`Block` for inference. It is a module for the sake of forward hooks, which count the layers that run."""
+
+    def __init__(self, block: Block) -> None:
+        super().__init__()
+        self._heads = block.attn.heads
+        self._qkv, self._proj = Affine(block.attn.qkv), Affine(block.attn.proj)
+        self._fc1, self._fc2 = Affine(block.mlp.fc1), Affine(block.mlp.fc2)
+        self._norm1, self._norm2 = (
+            ((len(n.weight),), n.weight.detach(), n.bias.detach(), n.eps) for n in (block.norm1, block.norm2))
+
+    def forward(self, x: Tensor, keep: Tensor | None = None, first: bool = False) -> Tensor:
+        """Map tokens (B, T, dim) to the same shape, or to (B, 1, dim) if only the first ones are needed.
+
+        Args:
+            x: tokens.
+            keep: (B, T), tokens that are attended to; None for all.
+            first: whether only the first token of each row is needed.
+        """
+        batch, tokens, dim = x.shape
+        normed = torch.layer_norm(x, *self._norm1)
+        q, k, v = self._qkv(normed.view(-1, dim)).view(batch, tokens, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        if first:
+            x, q, tokens = x[:, :1], q[:, :, :1], 1
+        mask = None if keep is None else keep[:, None, None, :]
+        seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).reshape(-1, dim)
+        x = x + self._proj(seen).view(batch, tokens, dim)
+        normed = torch.layer_norm(x, *self._norm2)
+        return x.add_(self._fc2(gelu(self._fc1(normed.view(-1, dim)))).view(batch, tokens, dim))
+
+
+class PreparedEncoder:
+    """`Encoder` for inference, over some of its slots."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.code = encoder.code.detach()
+        self._blocks = [PreparedBlock(cast(Block, block)) for block in encoder.blocks]
+        norm = encoder.norm
+        self._norm = ((len(norm.weight),), norm.weight.detach(), norm.bias.detach(), norm.eps)
+
+    def __call__(self, tokens: Tensor, keep: Tensor | None = None, first: bool = False) -> Tensor:
+        """Map tokens (B, T, dim), with the code of their slots added, to the same shape or to (B, 1, dim).
+
+        Arguments as `PreparedBlock.forward`.
+        """
+        for block in self._blocks[:-1]:
+            tokens = block(tokens, keep)
+        return torch.layer_norm(self._blocks[-1](tokens, keep, first), *self._norm)
