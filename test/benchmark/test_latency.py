@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from admn_ros.benchmark.latency.case import Case
 from admn_ros.benchmark.latency.contenders import CONTENDERS, ENGINES
@@ -29,6 +31,7 @@ from admn_ros.cli import main
 from admn_ros.errors import InputError
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.prepared.backbone import PreparedBackbone
 from admn_ros.sample import Modality
 from helpers import models
 
@@ -73,8 +76,17 @@ def executed(network: AdmnNetwork, found: Case, contender: str) -> int:
     work = CONTENDERS[contender](found)
     assert work is not None
     rows: list[int] = []
-    hooks = [block.register_forward_hook(lambda _, inputs, __: rows.append(len(inputs[0])))
-             for m in network.config.modalities for block in network.backbone(m).blocks]
+    layers = {block for m in network.config.modalities for block in network.backbone(m).blocks}
+
+    def before(module: nn.Module, _: object) -> None:
+        if isinstance(module, PreparedBackbone):  # an engine's own form of a backbone
+            layers.update(module.blocks)
+
+    def after(module: nn.Module, inputs: tuple[torch.Tensor, ...], _: object) -> None:
+        if module in layers:
+            rows.append(len(inputs[0]))
+
+    hooks = [register_module_forward_pre_hook(before), register_module_forward_hook(after)]
     work()
     for hook in hooks:
         hook.remove()
