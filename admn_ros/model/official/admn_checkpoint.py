@@ -43,6 +43,8 @@ BATCH_NORM_EPS: Final = 1e-5
 STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True: (1, 4, 8, 12)}
 """Indices of convolutions and projection in the official stems, without and with batch norms."""
 OWN_STEM: Final = (0, 2, 5, 8)
+CONSTANT_TOKENS: Final = ("an input without layers or without a reading keeps a constant token in the fusion, as in "
+                          "the release, which hardly trained this: layer 0 always ran")
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
@@ -94,7 +96,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     initialize(network, 0)
     missing = missing_weights(network, read, str(path))
     network.load_state_dict(dict(read.weights), strict=False)
-    notes = [f"layer norms have epsilon 1e-5, as released ({layout})", *LAYOUTS[layout].notes]
+    notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *LAYOUTS[layout].notes]
     if not read.legacy.controller:
         notes.append("no controller in the file (Stage 1): the scores of the layers are random")
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))

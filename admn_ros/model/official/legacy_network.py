@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from collections.abc import Mapping
+from typing import Any, Literal, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig, Strict
+from admn_ros.model.evidence import Evidence
 from admn_ros.model.frame_parts import count_flops
-from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.official.legacy_head import (
     CorruptionHead,
     LegacyController,
@@ -19,6 +22,7 @@ from admn_ros.model.official.legacy_head import (
     NoClassification,
     NoLocalization,
 )
+from admn_ros.sample import Modality
 
 LEGACY_NORM_EPS = 1e-5
 """Epsilon of the official layer norms (PyTorch's default); MAE and this package use 1e-6."""
@@ -46,7 +50,14 @@ class LegacyNetwork(AdmnNetwork):
     """`AdmnNetwork` with heads and controller of the official release.
 
     The GDTM network only localizes; those of MM-Fi and AVE only classify.
+
+    The release never removes a token from its fusion: a modality without layers still has one per sensor node, which is
+    the same for every input, because only the class token is read and no layer mixes it with the patches. An input that
+    did not run, for want of layers or of a reading, has this token here too.
     """
+
+    constant_tokens: Tensor
+    constant_slots: Tensor
 
     def __init__(self, config: ModelConfig, legacy: LegacyConfig) -> None:
         super().__init__(config)
@@ -65,6 +76,35 @@ class LegacyNetwork(AdmnNetwork):
         for module in self.modules():
             if isinstance(module, nn.LayerNorm):
                 module.eps = LEGACY_NORM_EPS
+        # Stored, not computed per frame, so that a modality without layers costs nothing.
+        slots = [m is not Modality.AUDIO or node == 0 for m in config.modalities for node in range(self.nodes)]
+        self.register_buffer("constant_slots", torch.tensor(slots), persistent=False)
+        self.register_buffer("constant_tokens", torch.zeros(len(slots), dim), persistent=False)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights as `torch.nn.Module.load_state_dict`, and compute the constant tokens from them."""
+        found = super().load_state_dict(state_dict, strict, assign)
+        self.store_constants()
+        return found
+
+    @torch.no_grad()
+    def store_constants(self) -> None:
+        """Compute the tokens of inputs that do not run from the present weights."""
+        tokens = []
+        for modality in self.config.modalities:
+            vit = self.backbone(modality)
+            token = self.adapters[str(modality)](vit.readout(vit.cls_token + vit.pos_embed[:, :1], None))
+            tokens.append(token.expand(self.nodes, -1))
+        self.constant_tokens.copy_(torch.cat(tokens))
+
+    def fuse_uncalibrated(self, tokens: Tensor, present: Tensor,
+                          poses: Tensor | None = None) -> tuple[NetworkOutput, Evidence | None]:
+        """Fuse as `AdmnNetwork.fuse_uncalibrated`, with constant tokens in the place of absent ones.
+
+        A spectrogram belongs to the first frame; the release has no token of sound for the others.
+        """
+        tokens = torch.where(present[..., None], tokens, self.constant_tokens.to(tokens.dtype))
+        return super().fuse_uncalibrated(tokens, present | self.constant_slots, poses)
 
     def flop_costs(self) -> LayerCosts:
         """Return the floating-point operations of each part, counted on the modules.

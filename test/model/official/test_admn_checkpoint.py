@@ -57,7 +57,8 @@ def official_inputs(layout, seed=0):
 
 
 @pytest.mark.parametrize("layout", NODES)
-@pytest.mark.parametrize("layers", [((0, 1, 2), (0, 1, 2)), ((0, 2), (0,)), ((0,), (0, 1, 2))])
+@pytest.mark.parametrize("layers", [((0, 1, 2), (0, 1, 2)), ((0, 2), (0,)), ((0,), (0, 1, 2)),
+                                    ((0, 1, 2), ()), ((), (0, 2))])
 @torch.inference_mode()
 def test_outputs_are_the_official_ones(imported, layout, layers):
     state, network, _ = imported[layout]
@@ -103,6 +104,34 @@ def test_the_controller_chooses_the_official_layers(imported, layout):
             assert [list(x) for x in chosen.active.values()] == list(official.top_layers(logits[i], total))
 
 
+@pytest.mark.parametrize("layout", NODES)
+@pytest.mark.parametrize("absent", [0, 1])
+@torch.inference_mode()
+def test_a_modality_without_readings_has_the_constant_tokens_of_one_without_layers(imported, layout, absent):
+    _, network, _ = imported[layout]
+    _, _, batch = official_inputs(layout)
+    names = list(network.config.modalities)
+    part = SampleBatch(batch.inputs, {m: p & (m is not names[absent]) for m, p in batch.present.items()})
+    every = dict.fromkeys(names, (0, 1, 2))
+    for a, b in zip(network.estimate(part, every), network.estimate(batch, every | {names[absent]: ()}), strict=True):
+        torch.testing.assert_close(a, b)
+    without = network.fuse(*network.embed(part, {}))[0]
+    assert not all(torch.equal(a, b) for a, b in zip(network.estimate(part, every), without, strict=True))
+
+
+def test_constant_tokens_are_those_of_the_loaded_weights(imported):
+    state, network, _ = imported["gdtm"]
+    again = LegacyNetwork(network.config, network.legacy)
+    assert not again.constant_tokens.any()
+    again.load_state_dict(network.state_dict())
+    assert torch.equal(again.constant_tokens, network.constant_tokens)
+    assert not any("constant" in name for name in again.state_dict())
+    token = official.norm(state, "vision.norm", state["vision.cls_token"] + state["vision.pos_embed"][:, :1])
+    token = torch.nn.functional.leaky_relu(official.linear(state, "vision_adapter.fc1", token[0]), 0.01)
+    torch.testing.assert_close(again.constant_tokens[:3], official.linear(state, "vision_adapter.fc2", token)
+                               .expand(3, -1), rtol=1e-4, atol=1e-5)
+
+
 def test_batch_training_path_agrees_with_skipping(imported):
     _, network, _ = imported["gdtm"]
     _, _, batch = official_inputs("gdtm")
@@ -135,6 +164,7 @@ def test_report_of_an_import(imported):
         assert ("encoder_cls" in report.ignored) == (layout == "mmfi")
         assert set(report.ignored) <= set(state)
         assert "1e-5" in str(report)
+        assert "constant token" in str(report)
     assert network.config.modalities[AUDIO].input.shape == (1, 16, 128)
 
 
