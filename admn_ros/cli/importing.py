@@ -12,6 +12,7 @@ from rich.table import Table
 from admn_ros.cli.command import CONSOLE, LARGEST_SEED, Commands, add_command, whole
 
 KINDS = ("auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit")
+QOI = ("auto", "trained", "untrained")
 MODALITIES = ("rgb", "depth", "radar", "audio")
 MEANINGS = {"loaded": "loaded", "interpolated": "loaded, interpolated", "ignored": "in the file, unused",
             "missing": "in the model, unchanged"}
@@ -35,6 +36,9 @@ def add_commands(commands: Commands) -> None:
                           "or audio for AudioMAE)")
     new.add_argument("--nodes", type=whole(1, 64), metavar="N",
                      help="official: number of sensor nodes or frames (default: as in the paper)")
+    new.add_argument("--qoi", default="auto", choices=QOI,
+                     help="official: whether the controller was trained on corruption labels, so that its QoI is used "
+                          "(default: told from the weights)")
     new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
                      help="backbones: seed of the other weights (default: 0)")
     new.add_argument("--force", action="store_true",
@@ -48,8 +52,8 @@ def _import(options: argparse.Namespace) -> None:
     with CONSOLE.status("importing"):
         reports = import_checkpoint(
             options.source, options.out, options.kind, key=options.key, architecture=options.preset,
-            modalities=[Modality(m) for m in options.modality], nodes=options.nodes, seed=options.seed,
-            force=options.force)
+            modalities=[Modality(m) for m in options.modality], nodes=options.nodes, qoi=options.qoi,
+            seed=options.seed, force=options.force)
     console = Console(highlight=False)
     for title, report in reports.items():
         table = Table("result", "tensors", "parts", title=title, title_justify="left")

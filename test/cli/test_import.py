@@ -13,6 +13,7 @@ from admn_ros.config import ModelConfig as Config
 from admn_ros.model import presets
 from admn_ros.model.checkpoint import create_random_model, load_model
 from admn_ros.model.official.import_checkpoint import Source
+from admn_ros.model.official.noise_head import Qoi
 from admn_ros.sample import Modality
 from helpers import official_network as official
 
@@ -125,6 +126,7 @@ def test_a_trained_model_keeps_its_backbones_unless_forced(tmp_path, small, mae,
     (["{tmp}/code.pt", "{tmp}/new", "--preset", "small"], "only code"),
     (["{tmp}/hub.pt", "{tmp}/new", "--preset", "small"], "patch_embed"),
     (["{mae}", "{tmp}/text.pt", "--preset", "small"], "text.pt"),
+    (["{mae}", "{tmp}/new", "--preset", "small", "--qoi", "untrained"], "qoi"),
 ])
 def test_an_invalid_import_is_one_line_and_leaves_no_folder(tmp_path, small, mae, capsys, arguments, expected):
     file, state = mae
@@ -143,4 +145,5 @@ def test_an_invalid_import_is_one_line_and_leaves_no_folder(tmp_path, small, mae
 
 def test_the_command_offers_what_the_library_takes():
     assert get_args(Source) == importing.KINDS
+    assert get_args(Qoi) == importing.QOI
     assert set(importing.MODALITIES) == {str(m) for m in Modality}

@@ -30,6 +30,7 @@ from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
 from admn_ros.model.official.layouts import LAYOUTS, Names
 from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
+from admn_ros.model.official.noise_head import NOTES, Qoi, judges_quality
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
 from admn_ros.model.official.state_dict import as_floats
 from admn_ros.model.transformer import hidden_width
@@ -66,7 +67,7 @@ class Official:
 
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
-                force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
+                qoi: Qoi = "auto", force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
     """Convert an official checkpoint to a model folder with a legacy.yaml.
 
     The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs are the
@@ -77,6 +78,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         layout: dataset of the network; widths and depths are read from the weights.
         out_folder: model folder; created if needed.
         nodes: number of sensor nodes or frames, which the weights do not contain; None for the paper's 3, 15 or 8.
+        qoi: whether the controller's corruption head was trained; "auto" tells it from the weights.
         force: replace a model folder that is there, and remove its measured costs.
         state: result of `read_foreign` for the file; None reads the file.
 
@@ -84,28 +86,29 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         Report of loaded, ignored and missing tensors; ignored ones by their official names.
 
     Raises:
-        InputError: the layout does not exist.
+        InputError: the layout does not exist, or `qoi` does not fit the checkpoint.
         ModelError: the file cannot be used or has another layout, or the folder holds a model.
     """
     if layout not in get_args(Layout):
         raise InputError("layout", layout, ", ".join(get_args(Layout)))
     out = Path(out_folder)
     check_free(out, force)
-    read = read_admn(read_foreign(path) if state is None else state, str(path), layout, nodes)
+    read = read_admn(read_foreign(path) if state is None else state, str(path), layout, nodes, qoi)
     network = LegacyNetwork(read.config, read.legacy)
     initialize(network, 0)
     missing = missing_weights(network, read, str(path))
     network.load_state_dict(dict(read.weights), strict=False)
     notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *LAYOUTS[layout].notes]
-    if not read.legacy.controller:
-        notes.append("no controller in the file (Stage 1): the scores of the layers are random")
+    notes.append(NOTES[read.config.qoi_trained] if read.legacy.controller
+                 else "no controller in the file (Stage 1): the scores of the layers are random")
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
     save_model(network.eval(), out, _card(network, report))
     (out / COSTS).unlink(missing_ok=True)
     return report
 
 
-def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: int | None = None) -> Official:
+def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: int | None = None,
+              qoi: Qoi = "auto") -> Official:
     """Read an official state dict.
 
     Args:
@@ -113,9 +116,10 @@ def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: in
         place: file that errors name.
         layout: dataset of the network.
         nodes: number of sensor nodes or frames; None for the paper's.
+        qoi: as `import_admn`.
 
     Raises:
-        InputError: the layout does not exist.
+        InputError: the layout does not exist, or `qoi` does not fit the checkpoint.
         ModelError: the state dict cannot be used or has another layout.
     """
     source = _Reader(place, state, LAYOUTS[layout])
@@ -127,6 +131,7 @@ def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: in
         raise ModelError(place, f"shapes of an impossible network ({problem['msg']})",
                          "all weights of this layout") from error
     weights = source.weights(legacy)
+    config = config.model_copy(update={"qoi_trained": judges_quality(weights, qoi)})
     return Official(config, legacy, weights, source.unused())
 
 
@@ -231,7 +236,7 @@ class _Reader:
         if layout != "gdtm" and len(self.take("output_head.bias", 1)) != len(classes):
             classes = tuple(f"class{i}" for i in range(len(self.take("output_head.bias", 1))))
         return ModelConfig(
-            name=f"admn-{layout}", trained=True, qoi_trained=self.has_controller, sensor_nodes=names,
+            name=f"admn-{layout}", trained=True, sensor_nodes=names,
             modalities=modalities, classes=classes,
             fusion=FusionConfig(dim=fusion_dim, depth=self._depth("encoder.layers."), heads=TRANSFORMER_HEADS,
                                 mlp_ratio=self._ratio("encoder.layers.0.1.net.1.bias", fusion_dim)),

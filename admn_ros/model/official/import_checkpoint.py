@@ -19,6 +19,7 @@ from admn_ros.model.official.admn_checkpoint import import_admn
 from admn_ros.model.official.backbones import PATCH, Kind, guess_kind, load_backbone
 from admn_ros.model.official.layouts import LAYOUTS, OFFICIAL_ANCHOR, guess_layout
 from admn_ros.model.official.legacy_network import Layout, LegacyNetwork
+from admn_ros.model.official.noise_head import Qoi
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
 from admn_ros.model.official.state_dict import take_part
 from admn_ros.model.presets import PRESETS, preset
@@ -32,7 +33,8 @@ PICTURES: Final = (Modality.RGB, Modality.DEPTH)
 
 def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto", *, key: str | None = None,
                       architecture: str | None = None, modalities: Sequence[Modality] = (),
-                      nodes: int | None = None, seed: int = 0, force: bool = False) -> dict[str, ImportReport]:
+                      nodes: int | None = None, qoi: Qoi = "auto", seed: int = 0,
+                      force: bool = False) -> dict[str, ImportReport]:
     """Import an official ADMN checkpoint as a model folder, or pretrained backbones into one.
 
     Args:
@@ -43,6 +45,7 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
         architecture: preset of a new model folder; its other weights are random.
         modalities: modalities whose backbones to load; empty for audio (AudioMAE) or the cameras (other kinds).
         nodes: number of sensor nodes or frames of an official checkpoint; None for the paper's.
+        qoi: whether the corruption head of an official controller was trained; "auto" tells it from the weights.
         seed: seed of the random weights of a new folder.
         force: replace a model that is there, or the backbones of a trained one.
 
@@ -61,10 +64,12 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     if layout is not None:
         if architecture is not None or modalities:
             raise InputError.conflict("preset or modality", "an official checkpoint", "the checkpoint has its own")
-        report = import_admn(source, layout, out, nodes=nodes, force=force, state=state)
+        report = import_admn(source, layout, out, nodes=nodes, qoi=qoi, force=force, state=state)
         return {f"admn-{layout}": replace(report, ignored=(*report.ignored, *others))}
     if nodes is not None:
         raise InputError.conflict("nodes", "backbones", "the preset sets the sensor nodes")
+    if qoi != "auto":
+        raise InputError.conflict("qoi", "backbones", "only an official controller has it")
     network, card = _open(out, architecture, seed, force)
     reports = {name: replace(report, ignored=(*report.ignored, *others))
                for name, report in _load(network, state, cast(Kind, kind), modalities).items()}
