@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that draw: debug-image, governor-plot, depths."""
+"""Commands that draw: debug-image, animate, governor-plot, depths."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import argparse
 import math
 from pathlib import Path
 
-from admn_ros.cli.command import Commands, Parser, add_command, number, warn_of_losses
+from admn_ros.cli.command import Commands, Parser, add_command, number, warn_of_losses, whole
 
 
 def add_commands(commands: Commands) -> None:
     """Add the commands that draw one frame, a run of the governor, and errors by depth."""
     add_command(commands, "debug-image", "draw one frame of a recording with its allocation and estimate",
                 _debug_image, derive=_add_frame_options)
+    add_command(commands, "animate", "draw a recording as a moving debug image, within one budget after another",
+                _animate, derive=_add_animation_options)
     plot = add_command(commands, "governor-plot", "plot the governor on a simulated computer that heats up",
                        _governor_plot)
     plot.add_argument("png", type=Path, help="PNG file to write")
@@ -32,17 +34,31 @@ def _add_depth_options(new: Parser) -> None:
                      help="unit of the costs (default: layers); `admn profile` measures milliseconds and joules")
 
 
-def _add_frame_options(new: Parser) -> None:
+def _add_sources(new: Parser, file: str, what: str) -> None:
     from admn_ros.config import BUDGET_UNITS
 
     new.add_argument("bag", type=Path, help="rosbag2 recording")
-    new.add_argument("png", type=Path, help="PNG file to write")
+    new.add_argument(file, type=Path, help=what)
     new.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
     new.add_argument("--sensors", type=Path, required=True, metavar="FILE",
                      help="deployment file with the topics, or the name of one in config/, such as gdtm")
-    new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
     new.add_argument("--unit", default="layers", choices=[unit for unit in BUDGET_UNITS if unit != "watts"],
                      help="unit of the budget (default: layers)")
+
+
+def _add_animation_options(new: Parser) -> None:
+    _add_sources(new, "file", "file to write, .webp or .gif")
+    new.add_argument("--budgets", type=number(0), nargs="+", default=[math.inf], metavar="X",
+                     help="budgets per frame, each for an equal part of the recording (default: no limit)")
+    new.add_argument("--period", type=number(0.05, 10), default=0.25, metavar="SECONDS",
+                     help="time between two pictures (default: 0.25)")
+    new.add_argument("--width", type=whole(160, 1920), default=720, metavar="PIXELS",
+                     help="width of the pictures (default: 720)")
+
+
+def _add_frame_options(new: Parser) -> None:
+    _add_sources(new, "png", "PNG file to write")
+    new.add_argument("--budget", type=float, default=math.inf, metavar="X", help="budget per frame (default: no limit)")
     new.add_argument("--at", type=number(0), metavar="SECONDS",
                      help="time since the start of the recording (default: its middle)")
 
@@ -61,6 +77,22 @@ def _debug_image(options: argparse.Namespace) -> None:
     spent = view.estimate.allocation
     print(f"{options.png}: stamp {view.frame.stamp_ns}, spent {spent.spent:g} {spent.granted_unit}, "
           f"{spent.layers} layers")
+
+
+def _animate(options: argparse.Namespace) -> None:
+    from admn_ros.budget.budget import Budget
+    from admn_ros.deployment import load_deployment
+    from admn_ros.inference.pipeline import Pipeline
+    from admn_ros.views.debug_animation import Animation, check_animation, draw_animation
+
+    check_animation(options.file)
+    warn_of_losses(options.bag)
+    deployment = load_deployment(options.sensors)
+    pipeline = Pipeline.load(options.model, deployment, "cpu")
+    budgets = [Budget(limit, options.unit, "command line") for limit in options.budgets]
+    count = draw_animation(options.bag, options.file, pipeline, deployment,
+                           Animation(budgets, options.period, options.width))
+    print(f"{options.file}: {count} pictures")
 
 
 def _governor_plot(options: argparse.Namespace) -> None:

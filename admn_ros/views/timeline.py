@@ -139,6 +139,7 @@ def _draw_budget(axes, times, records, names) -> None:  # type: ignore[no-untype
         top = sum(m.layers_total for m in records[0].modalities.values())
         axes.step(times, [min(r.granted, top) for r in records], where="post", color="black", lw=1.8, label="budget")
     axes.set_ylabel("layers run")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(bottom=0)
     _legend(axes, len(names) + 1)
 
