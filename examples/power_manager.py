@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from admn_ros.msg import BudgetState, ComputeBudget
 
 SOURCE = "battery"
-FULL_LAYERS = 48.0
+FULL_LAYERS = 4.0
 PERIOD_S = 0.5
 
 

@@ -4,7 +4,7 @@
     python examples/replay_bag.py [BAG SENSORS_FILE]
 
 Without arguments this takes the recording that the package ships. Every 15th frame is
-processed, with the next of six budgets, in a cycle.
+processed, with the next of four budgets, in a cycle.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from admn_ros.replay.bag_info import longest_wait_s
 from admn_ros.replay.ground_truth_sources import find_track
 from admn_ros.share import find_shipped
 
-BUDGETS = (48, 24, 12, 4, 2, 1)
+BUDGETS = (4, 3, 2, 1)
 EVERY = 15
 
 

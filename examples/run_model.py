@@ -26,7 +26,7 @@ def main() -> None:
     """Print position, class and allocation for several budgets."""
     model = admn_ros.load_model("gdtm")
     frame = made_up_frame()
-    for limit in (36, 12, 4, 1, 0):
+    for limit in (4, 3, 2, 1, 0):
         estimate = model.infer(frame, admn_ros.Budget(limit, "layers"))
         layers = {str(modality): len(active) for modality, active in estimate.allocation.active.items()}
         if estimate.mean_m is None:

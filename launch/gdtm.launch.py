@@ -46,7 +46,8 @@ ARGUMENTS = (
     ("use_respawn", "false", "Start a node again that ends by itself. Without it the launch ends with an error."),
     ("governor", "false", "Start the governor, which makes the budget from temperatures, battery, power and "
      "NAME_governor/budget_request. Without it, or when it is killed, the default budget is used."),
-    ("governor_file", "", "YAML file with parameters of the governor; empty for config/governor.yaml."),
+    ("governor_file", "", "YAML file with parameters of the governor; empty for config/governor.yaml, and "
+     "gdtm_governor.yaml for the shipped model."),
     ("temperature_topic", "temperature", "sensor_msgs/Temperature for the governor, which also reads /diagnostics."),
     ("battery_topic", "battery_state", "sensor_msgs/BatteryState for the governor."),
     ("watts_topic", "watts", "std_msgs/Float32 for the governor: power of the whole board, in watts."),
@@ -111,7 +112,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         governor = Node(
             package="admn_ros", executable="governor", name=f"{value['name']}_governor",
             arguments=ros_arguments(value, {"autostart": defaults["autostart"]}),
-            parameters=[str(Path(value["governor_file"] or share_directory() / "config/governor.yaml").expanduser()), {
+            parameters=[*governor_files(value["governor_file"], model), {
                 # Models with random weights have no folder to read costs from.
                 "model": "" if model.startswith("untrained:") else model, "use_sim_time": sim_time,
                 **{name: given[name] for name in ("autostart",) if name in given}}],
@@ -129,6 +130,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             {"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}], **source)
         actions += [simulator, shut_down_after(simulator)]
     return [*actions, *viewers(context, value, own, sim_time)]
+
+
+def governor_files(given: str, model: str) -> list[str]:
+    """Return the parameter files of the governor: the given one, or the shipped ones, with that of a shipped model."""
+    if given:
+        return [str(Path(given).expanduser())]
+    files = [share_directory() / "config" / name for name in ("governor.yaml", f"{model}_governor.yaml")]
+    return [str(file) for file in files if file.is_file()]
 
 
 def full_name(value: Mapping[str, str], pushed: str) -> str:

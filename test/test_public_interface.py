@@ -37,7 +37,7 @@ def test_shipped_model_runs_a_frame_of_arrays():
     assert estimate.stamp_ns == 5
     assert estimate.allocation.layers == 1
     assert np.isfinite(estimate.mean_m).all()
-    assert model.infer(frame).allocation.layers == 24  # every layer of the two modalities that are present
+    assert model.infer(frame).allocation.layers == 2  # every layer of the two modalities that are present
 
 
 @pytest.mark.parametrize(("name", "message"), [

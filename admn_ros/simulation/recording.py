@@ -18,7 +18,7 @@ from admn_ros.simulation.events import Event, demo_events
 from admn_ros.simulation.streams import START_NS, BudgetStream, play, world_streams
 from admn_ros.simulation.world import World
 
-BUDGET_LAYERS = (48, 24, 12, 6, 2, 24, 12, 48)
+BUDGET_LAYERS = (8, 4, 3, 2, 1, 3, 2, 8)
 BUDGET_EVERY_S = 1.5
 NOTE = "admn_recording"
 

@@ -34,7 +34,7 @@ def test_every_program_is_listed_and_tested():
 def test_run_model():
     lines = run("run_model.py")
     spent = [int(m[1]) for line in lines if (m := re.search(r"spent +(\d+)", line))]
-    assert spent == [36, 12, 4, 1]
+    assert spent == [3, 3, 2, 1]
     assert "nothing ran" in lines[-1]
 
 

@@ -22,14 +22,15 @@ import rclpy
 import yaml
 from lifecycle_msgs.srv import GetState
 
-from admn_ros.config import BudgetUnit
+from admn_ros.config import BudgetUnit, ModelConfig, load_config
 from admn_ros.errors import ConfigError, InputError
+from admn_ros.governor.parameter_file import read_governor
 from admn_ros.msg import ComputeBudget, LayerAllocation
 from admn_ros.nodes import qos
 from admn_ros.nodes.perception.parameters import PARAMETERS
 from admn_ros.recordings import bag_messages as make
 from admn_ros.recordings.bag_writer import BagWriter
-from admn_ros.share import find_shipped
+from admn_ros.share import find_shipped, share_directory
 from admn_ros.simulation.world import World
 from helpers.described_launch import Description, Entity, describe, performed
 
@@ -368,3 +369,17 @@ raise SystemExit(service.run())
         watcher.close()
     assert ended and process.returncode == 0 and "Traceback" not in output, output
     assert "configured: model '" in output and allocations, output
+
+
+def test_the_governor_of_the_shipped_model_has_its_parameters(tmp_path):
+    def files(**arguments):
+        _, governor = describe(LAUNCH, governor="true", **arguments).nodes
+        return [Path(p).name for p in governor.parameters[:-1]]
+
+    (tmp_path / "own.yaml").write_text("/**: {ros__parameters: {target_c: 60.0}}")
+    assert files() == ["governor.yaml", "gdtm_governor.yaml"]
+    assert files(model="untrained:gdtm-tiny") == ["governor.yaml"]
+    assert files(governor_file=str(tmp_path / "own.yaml")) == ["own.yaml"]
+    config = read_governor(share_directory() / "config" / "gdtm_governor.yaml")
+    assert config.max_layers == load_config(ModelConfig, find_shipped("gdtm", "models") / "config.yaml").layers_total
+    assert config.default_layers <= config.max_layers and config.safe_layers < config.max_layers

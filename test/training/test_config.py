@@ -23,8 +23,7 @@ TABLE_13 = {
     "ave_rain": (200, 5e-4, 0.4, 0.1, 6, 256, 4)}
 
 
-GOING_ON = ("room_class", "hard_room", "hard_room_controller", "room_controller", "hard_room_value", "room_value",
-            "room_calibration", "hard_room_class")
+GOING_ON = ("room_class", "room_harder", "room_controller", "room_value", "room_calibration")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
