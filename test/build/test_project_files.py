@@ -19,7 +19,8 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 def test_every_source_file_names_its_licence() -> None:
     assert len(SOURCES) > 400
-    assert [p for p in SOURCES if "SPDX-License-Identifier: Apache-2.0" not in p.read_text(encoding="utf-8")[:200]] == []
+    line = "SPDX-License-Identifier: Apache-2.0"
+    assert [p for p in SOURCES if line not in p.read_text(encoding="utf-8")[:200]] == []
 
 
 def test_the_citation_is_that_of_this_version() -> None:
