@@ -101,6 +101,8 @@ def test_an_invalid_deployment_is_one_line_with_field_found_and_allowed(tmp_path
     ({"modalities": {"rgb": {"input": {"kind": "rgb"}, "backbone": {"dim": 10, "heads": 3}}}}, "does not divide"),
     ({"localization": {"min_m": [1, 1], "max_m": [0, 2]}}, "must be below"),
     ({"classes": ["x", "x"]}, "repeats a name"),
+    ({"layer_costs": {"audio": 3}}, "layer_costs has"),
+    ({"layer_costs": {"depth": 0}}, "layer_costs"),
     ({"format": "other"}, "admn-model-1"),
 ])
 def test_an_inconsistent_model_is_refused(change, says):

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from admn_ros.cli.command import CONSOLE, LARGEST_SEED, Commands, add_command, whole
 
-KINDS = ("auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit")
+KINDS = ("auto", "admn-gdtm", "admn-mmfi", "admn-ave", "admn-ave-unequal", "mae", "audiomae", "timm", "deit")
 QOI = ("auto", "trained", "untrained")
 MODALITIES = ("rgb", "depth", "radar", "audio")
 MEANINGS = {"loaded": "loaded", "interpolated": "loaded, interpolated", "ignored": "in the file, unused",
@@ -26,7 +26,8 @@ def add_commands(commands: Commands) -> None:
                      help="checkpoint of PyTorch or safetensors, of any name; code in it is never run")
     new.add_argument("out", type=Path, help="model folder to write, or to load the backbones into")
     new.add_argument("--kind", default="auto", choices=KINDS,
-                     help="format of the checkpoint (default: detected from its tensor names)")
+                     help="format of the checkpoint (default: detected from its tensor names; admn-ave-unequal, "
+                          "where an image layer costs three audio layers, must be named)")
     new.add_argument("--key", metavar="NAME",
                      help="place of the weights in the file, such as teacher or model.backbone (default: found by "
                           "common names)")

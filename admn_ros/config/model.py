@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from admn_ros.config.base import Finite, Name, Positive, Strict
+from admn_ros.config.base import Count, Finite, Name, Positive, Strict
 from admn_ros.config.inputs import AUDIO_RATE_HZ, LONGEST_SIDE, AudioInput, InputConfig
 from admn_ros.sample import Modality
 
@@ -231,6 +231,8 @@ class ModelConfig(Strict):
         sensor_nodes: names of the sensor nodes.
         node_poses: pose of each sensor node.
         modalities: input, backbone and adapter of each modality.
+        layer_costs: cost of a layer of each modality in budgets in layers (paper Table 4); 1 for
+            modalities that are not named.
         nested: whether the backbones were trained to run their first layers, of any number, rather than any set of
             layers. Policies then choose how many layers of a modality run, and never which.
         fusion: fusion transformer.
@@ -249,6 +251,7 @@ class ModelConfig(Strict):
     sensor_nodes: tuple[Name, ...] = Field(min_length=1)
     node_poses: dict[Name, NodePose] = Field(default={})
     modalities: dict[Modality, ModalityConfig] = Field(min_length=1)
+    layer_costs: dict[Modality, Count] = Field(default={})
     nested: bool = False
     fusion: FusionConfig = FusionConfig()
     qoi: QoiConfig = QoiConfig()
@@ -261,6 +264,9 @@ class ModelConfig(Strict):
         for modality, m in self.modalities.items():
             if m.input.kind != modality.value:
                 raise ValueError(f"modalities.{modality}.input.kind is {m.input.kind!r}, must be {modality.value!r}")
+        if not set(self.layer_costs) <= set(self.modalities):
+            raise ValueError(f"layer_costs has {list(map(str, self.layer_costs))}, the model has "
+                             f"{list(map(str, self.modalities))}")
         for field, names in (("sensor_nodes", self.sensor_nodes), ("classes", self.classes)):
             if len(set(names)) != len(names):
                 raise ValueError(f"{field} repeats a name: {list(names)}")

@@ -16,7 +16,7 @@ from admn_ros.files import cache_folder
 from admn_ros.inference.hardware import device_name
 from admn_ros.model.network import AdmnNetwork
 
-_NO_INFLUENCE = {"name", "trained", "qoi_trained", "seed", "frame_id", "node_poses"}
+_NO_INFLUENCE = {"name", "trained", "qoi_trained", "seed", "frame_id", "node_poses", "layer_costs"}
 """Fields of a configuration that change no shape."""
 
 

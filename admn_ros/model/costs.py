@@ -112,9 +112,14 @@ class ModelCosts:
 
 
 def layer_costs(config: ModelConfig) -> LayerCosts:
-    """Return the table in layers (paper Section 3.1): a layer costs 1 for any number of sensor nodes, the rest 0."""
-    none, one = (0,) * len(config.sensor_nodes), (1,) * len(config.sensor_nodes)
-    return LayerCosts("layers", 0, {m: ModalityCosts(depth, none, none, one) for m, depth in config.depths.items()})
+    """Return the table in layers (paper Section 3.1): a layer costs 1 for any number of sensor nodes, the rest 0.
+
+    Layers of the modalities in `layer_costs` of the configuration have the cost that it gives.
+    """
+    nodes = len(config.sensor_nodes)
+    none = (0,) * nodes
+    return LayerCosts("layers", 0, {m: ModalityCosts(depth, none, none, (config.layer_costs.get(m, 1),) * nodes)
+                                    for m, depth in config.depths.items()})
 
 
 def flop_costs(config: ModelConfig) -> LayerCosts:

@@ -27,7 +27,7 @@ from admn_ros.config import (
 )
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
-from admn_ros.model.official.layouts import LAYOUTS, Names
+from admn_ros.model.official.layouts import LAYOUTS, UNEQUAL, Names
 from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.model.official.noise_head import NOTES, Qoi, judges_quality
@@ -46,6 +46,9 @@ STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True
 OWN_STEM: Final = (0, 2, 5, 8)
 CONSTANT_TOKENS: Final = ("an input without layers or without a reading keeps a constant token in the fusion, as in "
                           "the release, which hardly trained this: layer 0 always ran")
+EQUAL_COSTS: Final = ("budgets in layers count every layer as 1; a controller that was trained with unequal costs "
+                      "looks the same: import it with --kind admn-ave-unequal")
+UNEQUAL_COSTS: Final = "budgets in layers are in audio layers: an image layer costs 3, an audio layer 1"
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
@@ -67,7 +70,8 @@ class Official:
 
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
-                qoi: Qoi = "auto", force: bool = False, state: Mapping[str, Tensor] | None = None) -> ImportReport:
+                qoi: Qoi = "auto", unequal: bool = False, force: bool = False,
+                state: Mapping[str, Tensor] | None = None) -> ImportReport:
     """Convert an official checkpoint to a model folder with a legacy.yaml.
 
     The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs are the
@@ -79,6 +83,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         out_folder: model folder; created if needed.
         nodes: number of sensor nodes or frames, which the weights do not contain; None for the paper's 3, 15 or 8.
         qoi: whether the controller's corruption head was trained; "auto" tells it from the weights.
+        unequal: whether the controller allocates in audio layers, of which an image layer costs three; AVE only.
         force: replace a model folder that is there, and remove its measured costs.
         state: result of `read_foreign` for the file; None reads the file.
 
@@ -86,21 +91,27 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
         Report of loaded, ignored and missing tensors; ignored ones by their official names.
 
     Raises:
-        InputError: the layout does not exist, or `qoi` does not fit the checkpoint.
+        InputError: the layout does not exist, or `qoi` or `unequal` does not fit the checkpoint.
         ModelError: the file cannot be used or has another layout, or the folder holds a model.
     """
     if layout not in get_args(Layout):
         raise InputError("layout", layout, ", ".join(get_args(Layout)))
+    if unequal and layout != "ave":
+        raise InputError.conflict("unequal", f"layout {layout}", "only AVE networks of the release have unequal costs")
     out = Path(out_folder)
     check_free(out, force)
     read = read_admn(read_foreign(path) if state is None else state, str(path), layout, nodes, qoi)
-    network = LegacyNetwork(read.config, read.legacy)
+    config = read.config if not unequal else read.config.model_copy(
+        update={"name": f"{read.config.name}-unequal", "layer_costs": UNEQUAL})
+    network = LegacyNetwork(config, read.legacy)
     initialize(network, 0)
     missing = missing_weights(network, read, str(path))
     network.load_state_dict(dict(read.weights), strict=False)
     notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *LAYOUTS[layout].notes]
     notes.append(NOTES[read.config.qoi_trained] if read.legacy.controller
                  else "no controller in the file (Stage 1): the scores of the layers are random")
+    if layout == "ave":
+        notes.append(UNEQUAL_COSTS if unequal else EQUAL_COSTS)
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
     save_model(network.eval(), out, _card(network, report))
     (out / COSTS).unlink(missing_ok=True)

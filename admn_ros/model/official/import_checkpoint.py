@@ -25,8 +25,8 @@ from admn_ros.model.official.state_dict import take_part
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
 
-Source = Literal["auto", "admn-gdtm", "admn-mmfi", "admn-ave", "mae", "audiomae", "timm", "deit"]
-OFFICIAL: Final[Mapping[str, Layout]] = {f"admn-{layout}": layout for layout in LAYOUTS}
+Source = Literal["auto", "admn-gdtm", "admn-mmfi", "admn-ave", "admn-ave-unequal", "mae", "audiomae", "timm", "deit"]
+OFFICIAL: Final[Mapping[str, Layout]] = {f"admn-{layout}": layout for layout in LAYOUTS} | {"admn-ave-unequal": "ave"}
 PICTURES: Final = (Modality.RGB, Modality.DEPTH)
 """Modalities whose backbones start from image pretraining (paper Section 3.2)."""
 
@@ -40,7 +40,8 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     Args:
         source: checkpoint of PyTorch or safetensors, of any name.
         out: model folder; a new one for an official checkpoint, and for backbones with a preset.
-        kind: origin of the file; "auto" detects it from the names of the weights.
+        kind: origin of the file; "auto" detects it from the names of the weights, but cannot tell
+            "admn-ave-unequal", whose budgets are in audio layers, from "admn-ave".
         key: where the weights are in the file (`find_weights`); None for the usual places.
         architecture: preset of a new model folder; its other weights are random.
         modalities: modalities whose backbones to load; empty for audio (AudioMAE) or the cameras (other kinds).
@@ -64,7 +65,8 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     if layout is not None:
         if architecture is not None or modalities:
             raise InputError.conflict("preset or modality", "an official checkpoint", "the checkpoint has its own")
-        report = import_admn(source, layout, out, nodes=nodes, qoi=qoi, force=force, state=state)
+        report = import_admn(source, layout, out, nodes=nodes, qoi=qoi, unequal=kind == "admn-ave-unequal",
+                             force=force, state=state)
         return {f"admn-{layout}": replace(report, ignored=(*report.ignored, *others))}
     if nodes is not None:
         raise InputError.conflict("nodes", "backbones", "the preset sets the sensor nodes")

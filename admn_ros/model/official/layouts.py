@@ -50,6 +50,8 @@ LAYOUTS: Final[dict[Layout, Names]] = {
          "the spectrogram belongs to the first frame",
          "no localization")),
 }
+UNEQUAL: Final[Mapping[Modality, int]] = {Modality.RGB: 3, Modality.AUDIO: 1}
+"""Costs of a layer in the AVE networks of unequal costs (paper Table 4), whose budgets are in audio layers."""
 OFFICIAL_ANCHOR: Final = "vision.cls_token"
 """Weight that every official checkpoint has."""
 
