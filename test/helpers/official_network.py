@@ -196,6 +196,8 @@ def fused(s, layout, first, second, layers):
     one, two = ("0", "2") if layout == "mmfi" else ("fc1", "fc2")
     tokens = []
     for name, x, chosen in zip(("vision", other), (first, second), layers, strict=True):
+        if f"{name}.cls_token" not in s:
+            continue
         y = linear(s, f"{name}_adapter.{one}", vit(s, f"{name}.", x.flatten(0, 1), chosen))
         y = y.relu() if layout == "mmfi" else F.leaky_relu(y, 0.01)
         tokens.append(linear(s, f"{name}_adapter.{two}", y).view(len(x), x.shape[1], -1))

@@ -27,7 +27,15 @@ from admn_ros.config import (
 )
 from admn_ros.errors import InputError, ModelError
 from admn_ros.model.checkpoint import COSTS, check_free, initialize, save_model
-from admn_ros.model.official.layouts import LAYOUTS, UNEQUAL, Names
+from admn_ros.model.official.layouts import (
+    CONSTANT_TOKENS,
+    EQUAL_COSTS,
+    LAYOUTS,
+    UNEQUAL,
+    UNEQUAL_COSTS,
+    Names,
+    held_parts,
+)
 from admn_ros.model.official.legacy_head import CORRUPTION_OUTPUTS, CorruptionHead
 from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.model.official.noise_head import NOTES, Qoi, judges_quality
@@ -44,11 +52,6 @@ BATCH_NORM_EPS: Final = 1e-5
 STEMS: Final[dict[bool, tuple[int, int, int, int]]] = {False: (1, 3, 6, 9), True: (1, 4, 8, 12)}
 """Indices of convolutions and projection in the official stems, without and with batch norms."""
 OWN_STEM: Final = (0, 2, 5, 8)
-CONSTANT_TOKENS: Final = ("an input without layers or without a reading keeps a constant token in the fusion, as in "
-                          "the release, which hardly trained this: layer 0 always ran")
-EQUAL_COSTS: Final = ("budgets in layers count every layer as 1; a controller that was trained with unequal costs "
-                      "looks the same: import it with --kind admn-ave-unequal")
-UNEQUAL_COSTS: Final = "budgets in layers are in audio layers: an image layer costs 3, an audio layer 1"
 FROZEN_HEADS: Final = ("head.weight", "head.bias")
 
 
@@ -61,12 +64,14 @@ class Official:
         legacy: what differs from a network of this package.
         weights: float32 weights by their names in this package.
         unused: official names without a counterpart; all of them are known leftovers.
+        notes: notes for the user, one sentence each.
     """
 
     config: ModelConfig
     legacy: LegacyConfig
     weights: Mapping[str, Tensor]
     unused: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nodes: int | None = None,
@@ -107,10 +112,10 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     initialize(network, 0)
     missing = missing_weights(network, read, str(path))
     network.load_state_dict(dict(read.weights), strict=False)
-    notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *LAYOUTS[layout].notes]
+    notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *read.notes]
     notes.append(NOTES[read.config.qoi_trained] if read.legacy.controller
                  else "no controller in the file (Stage 1): the scores of the layers are random")
-    if layout == "ave":
+    if layout == "ave" and read.legacy.controller:
         notes.append(UNEQUAL_COSTS if unequal else EQUAL_COSTS)
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
     save_model(network.eval(), out, _card(network, report))
@@ -133,7 +138,7 @@ def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: in
         InputError: the layout does not exist, or `qoi` does not fit the checkpoint.
         ModelError: the state dict cannot be used or has another layout.
     """
-    source = _Reader(place, state, LAYOUTS[layout])
+    source = _Reader(place, state, held_parts(LAYOUTS[layout], state))
     legacy = LegacyConfig(layout=layout, corruption=source.corruption(layout), controller=source.has_controller)
     try:
         config = source.config(layout, nodes)
@@ -143,7 +148,7 @@ def read_admn(state: Mapping[str, Tensor], place: str, layout: Layout, nodes: in
                          "all weights of this layout") from error
     weights = source.weights(legacy)
     config = config.model_copy(update={"qoi_trained": judges_quality(weights, qoi)})
-    return Official(config, legacy, weights, source.unused())
+    return Official(config, legacy, weights, source.unused(), source.names.notes)
 
 
 def missing_weights(network: LegacyNetwork, read: Official, place: str) -> tuple[str, ...]:

@@ -17,9 +17,10 @@ from admn_ros.model.checkpoint import CARD, CONFIG, COSTS, check_free, initializ
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.admn_checkpoint import import_admn
 from admn_ros.model.official.backbones import PATCH, Kind, guess_kind, load_backbone
-from admn_ros.model.official.layouts import LAYOUTS, OFFICIAL_ANCHOR, guess_layout
+from admn_ros.model.official.layouts import LAYOUTS, OFFICIAL_ANCHORS, guess_layout
 from admn_ros.model.official.legacy_network import Layout, LegacyNetwork
 from admn_ros.model.official.noise_head import Qoi
+from admn_ros.model.official.refused_networks import refuse_known
 from admn_ros.model.official.safe_unpickle import ImportReport, read_foreign
 from admn_ros.model.official.state_dict import take_part
 from admn_ros.model.presets import PRESETS, preset
@@ -60,7 +61,9 @@ def import_checkpoint(source: str | Path, out: str | Path, kind: Source = "auto"
     if kind not in get_args(Source):
         raise InputError("kind", kind, ", ".join(get_args(Source)))
     out = Path(out)
-    state, others = take_part(read_foreign(source, key), (OFFICIAL_ANCHOR, PATCH), str(source))
+    held = read_foreign(source, key)
+    refuse_known(held, str(source))
+    state, others = take_part(held, (*OFFICIAL_ANCHORS, PATCH), str(source))
     layout = guess_layout(state) if kind == "auto" else OFFICIAL.get(kind)
     if layout is not None:
         if architecture is not None or modalities:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from admn_ros.model.official.legacy_network import Layout
@@ -52,15 +52,37 @@ LAYOUTS: Final[dict[Layout, Names]] = {
 }
 UNEQUAL: Final[Mapping[Modality, int]] = {Modality.RGB: 3, Modality.AUDIO: 1}
 """Costs of a layer in the AVE networks of unequal costs (paper Table 4), whose budgets are in audio layers."""
-OFFICIAL_ANCHOR: Final = "vision.cls_token"
-"""Weight that every official checkpoint has."""
+CONSTANT_TOKENS: Final = ("an input without layers or without a reading keeps a constant token in the fusion, as in "
+                          "the release, which hardly trained this: layer 0 always ran")
+EQUAL_COSTS: Final = ("budgets in layers count every layer as 1; a controller that was trained with unequal costs "
+                      "looks the same: import it with --kind admn-ave-unequal")
+UNEQUAL_COSTS: Final = "budgets in layers are in audio layers: an image layer costs 3, an audio layer 1"
+OFFICIAL_ANCHORS: Final = ("vision.cls_token", "depth_adapter.fc1.weight", "depth_adapter.0.weight",
+                           "audio_adapter.fc1.weight")
+"""Weights of which every official checkpoint has one: those with images the first, others an adapter."""
+
+
+def held_parts(names: Names, weights: Iterable[str]) -> Names:
+    """Return the names without the modalities that a network of one modality lacks.
+
+    Stage 1 of the release can be trained on one modality alone; with a controller, all of them must be there.
+    """
+    held = set(weights)
+    parts = {m: part for m, part in names.parts.items() if f"{part[0]}.cls_token" in held}
+    if not parts or any(name.startswith("controller.") for name in held):
+        return names
+    alone = tuple(f"{m} only: the network of one modality" for m in parts) if len(parts) == 1 else ()
+    return replace(names, parts=parts, notes=(*alone, *names.notes))
 
 
 def guess_layout(names: Iterable[str]) -> Layout | None:
     """Return the layout of a checkpoint from the names of its weights; None if it is not an official one."""
     held = set(names)
-    if OFFICIAL_ANCHOR not in held:
+    if not held & set(OFFICIAL_ANCHORS):
         return None
     if any(name.startswith("audio.") for name in held):
         return "ave"
-    return "mmfi" if "vision_adapter.0.weight" in held else "gdtm"
+    if held & {"vision_adapter.0.weight", "depth_adapter.0.weight"}:
+        return "mmfi"
+    # Of images alone, only the head tells the two.
+    return "ave" if "output_head.weight" in held and "depth.cls_token" not in held else "gdtm"

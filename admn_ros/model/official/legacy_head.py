@@ -124,7 +124,8 @@ class LegacyController(QoiEncoder):
         self.corruption = corruption
         self.mlp_corruption = nn.Sequential(
             nn.Linear(self.dim, config.qoi.corruption_hidden), nn.ReLU(),
-            nn.Linear(config.qoi.corruption_hidden, CORRUPTION_OUTPUTS[corruption]))
+            nn.Linear(config.qoi.corruption_hidden, len(config.modalities) if corruption == "severity"
+                      else CORRUPTION_OUTPUTS[corruption]))
         if Modality.AUDIO in config.modalities:
             channels = config.modalities[Modality.AUDIO].input.shape[0]
             self.stems[str(Modality.AUDIO)] = SpectrogramNet(channels, self.dim)
