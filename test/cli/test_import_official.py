@@ -7,6 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from admn_ros.baselines.allocations import OnlyModality
 from admn_ros.budget.budget import Budget
 from admn_ros.cli import main
 from admn_ros.inference.engine import Engine
@@ -45,15 +46,8 @@ def sample(layout, seed=0, absent=()):
     return MultimodalSample({Modality.RGB: first, second: other}, there), first[None], theirs
 
 
-@pytest.mark.parametrize("total", [2, 3, 4, 6])
-@torch.inference_mode()
-def test_the_engine_gives_the_official_numbers_within_each_budget(case, total):
-    layout, state, engine = case
-    frame, first, second = sample(layout, seed=total)
-    estimate = engine.infer(frame, Budget(total, "layers"))
-    logits, _ = official.controller(state, layout, first, second)
-    layers = official.top_layers(logits[0], total)
-    assert [list(chosen) for chosen in estimate.allocation.active.values()] == list(layers)
+def check_outputs(layout, state, estimate, first, second, layers):
+    """Compare an estimate with the official network that runs these layers of both modalities."""
     embedding = official.fused(state, layout, first, second, layers)
     if layout == "gdtm":
         mean_cm, covariance_cm2 = official.gaussian_cm(state, embedding)
@@ -65,15 +59,46 @@ def test_the_engine_gives_the_official_numbers_within_each_budget(case, total):
     else:
         scores = (embedding @ state["output_head.weight"].T + state["output_head.bias"]).softmax(1)
         torch.testing.assert_close(torch.tensor(estimate.scores).float(), scores[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("total", [2, 3, 4, 6])
+@torch.inference_mode()
+def test_the_engine_gives_the_official_numbers_within_each_budget(case, total):
+    layout, state, engine = case
+    frame, first, second = sample(layout, seed=total)
+    estimate = engine.infer(frame, Budget(total, "layers"))
+    logits, _ = official.controller(state, layout, first, second)
+    layers = official.top_layers(logits[0], total)
+    assert [list(chosen) for chosen in estimate.allocation.active.values()] == list(layers)
+    check_outputs(layout, state, estimate, first, second, layers)
     assert engine.trained
     assert all(0 < q <= 1 for q in estimate.qoi.values())
 
 
-def _counted(engine, frame, budget):
+@pytest.mark.parametrize("alone", [0, 1])
+@torch.inference_mode()
+def test_one_modality_gives_the_official_numbers_and_costs_no_more(case, alone):
+    """By the policy `only`, or because the readings of the other are missing, whose tokens are then constant."""
+    layout, state, engine = case
+    frame, first, second = sample(layout, seed=7)
+    names = list(frame.inputs)
+    budget = Budget(100, "gflops")
+    chosen, spent = _counted(engine, frame, budget, OnlyModality(names[alone]))
+    layers = tuple(chosen.allocation.active[m] for m in names)
+    assert layers[1 - alone] == () and len(layers[alone]) == official.DEPTH
+    check_outputs(layout, state, chosen, first, second, layers)
+    assert spent == round(chosen.allocation.spent * 1e9)
+    missing = [(names[1 - alone], node) for node in range(NODES[layout])]
+    found = engine.infer(sample(layout, seed=7, absent=missing)[0], budget)
+    check_outputs(layout, state, found, first, second, layers)
+
+
+def _counted(engine, frame, budget, decide=None):
+    """Return the estimate, and the operations of the frame."""
     # The plain attention kernel, because the counter does not see into the CPU's fused one.
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-        estimate = engine.infer(frame, budget)
-    return counter.get_total_flops(), round(estimate.allocation.spent * 1e9)
+        estimate = engine.infer(frame, budget, decide=decide)
+    return estimate, counter.get_total_flops()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
@@ -83,8 +108,8 @@ def test_operations_are_counted_exactly(case, share):
     frame, *_ = sample(layout)
     present = {m: int(p.sum()) for m, p in frame.present.items()}
     base, full = table.base(present), table.total(present)
-    counted, spent = _counted(engine, frame, Budget((base + share * (full - base)) / 1e9, "gflops"))
-    assert counted == spent
+    estimate, counted = _counted(engine, frame, Budget((base + share * (full - base)) / 1e9, "gflops"))
+    assert counted == round(estimate.allocation.spent * 1e9)
     if share == 1.0:
         assert counted == full
 
@@ -93,7 +118,8 @@ def test_operations_are_counted_exactly(case, share):
 def test_operations_with_an_absent_input_are_never_more_than_counted(case, node):
     layout, _, engine = case
     frame, *_ = sample(layout, absent=[(Modality.RGB, node)])
-    counted, spent = _counted(engine, frame, Budget(100, "gflops"))
+    estimate, counted = _counted(engine, frame, Budget(100, "gflops"))
+    spent = round(estimate.allocation.spent * 1e9)
     assert counted <= spent
     assert counted == spent or layout == "mmfi"
 
