@@ -118,7 +118,9 @@ class Dashboard:
         """Return a bar of the cost by modality, with a line at the granted budget."""
         last = self.records[-1]
         total = sum(m.layers_total for m in last.modalities.values())
-        top = total if last.unit == "layers" else max(r.spent for r in self.records[-HISTORY:]) or 1.0
+        most = max(r.spent for r in self.records[-HISTORY:])
+        # A layer may cost more than 1: `layer_costs` of a model.
+        top = max(total, most) if last.unit == "layers" else most or 1.0
         top = max(top, last.granted) if last.unit != "layers" and math.isfinite(last.granted) else top
         scale, ran = _BAR / top, sum(m.layers for m in last.modalities.values())
         bar, at = Text(), 0.0

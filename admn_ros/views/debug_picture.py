@@ -16,6 +16,7 @@ from admn_ros.inference.ellipse import Float64
 from admn_ros.inference.engine import Estimate
 from admn_ros.inference.tracking import TrackState
 from admn_ros.model.allocation import Reason
+from admn_ros.model.costs import layer_costs
 from admn_ros.sample import Availability, Modality, SensorFrame, SensorKey
 from admn_ros.views.colorize import colorize
 from admn_ros.views.debug_canvas import (
@@ -282,7 +283,8 @@ class DebugPicture:
         """Return the end of the budget axis: the cost of all layers if known, else the largest value of the history."""
         a = view.estimate.allocation
         if a.granted_unit == "layers":
-            return float(self._config.layers_total)
+            table = layer_costs(self._config)
+            return table.amount(table.total(table.everything))
         seen = [a.spent, *(sum(past.cost.values()) for past in view.past)]
         seen += [past.granted for past in view.past if math.isfinite(past.granted)]
         return max([*seen, 1e-9]) * 1.05

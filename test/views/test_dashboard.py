@@ -71,6 +71,12 @@ def test_the_budget_bar_ends_before_its_limit():
     assert spent == 12 and limit == 24, "48 characters are 24 layers"
 
 
+def test_the_budget_bar_holds_layers_that_cost_more_than_one():
+    bar = line(printed(shown(records=[record(layers=12, granted=40.0, spent=36.0)])), "budget")
+    assert bar.count("█") == 48, "as wide as the bar"
+    assert "spent 36 of 40 layers" in bar
+
+
 def test_problems_come_worst_first_and_are_bounded():
     problems = [Problem(1, "slow", "it is slow"), Problem(2, "broken", "it is broken"), Problem(3, "gone", "no news")]
     text = printed(shown(problems=problems))

@@ -164,6 +164,14 @@ def test_the_budget_is_a_line_that_the_spent_layers_do_not_cross():
     assert line == pytest.approx(bar.width * 6 / total, abs=2) and line >= spent
 
 
+def test_the_budget_axis_ends_at_the_cost_of_all_layers():
+    model = config().model_copy(update={"layer_costs": {Modality.RGB: 3}})
+    picture, pixels = draw(view({}, limit=6.0), model)
+    bar = picture.spent_bar
+    (line,) = set(np.flatnonzero((pixels[bar.y + bar.height // 2, bar.x:bar.right] == INK).all(axis=1)) // 2 * 2)
+    assert line == pytest.approx(bar.width * 6 / (DEPTH * (len(MODALITIES) + 2)), abs=2)
+
+
 def test_the_map_shows_the_estimate_where_it_is():
     box, colour = Box(10, 20, 300, 300), (1, 2, 3)
     drawn, canvas = TopDownMap(box, config()), Canvas(400, 400)
