@@ -16,11 +16,12 @@ ifneq ($(AMENT_PREFIX_PATH),)
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help demo check test test-nodes test-without-ros gpu-check train-check lint setup clean
+.PHONY: help demo check docs test test-nodes test-without-ros gpu-check train-check lint setup clean
 help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
 	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
 	@echo "make test         linters, type checks, all tests; ARGS=... selects tests"
+	@echo "make docs         build the documentation site, out/site; warnings are errors"
 	@echo "make gpu-check    on a GPU: its tests, latencies, every training stage; ARGS='--device cpu' for what runs without"
 	@echo "make train-check  every training stage at small size, on a simulated dataset, in out/train-check"
 	@echo "make lint         linters and type checks"
@@ -51,6 +52,12 @@ test-nodes:
 test-without-ros:
 	@MAKEFLAGS= nice -n 19 $(RUN) -m pytest $(PARALLEL) --timeout 600 $(WITHOUT_ROS) >out/tests.txt 2>&1; \
 	code=$$?; echo; cat out/tests.txt; exit $$code
+
+docs: setup
+	@$(RUN) -m pip install --disable-pip-version-check -q -r build_support/docs.txt
+	@$(RUN) build_support/docs_pages.py out/docs
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+	@echo "out/site/index.html"
 
 gpu-check:
 	@$(GPU_PYTHON) -m admn_ros.benchmark.gpu_check $(ARGS)

@@ -242,10 +242,12 @@ class Engine:
         Args:
             samples: preprocessed frames.
             budgets: budget of each frame.
-            frame_rate_hz, decide: as `infer`.
+            frame_rate_hz: as `infer`.
+            decide: as `infer`.
 
         Raises:
-            InputError, AdmnError: as `infer`, or another number of budgets than of samples.
+            InputError: as `infer`, or another number of budgets than of samples.
+            AdmnError: as `infer`.
         """
         if len(budgets) != len(samples):
             raise InputError("budgets", len(budgets), f"{len(samples)}, one for each sample")
