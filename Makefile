@@ -16,7 +16,7 @@ ifneq ($(AMENT_PREFIX_PATH),)
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help demo check docs test test-nodes test-without-ros gpu-check train-check lint setup clean
+.PHONY: help demo check docs test gpu-check train-check lint setup clean
 help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
 	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
@@ -37,21 +37,11 @@ check: lint
 test: lint
 	@build_support/browser.sh
 ifeq ($(ARGS),)
-	@mkdir -p out
-	@$(MAKE) --no-print-directory -j2 test-nodes test-without-ros
+	@$(RUN) -m pytest $(PARALLEL) $(WITHOUT_ROS)
+	@$(RUN) -m pytest test/nodes
 else
 	@$(RUN) -m pytest $(ARGS)
 endif
-
-# Both are parts of `make test`. Tests of nodes depend on time and mostly wait: they run one after another at normal
-# priority. The others run beside them in the time that is left, which may be little for a while, and their output
-# follows when they have ended. The flags of this make stay here: a test builds with colcon.
-test-nodes:
-	@MAKEFLAGS= $(RUN) -m pytest test/nodes
-
-test-without-ros:
-	@MAKEFLAGS= nice -n 19 $(RUN) -m pytest $(PARALLEL) --timeout 600 $(WITHOUT_ROS) >out/tests.txt 2>&1; \
-	code=$$?; echo; cat out/tests.txt; exit $$code
 
 docs: setup
 	@$(RUN) -m pip install --disable-pip-version-check -q -r build_support/docs.txt

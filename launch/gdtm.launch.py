@@ -134,10 +134,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def governor_files(given: str, model: str) -> list[str]:
     """Return the parameter files of the governor: the given one, or the shipped ones, with that of a shipped model."""
-    if given:
-        return [str(Path(given).expanduser())]
-    files = [share_directory() / "config" / name for name in ("governor.yaml", f"{model}_governor.yaml")]
-    return [str(file) for file in files if file.is_file()]
+    shipped = (share_directory() / "config" / name for name in ("governor.yaml", f"{model}_governor.yaml"))
+    return [str(Path(given).expanduser())] if given else [str(file) for file in shipped if file.is_file()]
 
 
 def full_name(value: Mapping[str, str], pushed: str) -> str:
