@@ -304,7 +304,7 @@ def test_a_recording_is_replayed_to_its_end_on_the_shipped_model(launched, bag):
     allocations = run.store(LayerAllocation, ALLOCATION)
     run.bring_up()
     assert run.wait(lambda: run.processes["replay"].poll() is not None) and run.processes["replay"].returncode == 0
-    assert allocations and allocations[-1].header.stamp.sec >= 10**9
+    assert run.wait(lambda: allocations) and allocations[-1].header.stamp.sec >= 10**9
     run.stop()
 
 
