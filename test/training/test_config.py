@@ -45,6 +45,7 @@ def test_shipped_files(path: Path) -> None:
         f, fusion = config.finetune, model.fusion
         assert (f.optimizer.epochs, f.optimizer.learning_rate, f.layerdrop, f.full_backbone_dropout,
                 fusion.depth, fusion.dim, fusion.heads) == TABLE_13[path.stem]
+        assert not f.keep_first_layer and f.modality_dropout == 0, "Sections 3.3.1 and 3.3.2"
         c = config.controller.optimizer  # Section A.1: 10 epochs for localization, 15 for classification
         assert (c.epochs, c.learning_rate, c.schedule) == (10 if "gdtm" in path.stem else 15, 1e-3, "linear")
 
