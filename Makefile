@@ -16,11 +16,12 @@ ifneq ($(AMENT_PREFIX_PATH),)
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
 endif
 
-.PHONY: help demo check docs test gpu-check train-check lint setup clean
+.PHONY: help demo check docs test nightly gpu-check train-check lint setup clean
 help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
 	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
-	@echo "make test         linters, type checks, all tests; ARGS=... selects tests"
+	@echo "make test         linters, type checks, all tests but the nightly ones; ARGS=... selects tests"
+	@echo "make nightly      the tests that take longest, which shorter ones cover too"
 	@echo "make docs         build the documentation site, out/site; warnings are errors"
 	@echo "make gpu-check    on a GPU: its tests, latencies, every training stage; ARGS='--device cpu' for what runs without"
 	@echo "make train-check  every training stage at small size, on a simulated dataset, in out/train-check"
@@ -32,16 +33,19 @@ demo: setup
 	@$(RUN) -m admn_ros.nodes demo $(ARGS)
 
 check: lint
-	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not cuda" $(WITHOUT_ROS) $(ARGS)
+	@$(RUN) -m pytest $(PARALLEL) -m "not slow and not nightly and not cuda" $(WITHOUT_ROS) $(ARGS)
 
 test: lint
 	@build_support/browser.sh
 ifeq ($(ARGS),)
-	@$(RUN) -m pytest $(PARALLEL) $(WITHOUT_ROS)
+	@$(RUN) -m pytest $(PARALLEL) -m "not nightly" $(WITHOUT_ROS)
 	@$(RUN) -m pytest test/nodes
 else
 	@$(RUN) -m pytest $(ARGS)
 endif
+
+nightly: setup
+	@$(RUN) -m pytest $(PARALLEL) -m nightly $(WITHOUT_ROS) $(ARGS)
 
 docs: setup
 	@$(RUN) -m pip install --disable-pip-version-check -q -r build_support/docs.txt

@@ -49,6 +49,7 @@ def test_an_error_in_a_part_is_a_failed_check() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_it_runs_without_a_gpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu_check.main(["--device", "cpu", "--out", str(tmp_path / "check.json")]) == 0
     report = json.loads((tmp_path / "check.json").read_text())

@@ -19,7 +19,7 @@ COMPARED = 20
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("frames", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frames", [100, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.nightly])])
 def test_frames_of_any_budget_with_any_inputs(frames):
     config = models.four_modalities()
     config = config.model_copy(update={"qoi": config.qoi.model_copy(update={"value_hidden": 8})})

@@ -96,7 +96,8 @@ def check_equivalence(folder: Path, allocations: int, size: int = 1) -> None:
 
 
 @pytest.mark.parametrize(("config", "allocations"), [
-    pytest.param(whole, 500, id="every part"),
+    pytest.param(whole, 60, id="every part"),
+    pytest.param(whole, 500, id="every part, many", marks=pytest.mark.nightly),
     pytest.param(models.rectangular, 20, id="rectangular"),
     pytest.param(models.unequal_depths, 10, id="unequal depths")])
 def test_estimates_are_those_of_pytorch(export: Export, config: Callable[[], ModelConfig], allocations: int):

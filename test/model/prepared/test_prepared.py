@@ -115,9 +115,10 @@ def test_estimates_are_those_of_the_network(network):
 
 @pytest.mark.slow
 @torch.inference_mode()
-def test_500_random_allocations(network):
+@pytest.mark.parametrize("allocations", [40, pytest.param(500, marks=pytest.mark.nightly)])
+def test_random_allocations(network, allocations):
     prepared, rng = PreparedNetwork(network), random.Random(6)
-    for _ in range(500):
+    for _ in range(allocations):
         compare(network, prepared, rng, rng.choice((1, 1, 1, 4)))
 
 
@@ -126,7 +127,7 @@ def test_500_random_allocations(network):
 def test_random_allocations_of_the_shipped_model():
     network = load_model(SHIPPED)
     prepared, rng = PreparedNetwork(network), random.Random(7)
-    for _ in range(50):
+    for _ in range(20):
         compare(network, prepared, rng, rng.choice((1, 1, 2)))
 
 
