@@ -102,8 +102,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("modality", [
-    Modality.RGB, *(pytest.param(m, marks=pytest.mark.nightly) for m in (Modality.DEPTH, Modality.RADAR)), Modality.AUDIO])
+@pytest.mark.parametrize("modality", [Modality.RGB, pytest.param(Modality.DEPTH, marks=pytest.mark.nightly),
+                                      pytest.param(Modality.RADAR, marks=pytest.mark.nightly), Modality.AUDIO])
 def test_a_probe_finds_information_and_none_in_wiped_data(dataset: Path, modality: Modality):
     found = probe(dataset, modality, [Wiped(modality)], settings=QUICK)
     for split in TESTS:
