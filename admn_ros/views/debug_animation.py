@@ -17,14 +17,11 @@ from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import InputError
 from admn_ros.files import write_bytes
 from admn_ros.inference.pipeline import Pipeline
-from admn_ros.inference.target import without_absent_target
-from admn_ros.inference.tracking import Tracker, TrackerConfig
 from admn_ros.recordings.bag_reader import BagReader
-from admn_ros.replay.bag_frames import bag_frames
 from admn_ros.views.debug_canvas import Picture
-from admn_ros.views.debug_picture import DebugPicture, DebugView, History
+from admn_ros.views.debug_frame import NS, debug_views
+from admn_ros.views.debug_picture import DebugPicture
 
-NS = 1_000_000_000
 FORMATS: dict[str, dict[str, Any]] = {".webp": {"quality": 55, "method": 4}, ".gif": {"optimize": True}}
 """Suffixes of animations, and how Pillow encodes them."""
 
@@ -70,19 +67,16 @@ def draw_animation(bag: Path, path: Path, pipeline: Pipeline, deployment: Deploy
         InputError: the recording has no frame, or a file cannot be read or written.
     """
     check_animation(path)
-    picture, history = DebugPicture(pipeline.engine.config, list(deployment.inputs)), History()
-    tracker = Tracker(TrackerConfig(), len(pipeline.engine.config.localization.min_m))
-    pictures: list[Image.Image] = []
+    picture, pictures = DebugPicture(pipeline.engine.config, list(deployment.inputs)), list[Image.Image]()
     with BagReader(bag) as reader:
         length_s = (reader.end_ns - reader.start_ns) / NS
-        for frame, now_s in bag_frames(reader, pipeline.frames, 0.0):
-            since_s = now_s - reader.start_ns / NS
-            part = min(int(len(shown.budgets) * since_s / length_s), len(shown.budgets) - 1)
-            estimate = without_absent_target(pipeline.process(frame, shown.budgets[part]))
-            _, track = tracker.step(frame.stamp_ns, estimate.mean_m, estimate.covariance_m2)
-            history.note(estimate)
+
+        def budget_at(since_s: float) -> Budget:
+            part = int(len(shown.budgets) * since_s / length_s)
+            return shown.budgets[min(part, len(shown.budgets) - 1)]
+
+        for since_s, view in debug_views(reader, pipeline, budget_at):
             if since_s >= shown.period_s * len(pictures):
-                view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
                 pictures.append(_scaled(picture.draw(view), shown.width))
     if not pictures:
         raise InputError(str(bag), "no frame", "a recording with the topics of the deployment file")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from admn_ros.budget.budget import Budget
@@ -21,11 +22,32 @@ HISTORY_S = 6.0
 """Time before the instant that is also processed, for the history, the trail and the track."""
 
 
+def debug_views(reader: BagReader, pipeline: Pipeline, budget_at: Callable[[float], Budget],
+                from_s: float = 0.0) -> Iterator[tuple[float, DebugView]]:
+    """Process a recording, and yield each frame's time since its start in seconds, and what its debug image shows.
+
+    The latency is that of the network alone.
+
+    Args:
+        reader: recording.
+        pipeline: pipeline of the model and the deployment.
+        budget_at: budget of a frame by its time since the start in seconds.
+        from_s: time since the start before which frames are left out.
+    """
+    history, tracker = History(), Tracker(TrackerConfig(), len(pipeline.engine.config.localization.min_m))
+    for frame, now_s in bag_frames(reader, pipeline.frames, 0.0):
+        since_s = now_s - reader.start_ns / NS
+        if since_s < from_s:
+            continue
+        estimate = without_absent_target(pipeline.process(frame, budget_at(since_s)))
+        _, track = tracker.step(frame.stamp_ns, estimate.mean_m, estimate.covariance_m2)
+        history.note(estimate)
+        yield since_s, DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
+
+
 def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: DeploymentConfig, budget: Budget,
                      at_s: float | None = None) -> DebugView:
     """Write the debug image of the first frame at or after an instant, and return what it shows.
-
-    The latency is that of the network alone.
 
     Args:
         bag: recording.
@@ -39,23 +61,14 @@ def draw_debug_frame(bag: Path, png: Path, pipeline: Pipeline, deployment: Deplo
         InputError: the recording has no frame at that time, or a file cannot be read or written.
     """
     check_png(png)
-    config = pipeline.engine.config
-    picture, history = DebugPicture(config, list(deployment.inputs)), History()
-    tracker = Tracker(TrackerConfig(), len(config.localization.min_m))
+    picture = DebugPicture(pipeline.engine.config, list(deployment.inputs))
     with BagReader(bag) as reader:
         length_s = (reader.end_ns - reader.start_ns) / NS
         at = length_s / 2 if at_s is None else at_s
         if not 0 <= at <= length_s:
             raise InputError("--at", at, f"[0, {length_s:.3g}]")
-        for frame, now_s in bag_frames(reader, pipeline.frames, 0.0):
-            since_s = now_s - reader.start_ns / NS
-            if since_s < at - HISTORY_S:
-                continue
-            estimate = without_absent_target(pipeline.process(frame, budget))
-            _, track = tracker.step(frame.stamp_ns, estimate.mean_m, estimate.covariance_m2)
-            history.note(estimate)
+        for since_s, view in debug_views(reader, pipeline, lambda _: budget, at - HISTORY_S):
             if since_s >= at:
-                view = DebugView(frame, estimate, estimate.duration_ms, 0, track, history.frames())
                 pixels = picture.draw(view)
                 for key in deployment.inputs:  # noisy: clearing the lowest bits halves the size of the file
                     thumbnail = picture.thumbnail(key).of(pixels)
