@@ -39,7 +39,7 @@ def add_commands(commands: Commands) -> None:
                      help="official: number of sensor nodes or frames (default: as in the paper)")
     new.add_argument("--qoi", default="auto", choices=QOI,
                      help="official: whether the controller was trained on corruption labels, so that its QoI is used "
-                          "(default: told from the weights)")
+                          "(default: detected from the weights)")
     new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
                      help="backbones: seed of the other weights (default: 0)")
     new.add_argument("--force", action="store_true",

@@ -47,7 +47,7 @@ def test_a_wheel_from_the_source_distribution_runs_without_ros(tmp_path: Path) -
     run(sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--ignore-installed", "--prefix", prefix, wheel,
         cwd=tmp_path)
     modules = sysconfig.get_path("purelib", vars={"base": str(prefix)})
-    said = run(prefix / "bin" / "admn", "--version", cwd=tmp_path, PYTHONPATH=modules)
-    assert said.strip() == f"admn_ros {__version__}"
-    said = run(sys.executable, "-c", USE, cwd=tmp_path, PYTHONPATH=modules)
-    assert said.strip() == str(prefix / "share" / "admn_ros")
+    output = run(prefix / "bin" / "admn", "--version", cwd=tmp_path, PYTHONPATH=modules)
+    assert output.strip() == f"admn_ros {__version__}"
+    output = run(sys.executable, "-c", USE, cwd=tmp_path, PYTHONPATH=modules)
+    assert output.strip() == str(prefix / "share" / "admn_ros")
