@@ -10,6 +10,8 @@ MESSAGES := $(wildcard msg/*.msg) $(wildcard scripts/*) CMakeLists.txt package.x
 # Tests without ROS run on all cores, whole files at a time, in the order of test/conftest.py.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 WITHOUT_ROS := --ignore test/nodes test
+# Those of nodes mostly wait for messages. Each process has a DDS domain of its own.
+NODES := -n 2 --dist loadfile --no-loadscope-reorder test/nodes
 
 # A sourced ROS 2 finds the type support of our messages by bare library name.
 ifneq ($(AMENT_PREFIX_PATH),)
@@ -39,7 +41,7 @@ test: lint
 	@build_support/browser.sh
 ifeq ($(ARGS),)
 	@$(RUN) -m pytest $(PARALLEL) -m "not nightly" $(WITHOUT_ROS)
-	@$(RUN) -m pytest test/nodes
+	@$(RUN) -m pytest $(NODES)
 else
 	@$(RUN) -m pytest $(ARGS)
 endif

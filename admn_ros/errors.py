@@ -61,6 +61,10 @@ class InputError(AdmnError, ValueError):
         self.field, self.found, self.allowed, self._problem = field, found, allowed, problem
         self.args = (one_line(f"{field}: {problem}"),)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors of worker processes are pickled; the default would call __init__ with the message alone.
+        return type(self)._with, (self.field, self.found, self.allowed, self._problem)
+
 
 def one_line(text: str) -> str:
     """Return a text with its control characters and line separators escaped, so that it is one line on a terminal."""

@@ -24,10 +24,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let parallel processes begin with the files that have slow tests, so that the end is not one of them alone."""
+    """Let parallel processes begin with the files that take longest, so that the end is not one of them alone.
+
+    Those are the files with a test that is allowed more time than usual, then the ones with slow tests.
+    """
     if hasattr(config, "workerinput"):
-        slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
-        items.sort(key=lambda item: item.path not in slow)
+        begins: dict[Path, float] = {}
+        for item in items:
+            allowed, slow = item.get_closest_marker("timeout"), item.get_closest_marker("slow")
+            seconds = float(allowed.args[0]) if allowed is not None and allowed.args else float(slow is not None)
+            begins[item.path] = max(begins.get(item.path, 0.0), seconds)
+        items.sort(key=lambda item: -begins[item.path])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

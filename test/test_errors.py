@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import pickle
+
+import pytest
+
 from admn_ros.errors import ConfigError, InputError, ModelError
 
 
@@ -35,3 +39,10 @@ def test_a_message_is_one_line_of_bounded_length() -> None:
     assert str(InputError("a\nb", "c\x1b[2J\u2028", "d")) == "a\\nb: found c\\x1b[2J\\u2028; allowed: d"
     assert str(InputError("a", "x" * 5000, "y")) == f"a: found {'x' * 400}... (5000 characters); allowed: y"
     assert str(InputError("a", "größer · 5 m²", "…")) == "a: found größer · 5 m²; allowed: …"
+
+
+@pytest.mark.parametrize("error", [InputError("rate_hz", -1, "above 0"), ConfigError.missing("model", "a model folder"),
+                                   ModelError.conflict("--truth", "a dataset", "it has its own ground truth")], ids=str)
+def test_it_comes_whole_from_a_worker_process(error: InputError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), vars(copy)) == (type(error), str(error), vars(error))
