@@ -191,6 +191,8 @@ class QoiEncoder(nn.Module):
     def grade_as(self, config: ModelConfig) -> None:
         """Replace the corruption head by a new one, with the categories of a configuration if it has any."""
         q, self.levels, self.grades = config.qoi, config.qoi.levels, config.grades
+        for m, levels in self.levels.items():
+            self.register_buffer(f"levels_{m}", torch.tensor(levels), persistent=False)
         self.mlp_corruption = nn.Sequential(
             nn.Linear(q.dim, q.corruption_hidden), nn.ReLU(), nn.Linear(q.corruption_hidden, sum(self.grades.values())))
 
@@ -201,8 +203,8 @@ class QoiEncoder(nn.Module):
 
     def judge(self, e_corr: Tensor) -> dict[Modality, Tensor]:
         """Return the corruption (B,) per modality: the output itself, or the expected severity of its categories."""
-        return {m: x.float().softmax(dim=1) @ x.new_tensor(self.levels[m], dtype=torch.float32)
-                if m in self.levels else F.softplus(x[:, 0]) for m, x in self.grade(e_corr).items()}
+        return {m: x.float().softmax(dim=1) @ self.get_buffer(f"levels_{m}") if m in self.levels
+                else F.softplus(x[:, 0]) for m, x in self.grade(e_corr).items()}
 
     def _tokens(self, modality: Modality, batch: SampleBatch, size: int) -> tuple[Tensor, Tensor]:
         """Return the tokens (B, N, dim) of a modality, and which of them are present (B, N)."""

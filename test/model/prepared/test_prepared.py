@@ -7,95 +7,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from admn_ros.config import CalibrationConfig, ModelConfig
 from admn_ros.errors import InputError
-from admn_ros.model.checkpoint import initialize, load_model
+from admn_ros.model.checkpoint import load_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.prepared.network import PreparedNetwork, prepare
-from admn_ros.sample import Modality, SampleBatch
+from admn_ros.sample import Modality
 from helpers import models
-from helpers.evidence import described
+from helpers.random_frames import CONFIGS, assert_close, compare_controllers, draw, random_network
 
 SHIPPED = Path(__file__).parents[3] / "models" / "gdtm"
-TOLERANCE = 1e-4
-"""Largest difference, relative to the largest number of an output."""
-
-
-def changed(config: ModelConfig, **backbone: object) -> ModelConfig:
-    """Return a model with other fields of all its backbones."""
-    parts = {m: c.model_copy(update={"backbone": c.backbone.model_copy(update=backbone)})
-             for m, c in config.modalities.items()}
-    return config.model_copy(update={"modalities": parts})
-
-
-def everything() -> ModelConfig:
-    """A model like the shipped one: fine stems, evidence, calibration, predicted values, categories of corruption."""
-    config = described(changed(models.four_modalities(), stem="fine", points=3, point_values=2))
-    qoi = config.qoi.model_copy(update={"value_hidden": 8, "budget_token": True,
-                                        "levels": {Modality.RGB: (0.0, 0.5, 1.0)}})
-    return config.model_copy(update={"qoi": qoi,
-                                     "calibration": CalibrationConfig(hidden=4, seen_height_m=(0.6, 0.9))})
-
-
-CONFIGS = {
-    "like-shipped": everything,
-    "nested": lambda: models.unequal_depths().model_copy(update={"nested": True}),
-    "space": models.rectangular,
-    "conv-stem": lambda: changed(models.images(), stem="conv", patch=(16, 16)),
-    "points": lambda: described(changed(models.images(budget_token=True), points=3, point_values=2)),
-    "wide-look": lambda: (config := models.images()).model_copy(
-        update={"qoi": config.qoi.model_copy(update={"size": 64})}),
-}
 
 
 @pytest.fixture(params=CONFIGS)
 def network(request: pytest.FixtureRequest) -> AdmnNetwork:
-    """Return a network whose every weight matters."""
-    made = AdmnNetwork(CONFIGS[request.param]())
-    initialize(made, 2)
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for weight in made.parameters():
-            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
-    return made.eval()
-
-
-def draw(config: ModelConfig, rng: random.Random, size: int) -> tuple[SampleBatch, list[dict[Modality, list[int]]]]:
-    """Return noise of which about a third is absent, and layers of each sample; at least one of them runs."""
-    generator, nodes = torch.Generator().manual_seed(rng.getrandbits(32)), len(config.sensor_nodes)
-    present = {m: torch.rand(size, nodes, generator=generator) > rng.choice((0.0, 0.35)) for m in config.modalities}
-    certain = rng.choice(list(config.modalities))
-    present[certain][:, rng.randrange(nodes)] = True
-    inputs = {m: torch.randn(size, nodes, *c.input.shape, generator=generator) * present[m][:, :, None, None, None]
-              for m, c in config.modalities.items()}
-    poses = None
-    if config.node_poses and rng.random() < 0.5:
-        poses = torch.randn(size, nodes, 5, generator=generator)
-    active = [{m: sorted(rng.sample(range(depth), rng.randint(m is certain, depth)))
-               for m, depth in config.depths.items()} for _ in range(size)]
-    return SampleBatch(inputs, present, poses), active
-
-
-def assert_close(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
-    assert found.shape == expected.shape, what
-    difference = (found - expected).abs().max() / expected.abs().max().clamp_min(1e-6)
-    assert difference <= TOLERANCE, what
+    return random_network(CONFIGS[request.param]())
 
 
 def compare(network: AdmnNetwork, prepared: PreparedNetwork, rng: random.Random, size: int) -> None:
     """Compare both halves of a frame on one draw."""
     batch, active = draw(network.config, rng, size)
-    share = torch.tensor([rng.random() for _ in range(size)])
-    expected, found = network.controller(batch, share), prepared.controller(batch, share)
-    assert_close(found.e_corr, expected.e_corr, "e_corr")
-    for m in network.config.modalities:
-        assert_close(found.logits[m], expected.logits[m], f"scores of {m}")
-        assert_close(found.corruption[m], expected.corruption[m], f"corruption of {m}")
-        if expected.value is not None:
-            assert_close(found.value.share[m], expected.value.share[m], f"share of {m}")
-    if expected.value is not None:
-        assert_close(found.value.position, expected.value.position, "information")
-        assert_close(found.value.classes, expected.value.classes, "information about the class")
+    compare_controllers(network, prepared, batch, torch.tensor([rng.random() for _ in range(size)]))
     same = prepared.estimate(batch, active[0])
     each = prepared.estimate_each(batch, active)
     reference = network.estimate(batch, active[0])
