@@ -78,11 +78,12 @@ def parser() -> Parser:
         worth,
     )
     from admn_ros.cli.command import Parser
+    from admn_ros.cli.experiments import dynmm
 
     found = Parser(prog="admn", description="Adaptive multimodal perception within a compute budget.")
     found.add_argument("--version", action="version", version=f"admn_ros {__version__}")
     commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for group in (models, importing, training, recordings, replaying, converting, benchmarks, tables, evaluation,
+    for group in (models, importing, training, recordings, replaying, converting, benchmarks, tables, dynmm, evaluation,
                   report, tracking, drawing, worth):
         group.add_commands(commands)
     return found

@@ -55,6 +55,8 @@ def add_commands(commands: Commands) -> None:
     _add_difficulty(simulate)
     simulate.add_argument("--difficult-rooms", type=number(0, 1), default=1.0, metavar="SHARE",
                           help="dataset: share of rooms that have these difficulties, drawn for each room (default: 1)")
+    simulate.add_argument("--masks", action="store_true",
+                          help="dataset: store what each pixel of the RGB images shows, for segmentation")
     simulate.add_argument("--jobs", type=whole(1, MOST_JOBS), default=os.cpu_count() or 1, metavar="N",
                           help="dataset: number of processes (default: one per core)")
 
@@ -97,7 +99,7 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
 
     plan = DatasetPlan(options.frames, options.seed, options.quality or "small", options.nodes, options.audio_s,
                 options.room_frames, Difficulty(options.second_car, options.people, options.sensor_noise),
-                options.viewpoints, options.difficult_rooms)
+                options.viewpoints, options.difficult_rooms, options.masks)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
         counts = make_dataset(options.dataset, plan, options.jobs, progress)

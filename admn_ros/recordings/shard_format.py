@@ -12,6 +12,9 @@ Both have `time` (N,) in seconds, `position` (N, 3) in metres and `label` (N,), 
 `stamp_ns` (N,) too, the stamps of the frames, and optionally `poses` (N, nodes, 5): x, y, z, yaw and tilt of the sensor
 nodes (`admn_ros.config.NodePose`). The stacked layout has the poses in the metadata of the shard.
 
+With `admn simulate --masks` the stacked layout also has `mask` (N, nodes, H, W), uint8: the class of each RGB pixel, an
+index of `mask_classes` in the plan. `cameras` in the metadata of the shard registers depth to RGB.
+
 Encoding (`encode`, `decode`):
 
 rgb         uint8
@@ -38,6 +41,7 @@ from admn_ros.sample import Array, Modality, SensorKey
 MODALITIES = (Modality.RGB, Modality.DEPTH, Modality.RADAR, Modality.AUDIO)
 TRUTH = ("time", "position", "label")
 STAMPS, POSES = "stamp_ns", "poses"
+MASK, MASK_CLASSES, CAMERAS = "mask", "mask_classes", "cameras"
 AUDIO_SCALE = 32767.0
 DEPTH_SCALE = 1000.0
 MAX_DEPTH_MM = 65534

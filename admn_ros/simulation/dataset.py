@@ -20,12 +20,13 @@ import numpy as np
 from admn_ros.config import NodePose
 from admn_ros.errors import InputError
 from admn_ros.recordings import shards
-from admn_ros.recordings.shard_format import stack
+from admn_ros.recordings.shard_format import CAMERAS, MASK, MASK_CLASSES, stack
 from admn_ros.simulation.difficulty import PLAIN, Difficulty
 from admn_ros.simulation.scene.car import CAR_CENTRE_Z_M
 from admn_ros.simulation.scene.geometry import Floats
 from admn_ros.simulation.scene.scene import TARGETS, VIEWPOINTS
 from admn_ros.simulation.scene.sensor_node import SensorNode
+from admn_ros.simulation.scene.surfaces import SURFACES
 from admn_ros.simulation.sound.car_sound import SAMPLE_RATE_HZ
 from admn_ros.simulation.world import QUALITIES, World
 from admn_ros.worker_process import worker_pool
@@ -76,6 +77,7 @@ class DatasetPlan:
         difficulty: second car, people and noise of the sensors.
         difficult_rooms: share of rooms, 0 to 1, that have these difficulties.
         viewpoints: poses of the sensor nodes in all splits; None for those that the splits are made of.
+        masks: whether to store what each pixel of the RGB images shows, for segmentation.
     """
 
     frames: int
@@ -87,6 +89,7 @@ class DatasetPlan:
     difficulty: Difficulty = PLAIN
     viewpoints: str | None = None
     difficult_rooms: float = 1.0
+    masks: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.difficult_rooms <= 1:
@@ -105,12 +108,14 @@ class DatasetPlan:
             raise InputError("audio_s", self.audio_s, "0.05 to 4 s")
 
     def arguments(self) -> dict[str, object]:
-        """Return the arguments as stored in the dataset; difficulty and viewpoints only if there are any."""
+        """Return the arguments as stored in the dataset; difficulty, viewpoints and masks only if there are any."""
         stored: dict[str, object] = {name: value for name, value in asdict(self).items() if value is not None}
         if self.difficulty == PLAIN:
             del stored["difficulty"]
         if self.difficult_rooms == 1:
             del stored["difficult_rooms"]
+        if not self.masks:
+            del stored["masks"]
         return stored
 
     def difficulty_of(self, room: Room) -> Difficulty:
@@ -162,7 +167,8 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
     rooms = plan.rooms()
-    shards.begin(folder, {**plan.arguments(), "targets": list(TARGETS), "audio_rate_hz": SAMPLE_RATE_HZ,
+    masks: dict[str, object] = {MASK_CLASSES: list(SURFACES)} if plan.masks else {}
+    shards.begin(folder, {**plan.arguments(), **masks, "targets": list(TARGETS), "audio_rate_hz": SAMPLE_RATE_HZ,
                           "sensor_nodes": [f"node{k + 1}" for k in range(plan.nodes)]})
     todo = [room for room in rooms if not shards.is_written(folder, room.split, room.name)]
     done, total = sum(r.frames for r in rooms) - sum(r.frames for r in todo), plan.frames
@@ -190,6 +196,9 @@ def make_room(folder: Path, plan: DatasetPlan, room: Room) -> Room:
         arrays["position"] = _positions(world, times)
         arrays["label"] = np.full(room.frames, TARGETS.index(world.scene.target), np.int64)
         meta: dict[str, object] = {"node_poses": {n.name: pose_of(n).model_dump() for n in world.scene.nodes}}
+        if plan.masks:
+            arrays[MASK] = np.stack([[world.mask(k, float(t)) for k in range(plan.nodes)] for t in times])
+            meta[CAMERAS] = _cameras(world)
         if difficulty != PLAIN:
             meta |= {"second_car": world.scene.second_car, "people": len(world.scene.people)}
     shards.write(folder, room.split, room.name, arrays, {**asdict(room), **meta})
@@ -201,6 +210,15 @@ def pose_of(node: SensorNode) -> NodePose:
     x, y, z = node.base.translation_m.tolist()
     yaw = float(np.arctan2(node.base.rotation[1, 0], node.base.rotation[0, 0]))
     return NodePose(x_m=x, y_m=y, z_m=z, yaw_rad=yaw, tilt_rad=node.tilt_rad)
+
+
+def _cameras(world: World) -> dict[str, object]:
+    """Return what registers depth to RGB: both camera matrices, and the pose of the depth camera in the RGB camera."""
+    rgb, depth = (world.renderer.camera(0, lens) for lens in ("rgb", "depth"))
+    rotation = rgb.pose.rotation.T @ depth.pose.rotation
+    shift = rgb.pose.rotation.T @ (depth.pose.translation_m - rgb.pose.translation_m)
+    return {"rgb_matrix": rgb.matrix.tolist(), "depth_matrix": depth.matrix.tolist(), "rotation": rotation.tolist(),
+            "translation_m": shift.tolist()}
 
 
 def _positions(world: World, times: Floats) -> Floats:

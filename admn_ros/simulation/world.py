@@ -150,6 +150,10 @@ class World:
                                  spread_per_m=noise.depth_spread_per_m, flying=noise.flying)
         return noise.patchy(measured, self._further_rng(node, Modality.DEPTH, index))
 
+    def mask(self, node: int, t_s: float) -> npt.NDArray[np.uint8]:
+        """Return what each pixel of an RGB image shows: uint8 (H, W), a `scene.surfaces.Surface`."""
+        return self.renderer.surfaces(node, self.car(t_s), others=self.others.at(t_s))
+
     def radar(self, node: int, t_s: float, index: int) -> RadarReading:
         """Return a radar frame."""
         car = self.car(t_s)

@@ -120,21 +120,15 @@ class GridBlock(Strict):
         return self
 
 
-class TablesConfig(Strict):
-    """`config/tables/*.yaml`.
+class StudyConfig(Strict):
+    """What all studies with trainings of their own have.
 
     Attributes:
         model: name of a preset of `admn_ros.model.presets`.
         notes: notes for the reader, printed above the tables.
         train, validation, test: samples of each split.
-        grid: blocks, in the order in which they run.
-        universal: budgets that universal controllers are trained for, in layers.
-        efforts: training effort of each kind of part.
         seed: seed of the data, of the networks that methods share, and of the searches.
         precision, batch, clip_norm, loss: settings of all trainings.
-        layerdrop, full_backbone_dropout, ramp_epochs: settings of stage 1, as in `FinetuneConfig`.
-        modality_dropout, solo: settings of stage 1 and of the networks of baselines, likewise.
-        random_epochs, hard_epochs: phases of fusion-level DynMM and of AdaMML, part of their epochs.
     """
 
     model: str = "table"
@@ -142,21 +136,11 @@ class TablesConfig(Strict):
     train: SplitConfig
     validation: SplitConfig
     test: SplitConfig
-    grid: Annotated[tuple[GridBlock, ...], Field(min_length=1)]
-    universal: Annotated[tuple[Count, ...], Field(min_length=1)]
-    efforts: Efforts
     seed: Seed = 0
     batch: Count = 64
     precision: Literal["float32", "bfloat16"] = "float32"
     clip_norm: Positive = 5.0
     loss: LossConfig = LossConfig()
-    layerdrop: Rate = 0.2
-    modality_dropout: Rate = 0.1
-    full_backbone_dropout: Share = 0.1
-    solo: dict[Modality, Share] = Field(default={})
-    ramp_epochs: Whole = 1
-    random_epochs: Whole = 1
-    hard_epochs: Whole = 1
 
     @field_validator("model")
     @classmethod
@@ -164,6 +148,30 @@ class TablesConfig(Strict):
         if name not in PRESETS:
             raise ValueError(f"must be one of {', '.join(PRESETS)}")
         return name
+
+
+class TablesConfig(StudyConfig):
+    """`config/tables/*.yaml`.
+
+    Attributes:
+        grid: blocks, in the order in which they run.
+        universal: budgets that universal controllers are trained for, in layers.
+        efforts: training effort of each kind of part.
+        layerdrop, full_backbone_dropout, ramp_epochs: settings of stage 1, as in `FinetuneConfig`.
+        modality_dropout, solo: settings of stage 1 and of the networks of baselines, likewise.
+        random_epochs, hard_epochs: phases of fusion-level DynMM and of AdaMML, part of their epochs.
+    """
+
+    grid: Annotated[tuple[GridBlock, ...], Field(min_length=1)]
+    universal: Annotated[tuple[Count, ...], Field(min_length=1)]
+    efforts: Efforts
+    layerdrop: Rate = 0.2
+    modality_dropout: Rate = 0.1
+    full_backbone_dropout: Share = 0.1
+    solo: dict[Modality, Share] = Field(default={})
+    ramp_epochs: Whole = 1
+    random_epochs: Whole = 1
+    hard_epochs: Whole = 1
 
     @model_validator(mode="after")
     def _time_for_gates(self) -> TablesConfig:

@@ -17,7 +17,7 @@ from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, some_depths
 from admn_ros.benchmark.tables.baseline_contender import BaselineContender
-from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method
+from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method, TablesConfig
 from admn_ros.benchmark.tables.training import Part, Recipe, TrainingCost, TrainingStore
 from admn_ros.budget.costs import Counts, LayerCosts
 from admn_ros.config import ModelConfig
@@ -70,10 +70,15 @@ class Entry:
 
 
 class Contenders:
-    """Makes the contenders of one corruption from the parts of a store."""
+    """Makes the contenders of one corruption from the parts of a store.
 
-    def __init__(self, store: TrainingStore) -> None:
-        self.store, self.config, self.model = store, store.config, preset(store.config.model)
+    Args:
+        config: configuration of the tables.
+        store: store with the same configuration.
+    """
+
+    def __init__(self, config: TablesConfig, store: TrainingStore) -> None:
+        self.store, self.config, self.model = store, config, preset(config.model)
         self.device = store.processes.device
 
     def make(self, cell: Cell) -> Entry:

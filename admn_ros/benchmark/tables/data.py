@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from admn_ros.benchmark.tables.config import SplitConfig, TablesConfig
+from admn_ros.benchmark.tables.config import SplitConfig, StudyConfig
 from admn_ros.datasets.corrupted import preset_for_source
 from admn_ros.datasets.open import open_dataset
 from admn_ros.datasets.source import SampleSource, recording_of
@@ -24,7 +24,7 @@ class CorruptedSplits:
     """Training, validation and test samples under one corruption.
 
     Args:
-        config: configuration of the tables.
+        config: configuration of the study.
         corruption: name of the corruption preset.
         dataset: folder of the dataset.
         folder: folder of the preprocessed samples.
@@ -33,7 +33,7 @@ class CorruptedSplits:
         InputError: the dataset cannot be read.
     """
 
-    def __init__(self, config: TablesConfig, corruption: str, dataset: Path, folder: Path) -> None:
+    def __init__(self, config: StudyConfig, corruption: str, dataset: Path, folder: Path) -> None:
         self._config, self._corruption, self._dataset, self._folder = config, corruption, dataset, folder
         self._test_source = self._open(config.test)
         self._train = self._samples(config.train, self._open(config.train), 0)

@@ -94,7 +94,7 @@ class _Runner:
         self._config, self._device, self._on_step = config, processes.device, on_step
         self._work = folders.work / config.fingerprint / corruption
         self._splits = CorruptedSplits(config, corruption, folders.data, self._work.parent / "data")
-        self._contenders = Contenders(TrainingStore(config, self._splits, self._work, processes, on_step))
+        self._contenders = Contenders(config, TrainingStore(config, self._splits, self._work, processes, on_step))
 
     def result(self, cell: Cell, command: str) -> CellResult:
         """Make the contenders of a cell, train what they need, and evaluate them on the test split."""

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from admn_ros.benchmark.tables.config import Effort, TablesConfig
+from admn_ros.benchmark.tables.config import Effort, StudyConfig
 from admn_ros.benchmark.tables.data import CorruptedSplits
 from admn_ros.config import Strict
 from admn_ros.errors import AdmnError, InputError
@@ -63,14 +63,14 @@ class TrainingStore:
     """Trains the parts of one corruption and keeps them in a folder.
 
     Args:
-        config: configuration of the tables.
+        config: configuration of the study.
         splits: samples.
         folder: output folder; it gets one folder for each part and one for each run of a search.
         processes: device.
         on_step: callback for the progress.
     """
 
-    def __init__(self, config: TablesConfig, splits: CorruptedSplits, folder: Path, processes: Processes,
+    def __init__(self, config: StudyConfig, splits: CorruptedSplits, folder: Path, processes: Processes,
                  on_step: OnStep) -> None:
         self.config, self.splits, self.folder = config, splits, folder
         self.processes, self.on_step = processes, on_step

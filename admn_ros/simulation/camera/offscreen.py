@@ -120,6 +120,27 @@ class OffScreen:
             self._scene.nlight = 1
             self._scene.lights[0].ambient[:] = 1.0
 
+    @property
+    def bodies(self) -> list[str]:
+        """Name of the body of each geom; `world` for those that do not move."""
+        return [self._model.body(int(body)).name for body in self._model.geom_bodyid]
+
+    def geoms(self, camera: PinholeCamera, window: tuple[int, int, int, int]) -> npt.NDArray[np.int32]:
+        """Return the number of the geom at the centre of each pixel (rows, columns) of a window; -1 for none."""
+        flags = [getattr(self._mj.mjtRndFlag, name) for name in ("mjRND_SEGMENT", "mjRND_IDCOLOR")]
+        for flag in flags:
+            self._scene.flags[flag] = True
+        colour, _ = self.draw(camera, window, 1)
+        for flag in flags:
+            self._scene.flags[flag] = False
+        shown = colour.astype(np.int32) @ np.array([1, 2**8, 2**16], np.int32)   # 1 + number in the scene
+        numbers = np.full(self._scene.ngeom + 1, -1, np.int32)
+        for geom in self._scene.geoms[:self._scene.ngeom]:
+            if geom.segid >= 0 and geom.objtype == self._mj.mjtObj.mjOBJ_GEOM:
+                numbers[geom.segid + 1] = geom.objid
+        found: npt.NDArray[np.int32] = numbers[shown]
+        return found
+
     def draw(self, camera: PinholeCamera, window: tuple[int, int, int, int], fine: int) -> tuple[Bytes, Single]:
         """Render colour (rows, columns, 3) and depth (rows, columns) of a window, `fine` x `fine` samples per pixel."""
         left, top, right, bottom = window

@@ -22,6 +22,7 @@ from admn_ros.simulation.scene.others import NOBODY, Others
 from admn_ros.simulation.scene.person_model import BodyPose, person_poses
 from admn_ros.simulation.scene.room_model import RIG_GROUP, build, light_direction
 from admn_ros.simulation.scene.scene import Scene
+from admn_ros.simulation.scene.surfaces import surface_of_body
 
 Single = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -85,6 +86,8 @@ class Renderer:
             raise InputError("shadow_size", shadow_size, f"0 to {MAX_SHADOW_SIZE}")
         room = build(scene, shadow_size, (largest[0], largest[1]))
         self._gl: OffScreen | None = OffScreen(room.xml, room.pictures)
+        moving = [surface_of_body(name) for name in self._gl.bodies[len(room.surfaces):]]
+        self._surfaces = np.array([*room.surfaces, *moving], np.uint8)
         balance = np.array(scene.look.white_balance)
         self._balance = np.clip(np.rint(np.arange(256)[:, None] * balance), 0, 255).astype(np.uint8)
         self._empty: dict[tuple[int, str], _Shot] = {}
@@ -161,6 +164,23 @@ class Renderer:
             mask[top:bottom, left:right] = there < empty - 1e-4
         return mask
 
+    def surfaces(self, node_index: int, car: CarState | None, which: str = "rgb",
+                 others: Others = NOBODY) -> Bytes:
+        """Return the class (H, W) of the surface at the centre of each pixel, a `scene.surfaces.Surface`.
+
+        Arguments and errors as `render`.
+        """
+        camera = self.camera(node_index, which)
+        gl = self._open_context()
+        gl.place(self._bodies(car, others), RIG_GROUP + node_index, own_light=False)
+        found: Bytes = self._surfaces[gl.geoms(camera, (0, 0, camera.width, camera.height))]
+        return found
+
+    def _open_context(self) -> OffScreen:
+        if self._gl is None:
+            raise InputError("renderer", "closed", "an open one")
+        return self._gl
+
     def _shot(self, node: int, camera: PinholeCamera, car: CarState | None, lens: str,
               others: Others = NOBODY) -> _Shot:
         empty = self._empty.get((node, lens))
@@ -199,13 +219,12 @@ class Renderer:
     def _window(self, node: int, camera: PinholeCamera, window: Window, car: CarState | None, lens: str,
                 others: Others = NOBODY) -> _Shot:
         """Render a window of pixels (left, top, right, bottom) of a camera."""
-        if self._gl is None:
-            raise InputError("renderer", "closed", "an open one")
+        gl = self._open_context()
         left, top, right, bottom = window
         # Depth is not averaged: it is the middle one of an odd number of samples.
         fine = self.supersample if lens == "rgb" else _DEPTH_SAMPLES
-        self._gl.place(self._bodies(car, others), RIG_GROUP + node, own_light=lens == "depth")
-        rgb, depth = self._gl.draw(camera, window, fine)
+        gl.place(self._bodies(car, others), RIG_GROUP + node, own_light=lens == "depth")
+        rgb, depth = gl.draw(camera, window, fine)
         rgb = rgb.reshape(bottom - top, fine, right - left, fine, 3).mean(axis=(1, 3), dtype=np.float32)
         shown = np.rint(rgb).astype(np.uint8)
         if lens == "rgb":

@@ -19,6 +19,7 @@ from admn_ros.simulation.scene.geometry import Box
 from admn_ros.simulation.scene.person_model import person_bodies
 from admn_ros.simulation.scene.scene import Lamp, Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
+from admn_ros.simulation.scene.surfaces import Surface
 from admn_ros.simulation.scene.track import MAT_HALF_M
 
 EXTENT_M = 4.0        # MuJoCo's unit for clipping planes and the shadow map
@@ -45,10 +46,12 @@ class RoomModel:
     Attributes:
         xml: MJCF text.
         pictures: pixels (H, W, 3) uint8 of each texture by its name, row 0 at the top.
+        surfaces: class of each geom that does not move, in the order of the model.
     """
 
     xml: str
     pictures: dict[str, textures.Image]
+    surfaces: tuple[Surface, ...]
 
 
 @dataclass
@@ -58,6 +61,11 @@ class _Parts:
     assets: list[str] = field(default_factory=list)
     geoms: list[str] = field(default_factory=list)
     pictures: dict[str, textures.Image] = field(default_factory=dict)
+    surfaces: list[Surface] = field(default_factory=list)
+
+    def class_new_geoms(self, surface: Surface) -> None:
+        """Give all geoms since the last call this class."""
+        self.surfaces += [surface] * (len(self.geoms) - len(self.surfaces))
 
     def texture(self, name: str, picture: textures.Image) -> None:
         self.pictures[name] = picture
@@ -112,11 +120,12 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
     """
     rng = np.random.default_rng([scene.seed, 31])
     parts, look = _Parts(), scene.look
-    _ground(rng, parts, scene)
-    _walls(rng, parts, scene)
-    _clutter(rng, parts, scene)
+    for add, surface in ((_ground, Surface.FLOOR), (_walls, Surface.WALL), (_clutter, Surface.FURNITURE)):
+        add(rng, parts, scene)
+        parts.class_new_geoms(surface)
     for k, node in enumerate(scene.nodes):
         _rig(parts, node, RIG_GROUP + k)
+    parts.class_new_geoms(Surface.SENSOR_NODE)
     # Bodies in the order in which `Renderer` places them.
     cars = [scene.target] * (scene.target != "none") + ["blue_car"] * scene.second_car
     parts.assets += car_meshes(mesh) if cars else []
@@ -137,7 +146,7 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
 <asset>{"".join(parts.assets)}</asset>
 <worldbody>{"".join(_light(lamp, k) for k, lamp in enumerate(look.lamps))}{"".join(parts.geoms)}{moving}</worldbody>
 </mujoco>"""
-    return RoomModel(xml, parts.pictures)
+    return RoomModel(xml, parts.pictures, tuple(parts.surfaces))
 
 
 def light_direction(lamp: Lamp) -> tuple[float, float, float]:

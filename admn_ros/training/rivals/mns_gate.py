@@ -18,14 +18,21 @@ from admn_ros.training.stage import Stage, Step, freeze
 
 
 class GateConfig(Strict):
-    """Training of a gate. The price on cost is part of `DynMM` itself."""
+    """Training of a gate. The price on cost is part of `DynMM` itself.
+
+    Attributes:
+        optimizer, loss: settings of the training.
+        joint: whether the experts of DynMM are trained together with the gate, as published; those of MNS never are.
+    """
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
     loss: LossConfig = LossConfig()
+    joint: bool = True
 
 
 class Gate(Stage):
-    """Training of a gate. MNS: experts frozen, task loss. DynMM: gate and experts together, task and resource loss.
+    """Training of a gate. MNS: experts frozen, task loss. DynMM: task and resource loss, gate and experts
+    together or the gate alone.
 
     In training all experts run on every sample, as in the released code of both.
     """
@@ -36,7 +43,8 @@ class Gate(Stage):
         super().__init__(baseline)
         self.baseline, self.config = baseline, config
         trained = [baseline.encoder, baseline.gate]
-        freeze(baseline, trained if isinstance(baseline, Mns) else [*trained, *baseline.experts])
+        alone = isinstance(baseline, Mns) or not config.joint
+        freeze(baseline, trained if alone else [*trained, *baseline.experts])
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss of the chosen experts and, for DynMM, `resource`, the price of their cost."""

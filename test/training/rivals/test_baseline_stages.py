@@ -202,6 +202,15 @@ def test_the_task_gradient_reaches_the_gate_and_its_encoder(kind: str, model: Mo
     assert "encoder.cls_token" in reached
 
 
+def test_the_experts_of_dynmm_can_be_frozen(model: ModelConfig) -> None:
+    def trained(joint: bool) -> set[str]:
+        stage = Gate(DynMM(model, EXPERTS, 0.1), GateConfig(joint=joint))
+        return {name.split(".")[0] for name in stage.trainable()}
+
+    assert trained(True) == {"encoder", "gate", "experts"}
+    assert trained(False) == {"encoder", "gate"}
+
+
 def test_the_gate_is_fixed_while_only_the_network_is_trained(model: ModelConfig, batch: LabeledBatch) -> None:
     stages: list[Stage] = [
         FusionGate(FusionDynMM(model), FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2,

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DynMM's experiments: a micro sweep and ablation from end to end, resuming, and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from admn_ros.benchmark.dynmm.config import DynmmConfig
+from admn_ros.benchmark.dynmm.figure import draw
+from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial, read_dynmm
+from admn_ros.benchmark.dynmm.run import Networks, run_ablation, run_sweep
+from admn_ros.benchmark.dynmm.text import render
+from admn_ros.cli import main
+from admn_ros.config import load_config, parse_config
+from admn_ros.errors import ConfigError, InputError
+from admn_ros.model.presets import PRESETS
+from helpers import datasets, models
+
+ROOT = Path(__file__).parents[2]
+EFFORT = {"epochs": 1, "rates": [1e-3]}
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {"model": "micro", "corruption": "gdtm-gaussian", "train": {"split": "train", "samples": 8},
+            "validation": {"split": "val", "samples": 6}, "test": {"split": "test_time", "samples": 6}, "batch": 4,
+            "experts": [{"depth": 1}, {"rgb": 2, "depth": 2}], "prices": [0.0, 100.0], "price": 100.0,
+            "seeds": [0, 1], "expert": EFFORT, "gate": {**EFFORT, "epochs": 4, "rates": [3e-2]}, **changes}
+
+
+@pytest.fixture
+def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A dataset, and a preset of the size of the tests."""
+    monkeypatch.setitem(PRESETS, "micro", models.one_node)
+    splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
+              for split, count in {"train": 8, "val": 6}.items()}
+    splits["test_time"] = [datasets.noise(2, seed, classes=2, nodes=1) for seed in range(6)]
+    return datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
+
+
+def trial(kind: str, price: float | None, seed: int, shares: tuple[float, ...], error_cm: float = 20.0) -> Trial:
+    return Trial.model_validate({"kind": kind, "expert": None if shares else "rgb 2 + depth 2", "price": price,
+                                 "seed": seed, "error_cm": error_cm, "accuracy": 0.5, "gflops": 0.01, "cost": 1.0,
+                                 "shares": shares, "shares_by_damage": {}})
+
+
+def results(*trials: Trial) -> DynmmResults:
+    return DynmmResults(config="c", command="admn dynmm", notes="", model="micro", corruption="gdtm-gaussian",
+                        samples=(8, 6), experts=("depth 1", "rgb 2 + depth 2"), costs=(1.0, 4.0), price=100.0,
+                        constant_cm=100.0, trials=trials)
+
+
+@pytest.mark.parametrize(("changes", "found"), [
+    ({"prices": [1.0, 0.0], "price": 1.0}, "ascending"), ({"price": 7.0}, "price"),
+    ({"experts": [{"depth": 1}, {"audio": 2}]}, "experts"), ({"corruption": "fog"}, "corruption"),
+    ({"model": "gpt"}, "model")], ids=["prices", "price", "experts", "corruption", "model"])
+def test_an_experiment_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any],
+                                                     found: str):
+    monkeypatch.setitem(PRESETS, "micro", models.one_node)
+    with pytest.raises(ConfigError, match=found):
+        parse_config(DynmmConfig, settings(**changes), "micro")
+
+
+def test_the_configuration_of_the_repository_has_six_prices_or_more_and_three_seeds():
+    config = load_config(DynmmConfig, ROOT / "config/dynmm.yaml")
+    assert len(config.prices) >= 6 and config.prices[0] == 0 and len(config.seeds) == 3
+    other = config.model_copy(update={"prices": (0.0, 1.0), "seeds": (5,)})
+    assert other.fingerprint == config.fingerprint, "trained networks are kept"
+    assert config.model_copy(update={"batch": 8}).fingerprint != config.fingerprint
+
+
+@pytest.mark.slow
+def test_sweep_and_ablation_run_and_resume_to_the_same_results(data: Path, tmp_path: Path):
+    config = parse_config(DynmmConfig, settings(), "micro")
+    out, steps = tmp_path / "out", []
+    networks = Networks.open(config, data, tmp_path / "work", on_step=lambda what, at, of: steps.append(what))
+    swept = run_sweep(networks, out, "admn dynmm")
+    free, dear = swept.of("joint", 0.0)[0], swept.of("joint", 100.0)[0]
+    assert dear.shares == (1.0, 0.0) and dear.cost == 1.0, "at this price the cheapest expert answers every frame"
+    assert free.cost >= dear.cost and swept.costs[0] == 1 < swept.costs[1]
+    whole = run_ablation(networks, out, "admn dynmm")
+    assert {t.seed for t in whole.of("one_stage")} == {0, 1} == {t.seed for t in whole.of("gate_only")}
+    assert len(whole.of("joint", 100.0)) == 2 and len(whole.of("expert")) == 4
+    assert read_dynmm(out / FILE) == whole
+    trained = len(steps)
+    assert run_ablation(networks, out, "admn dynmm") == whole
+    assert len(steps) == trained, "nothing is trained twice"
+    draw(whole, tmp_path / "sweep.png")
+    assert (tmp_path / "sweep.png").stat().st_size > 5000
+
+
+def test_the_page_says_which_strategy_collapsed():
+    page = render(results(*(trial("expert", None, s, ()) for s in (0, 1)),
+                          *(trial("one_stage", 100.0, s, (1.0, 0.0)) for s in (0, 1)),
+                          *(trial("gate_only", 100.0, s, (0.5, 0.5), 10.0 + s) for s in (0, 1)),
+                          *(trial("joint", 100.0, s, (0.005, 0.995) if s else (0.5, 0.5)) for s in (0, 1))))
+    row = {line.split("|")[1].split(":")[0].strip(): line for line in page.splitlines() if line.count("|") == 7}
+    assert "2 of 2 to depth 1" in row["one stage"]
+    rows = [line for line in page.splitlines() if line.startswith("| two stages")]
+    assert "| no |" in rows[0] and "10.5 ± 0.7" in rows[0] and "1 of 2 to rgb 2 + depth 2" in rows[1]
+
+
+def test_nothing_to_draw_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(InputError, match="two"):
+        draw(results(), tmp_path / "sweep.png")
+    assert main(["dynmm", "sweep", str(tmp_path / "no.yaml"), "--data", "x", "--work", "y", "--out", "z"]) == 2
+    assert "no.yaml" in capsys.readouterr().err
