@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.progress import Progress
 
@@ -67,15 +67,18 @@ def _add_latency_options(new: Parser) -> None:
     new.add_argument("--out", type=Path, required=True, metavar="DIR",
                      help="folder for latency.json, latency.md and latency.png")
     new.add_argument("--models", nargs="+", metavar="NAME",
-                     help="tiny, small and base (untrained ViTs), and model folders (default: tiny gdtm; on a GPU all)")
+                     help="tiny, small and base (untrained ViTs), and model folders; without this option, several of "
+                          "them in cases that take about five minutes")
     for name, what in (("layers", "layers of a frame"), ("batches", "frames at a time"),
                        ("nodes", "present sensor nodes")):
         new.add_argument(f"--{name}", type=whole(1), nargs="+", metavar="N", help=f"numbers of {what}")
     new.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16", "float16"), metavar="NAME",
                      help="floating-point precisions (default: float32; on a GPU also bfloat16)")
     add_device(new)
-    new.add_argument("--threads", type=whole(0, MOST_JOBS), metavar="N",
-                     help="CPU threads of the networks; 0 for half of the cores, at most 4 (default: 0)")
+    new.add_argument("--mixed", type=whole(0, 1024), metavar="N",
+                     help="frames of the batch whose frames have different budgets; 0 for none (default: 8)")
+    new.add_argument("--threads", type=whole(0, MOST_JOBS), nargs="+", metavar="N",
+                     help="numbers of CPU threads of the networks; 0 for half of the cores, at most 4 (default: 0)")
     new.add_argument("--repeats", type=whole(3, 100_000), metavar="N", help="timed runs of each case, at most")
     new.add_argument("--seconds", type=number(0.001), metavar="S",
                      help="time after which a case is not repeated; it has at least three runs")
@@ -90,30 +93,33 @@ def _latency(options: argparse.Namespace) -> None:
     from admn_ros.benchmark.latency.text import render
     from admn_ros.files import write_text
 
-    plan = _latency_plan(options)
+    plans = _latency_plans(options)
     with progress_bar("latency") as advance:
         def on_case(what: str, done: int, total: int) -> None:
             advance(done, total)
             if not CONSOLE.is_terminal:
                 print(what, file=sys.stderr, flush=True)
 
-        found = measure_latencies(plan, on_case)
+        found = measure_latencies(plans, on_case)
     write_latencies(found, options.out / FILE)
     write_text(options.out / TABLE, render(found))
     draw(found, options.out / FIGURE)
     print(render(found), *(options.out / name for name in (FILE, TABLE, FIGURE)), sep="\n")
 
 
-def _latency_plan(options: argparse.Namespace) -> LatencyPlan:
-    """Return the default plan of the device with the values of the given options."""
-    from admn_ros.benchmark.latency.plan import LatencyPlan, plan_for
+def _latency_plans(options: argparse.Namespace) -> list[LatencyPlan]:
+    """Return the default plans of the device with the values of the given options; one plan if models are given."""
+    from admn_ros.benchmark.latency.plan import LatencyPlan, plans_for
     from admn_ros.config import parse_config
     from admn_ros.inference.hardware import pick_device
 
-    default = plan_for("cuda" if pick_device(options.device).type == "cuda" else "cpu", quick=options.quick)
+    device: Literal["cpu", "cuda"] = "cuda" if pick_device(options.device).type == "cuda" else "cpu"
     given = {name: value for name in LatencyPlan.model_fields
              if name != "device" and (value := getattr(options, name)) is not None}
-    return parse_config(LatencyPlan, default.model_dump(mode="json") | given, "options")
+    plans = plans_for(device, quick=options.quick)
+    if options.models and not options.quick:
+        plans = (LatencyPlan(device=device),)
+    return [parse_config(LatencyPlan, plan.model_dump(mode="json") | given, "options") for plan in plans]
 
 
 def _add_preprocessing_options(new: Parser) -> None:

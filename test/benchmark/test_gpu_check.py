@@ -22,7 +22,7 @@ def latencies(median_ms: float, device: str = "cuda") -> Latencies:
                            runs=3, median_ms=time, p95_ms=time, shortest_ms=time)
                     for t in TARGETS for contender, time in (("engine (torch)", median_ms), ("static", 0.1)))
     plan = LatencyPlan.model_validate({"device": device})
-    return Latencies(device="GPU", torch="2", threads=1, plan=plan, timings=timings, startups=())
+    return Latencies(device="GPU", torch="2", plans=(plan,), timings=timings, startups=())
 
 
 def test_targets_are_for_engines_on_a_gpu() -> None:

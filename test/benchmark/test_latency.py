@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from admn_ros.benchmark.latency.case import Case
-from admn_ros.benchmark.latency.contenders import CONTENDERS, ENGINES
-from admn_ros.benchmark.latency.plan import LatencyPlan, plan_for
+from admn_ros.benchmark.latency.contenders import CONTENDERS, OF_MIXED_BATCHES, ONE_BY_ONE, TOGETHER
+from admn_ros.benchmark.latency.plan import LatencyPlan, plans_for
 from admn_ros.benchmark.latency.results import (
     FIGURE,
     FILE,
     TABLE,
     Latencies,
+    MixedTiming,
     Startup,
     Timing,
     fit_lines,
@@ -26,9 +28,12 @@ from admn_ros.benchmark.latency.results import (
 )
 from admn_ros.benchmark.latency.run import measure_latencies
 from admn_ros.benchmark.latency.static_network import StaticNetwork
+from admn_ros.benchmark.latency.subject import subject
 from admn_ros.benchmark.latency.text import render
 from admn_ros.cli import main
 from admn_ros.errors import InputError
+from admn_ros.inference.engine import Engine
+from admn_ros.inference.runtime import ENGINES
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.prepared.backbone import PreparedBackbone
@@ -51,7 +56,7 @@ def network() -> AdmnNetwork:
 
 
 def case(network: AdmnNetwork, layers: int = 3, batch: int = 2, nodes: int = 1) -> Case:
-    return Case.of(network, layers=layers, batch=batch, nodes=nodes, precision="float32", seed=0)
+    return Case.of({"torch": Engine.of(network)}, [layers] * batch, nodes=nodes, precision="float32", seed=0)
 
 
 def test_the_frames_of_a_case_have_its_layers_and_sensor_nodes(network: AdmnNetwork) -> None:
@@ -97,12 +102,20 @@ def test_masked_execution_runs_every_layer_and_the_others_only_theirs(network: A
     found = case(network, layers=3, batch=2, nodes=1)
     assert executed(network, found, "masked") == 2 * sum(network.config.depths.values())
     assert executed(network, found, "reference") == 2 * 3
-    assert all(executed(network, found, f"engine ({name})") == 2 * 3 for name in ENGINES)
+    assert executed(network, found, ONE_BY_ONE) == executed(network, found, TOGETHER) == 2 * 3
 
 
-def timings(times: Mapping[int, float]) -> tuple[Timing, ...]:
-    return tuple(Timing(model="m", precision="float32", nodes=1, batch=1, layers=n, contender="static", runs=3,
-                        median_ms=t, p95_ms=t, shortest_ms=t) for n, t in times.items())
+def test_frames_of_a_mixed_batch_have_their_own_budgets(network: AdmnNetwork) -> None:
+    found = Case.of({"torch": Engine.of(network)}, [1, 5, 2], nodes=2, precision="float32", seed=0)
+    assert [sum(map(len, chosen.values())) for chosen in found.chosen] == [1, 5, 2]
+    rows = 2 * (1 + 5 + 2)
+    assert executed(network, found, ONE_BY_ONE) == executed(network, found, TOGETHER) == rows
+    assert executed(network, found, "masked") == 2 * 3 * sum(network.config.depths.values())
+
+
+def timings(times: Mapping[int, float], threads: int = 1) -> tuple[Timing, ...]:
+    return tuple(Timing(model="m", precision="float32", nodes=1, batch=1, threads=threads, layers=n, contender="static",
+                        runs=3, median_ms=t, p95_ms=t, shortest_ms=t) for n, t in times.items())
 
 
 def test_lines_through_the_medians() -> None:
@@ -111,12 +124,13 @@ def test_lines_through_the_medians() -> None:
     bent, = fit_lines(timings({1: 1.0, 2: 9.0, 3: 1.0}))
     assert bent.r_squared == pytest.approx(0.0, abs=1e-9)
     assert not fit_lines(timings({1: 3.0, 2: 5.0}))
+    assert not fit_lines(timings({1: 3.0, 2: 5.0}) + timings({1: 2.0, 2: 3.0}, threads=2))
 
 
 def test_plans_of_devices() -> None:
-    assert plan_for("cuda").precisions == ("float32", "bfloat16")
-    assert plan_for("cpu").precisions == ("float32",)
-    assert len(plan_for("cpu", quick=True).models) == 1
+    assert {p.precisions for p in plans_for("cuda")} == {("float32", "bfloat16")}
+    assert {p.precisions for p in plans_for("cpu")} == {("float32",)}
+    assert [p.models for p in plans_for("cpu", quick=True)] == [("gdtm",)]
 
 
 @pytest.mark.parametrize(("change", "error"), [
@@ -124,7 +138,7 @@ def test_plans_of_devices() -> None:
 def test_what_a_model_does_not_have_is_an_error(folder: Path, change: dict[str, tuple[int, ...]], error: str) -> None:
     plan = LatencyPlan(models=(str(folder),), nodes=(1,)).model_copy(update=change)
     with pytest.raises(InputError, match=error):
-        measure_latencies(plan)
+        measure_latencies([plan])
 
 
 @pytest.mark.slow
@@ -132,20 +146,42 @@ def test_the_command_writes_json_table_and_figure(folder: Path, tmp_path: Path) 
     threads = torch.get_num_threads()
     assert not main(["benchmark", "latency", "--out", str(tmp_path), "--models", str(folder), "--device", "cpu",
                      "--layers", *map(str, LAYERS), "--batches", "1", "2", "--nodes", "2", "--threads", "1",
-                     "--precisions", "float32", "bfloat16", "--repeats", "3"])
+                     "--precisions", "float32", "bfloat16", "--repeats", "3", "--mixed", "4"])
     torch.set_num_threads(threads)
     found = read_latencies(tmp_path / FILE)
-    assert {t.layers for t in found.timings} == set(LAYERS)
+    assert {t.layers for t in found.timings} == set(LAYERS) and {t.threads for t in found.timings} == {1}
     assert {t.contender for t in found.timings if t.precision == "float32"} == set(CONTENDERS)
-    assert all(0 < t.shortest_ms <= t.median_ms <= t.p95_ms and t.runs == 3 for t in found.timings)
-    assert {s.runtime for s in found.startups} == set(ENGINES)
+    assert all(0 < t.shortest_ms <= t.median_ms <= t.p95_ms and t.runs == 3 for t in (*found.timings, *found.mixed))
+    assert {t.layers for t in found.mixed} == {(1, 3, 5, 1)}
+    assert {t.contender for t in found.mixed if t.precision == "float32"} == set(OF_MIXED_BATCHES)
+    assert {s.runtime for s in found.startups} == set(ENGINES) and not found.left_out
     assert all(s.peak_mib > 0 and s.load_s > 0 and s.first_frame_ms > 0 for s in found.startups)
     text = (tmp_path / TABLE).read_text()
-    assert text == render(found) and "bfloat16, 2 nodes, batch 2" in text
+    assert text == render(found) and "bfloat16, 2 nodes, batch 2, 1 thread" in text
     assert (tmp_path / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_engine_that_cannot_run_is_left_out_with_its_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(name: str) -> object:
+        raise ImportError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib, "import_module", without)
+        with subject(str(folder), seed=0) as model:
+            engines = model.engines("cpu", torch.get_num_threads())
+    assert set(engines) == {"torch"}
+    assert model.left_out["onnxruntime"].startswith("package onnxruntime: missing")
+
+
+def test_the_gain_of_a_mixed_batch_in_the_table() -> None:
+    key = {"model": "m", "precision": "float32", "nodes": 3, "batch": 2, "threads": 1, "layers": (1, 4), "runs": 3}
+    mixed = tuple(MixedTiming.model_validate({**key, "contender": name, "median_ms": t, "p95_ms": t, "shortest_ms": t})
+                  for name, t in ((ONE_BY_ONE, 30.0), (TOGETHER, 10.0)))
+    found = Latencies(device="CPU", torch="2", plans=(), timings=(), startups=(), mixed=mixed)
+    assert "| m | float32 | 3 | 1 | 1 4 | 30.00 (30.00) | 10.00 (10.00) | 3.00 |" in render(found)
 
 
 def test_a_start_in_the_table() -> None:
     start = Startup(model="m", runtime="torch", import_s=1.0, load_s=0.5, first_frame_ms=20.0, peak_mib=300.0)
-    found = Latencies(device="CPU", torch="2", threads=1, plan=LatencyPlan(), timings=(), startups=(start,))
+    found = Latencies(device="CPU", torch="2", plans=(), timings=(), startups=(start,))
     assert "| m | torch | 1.0 | 0.50 | 20 | 300 | - |" in render(found)

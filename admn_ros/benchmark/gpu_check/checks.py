@@ -96,13 +96,14 @@ def stages(device: Device) -> Iterator[Outcome]:
 
 def latencies(device: Device) -> Latencies:
     """Run the latency benchmark at a reduced size."""
-    from admn_ros.benchmark.latency.plan import LatencyPlan, plan_for  # noqa: PLC0415
+    from admn_ros.benchmark.latency.plan import LatencyPlan, plans_for  # noqa: PLC0415
     from admn_ros.benchmark.latency.run import measure_latencies  # noqa: PLC0415
 
     layers = tuple(sorted({target.layers for target in TARGETS}))
-    plan = plan_for("cpu", quick=True) if device == "cpu" else LatencyPlan(
-        device="cuda", models=("base", "gdtm"), layers=layers, precisions=PRECISIONS, repeats=50, seconds=2.0)
-    return measure_latencies(plan)
+    plans = plans_for("cpu", quick=True) if device == "cpu" else [LatencyPlan(
+        device="cuda", models=("base", "gdtm"), layers=layers, batches=(1, 8), precisions=PRECISIONS, repeats=50,
+        seconds=2.0)]
+    return measure_latencies(plans)
 
 
 def targets(found: Latencies) -> Iterator[Outcome]:
@@ -112,7 +113,7 @@ def targets(found: Latencies) -> Iterator[Outcome]:
         times = {f"{t.contender}, {t.precision}": t.median_ms for t in found.timings
                  if (t.model, t.layers, t.batch) == (target.model, target.layers, 1)
                  and t.contender.startswith("engine")}
-        if found.plan.device == "cpu" or not times:
+        if found.plans[0].device == "cpu" or not times:
             yield Outcome(name=name, state="not run", detail="a target for a GPU")
             continue
         best = min(times, key=times.__getitem__)

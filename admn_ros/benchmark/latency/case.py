@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +20,10 @@ Layers = Mapping[Modality, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Case:
-    """Frames to process within a budget.
+    """Frames to process, each within its budget.
 
     Attributes:
-        network: network on the device.
+        engines: engines of one model by the name of their runtime; that of `torch` among them.
         samples: frames on the CPU, with the first sensor nodes present.
         nodes: number of present sensor nodes.
         layers: budget of each frame.
@@ -31,26 +31,32 @@ class Case:
         precision: floating-point precision.
     """
 
-    network: AdmnNetwork
+    engines: Mapping[str, Engine]
     samples: tuple[MultimodalSample, ...]
     nodes: int
-    layers: int
+    layers: tuple[int, ...]
     chosen: tuple[Layers, ...]
     precision: Precision
 
     @classmethod
-    def of(cls, network: AdmnNetwork, *, layers: int, batch: int, nodes: int, precision: Precision,
+    def of(cls, engines: Mapping[str, Engine], layers: Sequence[int], *, nodes: int, precision: Precision,
            seed: int) -> Case:
-        """Draw frames, and allocate the layers of each of them."""
-        samples = random_samples(network, batch, nodes, seed)
-        engine, budget = Engine.of(network), Budget(layers, "layers")
-        chosen = tuple(engine.infer(s, budget, decide=allocate).allocation.active for s in samples)
-        return cls(network, samples, nodes, layers, chosen, precision)
+        """Draw a frame for each budget, and allocate its layers."""
+        engine = engines["torch"]
+        samples = random_samples(engine.network, len(layers), nodes, seed)
+        chosen = tuple(engine.infer(sample, Budget(count, "layers"), decide=allocate).allocation.active
+                       for sample, count in zip(samples, layers, strict=True))
+        return cls(engines, samples, nodes, tuple(layers), chosen, precision)
 
     @property
-    def budget(self) -> Budget:
+    def network(self) -> AdmnNetwork:
+        """Network in PyTorch, on the device."""
+        return self.engines["torch"].network
+
+    @property
+    def budgets(self) -> list[Budget]:
         """Budget of each frame."""
-        return Budget(self.layers, "layers")
+        return [Budget(count, "layers") for count in self.layers]
 
     @property
     def batch(self) -> SampleBatch:

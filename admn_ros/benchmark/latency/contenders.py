@@ -15,9 +15,9 @@ from torch import Tensor
 
 from admn_ros.benchmark.latency.case import Case
 from admn_ros.benchmark.latency.static_network import StaticNetwork
-from admn_ros.inference.engine import Engine
+from admn_ros.inference.runtime import ENGINES
 from admn_ros.model.allocation import allocate
-from admn_ros.model.network import AdmnNetwork, NetworkOutput
+from admn_ros.model.network import NetworkOutput
 from admn_ros.model.transformer import Block
 from admn_ros.sample import SampleBatch
 
@@ -25,21 +25,27 @@ Work = Callable[[], object]
 Make = Callable[[Case], Work | None]
 """Prepares a contender for a case; None if it does not take part."""
 
-ENGINES: Final[dict[str, Callable[[AdmnNetwork], Engine]]] = {"torch": Engine.of}
-"""Engines by the name of their runtime."""
 ALMOST_0 = 1e-30
 """Mask of a layer without effect that is computed all the same: `forward_masked` leaves out what all masks exclude."""
 
 
-def _engine(make: Callable[[AdmnNetwork], Engine]) -> Make:
+def _engine(runtime: str) -> Make:
     """Return the engine as the node runs it: controller, allocation and chosen layers, frame by frame."""
     def contender(case: Case) -> Work | None:
-        if case.precision != "float32":
+        engine, frames = case.engines.get(runtime), list(zip(case.samples, case.budgets, strict=True))
+        if engine is None or case.precision != "float32":
             return None
-        engine = make(case.network)
-        return lambda: [engine.infer(sample, case.budget, decide=allocate) for sample in case.samples]
+        return lambda: [engine.infer(sample, budget, decide=allocate) for sample, budget in frames]
 
     return contender
+
+
+def _together(case: Case) -> Work | None:
+    """Return the engine with all frames at once, each with its own layers."""
+    if len(case.samples) == 1 or case.precision != "float32":
+        return None
+    engine, budgets = case.engines["torch"], case.budgets
+    return lambda: engine.infer_many(case.samples, budgets, decide=allocate)
 
 
 def _reference(case: Case) -> Work:
@@ -118,7 +124,10 @@ def _fetched(output: NetworkOutput) -> NetworkOutput:
     return NetworkOutput(*(x.double().cpu() for x in output))
 
 
+ONE_BY_ONE, TOGETHER = "engine (torch)", "engine (torch), together"
 CONTENDERS: Final[Mapping[str, Make]] = MappingProxyType({
-    **{f"engine ({name})": _engine(make) for name, make in ENGINES.items()},
+    **{f"engine ({runtime})": _engine(runtime) for runtime in ENGINES}, TOGETHER: _together,
     "reference": _reference, "static": _static, "masked": _masked, "matrix products": _matrix_products})
 """Contenders by name, in the order of tables and figures."""
+OF_MIXED_BATCHES: Final = (*(f"engine ({runtime})" for runtime in ENGINES), TOGETHER, "masked")
+"""Contenders that can give the frames of a batch different budgets, and run fast at it or not."""

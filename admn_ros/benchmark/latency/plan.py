@@ -3,21 +3,21 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field
 
 from admn_ros.config import BackboneConfig, Count, DepthInput, ModalityConfig, ModelConfig, Positive, RgbInput, Strict
-from admn_ros.model.checkpoint import initialize, load_model
-from admn_ros.model.network import AdmnNetwork
+from admn_ros.inference.model import load_model_config
 from admn_ros.model.presets import CAR_CLASSES, GDTM_NODES
 from admn_ros.sample import Modality
-from admn_ros.share import find_shipped
 
 Precision = Literal["float32", "bfloat16", "float16"]
 WIDTHS = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 """Width and heads of ViT-Tiny, ViT-Small and ViT-Base."""
+MOST_THREADS = 4
+"""Threads of the default plans, at most."""
 
 
 class LatencyPlan(Strict):
@@ -31,7 +31,9 @@ class LatencyPlan(Strict):
         nodes: numbers of present sensor nodes.
         precisions: floating-point precisions.
         device: `cpu` or `cuda`.
-        threads: CPU threads of the networks; 0 for half of the cores, at most 4.
+        mixed: frames of a batch in which frame after frame has another one of the numbers of layers; 0 for no such
+            batch. It is measured with the most sensor nodes.
+        threads: numbers of CPU threads of the networks; 0 for half of the cores, at most 4.
         repeats: timed runs of each contender in a case, at most.
         seconds: time after which a case is not repeated any more; every contender has at least three timed runs.
         seed: seed of inputs and untrained weights.
@@ -39,43 +41,39 @@ class LatencyPlan(Strict):
 
     models: tuple[str, ...] = ("tiny", "gdtm")
     layers: tuple[Count, ...] = (1, 2, 4, 12, 24)
-    batches: tuple[Count, ...] = (1, 8)
+    batches: tuple[Count, ...] = (1,)
     nodes: tuple[Count, ...] = (3,)
     precisions: tuple[Precision, ...] = ("float32",)
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    mixed: Annotated[int, Field(ge=0, le=1024)] = 8
+    threads: tuple[Annotated[int, Field(ge=0, le=1024)], ...] = (0,)
     repeats: Annotated[int, Field(ge=3, le=100_000)] = 30
     seconds: Positive = 2.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
-def plan_for(device: Literal["cpu", "cuda"], *, quick: bool = False) -> LatencyPlan:
-    """Return the default plan of a device: larger models and bfloat16 on a GPU; `quick` for a few small cases."""
+def plans_for(device: Literal["cpu", "cuda"], *, quick: bool = False) -> tuple[LatencyPlan, ...]:
+    """Return the default plans of a device, which take about five minutes; `quick` for a few small cases."""
     if quick:
-        return LatencyPlan(device=device, models=("gdtm",), layers=(1, 4, 12), batches=(1, 2), nodes=(1,),
-                           repeats=5, seconds=0.5)
-    if device == "cpu":
-        return LatencyPlan()
-    return LatencyPlan(device=device, models=("tiny", "small", "base", "gdtm"), nodes=(1, 3),
-                       precisions=("float32", "bfloat16"))
+        return (LatencyPlan(device=device, models=("gdtm",), layers=(1, 2, 4), batches=(1, 2), nodes=(1,), mixed=4,
+                            repeats=5, seconds=0.5),)
+    if device == "cuda":
+        return (LatencyPlan(device=device, models=("tiny", "small", "base", "gdtm"), batches=(1, 8), nodes=(1, 3),
+                            precisions=("float32", "bfloat16")),)
+    cores = min(MOST_THREADS, os.cpu_count() or 1)
+    threads = tuple(dict.fromkeys((1, cores)))
+    return (LatencyPlan(models=("gdtm",), batches=(1, 8), nodes=(1, 3), threads=threads, seconds=1.5),
+            LatencyPlan(models=("tiny",), nodes=(1, 3), threads=threads, seconds=1.5),
+            LatencyPlan(models=("base",), layers=(6, 12, 24), mixed=4, threads=(cores,)))
 
 
-def open_network(name: str, seed: int, device: torch.device) -> AdmnNetwork:
-    """Return an untrained ViT, or the network of a model folder.
-
-    Args:
-        name: as in `LatencyPlan.models`.
-        seed: seed of untrained weights.
-        device: device of the network.
+def config_of(name: str) -> ModelConfig:
+    """Return the configuration of a model of `LatencyPlan.models`.
 
     Raises:
-        ModelError: there is no such model.
+        ConfigError: there is no such model, or its configuration is malformed.
     """
-    if name not in WIDTHS:
-        return load_model(find_shipped(name, "models"), device)
-    network = AdmnNetwork(vit_config(name))
-    initialize(network, seed)
-    return network.eval().to(device)
+    return vit_config(name) if name in WIDTHS else load_model_config(name)
 
 
 def vit_config(name: str) -> ModelConfig:

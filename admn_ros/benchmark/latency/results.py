@@ -26,20 +26,27 @@ class Group(NamedTuple):
     precision: Precision
     nodes: int
     batch: int
+    threads: int
 
     def __str__(self) -> str:
-        return f"{self.model}, {self.precision}, {self.nodes} nodes, batch {self.batch}"
+        return f"{self.model}, {self.precision}, {self.sizes}"
+
+    @property
+    def sizes(self) -> str:
+        """Sensor nodes, batch and threads as text."""
+        return (f"{self.nodes} node{'s' * (self.nodes > 1)}, batch {self.batch}, {self.threads} "
+                f"thread{'s' * (self.threads > 1)}")
 
 
-class Timing(Strict):
-    """Times of one contender in one case, in milliseconds.
+class Times(Strict):
+    """Times of one contender on one batch, in milliseconds.
 
     Attributes:
         model: name of the model.
         precision: floating-point precision.
         nodes: present sensor nodes.
         batch: frames at a time.
-        layers: layers of each frame.
+        threads: CPU threads of the networks.
         contender: key of `admn_ros.benchmark.latency.contenders.CONTENDERS`.
         runs: number of timed runs.
         median_ms, p95_ms, shortest_ms: time of the whole batch.
@@ -50,7 +57,7 @@ class Timing(Strict):
     precision: Precision
     nodes: int
     batch: int
-    layers: int
+    threads: int = 1
     contender: str
     runs: int
     median_ms: float
@@ -61,7 +68,27 @@ class Timing(Strict):
     @property
     def group(self) -> Group:
         """Cases that differ from this one in layers only."""
-        return Group(self.model, self.precision, self.nodes, self.batch)
+        return Group(self.model, self.precision, self.nodes, self.batch, self.threads)
+
+
+class Timing(Times):
+    """Times on a batch of frames with the same budget.
+
+    Attributes:
+        layers: layers of each frame.
+    """
+
+    layers: int
+
+
+class MixedTiming(Times):
+    """Times on a batch of frames with different budgets.
+
+    Attributes:
+        layers: layers of each frame, frame by frame.
+    """
+
+    layers: tuple[int, ...]
 
 
 class Startup(Strict):
@@ -69,7 +96,7 @@ class Startup(Strict):
 
     Attributes:
         model: name of the model.
-        runtime: key of `ENGINES`.
+        runtime: one of `admn_ros.inference.runtime.ENGINES`.
         import_s: seconds from the start of the process until the package is imported.
         load_s: seconds for loading the model.
         first_frame_ms: the first frame, of all layers, in milliseconds.
@@ -90,7 +117,7 @@ class Line(Strict):
     """Straight line through the medians of one contender: fixed_ms + per_layer_ms * layers.
 
     Attributes:
-        model, precision, nodes, batch, contender: as in `Timing`.
+        model, precision, nodes, batch, threads, contender: as in `Timing`.
         fixed_ms, per_layer_ms: coefficients.
         r_squared: coefficient of determination.
     """
@@ -99,6 +126,7 @@ class Line(Strict):
     precision: Precision
     nodes: int
     batch: int
+    threads: int
     contender: str
     fixed_ms: float
     per_layer_ms: float
@@ -111,20 +139,22 @@ class Latencies(Strict):
     Attributes:
         device: name of the processor or GPU.
         torch: version of PyTorch.
-        threads: CPU threads of the networks.
-        plan: what was measured.
+        plans: what was measured.
         timings: in the order of measurement.
+        mixed: batches of frames with different budgets.
         startups: start of each model and engine.
         lines: time against layers, where there are enough points.
+        left_out: engines that did not run, with the reason.
     """
 
     device: str
     torch: str
-    threads: int
-    plan: LatencyPlan
+    plans: tuple[LatencyPlan, ...]
     timings: tuple[Timing, ...]
     startups: tuple[Startup, ...]
+    mixed: tuple[MixedTiming, ...] = ()
     lines: tuple[Line, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def groups(self) -> Iterator[tuple[Group, list[Timing]]]:
         """Yield groups of cases that differ in layers only, with their timings."""
@@ -141,8 +171,8 @@ def fit_lines(timings: tuple[Timing, ...]) -> tuple[Line, ...]:
             points = [(t.layers, t.median_ms) for t in members if t.contender == contender]
             if len(points) >= FEWEST_POINTS:
                 fixed, slope, r_squared = _line(*np.array(points, dtype=float).T)
-                lines.append(Line(model=group.model, precision=group.precision, nodes=group.nodes, batch=group.batch,
-                                  contender=contender, fixed_ms=fixed, per_layer_ms=slope, r_squared=r_squared))
+                lines.append(Line(**group._asdict(), contender=contender, fixed_ms=fixed, per_layer_ms=slope,
+                                  r_squared=r_squared))
     return tuple(lines)
 
 

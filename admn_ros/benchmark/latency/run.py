@@ -3,87 +3,147 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from itertools import product
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, islice, product
+from typing import Any
 
 import numpy as np
 import torch
 
 from admn_ros.benchmark.latency.case import Case
-from admn_ros.benchmark.latency.contenders import CONTENDERS, ENGINES, Work
-from admn_ros.benchmark.latency.plan import WIDTHS, LatencyPlan, Precision, open_network
-from admn_ros.benchmark.latency.results import Latencies, Startup, Timing, fit_lines
+from admn_ros.benchmark.latency.contenders import CONTENDERS, OF_MIXED_BATCHES, Work
+from admn_ros.benchmark.latency.plan import LatencyPlan, Precision, config_of
+from admn_ros.benchmark.latency.results import Latencies, MixedTiming, Startup, Timing, fit_lines
 from admn_ros.benchmark.latency.startup import measure_startup
+from admn_ros.benchmark.latency.subject import Subject, subject
+from admn_ros.config import ModelConfig
 from admn_ros.errors import InputError
 from admn_ros.inference.hardware import device_name, pick_device, use_threads
-from admn_ros.model.checkpoint import save_model
-from admn_ros.model.network import AdmnNetwork
-from admn_ros.share import find_shipped
 
 FEWEST_RUNS = 3
 OnCase = Callable[[str, int, int], None]
-"""Called before each case, with its description, the number of finished cases, and that of all."""
+"""Called before each case, with its description, what is done, and the whole."""
+_Key = tuple[Precision, int, tuple[int, ...]]  # precision, sensor nodes, layers of each frame
 
 
-def measure_latencies(plan: LatencyPlan, on_case: OnCase | None = None) -> Latencies:
-    """Measure all cases of a plan.
+def measure_latencies(plans: Sequence[LatencyPlan], on_case: OnCase | None = None) -> Latencies:
+    """Measure all cases of plans for one device.
 
     Raises:
         ModelError: there is no such model.
         InputError: the device is missing, or a model has fewer sensor nodes than asked for, or fewer layers.
     """
-    device, threads = pick_device(plan.device), use_threads(plan.threads)
+    device = pick_device(plans[0].device)
+    for plan in plans:
+        for name in plan.models:
+            _check(plan, name, config_of(name))
     timings: list[Timing] = []
+    mixed: list[MixedTiming] = []
     startups: list[Startup] = []
-    for number, name in enumerate(plan.models):
-        network = open_network(name, plan.seed, device)
-        _check(plan, name, network)
-        cases = list(_cases(plan, network))
-        for k, (precision, nodes, batch, layers) in enumerate(cases):
-            if on_case is not None:
-                on_case(f"{name}, {precision}, {nodes} nodes, batch {batch}, {layers} layers",
-                        number * len(cases) + k, len(plan.models) * len(cases))
-            case = Case.of(network, layers=layers, batch=batch, nodes=nodes, precision=precision, seed=plan.seed)
-            timings += _timings(name, case, plan)
-        startups += [_startup(name, network, runtime, plan, threads) for runtime in ENGINES]
-    return Latencies(device=device_name(device), torch=torch.__version__, threads=threads, plan=plan,
-                     timings=tuple(timings), startups=tuple(startups), lines=fit_lines(tuple(timings)))
+    left_out: list[str] = []
+    subjects = [(plan, name) for plan in plans for name in plan.models]
+    for number, (plan, name) in enumerate(subjects):
+        threads = list(dict.fromkeys(use_threads(count) for count in plan.threads))
+        with subject(name, plan.seed) as model:
+            for turn, count in enumerate(threads):
+                done = number + turn / len(threads)
+                found = _measure(plan, model, count, _part_of(on_case, done, len(subjects), len(threads)))
+                timings += found[0]
+                mixed += found[1]
+            startups += [measure_startup(name, folder, runtime, device=plan.device, threads=threads[0])
+                         for runtime, folder in model.folders.items() if runtime not in model.left_out]
+            left_out += [f"{name}, {runtime}: {why}" for runtime, why in model.left_out.items()]
+    return Latencies(device=device_name(device), torch=torch.__version__, plans=tuple(plans), timings=tuple(timings),
+                     mixed=tuple(mixed), startups=tuple(startups), lines=fit_lines(tuple(timings)),
+                     left_out=tuple(left_out))
 
 
-def _check(plan: LatencyPlan, name: str, network: AdmnNetwork) -> None:
-    total = len(network.config.sensor_nodes)
+def _part_of(on_case: OnCase | None, before: float, subjects: int, parts: int) -> OnCase:
+    """Return a function that reports the progress of one part of a subject. All subjects count alike.
+
+    Args:
+        on_case: takes the report.
+        before: subjects that are done, and the share of this one.
+        subjects: number of subjects.
+        parts: number of parts of this subject.
+    """
+    def report(what: str, done: int, cases: int) -> None:
+        if on_case is not None:
+            on_case(what, round(100 * (before + done / cases / parts)), 100 * subjects)
+
+    return report
+
+
+def _measure(plan: LatencyPlan, model: Subject, threads: int,
+             on_case: OnCase) -> tuple[list[Timing], list[MixedTiming]]:
+    """Time the contenders in all cases of a model, with one number of threads."""
+    use_threads(threads)
+    timings: list[Timing] = []
+    mixed: list[MixedTiming] = []
+    engines = model.engines(plan.device, threads)
+    try:
+        config = engines["torch"].config
+        cases = [*_cases(plan, config), *_mixed_cases(plan, config)]
+        for done, (precision, nodes, layers) in enumerate(cases):
+            alike = len(set(layers)) == 1
+            key: dict[str, Any] = {"model": model.name, "precision": precision, "nodes": nodes,
+                                   "batch": len(layers), "threads": threads}
+            on_case(f"{', '.join(f'{name} {value}' for name, value in key.items())}, layers "
+                    f"{layers[0] if alike else 'mixed'}", done, len(cases))
+            case = Case.of(engines, layers, nodes=nodes, precision=precision, seed=plan.seed)
+            if alike:
+                timings += [Timing(**key, **times, layers=layers[0]) for times in _times(case, plan, CONTENDERS)]
+            else:
+                mixed += [MixedTiming(**key, **times, layers=layers) for times in _times(case, plan, OF_MIXED_BATCHES)]
+    finally:
+        for engine in engines.values():
+            engine.close()
+    return timings, mixed
+
+
+def _check(plan: LatencyPlan, name: str, config: ModelConfig) -> None:
+    total = len(config.sensor_nodes)
     if max(plan.nodes) > total:
         raise InputError("nodes", max(plan.nodes), f"at most {total}, the sensor nodes of {name}")
-    deep = sum(network.config.depths.values())
+    deep = sum(config.depths.values())
     if min(plan.layers) > deep:
         raise InputError("layers", min(plan.layers), f"at most {deep}, the layers of {name}")
 
 
-def _cases(plan: LatencyPlan, network: AdmnNetwork) -> Iterator[tuple[Precision, int, int, int]]:
-    """Yield precision, sensor nodes, batch and layers of each case; layers vary fastest."""
-    deep = sum(network.config.depths.values())
-    layers = [count for count in plan.layers if count <= deep]
-    yield from product(plan.precisions, plan.nodes, plan.batches, layers)
+def _layers(plan: LatencyPlan, config: ModelConfig) -> list[int]:
+    """Return the numbers of layers that a model can run."""
+    return [count for count in plan.layers if count <= sum(config.depths.values())]
 
 
-def _timings(name: str, case: Case, plan: LatencyPlan) -> list[Timing]:
-    """Time all contenders in turns."""
-    works = {contender: work for contender, make in CONTENDERS.items() if (work := make(case)) is not None}
-    peaks = {contender: _warm_up(work, case.device) for contender, work in works.items()}
-    times: dict[str, list[float]] = {contender: [] for contender in works}
+def _cases(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Key]:
+    """Yield the cases in which all frames have the same budget; layers vary fastest."""
+    for precision, nodes, batch, layers in product(plan.precisions, plan.nodes, plan.batches, _layers(plan, config)):
+        yield precision, nodes, (layers,) * batch
+
+
+def _mixed_cases(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Key]:
+    """Yield the batches in which frame after frame has another budget."""
+    budgets = _layers(plan, config)
+    if plan.mixed > 1 and len(budgets) > 1:
+        for precision in plan.precisions:
+            yield precision, max(plan.nodes), tuple(islice(cycle(budgets), plan.mixed))
+
+
+def _times(case: Case, plan: LatencyPlan, contenders: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Time contenders in turns, and yield the fields of `Times` that are measured."""
+    works = {name: work for name in contenders if (work := CONTENDERS[name](case)) is not None}
+    peaks = {name: _warm_up(work, case.device) for name, work in works.items()}
+    times: dict[str, list[float]] = {name: [] for name in works}
     started = time.perf_counter()
     for turn in range(plan.repeats):
         if turn >= FEWEST_RUNS and time.perf_counter() - started > plan.seconds:
             break
-        for contender, work in works.items():
-            times[contender].append(_once_ms(work, case.device))
-    return [Timing(model=name, precision=case.precision, nodes=case.nodes, batch=len(case.samples),
-                   layers=case.layers, contender=contender, runs=len(found), median_ms=float(np.median(found)),
-                   p95_ms=float(np.percentile(found, 95)), shortest_ms=min(found), peak_mib=peaks[contender])
-            for contender, found in times.items()]
+        for name, work in works.items():
+            times[name].append(_once_ms(work, case.device))
+    for name, found in times.items():
+        yield {"contender": name, "runs": len(found), "median_ms": float(np.median(found)),
+               "p95_ms": float(np.percentile(found, 95)), "shortest_ms": min(found), "peak_mib": peaks[name]}
 
 
 def _warm_up(work: Work, device: torch.device) -> float | None:
@@ -104,11 +164,3 @@ def _once_ms(work: Work, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return (time.perf_counter() - start) * 1e3
-
-
-def _startup(name: str, network: AdmnNetwork, runtime: str, plan: LatencyPlan, threads: int) -> Startup:
-    if name not in WIDTHS:
-        return measure_startup(name, find_shipped(name, "models"), runtime, device=plan.device, threads=threads)
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(network, Path(folder) / name)
-        return measure_startup(name, Path(folder) / name, runtime, device=plan.device, threads=threads)

@@ -17,17 +17,14 @@ LONGEST_S = 300
 _PROGRAM = """
 import json, sys, time
 import torch
-from admn_ros.benchmark.latency.contenders import ENGINES
 from admn_ros.budget.budget import Budget
-from admn_ros.inference.engine import blank_sample
-from admn_ros.inference.hardware import pick_device, use_threads
+from admn_ros.inference.engine import Engine, blank_sample
 from admn_ros.inference.process_memory import peak_mib
+from admn_ros.inference.runtime import RuntimeChoice
 from admn_ros.model.allocation import allocate
-from admn_ros.model.checkpoint import load_model
 folder, runtime, device, threads = sys.argv[1:]
 imported = time.time()
-use_threads(int(threads))
-engine = ENGINES[runtime](load_model(folder, pick_device(device)))
+engine = Engine(folder, device, int(threads), RuntimeChoice(runtime))
 loaded = time.time()
 engine.infer(blank_sample(engine.config), Budget(float("inf"), "layers"), decide=allocate)
 done = time.time()
@@ -43,7 +40,7 @@ def measure_startup(model: str, folder: Path, runtime: str, *, device: str, thre
     Args:
         model: name of the model in the result.
         folder: model folder.
-        runtime: key of `ENGINES`.
+        runtime: one of `admn_ros.inference.runtime.ENGINES`.
         device: `cpu` or `cuda`.
         threads: CPU threads.
 

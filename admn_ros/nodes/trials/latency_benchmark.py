@@ -30,7 +30,7 @@ PARTS = ("end_to_end", "waiting", "inference", "added", "added_before_network", 
 
 def parse(args: list[str] | None) -> argparse.Namespace:
     """Parse the command line."""
-    parser = trial_parser("latency_benchmark", __doc__, "latency.json")
+    parser = trial_parser("latency_benchmark", __doc__, "node_latency.json")
     for camera, default in (("rgb", Sizes.rgb), ("depth", Sizes.depth)):
         parser.add_argument(f"--{camera}", type=image_size, default=default, metavar="WxH",
                             help=f"size of {camera} images in pixels (default: 640x480)")
@@ -67,7 +67,7 @@ def main(args: list[str] | None = None) -> int:
     }
     print(text(result))
     if options.out is not None:
-        write_json(options.out / "latency.json", result)
+        write_json(options.out / "node_latency.json", result)
     return 0
 
 

@@ -137,7 +137,7 @@ def test_added_latency_is_the_rest_after_waiting_and_inference(sensors_file, mod
     """The command, over DDS, with small images."""
     assert latency_benchmark.main(["--model", str(model_folder), "--sensors", str(sensors_file), "--rgb", "64x48",
                                    "--depth", "64x48", "--seconds", "3", "--runs", "1", "--out", str(tmp_path)]) == 0
-    (run,) = json.loads((tmp_path / "latency.json").read_text())["runs"]
+    (run,) = json.loads((tmp_path / "node_latency.json").read_text())["runs"]
     assert run["frames"] >= 2
     parts = {name: run[name] for name in latency_benchmark.PARTS}
     assert all(math.isfinite(q) for values in parts.values() for q in values.values())
