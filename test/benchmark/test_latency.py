@@ -142,6 +142,7 @@ def test_what_a_model_does_not_have_is_an_error(folder: Path, change: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # an export, and a process for each engine
 def test_the_command_writes_json_table_and_figure(folder: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
     assert not main(["benchmark", "latency", "--out", str(tmp_path), "--models", str(folder), "--device", "cpu",
