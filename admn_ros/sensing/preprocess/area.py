@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 Floats = npt.NDArray[np.float32]
-_BLOCK_BYTES = 2**18
+_BLOCK_BYTES = 2**19
 """Size of a block of converted pixels, which stays in a cache near the processor."""
 
 
@@ -37,25 +37,24 @@ def resize_means(pixels: npt.NDArray[Any], height: int, width: int, most: int | 
     # OpenCV's area method is a mean only when no side grows.
     if height > rows or width > columns:
         return _to_float(cv2.resize(_to_float(pixels), (width, height), interpolation=cv2.INTER_LINEAR))
-    if height < rows:
-        pixels = _mean_rows(pixels, height, most)
+    sums, parts = _sum_rows(pixels, height, most) if height < rows else (pixels, 1)
+    means = _to_float(sums)
     if width < columns:
-        pixels = cv2.resize(_to_float(pixels), (width, height), interpolation=cv2.INTER_AREA)
-    return _to_float(pixels)
+        means = _to_float(cv2.resize(means, (width, height), interpolation=cv2.INTER_AREA))
+    if parts > 1:
+        means /= np.float32(parts)
+    return means
 
 
-def _mean_rows(pixels: npt.NDArray[Any], height: int, most: int | None) -> Floats:
-    """Return means (height, W, ...) over rows; a new row may cover parts of rows."""
+def _sum_rows(pixels: npt.NDArray[Any], height: int, most: int | None) -> tuple[npt.NDArray[Any], int]:
+    """Return weighted sums (height, W, ...) of rows, which may be covered in part, and the sum of the weights."""
     rows, repeats = len(pixels), gcd(len(pixels), height)
-    kind = _sum_type(pixels.dtype, rows // repeats, most)
-    flat = pixels.reshape(rows, -1)
+    parts, flat = rows // repeats, pixels.reshape(rows, -1)
+    kind = _sum_type(pixels.dtype, parts, most)
     blocks = 1 if kind == flat.dtype else _blocks(repeats, flat.size * kind.itemsize)
-    overlaps = _overlaps(rows // blocks, height // blocks, kind)
-    sums = np.empty((height, flat.shape[1]), np.float32)
-    for block, out in zip(np.split(flat, blocks), np.split(sums, blocks), strict=True):
-        out[:] = overlaps @ block.astype(kind, copy=False)
-    sums /= np.float32(rows // repeats)
-    return sums.reshape(height, *pixels.shape[1:])
+    overlaps, size = _overlaps(rows // blocks, height // blocks, kind), rows // blocks
+    sums = [overlaps @ flat[start:start + size].astype(kind, copy=False) for start in range(0, rows, size)]
+    return (sums[0] if blocks == 1 else np.concatenate(sums)).reshape(height, *pixels.shape[1:]), parts
 
 
 def _blocks(repeats: int, size: int) -> int:

@@ -112,12 +112,11 @@ def input_tensor(data: Array, config: InputConfig) -> Tensor:
 
 def _newest(sound: Floats, length: int, channels: int) -> Floats:
     """Return the newest samples (channels, length) of a sound (samples, channels) in [-1, 1], after silence."""
-    used, there = sound[-length:], sound.shape[1]
+    used = np.clip(sound[-length:, :channels], -1.0, 1.0)
     newest = np.zeros((channels, length), np.float32)
-    for channel in range(min(channels, there)):
-        np.clip(used[:, channel], -1.0, 1.0, out=newest[channel, length - len(used):])
-    for channel in range(there, channels):
-        newest[channel] = newest[channel - there]
+    newest[:used.shape[1], length - len(used):] = used.T
+    for channel in range(used.shape[1], channels):
+        newest[channel] = newest[channel - used.shape[1]]
     return newest
 
 

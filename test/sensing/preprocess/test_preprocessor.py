@@ -117,6 +117,22 @@ def test_what_is_out_of_range_elsewhere_changes_no_pixel(odd: float) -> None:
     np.testing.assert_allclose(found[:3, 0], [0.0, 1.0, 0.1 / 9.0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])   # of invalid pixels
+@pytest.mark.parametrize("near_m", [0.0, 0.1, 2.0])
+def test_depth_is_the_mean_of_what_is_valid_however_little_that_is(near_m: float, share: float) -> None:
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(-0.5, 12.0, (256, 384)).astype(np.float32)
+    depth[rng.random(depth.shape) < share] = rng.choice([np.nan, np.inf, -np.inf, 0.0])
+    valid = np.isfinite(depth) & (depth > 0)
+    cells = (32, 8, 48, 8)
+    count = valid.reshape(cells).sum(axis=(1, 3))
+    total = np.where(valid, np.clip(depth, near_m, 9.0), 0).astype(float).reshape(cells).sum(axis=(1, 3))
+    expected = np.where(count > 0, total / np.maximum(count, 1), 0) / 9.0
+    assert share < 0.99 or (count == 0).any()
+    found = depth_tensor(depth, DepthInput(height=32, width=48, min_m=near_m, max_m=9.0))[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=5e-6)
+
+
 @settings(deadline=None, max_examples=60)
 @given(arrays(np.float32, st.tuples(st.integers(1, 70), st.integers(1, 70)),
               elements=st.floats(width=32) | st.floats(0.125, 9.0, width=32)))
