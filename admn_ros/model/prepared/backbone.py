@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from admn_ros.model.fusion import Adapter
 from admn_ros.model.prepared.transformer import Affine, PreparedBlock
 from admn_ros.model.transformer import Block
-from admn_ros.model.vit import FINE_KEYS, AdaptiveViT, FinePoints, FineStem
+from admn_ros.model.vit import FINE_KEYS, AdaptiveViT, FinePoints, FineStem, Points
 
 Layers = tuple[int, ...]
 
@@ -21,8 +21,11 @@ Layers = tuple[int, ...]
 class PreparedBackbone(nn.Module):
     """`AdaptiveViT` with its adapter.
 
+    Where the readout reads the class token alone, the last layer of a frame computes no other token.
+
     Attributes:
         blocks: its layers.
+        reads_class_token: whether the readout reads the class token alone.
     """
 
     def __init__(self, vit: AdaptiveViT, adapter: Adapter) -> None:
@@ -36,6 +39,7 @@ class PreparedBackbone(nn.Module):
         points = isinstance(vit.points, FinePoints) and self._stem is not None
         self._readout = _FineReadout(vit, adapter) if points else None
         self._adapter = (adapter,)
+        self.reads_class_token = not isinstance(vit.points, Points)
 
     def forward(self, x: Tensor, layers: Sequence[Layers]) -> Tensor:
         """Map inputs (R, C, H, W) to tokens of the fusion (R, fusion dim).
@@ -46,8 +50,10 @@ class PreparedBackbone(nn.Module):
         """
         tokens, maps = self.embed(x)
         if len(set(layers)) == 1:
-            for i in layers[0]:
+            *others, last = layers[0]
+            for i in others:
                 tokens = self.blocks[i](tokens)
+            tokens = self.blocks[last](tokens, first=self.reads_class_token)
         else:
             tokens = self._run_each(tokens, layers)
         return self.readout(tokens, maps)
@@ -75,13 +81,20 @@ class PreparedBackbone(nn.Module):
     def _run_each(self, tokens: Tensor, layers: Sequence[Layers]) -> Tensor:
         """Run on each row its own layers."""
         for i in sorted(set().union(*layers)):
-            rows = [row for row, those in enumerate(layers) if i in those]
+            rows = [row for row, those in enumerate(layers) if i in those and not self._ends(i, those)]
             if len(rows) == len(tokens):
                 tokens = self.blocks[i](tokens)
-            else:
+            elif rows:
                 index = torch.tensor(rows)
                 tokens[index] = self.blocks[i](tokens[index])
+            ends = [row for row, those in enumerate(layers) if self._ends(i, those)]
+            if ends:
+                tokens[ends, :1] = self.blocks[i](tokens[ends], first=True)
         return tokens
+
+    def _ends(self, layer: int, layers: Layers) -> bool:
+        """Return whether nothing but the class token of a layer's output is read."""
+        return self.reads_class_token and layers[-1] == layer
 
 
 class _FineStem:

@@ -34,10 +34,14 @@ class PreparedParts:
         return lambda: backbone.readout(*backbone.embed(x))
 
     def layer(self, modality: Modality, nodes: int) -> Work:
-        """Return one backbone layer on a number of present sensor nodes; each call runs the next layer."""
+        """Return one backbone layer on a number of present sensor nodes; each call runs the next layer.
+
+        The only layer of a backbone is the last one of every frame, which may take less (`PreparedBackbone`).
+        """
         backbone = self._network.backbone(modality)
         tokens, blocks = backbone.embed(self._inputs(modality, nodes))[0], itertools.cycle(backbone.blocks)
-        return lambda: next(blocks)(tokens)
+        first = backbone.reads_class_token and len(backbone.blocks) == 1
+        return lambda: next(blocks)(tokens, first=first)
 
     def fixed(self) -> Work:
         """Return the fixed part: controller transformer, its heads, value of the inputs, fusion, heads."""

@@ -63,6 +63,19 @@ def test_random_allocations_of_the_shipped_model():
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize(("name", "of_last"), [("like-shipped", 1), ("points", 5)])
+def test_the_last_layer_computes_what_the_readout_reads(name, of_last):
+    network = AdmnNetwork(CONFIGS[name]())
+    prepared, tokens = PreparedNetwork(network), []
+    for block in prepared.backbone(Modality.RGB).blocks:
+        block.register_forward_hook(lambda *call: tokens.append(call[-1].shape[1]))
+    batch, _ = draw(network.config, random.Random(2), 1)
+    batch.present[Modality.RGB][:] = True
+    prepared.estimate(batch, {Modality.RGB: [0, 1]})
+    assert tokens == [5, of_last]
+
+
+@torch.inference_mode()
 def test_a_layer_that_does_not_exist_and_nothing_to_run_are_refused():
     network = AdmnNetwork(models.images())
     prepared = PreparedNetwork(network)
