@@ -220,6 +220,11 @@ class SampleBatch:
                    {m: torch.stack([s.present[m] for s in samples]) for m in modalities},
                    torch.stack(poses) if poses else None)
 
+    @property
+    def device(self) -> torch.device:
+        """Device of the batch."""
+        return next(iter(self.present.values())).device
+
     def part(self, modalities: Sequence[Modality], rows: Tensor | None = None) -> SampleBatch:
         """Select modalities, and samples by their indices (R,); None selects all samples."""
         def pick(x: Tensor) -> Tensor:

@@ -114,12 +114,14 @@ def add_device(options: argparse.ArgumentParser) -> None:
 
 
 def add_runtime(options: argparse.ArgumentParser) -> None:
-    """Add the options --engine and --providers."""
+    """Add the options --engine, --providers and --precision."""
     options.add_argument("--engine", default="torch", choices=("torch", "onnxruntime"),
                          help="what computes the network; onnxruntime needs a folder of `admn export` (default: torch)")
     options.add_argument("--providers", nargs="+", default=[], metavar="NAME",
                          help="execution providers of onnxruntime, in order of preference (default: "
                               "CUDAExecutionProvider on a GPU, else the CPU)")
+    options.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"),
+                         help="precision of the layers of the backbones, in torch on a GPU (default: float32)")
 
 
 def whole(low: int, high: int = 10**9) -> Callable[[str], int]:

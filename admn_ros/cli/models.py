@@ -153,7 +153,7 @@ def _profile(options: argparse.Namespace) -> None:
     from admn_ros.inference.engine import Engine
     from admn_ros.inference.runtime import RuntimeChoice
 
-    choice = RuntimeChoice(options.engine, tuple(options.providers))
+    choice = RuntimeChoice(options.engine, tuple(options.providers), options.precision)
     engine = Engine(options.model, options.device, options.threads, choice)
     with CONSOLE.status("measuring"):
         costs = engine.measure_costs(options.repeats, power_w=options.watts)

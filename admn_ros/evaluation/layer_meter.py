@@ -10,6 +10,7 @@ from types import TracebackType
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from admn_ros.inference.graphs.network import GraphNetwork
 from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.prepared.network import PreparedNetwork
@@ -34,7 +35,8 @@ class LayerMeter:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        networks = [part for part in module.modules() if isinstance(part, AdmnNetwork | OnnxNetwork | PreparedNetwork)]
+        networks = [part for part in module.modules()
+                    if isinstance(part, AdmnNetwork | GraphNetwork | OnnxNetwork | PreparedNetwork)]
         self._controllers = [network.qoi for network in networks]
         self._blocks = [(block, m, number) for network in networks for m in network.config.modalities
                         for number, block in enumerate(network.backbone(m).blocks)]

@@ -82,6 +82,8 @@ class EvaluationPlan(Strict):
     providers: tuple[str, ...] = Field(
         default=(), description="execution providers of onnxruntime, in order of preference (default: "
                                 "CUDAExecutionProvider on a GPU, else the CPU)")
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="precision of the layers of the backbones, in torch on a GPU")
     bag: BagPlan | None = None
 
     @field_validator("corruptions")   # with min_length, a wrong name would count as a second problem
@@ -108,7 +110,7 @@ class EvaluationPlan(Strict):
     @property
     def runtime(self) -> RuntimeChoice:
         """Choice of what computes the network."""
-        return RuntimeChoice(self.engine, self.providers)
+        return RuntimeChoice(self.engine, self.providers, self.precision)
 
     @property
     def settings(self) -> dict[str, Any]:

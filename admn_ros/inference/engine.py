@@ -23,12 +23,11 @@ from admn_ros.errors import AdmnError, InputError
 from admn_ros.inference.cost_cache import cache_costs, read_cached_costs
 from admn_ros.inference.hardware import device_name, mismatch, pick_device, use_threads
 from admn_ros.inference.profile import measure_costs, parts_of
-from admn_ros.inference.runtime import TORCH, Job, Runtime, RuntimeChoice, estimate_each, open_onnx, stack
+from admn_ros.inference.runtime import TORCH, Job, Runtime, RuntimeChoice, estimate_each, open_runtime, stack
 from admn_ros.model.allocation import Allocation, Assessment, allocate
 from admn_ros.model.checkpoint import COSTS, load_model
 from admn_ros.model.costs import ModelCosts
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.model.prepared.network import prepare
 from admn_ros.model.qoi import budget_share
 from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
@@ -89,7 +88,7 @@ class Engine:
         folder: model folder.
         device: `auto` (a GPU if there is one), `cpu` or `cuda`.
         threads: CPU threads of the network; see `admn_ros.inference.hardware.use_threads`.
-        choice: what computes the frames. Tensors of an engine of ONNX Runtime are on the CPU.
+        choice: what computes the frames. Where it cannot be recorded, a GPU computes in float32, and the log says so.
 
     Raises:
         ModelError: the folder cannot be used.
@@ -99,12 +98,9 @@ class Engine:
         objective: weights by which models allocate that predict the value of their inputs. It may change at any time.
         network: the network in PyTorch.
         runtime: what computes the frames.
-        runtime_name: its name, as in measured costs.
     """
 
     objective = Objective()
-
-    runtime_name = "torch"
 
     def __init__(self, folder: str | Path, device: str = "auto", threads: int = 0,
                  choice: RuntimeChoice = TORCH) -> None:
@@ -112,25 +108,22 @@ class Engine:
         use_threads(threads)
         self.folder, self.device = Path(folder), pick_device("cpu" if choice.is_onnx else device)
         self.network = load_model(folder, self.device)
-        self.runtime: Runtime = prepare(self.network)
-        if choice.is_onnx:
-            self.runtime = graphs = open_onnx(choice, self.network, self.folder, device)
-            self.runtime_name = graphs.name
+        self.runtime: Runtime = open_runtime(choice, self.network, self.folder, device)
         self.costs = ModelCosts.load(self.config, folder, self.network.flop_costs(), self._measure_at_first_use)
         cached = None if self.costs.measured else read_cached_costs(self.network, self.runtime_name)
         if cached is not None:
             self.costs.use(cached)
 
     @classmethod
-    def of(cls, network: AdmnNetwork) -> Engine:
+    def of(cls, network: AdmnNetwork, choice: RuntimeChoice | None = None) -> Engine:
         """Return an engine of a network in memory, on the network's device, with costs in layers and operations.
 
-        The weights must not change afterwards.
+        The weights must not change afterwards. Without a choice, nothing is recorded on a GPU, which takes seconds.
         """
         engine = cls.__new__(cls)
         engine._turn, engine._closed = threading.RLock(), False
         engine.folder, engine.device, engine.network = Path(), network.poses.device, network.eval()
-        engine.runtime = prepare(engine.network)
+        engine.runtime = open_runtime(choice, engine.network, engine.folder, engine.device.type)
         engine.costs = ModelCosts(network.config, flops=network.flop_costs())
         return engine
 
@@ -144,6 +137,11 @@ class Engine:
         self.network.config = self.config.model_copy(update={"frame_id": frame_id})
 
     @property
+    def runtime_name(self) -> str:
+        """Name of the runtime, as in measured costs."""
+        return str(getattr(self.runtime, "name", "torch"))
+
+    @property
     def costs_warning(self) -> str:
         """Reason why the measured costs may be wrong on this machine; empty if there is none."""
         return mismatch(self.costs.measured, self.device, self.runtime_name)
@@ -152,6 +150,8 @@ class Engine:
         """Free the memory of the network, after its current work. The engine cannot be used afterwards."""
         self._closed = True  # ends a measurement
         waited = self._turn.acquire(timeout=CLOSE_S)
+        if waited and hasattr(self.runtime, "close"):
+            self.runtime.close()
         del self.network, self.runtime
         if waited:
             self._turn.release()
@@ -271,7 +271,7 @@ class Engine:
     def _run(self, jobs: Sequence[Job], decide: Decide) -> list[Estimate]:
         """Run the controller, allocate layers, run only these."""
         start = time.perf_counter()
-        batch = stack([job.sample for job in jobs]).to(self.device)
+        batch = stack([job.sample for job in jobs], self.runtime)
         decisions = self._decide(batch, jobs, decide)
         decided = time.perf_counter()
         running = [row for row, (allocation, _) in enumerate(decisions) if allocation.layers]
@@ -285,7 +285,7 @@ class Engine:
                   jobs: Sequence[Job]) -> list[NetworkOutput]:
         """Return the outputs, float64 on the CPU, of the samples that run layers."""
         if len(running) < len(jobs):
-            batch = batch.part(list(batch.inputs), torch.tensor(running, device=self.device))
+            batch = batch.part(list(batch.inputs), torch.tensor(running, device=batch.device))
         allocations = [decisions[row][0] for row in running]
         present = [{m: jobs[r].present[m] for m, layers in decisions[r][0].active.items() if layers} for r in running]
         chosen = [{m: a.nodes.get(m, here[m]) for m in here} for a, here in zip(allocations, present, strict=True)]
@@ -341,7 +341,7 @@ class Engine:
         """Run the controller and allocate the layers of every sample."""
         counts = [{m: len(nodes) for m, nodes in job.present.items()} for job in jobs]
         shares = [budget_share(job.table, job.granted, there) for job, there in zip(jobs, counts, strict=True)]
-        output = self.runtime.controller(batch, torch.tensor(shares, device=self.device))
+        output = self.runtime.controller(batch, torch.tensor(shares, device=batch.device))
         scores = {m: x.tolist() for m, x in output.logits.items()}
         quality = {m: x.tolist() for m, x in output.qoi.items()}
         values = {} if output.value is None else {

@@ -19,6 +19,8 @@ import torch
 
 from admn_ros.budget.costs import MeasuredCosts, MeasuredModality, MeasuredTable
 from admn_ros.errors import InputError
+from admn_ros.inference.graphs.network import GraphNetwork
+from admn_ros.inference.graphs.parts import GraphParts
 from admn_ros.inference.hardware import device_name
 from admn_ros.inference.onnx.frame_parts import OnnxFrameParts
 from admn_ros.inference.onnx.network import OnnxNetwork
@@ -51,6 +53,8 @@ def parts_of(runtime: object) -> Parts | None:
     """Return the parts of a frame of a runtime; None for the network itself."""
     if isinstance(runtime, PreparedNetwork):
         return PreparedParts(runtime)
+    if isinstance(runtime, GraphNetwork):
+        return GraphParts(runtime)
     return OnnxFrameParts(runtime) if isinstance(runtime, OnnxNetwork) else None
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What computes a network: PyTorch, or ONNX Runtime with exported graphs."""
+"""What computes a network: PyTorch, on a GPU as recorded segments, or ONNX Runtime with exported graphs."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,19 @@ from torch import Tensor
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import ConfigError
+from admn_ros.inference.graphs.network import GraphNetwork
+from admn_ros.inference.graphs.recorder import CudaRecorder
 from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.inference.onnx.sessions import pick_providers
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
-from admn_ros.model.prepared.network import PreparedNetwork
+from admn_ros.model.official.legacy_network import LegacyNetwork
+from admn_ros.model.prepared.network import PreparedNetwork, prepare
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 
+LOG = logging.getLogger(__name__)
 ENGINES = ("torch", "onnxruntime")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class Runtime(Protocol):
@@ -41,19 +47,25 @@ class RuntimeChoice:
     Attributes:
         engine: `torch`, or `onnxruntime` for a model folder of `admn export`.
         providers: execution providers of ONNX Runtime, in order of preference; empty for those of the device.
+        precision: precision of the backbones' layers in torch, on a GPU; everything else is float32.
 
     Raises:
-        ConfigError: there is no such engine, or providers are given for torch.
+        ConfigError: there is no such engine or precision, or the engine has no such option.
     """
 
     engine: str = "torch"
     providers: tuple[str, ...] = ()
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
             raise ConfigError("engine", self.engine, ", ".join(ENGINES))
+        if self.precision not in PRECISIONS:
+            raise ConfigError("precision", self.precision, ", ".join(PRECISIONS))
         if self.providers and not self.is_onnx:
             raise ConfigError.conflict("providers", "engine torch", "they belong to engine onnxruntime")
+        if self.precision != "float32" and self.is_onnx:
+            raise ConfigError.conflict(f"precision {self.precision}", f"engine {self.engine}", "it belongs to torch")
 
     @property
     def is_onnx(self) -> bool:
@@ -69,20 +81,37 @@ def provider_names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
-def open_onnx(choice: RuntimeChoice, network: AdmnNetwork, folder: Path, device: str) -> OnnxNetwork:
-    """Open the graphs of a model folder, with as many threads as PyTorch has.
+def open_runtime(choice: RuntimeChoice | None, network: AdmnNetwork, folder: Path, device: str) -> Runtime:
+    """Return the form of a network that runs fastest, or the network itself where that is not possible.
 
     Args:
-        choice: execution providers.
-        network: network of the folder.
-        folder: model folder of `admn export`.
-        device: `auto`, `cpu` or `cuda`.
+        choice: what computes the network; None for PyTorch without recordings, which take seconds on a GPU.
+        network: network in evaluation mode. Its weights must not change afterwards.
+        folder: model folder of `admn export`, for ONNX Runtime.
+        device: `auto`, `cpu` or `cuda`, for ONNX Runtime.
 
     Raises:
         ModelError: graphs are missing, damaged, of other weights, or refused by ONNX Runtime.
-        ConfigError: the package onnxruntime or a provider is missing.
+        ConfigError: the package onnxruntime or a provider is missing, or the device does not have the precision.
     """
-    return OnnxNetwork(network, folder, torch.get_num_threads(), pick_providers(choice.providers, device))
+    if choice is not None and choice.is_onnx:
+        return OnnxNetwork(network, folder, torch.get_num_threads(), pick_providers(choice.providers, device))
+    place = network.poses.device
+    if choice is not None and place.type == "cuda" and type(network) in (AdmnNetwork, LegacyNetwork):
+        return _record(network, place, choice.precision)
+    if choice is not None and choice.precision != "float32":
+        raise ConfigError("precision", choice.precision, f"float32 on device {place}")
+    return prepare(network)
+
+
+def _record(network: AdmnNetwork, device: torch.device, precision: str) -> Runtime:
+    recorder = CudaRecorder(device)
+    try:
+        return GraphNetwork(network, recorder, getattr(torch, precision))
+    except RuntimeError as error:  # no memory left, or an operator that this version of PyTorch cannot capture
+        recorder.close()
+        LOG.warning("no CUDA graphs, every frame starts its operators one by one, in float32: %s", error)
+        return network
 
 
 def estimate_each(runtime: Runtime, batch: SampleBatch,
@@ -93,18 +122,22 @@ def estimate_each(runtime: Runtime, batch: SampleBatch,
         return [NetworkOutput(*(x[row] for x in together)) for row in range(len(active))]
     if len(active) == 1:
         return [NetworkOutput(*(x[0] for x in runtime.estimate(batch, active[0])))]
-    names, rows = list(batch.inputs), torch.arange(len(active), device=next(iter(batch.present.values())).device)
+    names, rows = list(batch.inputs), torch.arange(len(active), device=batch.device)
     return [NetworkOutput(*(x[0] for x in runtime.estimate(batch.part(names, row), layers)))
             for row, layers in zip(torch.split(rows, 1), active, strict=True)]
 
 
-def stack(samples: Sequence[MultimodalSample]) -> SampleBatch:
-    """Stack samples that hold the same modalities with the same shapes; one alone without a copy."""
+def stack(samples: Sequence[MultimodalSample], runtime: Runtime) -> SampleBatch:
+    """Stack samples that hold the same modalities with the same shapes, one alone without a copy, for a runtime."""
     if len(samples) > 1:
-        return SampleBatch.stack(samples)
-    [sample] = samples
-    return SampleBatch({m: x[None] for m, x in sample.inputs.items()}, {m: x[None] for m, x in sample.present.items()},
-                       None if sample.poses is None else sample.poses[None])
+        batch = SampleBatch.stack(samples)
+    else:
+        [sample] = samples
+        batch = SampleBatch({m: x[None] for m, x in sample.inputs.items()},
+                            {m: x[None] for m, x in sample.present.items()},
+                            None if sample.poses is None else sample.poses[None])
+    # All others take batches on the CPU, wherever they compute.
+    return batch.to(runtime.poses.device) if isinstance(runtime, AdmnNetwork) else batch
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,10 @@ class QoiEncoder(nn.Module):
         return self._encode(*self.look(batch), budget)
 
     def look(self, batch: SampleBatch) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the tokens (B, N, dim) of each modality, and which of them are present (B, N)."""
+        """Return the tokens (B, N, dim) of each modality, and which of them are present (B, N).
+
+        N is the number of sensor nodes that the controller reads.
+        """
         size = len(next(iter(batch.present.values())))
         tokens, present = zip(*(self._tokens(m, batch, size) for m in self.depths), strict=True)
         return list(tokens), list(present)
@@ -210,9 +213,9 @@ class QoiEncoder(nn.Module):
         """Return the tokens (B, N, dim) of a modality, and which of them are present (B, N)."""
         token = self.cls_token
         if modality in batch.inputs:
-            present = batch.present[modality]
-            rows, index = present_rows(batch.inputs[modality], present)
+            present = batch.present[modality][:, :self.observed]
+            rows, index = present_rows(batch.inputs[modality][:, :self.observed], present)
             if len(index):
-                return to_slots(self.stems[str(modality)](rows), index, size, self.nodes), present
-        absent = torch.zeros(size, self.nodes, dtype=torch.bool, device=token.device)
-        return torch.zeros(size, self.nodes, self.dim, dtype=token.dtype, device=token.device), absent
+                return to_slots(self.stems[str(modality)](rows), index, size, self.observed), present
+        absent = torch.zeros(size, self.observed, dtype=torch.bool, device=token.device)
+        return torch.zeros(size, self.observed, self.dim, dtype=token.dtype, device=token.device), absent

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -12,6 +13,8 @@ from admn_ros.config import CalibrationConfig, ModelConfig
 from admn_ros.inference.runtime import Runtime
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.legacy_head import CorruptionHead
+from admn_ros.model.official.legacy_network import Layout, LegacyConfig, LegacyNetwork
 from admn_ros.sample import Modality, SampleBatch
 from helpers import models
 from helpers.evidence import described
@@ -49,13 +52,23 @@ CONFIGS: dict[str, Callable[[], ModelConfig]] = {
 
 def random_network(config: ModelConfig) -> AdmnNetwork:
     """Return a network whose every weight matters."""
-    made = AdmnNetwork(config)
-    initialize(made, 2)
+    return _drawn(AdmnNetwork(config))
+
+
+def random_official_network(config: ModelConfig, layout: Layout, corruption: CorruptionHead) -> LegacyNetwork:
+    """Return a network of the official release whose every weight matters."""
+    made = _drawn(LegacyNetwork(config, LegacyConfig(layout=layout, corruption=corruption, controller=True)))
+    made.store_constants()
+    return made
+
+
+def _drawn(network: Any) -> Any:
+    initialize(network, 2)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
-        for weight in made.parameters():
+        for weight in network.parameters():
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
-    return made.eval()
+    return network.eval()
 
 
 def draw(config: ModelConfig, rng: random.Random, size: int) -> tuple[SampleBatch, list[dict[Modality, list[int]]]]:

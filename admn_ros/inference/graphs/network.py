@@ -73,8 +73,9 @@ class GraphController(nn.Module):
     def __init__(self, recorder: Recorder, segments: Segments, network: AdmnNetwork, frame: Frame) -> None:
         super().__init__()
         self._config, self._judged, self._frame = network.config, network.qoi.judged, frame
-        nodes = range(1, len(network.config.sensor_nodes) + 1)
-        self.looks = {m: _record(recorder, [segments.look(m, n) for n in nodes]) for m in network.config.modalities}
+        self._observed = network.qoi.observed
+        self.looks = {m: _record(recorder, [segments.look(m, n + 1) for n in range(self._observed)])
+                      for m in network.config.modalities}
         self.assess = recorder.record(segments.assess())
         value = network.qoi.value
         self._share = {} if value is None else {m: x.cpu() for m, x in value.shares().items()}
@@ -92,8 +93,9 @@ class GraphController(nn.Module):
 
     def _one(self, batch: SampleBatch, share: float) -> dict[str, Tensor]:
         for m, nodes in self._frame.upload(batch, share).items():
-            if nodes:
-                self.looks[m][len(nodes) - 1]()
+            seen = sum(node < self._observed for node in nodes)
+            if seen:
+                self.looks[m][seen - 1]()
         self.assess()
         return self._frame.fetch(self._frame.tensors.scores)
 
@@ -134,7 +136,7 @@ class Frame:
             poses.copy_(self._poses_of(batch))
         for i, (m, present) in enumerate(nodes.items()):
             if present:
-                side["here"][i, 0, list(present)] = True
+                side["here"][i, 0, [node for node in present if node < side["here"].shape[2]]] = True
                 side["nodes"][i, :len(present)] = torch.tensor(present)
                 for row, node in zip(self.tensors.rows(side, m), present, strict=False):
                     row.copy_(batch.inputs[m][0, node])
@@ -195,6 +197,7 @@ class GraphNetwork(nn.Module):
         qoi: the controller.
         frame: tensors and copies of a frame.
         fuse: everything behind the backbones.
+        name: name of the runtime, as in measured costs.
     """
 
     @torch.inference_mode()
@@ -203,7 +206,7 @@ class GraphNetwork(nn.Module):
         self.config: ModelConfig = network.config
         self.frame = frame = Frame(network, recorder)
         segments = Segments(network, frame.tensors, dtype)
-        self._recorder = recorder
+        self._recorder, self.name = recorder, " ".join(["torch graphs", *_other_than_float32(dtype)])
         self.qoi = GraphController(recorder, segments, network, frame)
         self.backbones = nn.ModuleDict({
             str(m): GraphBackbone(recorder, segments, m, frame.tensors.tokens[m], depth)
@@ -257,6 +260,10 @@ def present_nodes(batch: SampleBatch, modalities: Sequence[Modality] | Mapping[M
     """Return the present sensor nodes of each modality of a batch of one, ascending."""
     return {m: tuple(i for i, here in enumerate(batch.present[m][0].tolist()) if here) if m in batch.inputs else ()
             for m in modalities}
+
+
+def _other_than_float32(dtype: torch.dtype) -> list[str]:
+    return [] if dtype is torch.float32 else [str(dtype).removeprefix("torch.")]
 
 
 def _size(batch: SampleBatch) -> int:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from typing import Protocol
 
 import torch
 
-Work = Callable[[], None]
-Replay = Callable[[], None]
+Work = Callable[[], object]
+Replay = Callable[[], object]
 WARM_UP_RUNS = 2
 """Runs before a recording, in which libraries choose their kernels and take their memory."""
 
@@ -71,8 +72,7 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self.device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
-        self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        self._pool = torch.cuda.graph_pool_handle()
+        self._stream, self._pool = _capture_stream(self.device), torch.cuda.graph_pool_handle()
         self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def record(self, work: Work) -> Replay:
@@ -115,6 +115,13 @@ class CudaRecorder:
         for graph in self._graphs:
             graph.reset()
         self._graphs.clear()
+
+
+@lru_cache
+def _capture_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all captures on a GPU. Libraries keep memory for every stream that they have seen."""
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return stream
 
 
 @contextmanager

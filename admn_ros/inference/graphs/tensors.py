@@ -38,14 +38,15 @@ class FrameTensors:
         network: network on its device.
 
     Attributes:
-        inputs: `share` (1,) of the budget; `poses` (1, N, 5), if the model has poses; `here` (M, 1, N), which inputs
-            are present; `nodes` (M, N), sensor node of each present input; `rows` (N, inputs of one sensor node),
-            where the k-th row has the k-th present input of each modality.
+        inputs: `share` (1,) of the budget; `poses` (1, N, 5), if the model has poses; `here` (M, 1, O), which inputs
+            are present at the O sensor nodes that the controller reads; `nodes` (M, N), sensor node of each present
+            input; `rows` (N, inputs of one sensor node), where the k-th row has the k-th present input of each
+            modality.
         choice: `rows` (M, N) of the inputs that run and their `nodes` (M, N); `present` (1, M * N), which slots run.
         scores: `logits` (1, layers), `corruption` (1, M), `e_corr` (1, dim); `position` and `classes` (1, M, N) if the
             model predicts values.
         result: `mean_m` (1, D), `scale_tril_m` (1, D, D), `class_logits` (1, K).
-        seen: (M, N, dim), the controller's tokens.
+        seen: (M, O, dim), the controller's tokens.
         tokens: (N, T, dim) of each modality's backbone.
         maps: feature maps (N, width, rows, columns) of fine stems.
         slots: (M, N, dim), tokens of the fusion.
@@ -53,20 +54,20 @@ class FrameTensors:
 
     def __init__(self, network: AdmnNetwork) -> None:
         config, device = network.config, network.qoi.cls_token.device
-        count, nodes = len(config.modalities), len(config.sensor_nodes)
+        count, nodes, observed = len(config.modalities), len(config.sensor_nodes), network.qoi.observed
         self._places, start = {}, 0
         for m, c in config.modalities.items():
             self._places[m] = (start, c.input.shape)
             start += math.prod(c.input.shape)
         self.inputs = Both.of({
             "share": Field((1,)), **({"poses": Field((1, *network.poses.shape))} if len(network.poses) else {}),
-            "here": Field((count, 1, nodes), torch.bool), "nodes": Field((count, nodes), torch.int64),
+            "here": Field((count, 1, observed), torch.bool), "nodes": Field((count, nodes), torch.int64),
             "rows": Field((nodes, start))}, device)
         self.choice = Both.of({
             "rows": Field((count, nodes), torch.int64), "nodes": Field((count, nodes), torch.int64),
             "present": Field((1, count * nodes), torch.bool)}, device)
         self.scores, self.result = Both.of(_scores(network), device), Both.of(_result(config), device)
-        self.seen = torch.zeros(count, nodes, config.qoi.dim, device=device)
+        self.seen = torch.zeros(count, observed, config.qoi.dim, device=device)
         self.slots = torch.zeros(count, nodes, config.fusion.dim, device=device)
         self.tokens: dict[Modality, Tensor] = {}
         self.maps: dict[Modality, Tensor] = {}

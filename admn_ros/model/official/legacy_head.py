@@ -6,6 +6,7 @@ They serve the published checkpoints only, and are not trained. `heads.py` and `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -13,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admn_ros.config import LocalizationConfig, ModelConfig
-from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.qoi import QOI_CHANNELS, ControllerOutput, QoiEncoder
 from admn_ros.model.transformer import Encoder
-from admn_ros.sample import Modality, SampleBatch
+from admn_ros.sample import Modality
 
 CorruptionHead = Literal["severity", "lowlight", "blur", "ave"]
 """Output of the official controller: two noise levels, or corruption classes of a dataset."""
@@ -39,8 +39,11 @@ class LegacyLocalizationHead(nn.Module):
     is C C^T + I in cm^2, so that no standard deviation is below 1 cm. The mean is (2 sigmoid - 1) * 200 cm.
     """
 
+    mirror: Tensor
+
     def __init__(self, dim: int) -> None:
         super().__init__()
+        self.register_buffer("mirror", torch.tensor([1.0, -1.0]), persistent=False)
         self.shared = nn.Linear(dim, dim)
         self.mean = nn.Linear(dim, 2)
         self.covariance = nn.Linear(dim, 4)
@@ -58,8 +61,7 @@ class LegacyLocalizationHead(nn.Module):
         second = torch.sqrt(c * c + b * b + 1 - off * off)
         tril_cm = torch.stack([torch.stack([first, torch.zeros_like(first)], dim=1),
                                torch.stack([-off, second], dim=1)], dim=1)
-        mirror = torch.tensor([1.0, -1.0], dtype=mean_cm.dtype, device=mean_cm.device)
-        return mean_cm * mirror / CM_PER_M, tril_cm / CM_PER_M
+        return mean_cm * self.mirror / CM_PER_M, tril_cm / CM_PER_M
 
 
 class NoLocalization(nn.Module):
@@ -119,6 +121,8 @@ class LegacyController(QoiEncoder):
         corruption: kind of the corruption head.
     """
 
+    class_severity: Tensor
+
     def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
         super().__init__(config)
         self.corruption = corruption
@@ -126,13 +130,15 @@ class LegacyController(QoiEncoder):
             nn.Linear(self.dim, config.qoi.corruption_hidden), nn.ReLU(),
             nn.Linear(config.qoi.corruption_hidden, len(config.modalities) if corruption == "severity"
                       else CORRUPTION_OUTPUTS[corruption]))
+        table = LOWLIGHT if corruption == "lowlight" else AVE_NOISE
+        self.register_buffer("class_severity", torch.tensor(table), persistent=False)
         if Modality.AUDIO in config.modalities:
             channels = config.modalities[Modality.AUDIO].input.shape[0]
             self.stems[str(Modality.AUDIO)] = SpectrogramNet(channels, self.dim)
 
-    def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
-        """Score the layers of every modality and estimate its corruption."""
-        e_corr = self.perceive(batch, budget)
+    def score(self, tokens: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> ControllerOutput:
+        """Score the layers of every modality and estimate its corruption. See `QoiEncoder.score`."""
+        e_corr = self._encode(tokens, present, budget)
         logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
         severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
@@ -149,9 +155,7 @@ class LegacyController(QoiEncoder):
         if self.corruption == "blur":
             steps = torch.arange(BLUR_CLASSES, dtype=raw.dtype, device=raw.device)
             return (raw.view(-1, 2, BLUR_CLASSES).softmax(dim=2) * steps).sum(dim=2)
-        table = torch.tensor(LOWLIGHT if self.corruption == "lowlight" else AVE_NOISE, dtype=raw.dtype,
-                             device=raw.device)
-        return (raw.softmax(dim=1)[:, :, None] * table).sum(dim=1)
+        return (raw.softmax(dim=1)[:, :, None] * self.class_severity).sum(dim=1)
 
 
 class LegacyFrameController(LegacyController):
@@ -165,23 +169,10 @@ class LegacyFrameController(LegacyController):
         self.observed = min(self.FRAMES, self.nodes)
         self.encoder = Encoder(len(self.depths) * self.observed, q.dim, q.depth, q.heads, q.mlp_ratio)
 
-    def perceive(self, batch: SampleBatch, budget: Tensor | None = None) -> Tensor:
+    def _encode(self, seen: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> Tensor:
         """Embed the quality of the first frames (B, dim); zero if none is present. The budget is not used."""
-        size = len(next(iter(batch.present.values())))
-        tokens, keep = [], []
-        for modality in self.depths:
-            token = self.cls_token.new_zeros(size, self.observed, self.dim)
-            present = torch.zeros(size, self.observed, dtype=torch.bool, device=token.device)
-            if modality in batch.inputs:
-                present = batch.present[modality][:, :self.observed]
-                rows, index = present_rows(batch.inputs[modality][:, :self.observed], present)
-                if len(index):
-                    token = token.view(-1, self.dim).index_copy(0, index, self.stems[str(modality)](rows))
-                    token = token.view(size, self.observed, self.dim)
-            tokens.append(token)
-            keep.append(present)
-        present = torch.cat(keep, dim=1)
-        encoded = self.encoder(torch.cat(tokens, dim=1), present | ~present.any(dim=1, keepdim=True))
-        weight = present[..., None].to(encoded.dtype)
+        keep = torch.cat(list(present), dim=1)
+        encoded = self.encoder(torch.cat(list(seen), dim=1), keep | ~keep.any(dim=1, keepdim=True))
+        weight = keep[..., None].to(encoded.dtype)
         pooled: Tensor = (encoded * weight).sum(dim=1) / weight.sum(dim=1).clamp_min(1)
         return pooled

@@ -83,7 +83,8 @@ class PerceptionNode(ManagedNode):
             message_class(key, entry)
         self._pipeline = pipeline = Pipeline.load(
             self.value("model"), self._deployment, self.value("device"), self.value("threads"), make_synchronizer,
-            self.value("output_frame"), RuntimeChoice(self.value("engine"), provider_names(self.value("providers"))))
+            self.value("output_frame"), RuntimeChoice(self.value("engine"), provider_names(self.value("providers")),
+                                                      self.value("precision")))
         check_frames(self.values(), pipeline.engine.config.frame_id, self._deployment.sensor_frames)
         pipeline.engine.objective = self._objective(self.values())
         pipeline.frames.conversion = colour_conversion(self.get_logger().warning)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from admn_ros.config import BUDGET_UNITS
-from admn_ros.inference.runtime import ENGINES
+from admn_ros.inference.runtime import ENGINES, PRECISIONS
 from admn_ros.inference.target import NO_TARGET_ABOVE
 from admn_ros.nodes.parameters import AUTOSTART, DIAGNOSTICS_PERIOD, Spec
 
@@ -17,6 +17,7 @@ PARAMETERS = (
          choices=ENGINES),
     Spec("providers", "", "Execution providers of ONNX Runtime in order of preference, separated by commas; empty is "
          "CUDAExecutionProvider on a GPU, else the CPU."),
+    Spec("precision", "float32", "Precision of the layers of the backbones, in torch on a GPU.", choices=PRECISIONS),
     AUTOSTART,
     Spec("budget_limit", -1.0, "Default budget, used while no valid budget is published on ~/budget; -1 uses the "
          "default of the deployment file.", live=True, low=-1.0, high=1e9),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from admn_ros.config import BackboneConfig
 from admn_ros.errors import InputError
 from admn_ros.inference.graphs.network import GraphNetwork
 from admn_ros.inference.graphs.recorder import DirectRecorder, Replay, Work
@@ -20,7 +21,14 @@ from admn_ros.model.checkpoint import load_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality, SampleBatch
 from helpers import models
-from helpers.random_frames import CONFIGS, assert_close, compare_controllers, draw, random_network
+from helpers.random_frames import (
+    CONFIGS,
+    assert_close,
+    compare_controllers,
+    draw,
+    random_network,
+    random_official_network,
+)
 
 SHIPPED = Path(__file__).parents[3] / "models" / "gdtm"
 WAITING = {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default,
@@ -91,6 +99,19 @@ def test_estimates_of_the_shipped_model_are_those_of_the_network():
     network, rng = load_model(SHIPPED), random.Random(7)
     graphs = GraphNetwork(network, CheckingRecorder())
     for _ in range(5):
+        compare(network, graphs, rng)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("layout", "corruption", "config"), [
+    ("gdtm", "lowlight", models.images), ("mmfi", "severity", lambda: models.images().model_copy(
+        update={"sensor_nodes": ("1", "2", "3", "4")})), ("ave", "ave", lambda: models.build(
+            {models.RGB: models.IMAGES[models.RGB], models.AUDIO: models.SPECTROGRAM},
+            BackboneConfig(dim=16, depth=2, heads=2, patch=(8, 8))))], ids=["gdtm", "mmfi", "ave"])
+def test_estimates_of_official_networks_are_those_of_the_network(layout, corruption, config):
+    network, rng = random_official_network(config(), layout, corruption), random.Random(8)
+    graphs = GraphNetwork(network, CheckingRecorder())
+    for _ in range(4):
         compare(network, graphs, rng)
 
 

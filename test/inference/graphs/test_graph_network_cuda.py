@@ -106,12 +106,12 @@ def test_closing_frees_the_memory() -> None:
 
 
 def test_work_that_cannot_be_captured_is_an_error_and_others_still_can() -> None:
-    recorder = CudaRecorder(torch.device("cuda"))
     x = torch.ones(2, device="cuda")
     with pytest.raises(RuntimeError):
-        recorder.record(lambda: print(x.sum().item()))
-    replay = recorder.record(lambda: x.add_(1).zero_())
+        CudaRecorder(x.device).record(lambda: x.mul_(x.sum().item()))
+    recorder = CudaRecorder(x.device)
+    replay = recorder.record(lambda: x.add_(1))
     x.fill_(5)
     replay()
-    assert x.tolist() == [0, 0]
+    assert x.tolist() == [6, 6]
     recorder.close()

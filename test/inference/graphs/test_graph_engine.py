@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine with recorded segments, on a CPU."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from admn_ros.budget.budget import Budget
+from admn_ros.errors import AdmnError, ConfigError
+from admn_ros.evaluation.layer_meter import LayerMeter
+from admn_ros.inference.engine import Engine
+from admn_ros.inference.graphs.network import GraphNetwork
+from admn_ros.inference.graphs.recorder import DirectRecorder
+from admn_ros.inference.runtime import RuntimeChoice
+from admn_ros.sample import MultimodalSample
+from helpers.random_frames import CONFIGS, draw, random_network
+
+
+@pytest.fixture(params=["like-shipped", "nested"])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    engine = Engine.of(random_network(CONFIGS[request.param]()))
+    engine.runtime = GraphNetwork(engine.network, DirectRecorder())
+    return engine
+
+
+def samples(engine: Engine, seed: int, count: int) -> list[MultimodalSample]:
+    batch, _ = draw(engine.config, random.Random(seed), count)
+    return [MultimodalSample({m: x[i] for m, x in batch.inputs.items()}, {m: x[i] for m, x in batch.present.items()},
+                             poses=None if batch.poses is None else batch.poses[i]) for i in range(count)]
+
+
+@pytest.mark.slow
+def test_frames_of_any_budget_are_those_of_the_network_in_two_waits(engine: Engine) -> None:
+    reference = Engine.of(engine.network)
+    reference.runtime = engine.network
+    for number, sample in enumerate(samples(engine, 4, 20)):
+        budget, before = Budget(number % 11, "layers"), engine.runtime.frame.waits
+        found, expected = engine.infer(sample, budget), reference.infer(sample, budget)
+        assert found.allocation.active == expected.allocation.active
+        assert found.allocation.nodes == expected.allocation.nodes
+        assert engine.runtime.frame.waits - before == (0 if not number % 11 else 2)
+        if expected.mean_m is not None:
+            np.testing.assert_allclose(found.mean_m, expected.mean_m, rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(found.covariance_m2, expected.covariance_m2, rtol=1e-3, atol=1e-8)
+            np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4)
+
+
+def test_frames_together_are_those_of_one_by_one(engine: Engine) -> None:
+    several, budgets = samples(engine, 5, 4), [Budget(n, "layers") for n in (1, 3, 0, 6)]
+    for one, found in zip((engine.infer(s, b) for s, b in zip(several, budgets, strict=True)),
+                          engine.infer_many(several, budgets), strict=True):
+        assert one.allocation.active == found.allocation.active
+        if one.mean_m is not None:
+            np.testing.assert_allclose(found.mean_m, one.mean_m, rtol=1e-5)
+
+
+def test_the_layers_that_run_are_those_of_the_allocation(engine: Engine) -> None:
+    [sample] = samples(engine, 6, 1)
+    with LayerMeter(engine.runtime) as meter:
+        allocation = engine.infer(sample, Budget(3, "layers")).allocation
+    assert {m: ran for m, ran in meter.layers.items() if ran} == {m: k for m, k in allocation.active.items() if k}
+    assert meter.latent is not None
+
+
+@pytest.mark.slow
+def test_costs_belong_to_the_recorded_segments(engine: Engine) -> None:
+    measured = engine.measure_costs(1)
+    assert measured.runtime == "torch graphs"
+    engine.costs.use(measured)
+    assert not engine.costs_warning
+    engine.runtime = engine.network
+    assert engine.costs_warning.startswith("costs.yaml was measured with torch graphs, not with torch")
+
+
+def test_a_closed_engine_has_freed_its_segments(engine: Engine) -> None:
+    runtime = engine.runtime
+    engine.close()
+    with pytest.raises(AttributeError):
+        runtime.frame  # noqa: B018
+
+
+@pytest.mark.parametrize("fields", [{"precision": "int8"}, {"precision": "bfloat16", "engine": "onnxruntime"}])
+def test_a_precision_that_does_not_exist_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="precision"):
+        RuntimeChoice(**fields)
+
+
+def test_a_cpu_has_no_other_precision() -> None:
+    with pytest.raises(AdmnError, match="precision: found bfloat16; allowed: float32 on device cpu"):
+        Engine.of(random_network(CONFIGS["nested"]()), RuntimeChoice(precision="bfloat16"))
