@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """README and docs: links, command lines and code blocks.
 
-Command lines of `admn` are parsed with the parser of the command, Python is compiled, YAML is loaded. Programs in
-`examples/` are run by their own tests.
+Command lines of `admn` are parsed with the parser of the command, Python is compiled, YAML is loaded. Some blocks are
+also run (`test_documented_commands.py`). Programs in `examples/` are run by their own tests.
 """
 
 from __future__ import annotations
