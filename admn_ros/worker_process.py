@@ -7,22 +7,33 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from admn_ros.cluster import cluster_pool
+
 
 @contextmanager
-def worker_pool(jobs: int, start: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """Open a pool of worker processes that end with this process.
+def worker_pool(jobs: int, start: Callable[..., object] | None = None, *arguments: Any,
+                scheduler: str | None = None) -> Iterator[Executor]:
+    """Open a pool of worker processes: of this machine, which end with this process, or of a Dask cluster.
 
     When the block raises, tasks that have not begun are cancelled, and nothing waits for the others.
 
     Args:
-        jobs: number of processes.
-        start: called in each process at its start, with `arguments`.
-        arguments: arguments of `start`; multiprocessing values are shared.
+        jobs: number of processes; a cluster uses all that it has.
+        start: called in each process before its first task, with `arguments`.
+        arguments: arguments of `start`; multiprocessing values are shared, on this machine only.
+        scheduler: address of the scheduler of a cluster; None for this machine.
+
+    Raises:
+        AdmnError: the cluster cannot be used, see `cluster_pool`.
     """
+    if scheduler is not None:
+        with cluster_pool(scheduler, start, *arguments) as cluster:
+            yield cluster
+        return
     # Neither torch's threads nor OpenGL contexts survive a fork.
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (start, arguments))
     # Not `with pool`: its exit would take back that tasks are cancelled.
@@ -34,7 +45,7 @@ def worker_pool(jobs: int, start: Callable[..., None] | None = None, *arguments:
     pool.shutdown()
 
 
-def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _begin(start: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
     # A worker holds the pipe of its tasks open itself, so it would wait for ever for the next task of a parent that
     # was killed.
     threading.Thread(target=_wait_and_end, name="end_with_parent", daemon=True).start()

@@ -15,9 +15,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "admn_ros"
 # A room may import the rooms before it, and no room after it.
-ROOMS = ("errors", "files", "share", "worker_process", "parameter_sections", "requirements", "sample", "config",
-         "deployment", "recordings", "sensing", "budget", "model", "governor", "inference", "simulation", "datasets",
-         "scoring", "replay", "baselines", "training", "views", "evaluation", "benchmark", "cli", "nodes")
+ROOMS = ("errors", "files", "share", "optional", "cluster", "worker_process", "parameter_sections", "requirements",
+         "sample", "config", "deployment", "recordings", "sensing", "budget", "model", "governor", "inference",
+         "simulation", "datasets", "scoring", "replay", "baselines", "training", "views", "evaluation", "benchmark",
+         "cli", "nodes")
 # Inside a room, a folder may import the room's own modules, and of the other folders these.
 FOLDERS = {"model/prepared": {"value"}, "sensing/preprocess": {"decode"}, "simulation/camera": {"scene"},
            "simulation/radar": {"scene"}, "simulation/sound": {"scene"}, "training/rivals": {"stages"},

@@ -36,6 +36,8 @@ def add_commands(commands: Commands) -> None:
                                    "of layers", _latency, derive=_add_latency_options)
     add_command(family, "preprocessing", "measure the time from readings to the inputs of a model", _preprocessing,
                 derive=_add_preprocessing_options)
+    add_command(family, "scale", "measure what an evaluation costs as its recordings and processes grow", _scale,
+                derive=_add_scale_options)
 
 
 def _add_probe(commands: Commands) -> None:
@@ -144,3 +146,31 @@ def _preprocessing(options: argparse.Namespace) -> None:
     if options.out is not None:
         write_text(options.out, found.model_dump_json(indent=1) + "\n")
         print(options.out)
+
+
+def _add_scale_options(new: Parser) -> None:
+    new.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
+    new.add_argument("--bags", type=whole(1, 10**4), nargs="+", default=[1, 10, 100], metavar="N",
+                     help="numbers of recordings (default: 1 10 100)")
+    new.add_argument("--workers", type=whole(1, MOST_JOBS), nargs="+", default=[1, 2, 4], metavar="N",
+                     help="numbers of processes (default: 1 2 4)")
+    new.add_argument("--bag-s", type=number(0.2, 12), default=1.0, metavar="S",
+                     help="length of a recording in seconds (default: 1)")
+    new.add_argument("--pools", nargs="+", choices=("jobs", "scheduler"), default=["jobs", "scheduler"],
+                     help="processes of this machine, or of a Dask cluster on it (default: both)")
+
+
+def _scale(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.scale import measure_scale, render
+    from admn_ros.files import write_text
+
+    def words(values: list[object]) -> str:
+        return " ".join(map(str, values))
+
+    command = (f"admn benchmark scale --bags {words(options.bags)} --workers {words(options.workers)} --bag-s "
+               f"{options.bag_s:g} --pools {words(options.pools)} --out {options.out}")
+    with progress_bar("evaluations") as progress:
+        found = measure_scale(options.bags, options.workers, bag_s=options.bag_s, pools=options.pools, command=command,
+                              on_run=progress)
+    write_text(options.out, found.model_dump_json(indent=1) + "\n")
+    print(render(found), options.out, sep="\n")

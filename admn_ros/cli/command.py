@@ -29,7 +29,8 @@ CONSOLE = Console(stderr=True)
 _SHAPES = ((r"invalid int value: (.*)", r"found \1; allowed: an integer"),
            (r"invalid float value: (.*)", r"found \1; allowed: a number"),
            (r"invalid choice: (.*) \(choose from (.*)\)", r"found \1; allowed: \2"),
-           (r"the following arguments are required: (.*)", r"\1: missing; required: a value"))
+           (r"the following arguments are required: (.*)", r"\1: missing; required: a value"),
+           (r"(--\S+): not allowed with argument (--\S+)", r"\1: conflicts with \2; only one of them is possible"))
 
 
 class UsageError(AdmnError):
@@ -122,6 +123,20 @@ def add_runtime(options: argparse.ArgumentParser) -> None:
                               "CUDAExecutionProvider on a GPU, else the CPU)")
     options.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"),
                          help="precision of the layers of the backbones, in torch on a GPU (default: float32)")
+
+
+def add_workers(options: argparse.ArgumentParser, text: str) -> None:
+    """Add the options --jobs and --scheduler, which exclude each other; both are None by default.
+
+    Args:
+        options: parser to add to.
+        text: help text of --jobs, with the number of processes where it is not given.
+    """
+    either = options.add_mutually_exclusive_group()
+    either.add_argument("--jobs", type=whole(1, MOST_JOBS), metavar="N", help=text)
+    either.add_argument("--scheduler", metavar="ADDRESS",
+                        help="scheduler of a Dask cluster whose workers take the place of processes of this machine, "
+                             "such as tcp://10.0.0.1:8786")
 
 
 def whole(low: int, high: int = 10**9) -> Callable[[str], int]:

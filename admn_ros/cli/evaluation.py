@@ -14,10 +14,10 @@ from rich.table import Column, Table
 from admn_ros.cli.command import (
     CONSOLE,
     LARGEST_SEED,
-    MOST_JOBS,
     Commands,
     Parser,
     add_command,
+    add_workers,
     progress_bar,
     warn,
     whole,
@@ -54,8 +54,7 @@ def _add_options(new: Parser) -> None:
     new.add_argument("--plan", type=Path, metavar="FILE",
                      help="YAML file with fields of the evaluation plan; options take precedence")
     add_plan_options(new, EvaluationPlan, {**DETAILS, "kind": {"choices": (*READERS, BAG)}}, skip=("bag",))
-    new.add_argument("--jobs", type=whole(1, MOST_JOBS), default=1, metavar="N",
-                     help="number of processes (default: 1)")
+    add_workers(new, "number of processes (default: 1)")
     new.add_argument("--resume", action="store_true", help="continue an interrupted evaluation")
     new.add_argument("--force", action="store_true", help="replace the results in the folder")
     new.add_argument("--save-metrics", action="store_true", help="write the main figures into the model folder, as "
@@ -110,8 +109,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     plan = _plan(options)
     source = open_source(plan)
     with progress_bar("frames") as progress:
-        results = evaluate(plan, options.out, source=source, jobs=options.jobs, resume=options.resume,
-                           force=options.force, progress=progress)
+        results = evaluate(plan, options.out, source=source, jobs=options.jobs or 1, scheduler=options.scheduler,
+                           resume=options.resume, force=options.force, progress=progress)
     _warn(results)
     _print(results)
     _print_speed(read_json(options.out / TIMINGS))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from admn_ros.cli.command import (
     LARGEST_SEED,
-    MOST_JOBS,
     Commands,
     add_command,
+    add_workers,
     number,
     progress_bar,
     warn_of_losses,
@@ -57,8 +57,7 @@ def add_commands(commands: Commands) -> None:
                           help="dataset: share of rooms that have these difficulties, drawn for each room (default: 1)")
     simulate.add_argument("--masks", action="store_true",
                           help="dataset: store what each pixel of the RGB images shows, for segmentation")
-    simulate.add_argument("--jobs", type=whole(1, MOST_JOBS), default=os.cpu_count() or 1, metavar="N",
-                          help="dataset: number of processes (default: one per core)")
+    add_workers(simulate, "dataset: number of processes (default: one per core)")
 
     sheet = add_command(commands, "sheet", "draw all sensors of a recording at one instant", _sheet)
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
@@ -102,7 +101,7 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
                 options.viewpoints, options.difficult_rooms, options.masks)
     started_s = time.monotonic()
     with progress_bar("samples") as progress:
-        counts = make_dataset(options.dataset, plan, options.jobs, progress)
+        counts = make_dataset(options.dataset, plan, options.jobs or os.cpu_count() or 1, progress, options.scheduler)
     took_s = time.monotonic() - started_s
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in counts.items())
           + f"; {took_s:.0f} s, {plan.frames / took_s:.1f} multimodal samples per second")

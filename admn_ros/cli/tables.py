@@ -35,13 +35,15 @@ def add_commands(commands: Commands) -> None:
     tables.add_argument("--list", action="store_true", help="print the cells and their state, and exit")
     tables.add_argument("--render", action="store_true", help="write the tables from existing results; run nothing")
     add_device(tables)
+    tables.add_argument("--scheduler", metavar="ADDRESS",
+                        help="scheduler of a Dask cluster whose workers run the cells, each those of one corruption")
     tables.add_argument("--threads", type=whole(0, MOST_JOBS), default=0, metavar="N",
                         help="CPU threads; 0 for one per core (default: 0)")
 
 
 def _tables(options: argparse.Namespace) -> None:
     from admn_ros.benchmark.tables.config import TablesConfig, only, plan
-    from admn_ros.benchmark.tables.run import Folders, missing, run_cells
+    from admn_ros.benchmark.tables.run import Folders, missing, run_cells, run_on_cluster
     from admn_ros.config import load_config
     from admn_ros.errors import ConfigError
     from admn_ros.inference.hardware import pick_device, use_threads
@@ -57,12 +59,19 @@ def _tables(options: argparse.Namespace) -> None:
         for name in ("data", "work"):
             if getattr(options, name) is None:
                 raise ConfigError.missing(f"--{name}", "a folder, because some cells have no result yet")
-        use_threads(options.threads)
+        folders = Folders(options.data, options.work, options.out)
+        command = f"admn tables {options.config} --data DATASET --work DIR --out {options.out}"
         with _CellProgress.open(len(left)) as progress:
-            run_cells(config, cells, Folders(options.data, options.work, options.out),
-                      command=f"admn tables {options.config} --data DATASET --work DIR --out {options.out}",
-                      device=pick_device(options.device), on_step=progress.on_step,
-                      on_result=lambda result: progress.on_result(result, config, options.out))
+            def on_result(result: CellResult) -> None:
+                progress.on_result(result, config, options.out)
+
+            if options.scheduler is not None:
+                run_on_cluster(config, cells, folders, options.scheduler, threads=options.threads, command=command,
+                               device=options.device, on_result=on_result)
+            else:
+                use_threads(options.threads)
+                run_cells(config, cells, folders, command=command, device=pick_device(options.device),
+                          on_step=progress.on_step, on_result=on_result)
     print(_render(config, options.out))
 
 

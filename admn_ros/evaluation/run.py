@@ -28,16 +28,18 @@ OnProgress = Callable[[int, int], None]
 
 
 def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None = None, jobs: int = 1,
-             resume: bool = False, force: bool = False, progress: OnProgress = lambda done, total: None) -> Json:
+             scheduler: str | None = None, resume: bool = False, force: bool = False,
+             progress: OnProgress = lambda done, total: None) -> Json:
     """Evaluate a model.
 
-    On CPU, the same plan gives the same results.json and records, byte for byte, with any number of jobs.
+    On CPU, the same plan gives the same results.json and records, byte for byte, with any number of processes.
 
     Args:
         plan: what to evaluate.
         out: folder of the results.
         source: source of the plan, if it is open; opened here otherwise.
         jobs: number of processes, each with its own copy of the model.
+        scheduler: address of the scheduler of a Dask cluster, whose workers take the place of the processes.
         resume: continue an interrupted evaluation of the same plan.
         force: replace another evaluation.
         progress: callback for the progress.
@@ -46,7 +48,7 @@ def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None
         Content of results.json.
 
     Raises:
-        InputError: a source cannot be read, or the folder cannot be written.
+        InputError: a source or the cluster cannot be used, or the folder cannot be written.
         ModelError: the model cannot be used.
     """
     if jobs < 1:
@@ -66,10 +68,10 @@ def evaluate(plan: EvaluationPlan, out: Path, *, source: EvaluationSource | None
     started_s, units = time.monotonic(), source.units()
     todo = [unit for unit in units if not folder.is_done(unit.name)]
     counter = _FrameCounter(sum(u.frames for u in units), sum(u.frames for u in units if u not in todo), progress)
-    run_units(plan, source, todo, folder, jobs, counter)
+    processes = run_units(plan, source, todo, folder, jobs, counter, scheduler)
     wall_s = max(time.monotonic() - started_s, 1e-6)
     recorded_s = sum(folder.unit_metadata(unit.name).get("recorded_s", 0.0) for unit in todo)
-    speed = {"jobs": jobs, "wall_s": round(wall_s, 3), "frames_done": counter.now,
+    speed = {"jobs": processes, "wall_s": round(wall_s, 3), "frames_done": counter.now,
              "frames_per_s": round(counter.now / wall_s, 3), "variants_per_frame": len(labels),
              "times_real_time": round(recorded_s / wall_s, 3) if recorded_s else None}
     cells, times, pieces = _summarize(plan, folder, source, units, labels)

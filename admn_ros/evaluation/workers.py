@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import platform
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -46,27 +48,35 @@ def run_unit(plan: EvaluationPlan, source: EvaluationSource, unit: Unit, folder:
 
 
 def run_units(plan: EvaluationPlan, source: EvaluationSource, todo: Sequence[Unit], folder: ResultsFolder, jobs: int,
-              on_frames: OnFrames) -> None:
-    """Run units, in this process or in `jobs` processes.
+              on_frames: OnFrames, scheduler: str | None = None) -> int:
+    """Run units, in this process, in `jobs` processes, or in those of the Dask cluster of a scheduler.
+
+    Returns:
+        Number of processes.
 
     Raises:
         AdmnError: the first error of any unit; the other units are cancelled.
     """
-    if jobs == 1 or len(todo) < 2:
+    if scheduler is None and (jobs == 1 or len(todo) < 2):
         for unit in todo:
             run_unit(plan, source, unit, folder, on_frames)
-        return
-    done = multiprocessing.get_context("spawn").Value("q", 0)
-    with worker_pool(min(jobs, len(todo)), _start, plan, folder, done) as pool:
+        return 1
+    jobs = min(jobs, len(todo))
+    # Processes of other machines share no memory with this one: their frames are counted unit by unit.
+    counter = multiprocessing.get_context("spawn").Value("q", 0) if scheduler is None else None
+    with worker_pool(jobs, _start, plan, folder, counter, scheduler=scheduler) as pool:
         waiting = {pool.submit(_run, unit) for unit in todo}
-        reported = 0
+        reported, finished_frames, processes = 0, 0, set[str]()
         while waiting:
             finished, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
             for future in finished:
-                future.result()
-            now = done.value
+                frames, process = future.result()
+                finished_frames += frames
+                processes.add(process)
+            now = finished_frames if counter is None else counter.value
             on_frames(now - reported)
             reported = now
+    return jobs if scheduler is None else len(processes)
 
 
 class _Process:
@@ -75,17 +85,23 @@ class _Process:
     plan: EvaluationPlan
     source: EvaluationSource
     folder: ResultsFolder
-    done: Synchronized[int]
+    counter: Synchronized[int] | None
 
 
-def _start(plan: EvaluationPlan, folder: ResultsFolder, done: Any) -> None:
-    _Process.plan, _Process.source, _Process.folder, _Process.done = plan, open_source(plan), folder, done
+def _start(plan: EvaluationPlan, folder: ResultsFolder, counter: Any) -> None:
+    _Process.plan, _Process.source, _Process.folder, _Process.counter = plan, open_source(plan), folder, counter
 
 
-def _run(unit: Unit) -> None:
-    run_unit(_Process.plan, _Process.source, unit, _Process.folder, _count)
+def _run(unit: Unit) -> tuple[int, str]:
+    """Run a unit; return its number of frames, and the name of this process among all machines."""
+    counted = 0
 
+    def count(frames: int) -> None:
+        nonlocal counted
+        counted += frames
+        if _Process.counter is not None:
+            with _Process.counter.get_lock():
+                _Process.counter.value += frames
 
-def _count(frames: int) -> None:
-    with _Process.done.get_lock():
-        _Process.done.value += frames
+    run_unit(_Process.plan, _Process.source, unit, _Process.folder, count)
+    return counted, f"{platform.node()}:{os.getpid()}"

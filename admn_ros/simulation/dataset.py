@@ -149,7 +149,8 @@ class DatasetPlan:
         return Room(split, f"shard-{number:05d}", seed, viewpoints, "laps" if number % 2 else "random", start_s, frames)
 
 
-def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progress | None = None) -> dict[str, int]:
+def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progress | None = None,
+                 scheduler: str | None = None) -> dict[str, int]:
     """Write a dataset, or continue one that was interrupted.
 
     Args:
@@ -157,12 +158,13 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
         plan: arguments of the dataset.
         jobs: number of processes, each with its own renderer.
         progress: called with (samples done, samples in all) after each room.
+        scheduler: address of the scheduler of a Dask cluster, whose workers take the place of the processes.
 
     Returns:
         Number of samples in each split.
 
     Raises:
-        InputError: the folder cannot be used, or no renderer is installed.
+        InputError: the folder or the cluster cannot be used, or no renderer is installed.
     """
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
@@ -174,7 +176,7 @@ def make_dataset(folder: Path, plan: DatasetPlan, jobs: int = 1, progress: Progr
     done, total = sum(r.frames for r in rooms) - sum(r.frames for r in todo), plan.frames
     if progress is not None:
         progress(done, total)
-    for room in _run(folder, plan, todo, jobs):
+    for room in _run(folder, plan, todo, jobs, scheduler):
         done += room.frames
         if progress is not None:
             progress(done, total)
@@ -229,12 +231,12 @@ def _positions(world: World, times: Floats) -> Floats:
     return np.column_stack([flat, np.full(len(times), CAR_CENTRE_Z_M)])
 
 
-def _run(folder: Path, plan: DatasetPlan, todo: list[Room], jobs: int) -> Iterator[Room]:
-    if jobs == 1 or len(todo) < 2:
+def _run(folder: Path, plan: DatasetPlan, todo: list[Room], jobs: int, scheduler: str | None) -> Iterator[Room]:
+    if scheduler is None and (jobs == 1 or len(todo) < 2):
         for room in todo:
             yield make_room(folder, plan, room)
         return
-    with worker_pool(jobs) as pool:
+    with worker_pool(jobs, scheduler=scheduler) as pool:
         for future in as_completed([pool.submit(make_room, folder, plan, room) for room in todo]):
             yield future.result()
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from setuptools.config.pyprojecttoml import read_configuration
 
-from admn_ros.inference.onnx.optional import MINIMUM
+from admn_ros.optional import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
@@ -19,8 +19,6 @@ MODULES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 ROSDEP_KEYS = {"opencv-python-headless": "python3-opencv", "pillow": "python3-pil", "pyyaml": "python3-yaml"}
 PIP_ONLY = {"mcap", "mujoco", "rosbags", "safetensors", "tensorboardX"}
 """Requirements without a rosdep key."""
-EXTRA = {"onnx", "onnxruntime"}
-"""Packages of the extra onnx, which are imported by name where they are needed."""
 BY_NAME = {"mujoco"}
 """Modules that are imported by their name, where they are needed."""
 TEST_KEYS = {"hypothesis": "python3-hypothesis", "pytest": "python3-pytest", "setuptools": "python3-setuptools"}
@@ -79,11 +77,12 @@ def test_every_requirement_has_a_tested_version():
     assert not required - pinned
 
 
-def test_the_optional_packages_are_in_the_extra_and_in_the_setup_of_the_tests():
-    extra = read_configuration(ROOT / "pyproject.toml")["project"]["optional-dependencies"]["onnx"]
-    assert extra == [f"{name}>={version}" for name, version in MINIMUM.items()]
-    assert set(MINIMUM) == EXTRA <= listed("python.txt")
-    assert not EXTRA & imported("admn_ros", "launch")
+def test_the_optional_packages_are_in_their_extras_and_in_the_setup_of_the_tests():
+    extras = read_configuration(ROOT / "pyproject.toml")["project"]["optional-dependencies"]
+    for extra, packages in EXTRAS.items():
+        assert extras[extra] == [f"{name}>={version}" for name, version in packages.items()]
+        assert set(packages) <= listed("python.txt")
+        assert not set(packages) & imported("admn_ros", "launch"), "they are imported by name where they are needed"
 
 
 def test_every_requirement_has_a_rosdep_key():

@@ -33,11 +33,12 @@ def plan(request, make_plan, make_bag_plan, bag, write_bag, tmp_path):
 
 
 def test_two_runs_and_two_processes_give_the_same_hashes(plan, tmp_path):
-    for name, jobs in (("first", 1), ("second", 1), ("two", 2)):  # a process has several pieces, in any order
+    # A process has several pieces, in any order. test_cluster.py has recordings in two processes.
+    for name, jobs in (("first", 1), ("second", 1), *([("two", 2)] if plan.kind == "shards" else [])):
         evaluate(plan, tmp_path / name, jobs=jobs)
     first = hashes(tmp_path / "first")
     assert len(first) == 4
-    assert first == hashes(tmp_path / "second") == hashes(tmp_path / "two")
+    assert all(hashes(path) == first for path in tmp_path.iterdir() if (path / "results.json").is_file())
 
 
 def test_results_have_no_times_and_no_paths(make_plan, tmp_path):

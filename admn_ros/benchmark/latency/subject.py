@@ -14,9 +14,9 @@ from admn_ros.errors import AdmnError
 from admn_ros.inference.engine import Engine
 from admn_ros.inference.onnx.export import export_model
 from admn_ros.inference.onnx.manifest import FOLDER, MANIFEST
-from admn_ros.inference.onnx.optional import optional
 from admn_ros.inference.runtime import ENGINES, RuntimeChoice
 from admn_ros.model.checkpoint import create_random_model
+from admn_ros.optional import optional
 from admn_ros.share import find_shipped
 
 

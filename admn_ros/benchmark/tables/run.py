@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from admn_ros.evaluation.contenders import run_contenders
 from admn_ros.evaluation.records import Columns, join, split_times, write_columns
 from admn_ros.evaluation.source import SourceFrame
 from admn_ros.files import write_json
+from admn_ros.inference.hardware import pick_device, use_threads
 from admn_ros.sensing.corruption.corruption import CorruptionLabel
 from admn_ros.training.processes import Processes
+from admn_ros.worker_process import worker_pool
 
 RESULTS = "tables"
 """Folder of the cells, beside the rendered tables."""
@@ -84,6 +87,38 @@ def run_cells(config: TablesConfig, cells: Sequence[Cell], folders: Folders, *, 
         result = runners[cell.corruption].result(cell, command)
         write_json(folders.out / RESULTS / f"{cell.name}.json", as_json(result))
         on_result(result)
+
+
+def run_on_cluster(config: TablesConfig, cells: Sequence[Cell], folders: Folders, scheduler: str, *, threads: int = 0,
+                   command: str = "", device: str = "auto",
+                   on_result: Callable[[CellResult], None] = lambda result: None) -> None:
+    """Run the cells that have no result yet on a Dask cluster, one task for each corruption: its cells share parts.
+
+    Args:
+        config, cells, folders, command, on_result: see `run_cells`; the workers need the same folders.
+        scheduler: address of the scheduler.
+        threads: CPU threads of a worker; 0 for one per core.
+        device: device of each worker, see `pick_device`.
+
+    Raises:
+        AdmnError: the cluster cannot be used, or as `run_cells`.
+    """
+    parts: dict[str, list[Cell]] = {}
+    for cell in missing(config, cells, folders.out):
+        parts.setdefault(cell.corruption, []).append(cell)
+    with worker_pool(len(parts), use_threads, threads, scheduler=scheduler) as pool:
+        tasks = [pool.submit(_run_part, config, part, folders, command, device) for part in parts.values()]
+        for task in as_completed(tasks):
+            part = task.result()
+            results = read_results(folders.out / RESULTS, config.fingerprint)
+            for cell in part:
+                on_result(results[cell])
+
+
+def _run_part(config: TablesConfig, cells: list[Cell], folders: Folders, command: str, device: str) -> list[Cell]:
+    # A worker that repeats the task of one that has died continues after its last cell and epoch.
+    run_cells(config, cells, folders, command=command, device=pick_device(device))
+    return cells
 
 
 class _Runner:

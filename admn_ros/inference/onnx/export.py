@@ -16,9 +16,9 @@ from admn_ros.errors import ConfigError, ModelError
 from admn_ros.files import fingerprint, replacing_folder, write_errors
 from admn_ros.inference.onnx.graphs import ROWS, Graph, graph_names, graphs_of
 from admn_ros.inference.onnx.manifest import FOLDER, MANIFEST, OnnxManifest, graph_file, model_hash
-from admn_ros.inference.onnx.optional import optional
 from admn_ros.model.checkpoint import CARD, CONFIG, METRICS, WEIGHTS, check_free, load_model
 from admn_ros.model.official.legacy_network import LegacyNetwork
+from admn_ros.optional import optional
 
 OPSET = 17
 """Oldest version of the operators with LayerNormalization; ONNX Runtime 1.12 and TensorRT 8.6 read it."""

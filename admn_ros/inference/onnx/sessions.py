@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from admn_ros.errors import ConfigError, ModelError
 from admn_ros.files import cache_folder
-from admn_ros.inference.onnx.optional import optional
+from admn_ros.optional import optional
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
