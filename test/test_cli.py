@@ -7,8 +7,12 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+import yaml
 
 from admn_ros.cli import main
+from admn_ros.config import ModelConfig, load_config
+from admn_ros.sample import Modality
+from admn_ros.share import share_directory
 from helpers.demo_recording import DEMO_BAG
 
 
@@ -51,6 +55,20 @@ def test_bad_input_is_one_clear_line(tmp_path: Path, capsys, arguments, expected
     lines = [line for line in output.splitlines() if line.strip()]
     assert len(lines) == 1 and expected in lines[0]
     assert "allowed: " in lines[0] or "required: " in lines[0]
+
+
+def test_a_model_is_made_from_a_description_of_its_own(tmp_path: Path, capsys):
+    config = yaml.safe_load((share_directory() / "models" / "gdtm" / "config.yaml").read_text())
+    config["modalities"]["rgb"]["backbone"]["depth"] = 3
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(config))
+    assert main(["new-model", str(tmp_path / "m"), "--config", str(own)]) == 0
+    made = load_config(ModelConfig, tmp_path / "m" / "config.yaml")
+    assert made.modalities[Modality.RGB].backbone.depth == 3
+    assert not made.trained and not made.qoi_trained and not made.predicts_values and not made.calibration.hidden
+    own.write_text(own.read_text().replace("kind: rgb", "kind: sonar"))
+    assert main(["new-model", str(tmp_path / "m"), "--config", str(own), "--force"]) == 2
+    assert "own.yaml: modalities.rgb.input" in capsys.readouterr().err
 
 
 def test_an_existing_model_is_not_overwritten_unless_asked(tmp_path: Path, capsys):

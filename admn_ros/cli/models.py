@@ -31,8 +31,11 @@ def add_commands(commands: Commands) -> None:
     new = add_command(commands, "new-model", "make a model folder with random weights, to try out topics and budgets",
                       _new_model)
     new.add_argument("folder", type=Path, help="model folder to write")
-    new.add_argument("--preset", default="gdtm-tiny",
-                     help="architecture, or list to print all of them (default: gdtm-tiny)")
+    kind = new.add_mutually_exclusive_group()
+    kind.add_argument("--preset", default="gdtm-tiny",
+                      help="architecture, or list to print all of them (default: gdtm-tiny)")
+    kind.add_argument("--config", type=Path, metavar="FILE",
+                      help="description of your own architecture, as config.yaml of a model folder")
     new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
                      help="seed of the weights (default: 0)")
     new.add_argument("--force", action="store_true", help="replace an existing model folder")
@@ -59,15 +62,26 @@ def add_commands(commands: Commands) -> None:
 
 
 def _new_model(options: argparse.Namespace) -> None:
+    from admn_ros.config import ModelConfig, load_config
     from admn_ros.model.checkpoint import create_random_model
     from admn_ros.model.presets import PRESETS, preset
 
-    if options.preset == "list":
+    if options.config is None and options.preset == "list":
         print("\n".join(PRESETS))
         return
-    create_random_model(preset(options.preset), options.folder, options.seed, force=options.force)
-    print(f"{options.folder}: preset {options.preset}, seed {options.seed}. "
+    config = preset(options.preset) if options.config is None else _before_training(
+        load_config(ModelConfig, options.config))
+    create_random_model(config, options.folder, options.seed, force=options.force)
+    what = f"preset {options.preset}" if options.config is None else str(options.config)
+    print(f"{options.folder}: {what}, seed {options.seed}. "
           "UNTRAINED: the weights and so the estimates are random.")
+
+
+def _before_training(config: ModelConfig) -> ModelConfig:
+    """Return the description without what stages of training added, which random weights must not pretend to know."""
+    return config.model_copy(update={
+        "qoi_trained": False, "qoi": config.qoi.model_copy(update={"value_hidden": 0}),
+        "calibration": config.calibration.model_copy(update={"hidden": 0})})
 
 
 def _inspect(options: argparse.Namespace) -> None:
