@@ -39,6 +39,8 @@ ARGUMENTS = (
     ("budget", "", "Default budget, used while no valid budget is published; -1 uses that of the deployment file."),
     ("budget_unit", "", "Unit of the default budget."),
     ("device", "", "Device of the network; auto is a GPU if there is one."),
+    ("engine", "", "What computes the network; onnxruntime needs a model folder of `admn export`."),
+    ("providers", "", "Execution providers of ONNX Runtime in order of preference, separated by commas."),
     ("params_file", "", "YAML file with parameters of the perception node. Arguments that are given override it."),
     ("parameters", "", "Old name of params_file."),
     ("autostart", "", "Configure and activate at start-up; false leaves that to a lifecycle manager. Empty: that of "
@@ -68,6 +70,7 @@ CHOICES = {
     "autostart": ["", *BOOLEANS],
     "budget_unit": ["", "layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["", "auto", "cpu", "cuda"],
+    "engine": ["", "torch", "onnxruntime"],
     "foxglove": BOOLEANS,
     "governor": BOOLEANS,
     "rviz": BOOLEANS,
@@ -214,8 +217,8 @@ def read_parameters(file: str, node: str) -> dict[str, object]:
 
 def given_parameters(value: Mapping[str, str]) -> dict[str, object]:
     """Return the parameters of the perception node that were given as arguments."""
-    found: dict[str, object] = {name: value[name] for name in ("model", "sensors", "device", "budget_unit")
-                                if value[name]}
+    found: dict[str, object] = {
+        name: value[name] for name in ("model", "sensors", "device", "engine", "providers", "budget_unit") if value[name]}
     if value["budget"]:
         found["budget_limit"] = float(value["budget"])
     return found | {name: value[name] == "true" for name in ("autostart", "use_sim_time")

@@ -16,10 +16,13 @@ import pytest
 import yaml
 
 from admn_ros.cli import parser
+from admn_ros.config import ModelConfig, Strict, parse_config
+from admn_ros.deployment import DeploymentConfig
 from admn_ros.errors import AdmnError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
+         *sorted((ROOT / "docs" / "tutorials").glob("*.md")),
          *sorted(ROOT.glob("models/**/README.md")), *sorted(ROOT.glob("examples/*.md"))]
 LINES = 150
 """Most lines of the README."""
@@ -32,7 +35,7 @@ def name(path: Path) -> str:
 
 
 def blocks(page: Path, *languages: str) -> Iterator[str]:
-    for language, code in re.findall(r"^```(\w*)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
+    for language, code in re.findall(r"^```(\w*)[^\n]*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S):
         if language in languages:
             yield code
 
@@ -82,6 +85,17 @@ def test_code_compiles_and_yaml_loads(page: Path) -> None:
         yaml.safe_load(code)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_complete_files_are_valid(page: Path) -> None:
+    """A YAML block with a file name is a whole file; that of a modality to be added is not known here."""
+    text = page.read_text(encoding="utf-8")
+    for title, code in re.findall(r'^```yaml title="([^"]+)"\n(.*?)^```', text, re.M | re.S):
+        if title.startswith((".github", "thermal")):
+            continue
+        kind: type[Strict] = ModelConfig if title.endswith("_model.yaml") else DeploymentConfig
+        parse_config(kind, yaml.safe_load(code), title)
+
+
 def test_the_pages_have_commands() -> None:
     assert sum(len(command_lines(page)) for page in PAGES) > 30
 
@@ -91,6 +105,12 @@ def test_the_readme_is_short_and_every_page_is_linked_from_it() -> None:
     assert len(text.splitlines()) <= LINES
     linked = set(re.findall(r"\]\(docs/([\w.]+\.md)", text))
     assert {page.name for page in (ROOT / "docs").glob("*.md")} == linked
+
+
+def test_every_tutorial_is_listed() -> None:
+    folder = ROOT / "docs" / "tutorials"
+    linked = set(re.findall(r"^\| \[.*?\]\((\w+\.md)\)", (folder / "README.md").read_text(encoding="utf-8"), re.M))
+    assert {page.name for page in folder.glob("*.md")} == linked | {"README.md"}
 
 
 def test_every_command_is_documented() -> None:
