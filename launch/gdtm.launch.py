@@ -65,6 +65,8 @@ ARGUMENTS = (
     ("name", "admn", "Name of the perception node, and prefix of its topics."),
     ("log_level", "info", "Least severe log messages shown."),
 )
+GIVEN = ("model", "sensors", "device", "engine", "providers", "budget_unit")
+"""Arguments that are parameters of the perception node as they are."""
 BOOLEANS = ["true", "false", "True", "False"]
 CHOICES = {
     "autostart": ["", *BOOLEANS],
@@ -217,8 +219,7 @@ def read_parameters(file: str, node: str) -> dict[str, object]:
 
 def given_parameters(value: Mapping[str, str]) -> dict[str, object]:
     """Return the parameters of the perception node that were given as arguments."""
-    found: dict[str, object] = {
-        name: value[name] for name in ("model", "sensors", "device", "engine", "providers", "budget_unit") if value[name]}
+    found: dict[str, object] = {name: value[name] for name in GIVEN if value[name]}
     if value["budget"]:
         found["budget_limit"] = float(value["budget"])
     return found | {name: value[name] == "true" for name in ("autostart", "use_sim_time")
