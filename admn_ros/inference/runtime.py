@@ -117,7 +117,7 @@ def _record(network: AdmnNetwork, device: torch.device, precision: str) -> Runti
 def estimate_each(runtime: Runtime, batch: SampleBatch,
                   active: Sequence[Mapping[Modality, Sequence[int]]]) -> list[NetworkOutput]:
     """Run on each sample exactly its own layers, and return the output of each, without batch dimension."""
-    if len(active) > 1 and isinstance(runtime, PreparedNetwork):
+    if len(active) > 1 and isinstance(runtime, PreparedNetwork | GraphNetwork):
         together = runtime.estimate_each(batch, active)
         return [NetworkOutput(*(x[row] for x in together)) for row in range(len(active))]
     if len(active) == 1:

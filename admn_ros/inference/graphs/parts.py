@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 
+from admn_ros.inference.graphs.frame import Run
 from admn_ros.inference.graphs.network import GraphNetwork
 from admn_ros.model.frame_parts import Work
 from admn_ros.sample import Modality
@@ -22,13 +23,13 @@ class GraphParts:
 
     def controller(self, modality: Modality, nodes: int) -> Work:
         """Return the controller's convolutions on a number of present sensor nodes."""
-        looks = self._network.qoi.looks[modality]
-        return looks[min(nodes, len(looks)) - 1]
+        look, rows = self._network.qoi.looks[modality], min(nodes, self._network.qoi.observed)
+        return lambda: look(rows)
 
     def embedding(self, modality: Modality, nodes: int) -> Work:
         """Return patch embedding, readout and adapter on a number of present sensor nodes."""
         backbone = self._network.backbone(modality)
-        return lambda: backbone(nodes, ())
+        return lambda: backbone(Run(nodes, ()))
 
     def layer(self, modality: Modality, nodes: int) -> Work:
         """Return one backbone layer on a number of present sensor nodes; each call runs the next layer."""

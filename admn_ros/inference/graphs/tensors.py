@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors at fixed addresses through which the segments of a frame hand on their results, and the copies of a frame.
+"""Tensors at fixed addresses through which the segments of a frame hand on their results.
 
 A frame has two copies to the device and two back: inputs and budget go up, scores come down; the allocation goes up,
 estimates come down. Each is one block, page-locked on the side of the CPU.
@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from admn_ros.config import ModelConfig
 from admn_ros.inference.graphs.packed import Field, Packed
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.sample import Modality
@@ -32,69 +31,95 @@ class Both(NamedTuple):
 
 
 class FrameTensors:
-    """All tensors of one frame of a network.
+    """All tensors of some frames of a network, of N sensor nodes of which the controller reads O.
+
+    Inputs of a modality are numbered frame by frame: sensor node n of frame f is input f * N + n. If there are several
+    frames, recorded segments have more rows than inputs: the others work on a spare last row.
 
     Args:
         network: network on its device.
+        frames: number of frames F.
 
     Attributes:
-        inputs: `share` (1,) of the budget; `poses` (1, N, 5), if the model has poses; `here` (M, 1, O), which inputs
-            are present at the O sensor nodes that the controller reads; `nodes` (M, N), sensor node of each present
-            input; `rows` (N, inputs of one sensor node), where the k-th row has the k-th present input of each
-            modality.
-        choice: `rows` (M, N) of the inputs that run and their `nodes` (M, N); `present` (1, M * N), which slots run.
-        scores: `logits` (1, layers), `corruption` (1, M), `e_corr` (1, dim); `position` and `classes` (1, M, N) if the
+        frames: number of frames.
+        counts: numbers of rows for which segments are recorded, ascending.
+        inputs: `share` (F,) of the budgets; `poses` (F, N, 5), if the model has poses; `here` (M, F, O), which inputs
+            are present; `looks` (M, F * N), rows of the inputs that the controller reads, and `seen` (M, F * N), their
+            places in (F * O); `rows` (F * N, inputs of one sensor node), where the k-th row has the k-th present input
+            of each modality.
+        choice: `rows` (M, F * N) of the inputs that run and their `numbers` (M, F * N); `present` (F, M * N), which
+            run; of several frames also `layers` (M, depth, F * N), the tokens that run each layer.
+        scores: `logits` (F, layers), `corruption` (F, M), `e_corr` (F, dim); `position` and `classes` (F, M, N) if the
             model predicts values.
-        result: `mean_m` (1, D), `scale_tril_m` (1, D, D), `class_logits` (1, K).
-        seen: (M, O, dim), the controller's tokens.
-        tokens: (N, T, dim) of each modality's backbone.
-        maps: feature maps (N, width, rows, columns) of fine stems.
-        slots: (M, N, dim), tokens of the fusion.
+        result: `mean_m` (F, D), `scale_tril_m` (F, D, D), `class_logits` (F, K).
+        seen: (M, F * O, dim), the controller's tokens.
+        tokens: (F * N, T, dim) of each modality's backbone.
+        maps: feature maps (F * N, width, rows, columns) of fine stems.
+        slots: (M, F * N, dim), tokens of the fusion.
     """
 
-    def __init__(self, network: AdmnNetwork) -> None:
+    def __init__(self, network: AdmnNetwork, frames: int = 1) -> None:
         config, device = network.config, network.qoi.cls_token.device
         count, nodes, observed = len(config.modalities), len(config.sensor_nodes), network.qoi.observed
+        self.frames, whole, self._spare = frames, frames * nodes, int(frames > 1)
+        self.counts = _counts(frames, whole)
         self._places, start = {}, 0
         for m, c in config.modalities.items():
             self._places[m] = (start, c.input.shape)
             start += math.prod(c.input.shape)
+        numbers = Field((count, whole), torch.int64)
+        poses = {"poses": Field((frames, *network.poses.shape))} if len(network.poses) else {}
         self.inputs = Both.of({
-            "share": Field((1,)), **({"poses": Field((1, *network.poses.shape))} if len(network.poses) else {}),
-            "here": Field((count, 1, observed), torch.bool), "nodes": Field((count, nodes), torch.int64),
-            "rows": Field((nodes, start))}, device)
-        self.choice = Both.of({
-            "rows": Field((count, nodes), torch.int64), "nodes": Field((count, nodes), torch.int64),
-            "present": Field((1, count * nodes), torch.bool)}, device)
-        self.scores, self.result = Both.of(_scores(network), device), Both.of(_result(config), device)
-        self.seen = torch.zeros(count, observed, config.qoi.dim, device=device)
-        self.slots = torch.zeros(count, nodes, config.fusion.dim, device=device)
+            "share": Field((frames,)), **poses,
+            "here": Field((count, frames, observed), torch.bool), "looks": numbers, "seen": numbers,
+            "rows": Field((whole, start))}, device)
+        layers = {"layers": Field((count, max(config.depths.values()), whole), torch.int64)} if frames > 1 else {}
+        self.choice = Both.of({"rows": numbers, "numbers": numbers,
+                               "present": Field((frames, count * nodes), torch.bool), **layers}, device)
+        self.scores, self.result = Both.of(_scores(network, frames), device), Both.of(_result(network, frames), device)
+        self.seen = self._zeros(network, count, frames * observed + self._spare, config.qoi.dim)
+        self.slots = self._zeros(network, count, whole + self._spare, config.fusion.dim)
         self.tokens: dict[Modality, Tensor] = {}
         self.maps: dict[Modality, Tensor] = {}
         for m, c in config.modalities.items():
-            tokens, maps = network.backbone(m).embed(torch.zeros(1, *c.input.shape, device=device))
-            self.tokens[m] = tokens.new_zeros(nodes, *tokens.shape[1:])
+            tokens, maps = network.backbone(m).embed(self._zeros(network, 1, *c.input.shape))
+            self.tokens[m] = self._zeros(network, whole + self._spare, *tokens.shape[1:])
             if maps is not None:
-                self.maps[m] = maps.new_zeros(nodes, *maps.shape[1:])
+                self.maps[m] = self._zeros(network, whole, *maps.shape[1:])
 
     def rows(self, side: Packed, modality: Modality) -> Tensor:
-        """Return the present inputs (N, C, H, W) of a modality on one side of `inputs`."""
+        """Return the present inputs (F * N, C, H, W) of a modality on one side of `inputs`."""
         start, shape = self._places[modality]
         whole = side["rows"]
         return whole[:, start:start + math.prod(shape)].view(len(whole), *shape)
 
+    def count(self, rows: int) -> int:
+        """Return the smallest recorded number of rows that is large enough."""
+        return next(count for count in self.counts if count >= rows)
 
-def _scores(network: AdmnNetwork) -> dict[str, Field]:
+    @staticmethod
+    def _zeros(network: AdmnNetwork, *shape: int) -> Tensor:
+        return torch.zeros(shape, device=network.qoi.cls_token.device)
+
+
+def _counts(frames: int, whole: int) -> tuple[int, ...]:
+    """Return every number of rows for one frame, powers of two for several."""
+    if frames == 1:
+        return tuple(range(1, whole + 1))
+    return (*(2**k for k in range(whole.bit_length()) if 2**k < whole), whole)
+
+
+def _scores(network: AdmnNetwork, frames: int) -> dict[str, Field]:
     config = network.config
     count, nodes = len(config.modalities), len(config.sensor_nodes)
-    fields = {"logits": Field((1, config.layers_total)), "corruption": Field((1, count)),
-              "e_corr": Field((1, config.qoi.dim))}
+    fields = {"logits": Field((frames, config.layers_total)), "corruption": Field((frames, count)),
+              "e_corr": Field((frames, config.qoi.dim))}
     if network.qoi.value is not None:
-        fields |= {name: Field((1, count, nodes)) for name in ("position", "classes")}
+        fields |= {name: Field((frames, count, nodes)) for name in ("position", "classes")}
     return fields
 
 
-def _result(config: ModelConfig) -> dict[str, Field]:
-    axes = len(config.localization.min_m)
-    return {"mean_m": Field((1, axes)), "scale_tril_m": Field((1, axes, axes)),
-            "class_logits": Field((1, len(config.classes)))}
+def _result(network: AdmnNetwork, frames: int) -> dict[str, Field]:
+    axes = len(network.config.localization.min_m)
+    return {"mean_m": Field((frames, axes)), "scale_tril_m": Field((frames, axes, axes)),
+            "class_logits": Field((frames, len(network.config.classes)))}

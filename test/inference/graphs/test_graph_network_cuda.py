@@ -55,6 +55,20 @@ def test_500_random_allocations(network: AdmnNetwork) -> None:
 
 
 @torch.inference_mode()
+def test_frames_together_are_those_of_one_by_one() -> None:
+    network, rng = random_network(CONFIGS["like-shipped"]()), random.Random(7)
+    graphs = recorded(network)
+    for size in (8, 3, 1, 11):
+        batch, active = draw(network.config, rng, size)
+        found = graphs.estimate_each(batch, active)
+        for row, layers in enumerate(active):
+            expected = network.estimate(batch.part(list(batch.inputs), torch.tensor([row])), layers)
+            for name, several, one in zip(NetworkOutput._fields, found, expected, strict=True):
+                assert_close(several[row:row + 1], one, name)
+    graphs.close()
+
+
+@torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_close(dtype: torch.dtype) -> None:
     network, rng = random_network(CONFIGS["nested"]()), random.Random(6)
