@@ -24,14 +24,18 @@ from admn_ros.errors import ConfigError
 
 def add_commands(commands: Commands) -> None:
     """Add the commands that simulate and draw recordings."""
-    simulate = add_command(commands, "simulate", "simulate the GDTM room: write a dataset, a rosbag2 or a picture",
-                           _simulate)
+    simulate = add_command(commands, "simulate",
+                           "simulate the GDTM room, or clips: write a dataset, a rosbag2 or a picture", _simulate)
     simulate.add_argument("--frames", type=whole(1, 10**6), default=300, metavar="N",
                           help="number of multimodal frames; a rosbag2 has 15 per second (default: 300)")
     simulate.add_argument("--seed", type=whole(0, LARGEST_SEED), default=7, metavar="N",
                           help="seed of room, drive and noise (default: 7)")
     simulate.add_argument("--dataset", type=Path, metavar="DIR",
                           help="dataset folder to write, in splits and shards; an interrupted run is continued")
+    simulate.add_argument("--activities", type=Path, metavar="DIR",
+                          help="dataset folder to write: clips of 27 activities, RGB and depth, in the layout of MM-Fi")
+    simulate.add_argument("--events", type=Path, metavar="DIR",
+                          help="dataset folder to write: clips of 28 events, RGB and sound, in the layout of AVE")
     simulate.add_argument("--bag", type=Path, metavar="BAG", help="rosbag2 folder to write; must not exist")
     simulate.add_argument("--sheet", type=Path, metavar="PNG", help="picture of all sensors at one instant to write")
     simulate.add_argument("--target", choices=("red_car", "green_car", "none"),
@@ -57,7 +61,7 @@ def add_commands(commands: Commands) -> None:
                           help="dataset: share of rooms that have these difficulties, drawn for each room (default: 1)")
     simulate.add_argument("--masks", action="store_true",
                           help="dataset: store what each pixel of the RGB images shows, for segmentation")
-    add_workers(simulate, "dataset: number of processes (default: one per core)")
+    add_workers(simulate, "datasets: number of processes (default: one per core)")
 
     sheet = add_command(commands, "sheet", "draw all sensors of a recording at one instant", _sheet)
     sheet.add_argument("bag", type=Path, help="rosbag2 folder, .mcap or .db3 file")
@@ -80,10 +84,13 @@ def _add_difficulty(simulate: argparse.ArgumentParser) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    if options.dataset is None and options.bag is None and options.sheet is None:
-        raise ConfigError.missing("output", "--dataset DIR, --bag BAG, --sheet PNG, or several")
+    outputs = (options.dataset, options.activities, options.events, options.bag, options.sheet)
+    if all(output is None for output in outputs):
+        raise ConfigError.missing("output", "--dataset DIR, --activities DIR, --events DIR, --bag BAG, --sheet PNG, or "
+                                  "several")
     if options.dataset is not None:
         _simulate_dataset(options)
+    _simulate_clips(options)
     if options.bag is not None:
         _simulate_bag(options, options.bag)
     elif options.sheet is not None:
@@ -105,6 +112,17 @@ def _simulate_dataset(options: argparse.Namespace) -> None:
     took_s = time.monotonic() - started_s
     print(f"{options.dataset}: " + ", ".join(f"{split} {count}" for split, count in counts.items())
           + f"; {took_s:.0f} s, {plan.frames / took_s:.1f} multimodal samples per second")
+
+
+def _simulate_clips(options: argparse.Namespace) -> None:
+    from admn_ros.simulation.clips.make import make_activities, make_events
+
+    for folder, make in ((options.activities, make_activities), (options.events, make_events)):
+        if folder is not None:
+            started_s = time.monotonic()
+            with progress_bar("clips") as progress:
+                count = make(folder, options.seed, options.jobs, progress)
+            print(f"{folder}: {count} clips; {time.monotonic() - started_s:.0f} s")
 
 
 def _simulate_bag(options: argparse.Namespace, bag: Path) -> None:
