@@ -26,7 +26,7 @@ def add_commands(commands: Commands) -> None:
                          "compare ADMN with other methods: run missing cells and write the result tables", _tables)
     tables.add_argument("config", type=Path,
                         help="grid of methods, budgets and corruptions, such as config/tables/small.yaml")
-    tables.add_argument("--data", type=Path, metavar="DIR", help="dataset folder of `admn simulate --dataset`")
+    tables.add_argument("--data", type=Path, metavar="DIR", help="dataset folder, such as one of `admn simulate`")
     tables.add_argument("--work", type=Path, metavar="DIR", help="folder for training runs; may be deleted afterwards")
     tables.add_argument("--out", type=Path, required=True, metavar="DIR",
                         help="results folder: tables.md, tables.png and one JSON file per cell")
@@ -86,7 +86,7 @@ def _render(config: TablesConfig, out: Path) -> Path:
     results = read_results(out / RESULTS, config.fingerprint)
     write_text(out / "tables.md", render(config, results))
     if results:
-        draw(results, out / "tables.png")
+        draw(results, out / "tables.png", config.task)
     return out / "tables.md"
 
 
@@ -119,9 +119,12 @@ class _CellProgress:
 
     def on_result(self, result: CellResult, config: TablesConfig, out: Path) -> None:
         """Count a finished cell and write the tables."""
+        from admn_ros.benchmark.tables.measures import MEASURES
+
         self._done += 1
         cell: Cell = result.cell
-        line = f"{cell.name}: {result.errors.mean_cm:.1f} cm"
+        measure = MEASURES[config.task]
+        line = f"{cell.name}: {measure.value(result.errors):.1f} {measure.unit}"
         left = self._minutes() / self._done * (self._total - self._done)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self._done)

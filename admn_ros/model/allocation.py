@@ -268,7 +268,8 @@ def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ..
 
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,
-                 tau: float = 1.0, generator: torch.Generator | None = None) -> dict[Modality, Tensor]:
+                 tau: float = 1.0, generator: torch.Generator | None = None,
+                 prices: Mapping[Modality, int] | None = None) -> dict[Modality, Tensor]:
     """Choose L layers per sample with gradients to the logits (paper Sections 3.4.3 and A.2).
 
     Gumbel-softmax with standard Gumbel noise over all layers but the first ones, then the top L, with the
@@ -281,9 +282,12 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
         k: number of layers per sample, first layers included; one number or (B,).
         tau: temperature above 0; 1 in the paper.
         generator: random generator on the device of the logits.
+        prices: cost of a layer of each modality, in the unit of `k`; None counts each as 1. Of unequal layers each is
+            taken, by descending score, if it still fits, as in `allocate`.
 
     Returns:
-        Masks (B, depth) per modality, exactly 0 or 1, with a sum of min(k, available layers) per sample.
+        Masks (B, depth) per modality, exactly 0 or 1, with a sum of min(k, available layers) per sample; with prices,
+        of a cost of at most k.
 
     Raises:
         InputError: tau is not above 0, or k is below the number of first layers.
@@ -296,7 +300,9 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     depths = [x.shape[1] for x in logits.values()]
     first[:, [sum(depths[:i]) for i in range(len(depths))]] = True
     always, free = usable & first, usable & ~first
-    spare = torch.as_tensor(k, device=flat.device) - always.sum(dim=1)
+    price = torch.tensor([(prices or {}).get(m, 1) for m, x in logits.items() for _ in range(x.shape[1])],
+                         device=flat.device)
+    spare = torch.as_tensor(k, device=flat.device) - (always * price).sum(dim=1)
     if bool((spare < 0).any()):
         raise InputError("k", k, "at least one layer for each available modality of every sample")
 
@@ -306,11 +312,26 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     lowest = torch.finfo(flat.dtype).min / 2
     noisy = ((flat - exponential.log()) / tau).masked_fill(~free, lowest)
     soft = torch.where(free, noisy.softmax(dim=1), torch.zeros_like(flat))
-    rank = noisy.detach().argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    hard = (always | (free & (rank < spare[:, None]))).to(flat.dtype)
+    order = noisy.detach().argsort(dim=1, descending=True, stable=True)
+    if prices is None:
+        chosen = free & (order.argsort(dim=1) < spare[:, None])
+    else:
+        chosen = _affordable(order, free, price, spare)
+    hard = (always | chosen).to(flat.dtype)
     # In this order of operations the difference is exactly zero, and the masks are exactly 0 and 1.
     masks = torch.split(hard + (soft - soft.detach()), depths, dim=1)
     return dict(zip(logits, masks, strict=True))
+
+
+def _affordable(order: Tensor, free: Tensor, price: Tensor, spare: Tensor) -> Tensor:
+    """Take free layers (B, C) in an order (B, C), each if its price (C,) fits what is left of `spare` (B,)."""
+    taken, left = torch.zeros_like(free), spare[:, None].clone()
+    for place in range(order.shape[1]):
+        layer = order[:, place:place + 1]
+        fits = free.gather(1, layer) & (price[layer] <= left)
+        taken.scatter_(1, layer, fits)
+        left = left - price[layer] * fits
+    return taken
 
 
 def _qualities(qoi: Mapping[Modality, float], candidates: Sequence[Modality]) -> dict[Modality, float]:

@@ -151,6 +151,33 @@ def _rgb_radar() -> ModelConfig:
     return model.model_copy(update={"name": "rgb-radar", "modalities": parts})
 
 
+def _table_mmfi() -> ModelConfig:
+    """Return RGB and depth of four frames of a clip, small enough to train the classification tables on one core."""
+    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(32, 32))
+    depth = DepthInput(height=64, width=64, relief=True, max_m=5.0, mean=(0.6, 0.9, 0.0), std=(0.2, 0.3, 0.1))
+    return ModelConfig(
+        name="table-mmfi", trained=False, sensor_nodes=("frame01", "frame05", "frame09", "frame13"),
+        classes=tuple(f"A{i:02d}" for i in range(1, 28)),
+        modalities={
+            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=64), backbone=backbone, adapter_hidden=96),
+            Modality.DEPTH: ModalityConfig(input=depth, backbone=backbone, adapter_hidden=96)},
+        fusion=FusionConfig(dim=48, depth=2, heads=4),
+        qoi=QoiConfig(size=32, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64))
+
+
+def _table_ave() -> ModelConfig:
+    """Return RGB of four frames of a clip, and its sound, likewise."""
+    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(16, 16))
+    audio = AudioInput(channels=1, window_s=10.24, fft=1024, hop=1280, mels=64, frames=128)
+    return ModelConfig(
+        name="table-ave", trained=False, sensor_nodes=("frame1", "frame3", "frame5", "frame7"), classes=AVE_CLASSES,
+        modalities={
+            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=64), backbone=backbone, adapter_hidden=96),
+            Modality.AUDIO: ModalityConfig(input=audio, backbone=backbone, adapter_hidden=96)},
+        fusion=FusionConfig(dim=48, depth=2, heads=4),
+        qoi=QoiConfig(size=32, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64))
+
+
 def _table_rgbd() -> ModelConfig:
     """Return `table` with depth in place of radar, as in the paper's tables, for long training on a GPU."""
     model = _table()
@@ -217,6 +244,8 @@ PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
     "table": _table,
     "table-rgbd": _table_rgbd,
     "rgb-radar": _rgb_radar,
+    "table-mmfi": _table_mmfi,
+    "table-ave": _table_ave,
     "rgbd": _rgbd,
     "gdtm": _gdtm,
     "gdtm-4": _gdtm_4,

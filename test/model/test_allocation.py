@@ -270,6 +270,22 @@ def test_masks_are_exact_and_sum_to_l():
     assert (masks[DEPTH][~available[DEPTH]] == 0).all()
 
 
+def test_masks_of_unequal_costs_are_those_of_the_allocator():
+    x, both = logits(64), dict.fromkeys((RGB, DEPTH), torch.ones(64, dtype=torch.bool))
+    prices = {RGB: 3, DEPTH: 1}
+    table = LayerCosts("layers", 0, {m: ModalityCosts(v.shape[1], (0,), (0,), (prices[m],)) for m, v in x.items()})
+    # Without noise: at a temperature this high above the scores' scale only their order counts.
+    quiet = {m: 1e6 * v.detach() for m, v in x.items()}
+    for budget in (4, 5, 9, 14):
+        masks = gumbel_top_l(quiet, both, budget, generator=torch.Generator().manual_seed(1), prices=prices)
+        for i in range(64):
+            found = allocate(Assessment({m: v[i].tolist() for m, v in quiet.items()}, {RGB: 1.0, DEPTH: 1.0}),
+                             {RGB: 1, DEPTH: 1}, table, Budget(budget, "layers"))
+            assert {m: tuple(mask[i].nonzero().flatten().tolist()) for m, mask in masks.items()} == found.active
+    with pytest.raises(InputError, match="k:"):
+        gumbel_top_l(x, both, 3, prices=prices)
+
+
 def test_gradient_reaches_the_free_logits_of_available_modalities():
     x = logits(5)
     available = {RGB: torch.ones(5, dtype=torch.bool), DEPTH: torch.tensor([True, True, True, True, False])}

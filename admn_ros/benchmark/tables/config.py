@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict
+from admn_ros.datasets.open import DatasetKind
 from admn_ros.errors import ConfigError
 from admn_ros.model.presets import PRESETS, preset
 from admn_ros.sample import Modality
@@ -19,25 +20,32 @@ from admn_ros.sensing.corruption.presets import CORRUPTIONS
 from admn_ros.training.config import LossConfig, Rate, Seed, Share, Whole
 
 Method = Literal[
-    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "mns", "dynmm", "dynmm_strict",
-    "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "admn_task", "straight_through",
-    "progressive", "universal", "neuralsort", "removal_layerdrop", "removal_plain"]
+    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "audio_only", "static", "scratch", "mns", "dynmm",
+    "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "admn_task", "straight_through",
+    "progressive", "universal", "neuralsort", "value", "naive_unequal", "admn_unequal", "removal_layerdrop",
+    "removal_plain"]
+Task = Literal["localization", "classification"]
 TITLES: Final[dict[Method, str]] = {
     "upper_bound": "Upper bound", "naive": "Naive allocation", "rgb_only": "RGB only", "depth_only": "Depth only",
-    "radar_only": "Radar only", "static": "Best static allocation", "scratch": "Naive scratch", "mns": "MNS",
+    "radar_only": "Radar only", "audio_only": "Audio only", "static": "Best static allocation",
+    "scratch": "Naive scratch", "mns": "MNS",
     "dynmm": "DynMM, modality level", "dynmm_strict": "DynMM, modality level, strict",
     "dynmm_fusion": "DynMM, fusion level", "dynmm_fusion_strict": "DynMM, fusion level, strict", "adamml": "AdaMML",
     "admn": "ADMN", "admn_ae": "ADMN_AE", "admn_task": "ADMN, task loss only",
     "straight_through": "ADMN, pure straight-through", "progressive": "ADMN, progressive top-L",
     "universal": "ADMN, universal controller", "neuralsort": "NeuralSort, universal controller",
-    "removal_layerdrop": "Layers removed, trained with LayerDrop",
+    "value": "Allocation by predicted value", "naive_unequal": "Naive allocation, unequal costs",
+    "admn_unequal": "ADMN, unequal costs", "removal_layerdrop": "Layers removed, trained with LayerDrop",
     "removal_plain": "Layers removed, trained without LayerDrop"}
 ALONE: Final[dict[Method, Modality]] = {
-    "rgb_only": Modality.RGB, "depth_only": Modality.DEPTH, "radar_only": Modality.RADAR}
+    "rgb_only": Modality.RGB, "depth_only": Modality.DEPTH, "radar_only": Modality.RADAR,
+    "audio_only": Modality.AUDIO}
+UNEQUAL: Final[dict[Method, Method]] = {"naive_unequal": "naive", "admn_unequal": "admn"}
+"""Methods whose budgets count a layer by `unequal`, and the methods that they are otherwise."""
 WITHOUT_BUDGET: Final[frozenset[Method]] = frozenset({"upper_bound", "removal_layerdrop", "removal_plain"})
 ONE_SEED: Final[frozenset[Method]] = frozenset({
-    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "removal_layerdrop",
-    "removal_plain"})
+    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "audio_only", "static", "scratch", "naive_unequal",
+    "removal_layerdrop", "removal_plain"})
 """Methods without a part that is trained for each seed: they run the networks that all methods share."""
 STATIC_STEP = 2
 """Step between the numbers of layers in the search of the best static allocation."""
@@ -95,6 +103,7 @@ class Efforts(Strict):
     dynmm: Effort
     dynmm_fusion: Effort
     adamml: Effort
+    value: Effort = Effort(epochs=8, rates=(3e-3,))
 
 
 class GridBlock(Strict):
@@ -125,6 +134,11 @@ class StudyConfig(Strict):
 
     Attributes:
         model: name of a preset of `admn_ros.model.presets`.
+        kind: kind of the dataset, a key of `admn_ros.datasets.open.READERS`.
+        task: what the entries measure: mean error of the position, or accuracy of the class.
+        table: number of the first table in the paper.
+        unequal: cost of a layer of each modality in the budgets of the methods of unequal costs (Table 4); 1 for
+            modalities that are not named.
         notes: notes for the reader, printed above the tables.
         train, validation, test: samples of each split.
         seed: seed of the data, of the networks that methods share, and of the searches.
@@ -132,6 +146,10 @@ class StudyConfig(Strict):
     """
 
     model: str = "table"
+    kind: DatasetKind = "shards"
+    task: Task = "localization"
+    table: str = "Table 1"
+    unequal: dict[Modality, Count] = Field(default={})
     notes: str = ""
     train: SplitConfig
     validation: SplitConfig
@@ -183,9 +201,14 @@ class TablesConfig(StudyConfig):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that a result depends on: the settings without grid and notes, and the model's preset."""
-        known = self.model_dump(mode="json", exclude={"grid", "notes"}) | {"static_step": STATIC_STEP}
-        # Default values are left out, so that a new option of the preset does not invalidate earlier results.
+        """Hash of everything that a result depends on: the settings without grid and texts, and the model's preset."""
+        known = self.model_dump(mode="json", exclude={"grid", "notes", "table"}) | {"static_step": STATIC_STEP}
+        # Default values are left out, so that a new option does not invalidate earlier results.
+        for name in ("kind", "task", "unequal"):
+            if getattr(self, name) == TablesConfig.model_fields[name].default:
+                del known[name]
+        if self.efforts.value == Efforts.model_fields["value"].default:
+            del known["efforts"]["value"]
         known["preset"] = preset(self.model).model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -220,12 +243,24 @@ def plan(config: TablesConfig) -> list[Cell]:
         ConfigError: a budget is below the number of modalities or above the layers of the model.
     """
     model = preset(config.model)
-    least, most = len(model.modalities), model.layers_total
-    for budget in {*config.universal, *(b for block in config.grid for b in block.budgets)}:
-        if not least <= budget <= most:
-            raise ConfigError("budgets", budget, f"{least} to {most} layers")
+    _check_budgets(set(config.universal), model.depths, {})
+    for block in config.grid:
+        unequal = set(block.methods) & set(UNEQUAL)
+        if unequal and unequal != set(block.methods):
+            raise ConfigError("methods", ", ".join(block.methods), "those of unequal costs in a block of their own")
+        if unequal and not config.unequal:
+            raise ConfigError.missing("unequal", "the cost of a layer of each modality, for methods of unequal costs")
+        _check_budgets(set(block.budgets), model.depths, config.unequal if unequal else {})
     cells = (cell for block in config.grid for cell in _cells(block, model))
     return list(dict.fromkeys(cells))
+
+
+def _check_budgets(budgets: set[int], depths: Mapping[Modality, int], prices: Mapping[Modality, int]) -> None:
+    least = sum(prices.get(m, 1) for m in depths)
+    most = sum(prices.get(m, 1) * depth for m, depth in depths.items())
+    for budget in budgets:
+        if not least <= budget <= most:
+            raise ConfigError("budgets", budget, f"{least} to {most} layers")
 
 
 def only(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:

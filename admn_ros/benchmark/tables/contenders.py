@@ -17,10 +17,10 @@ from admn_ros.baselines.orders import every_other
 from admn_ros.baselines.policy import AllocationPolicy
 from admn_ros.baselines.static import Depths, StaticAllocation, some_depths
 from admn_ros.benchmark.tables.baseline_contender import BaselineContender
-from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, Cell, Method, TablesConfig
+from admn_ros.benchmark.tables.config import ALONE, STATIC_STEP, UNEQUAL, Cell, Method, TablesConfig
 from admn_ros.benchmark.tables.training import Part, Recipe, TrainingCost, TrainingStore
 from admn_ros.budget.costs import Counts, LayerCosts
-from admn_ros.config import ModelConfig
+from admn_ros.config import ModelConfig, Objective
 from admn_ros.errors import ConfigError
 from admn_ros.evaluation.budgets import ConstantBudget
 from admn_ros.evaluation.contenders import Contender, PolicyContender
@@ -32,6 +32,8 @@ from admn_ros.model.costs import flop_costs
 from admn_ros.model.flops import task_flops
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.presets import preset
+from admn_ros.model.value.allocation import allocate_by_value
+from admn_ros.sample import Modality
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.rivals.adamml_stage import AdaMMLConfig, AdaMMLStage
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
@@ -42,6 +44,7 @@ from admn_ros.training.stages.autoencoder import Autoencoder, AutoencoderConfig
 from admn_ros.training.stages.controller import Controller, ControllerConfig, Mode
 from admn_ros.training.stages.finetune import Finetune, FinetuneConfig
 from admn_ros.training.stages.layer_sampling import Selection
+from admn_ros.training.stages.value import Value, ValueConfig
 
 POLICY_METHODS: Mapping[Method, AllocationPolicy] = {
     "upper_bound": UpperBound(), "naive": NaiveAllocation(),
@@ -88,13 +91,17 @@ class Contenders:
             AdmnError: a training fails.
         """
         method, layers, seed = cell.method, cell.layers, cell.seed
-        if method in POLICY_METHODS:
-            return self._by_policy(method, POLICY_METHODS[method], layers)
+        if UNEQUAL.get(method, method) in POLICY_METHODS:
+            return self._by_policy(method, POLICY_METHODS[UNEQUAL.get(method, method)], layers)
         if method in ("removal_layerdrop", "removal_plain"):
             return self._removal(method)
         if layers is None:
             raise ConfigError("method", method, "one with a budget")
-        if method in CONTROLLERS:
+        if method == "value":
+            valued = self._value(seed)
+            return self._entry(valued.stage.network, method, allocate_by_value, layers, valued.cost,
+                               flop_costs(valued.stage.network.config))
+        if UNEQUAL.get(method, method) in CONTROLLERS:
             part = self._controller(method, layers, seed)
             return self._entry(part.stage.network, method, allocate, layers, part.cost, self._flops)
         if method == "static":
@@ -115,11 +122,17 @@ class Contenders:
         stage1 = self.finetuned()
         return self._entry(stage1.stage.network, method, policy, layers, stage1.cost, self._flops_without_controller)
 
-    @staticmethod
-    def _entry(network: AdmnNetwork, method: Method, policy: AllocationPolicy, layers: int | None,
+    def _entry(self, network: AdmnNetwork, method: Method, policy: AllocationPolicy, layers: int | None,
                training: TrainingCost, table: LayerCosts) -> Entry:
-        contender = PolicyContender(Engine.of(network), method, policy, ConstantBudget(layers, "layers"))
+        network.config = network.config.model_copy(update={"layer_costs": self._prices(method)})
+        engine = Engine.of(network)
+        if self.config.task == "classification":
+            engine.objective = Objective(position=0.0)
+        contender = PolicyContender(engine, method, policy, ConstantBudget(layers, "layers"))
         return Entry([contender], network.config, table, training)
+
+    def _prices(self, method: Method) -> dict[Modality, int]:
+        return dict(self.config.unequal if method in UNEQUAL else self.model.layer_costs)
 
     def _removal(self, method: Method) -> Entry:
         """Remove layers of one modality, or of each, in the every-other order (Section A.4)."""
@@ -147,16 +160,17 @@ class Contenders:
         return self.store.part(name, name, config.efforts.finetune, recipe, seed=config.seed)
 
     def _controller(self, method: Method, layers: int, seed: int) -> Part[Controller]:
-        mode, selection = CONTROLLERS[method]
+        mode, selection = CONTROLLERS[UNEQUAL.get(method, method)]
         universal = mode == "universal"
         name = f"{method}-s{seed}" if universal else f"{method}-L{layers:02d}-s{seed}"
         stage1 = self.finetuned().stage.network.state_dict()
         weights = {k: v for k, v in stage1.items() if not k.startswith("qoi.")}
         perceptive = self._autoencoder().stage.network.qoi if mode == "autoencoder" else None
         qoi = self.model.qoi.model_copy(update={"budget_token": universal})
+        model = self.model.model_copy(update={"qoi": qoi, "layer_costs": self._prices(method)})
 
         def recipe(optimizer: OptimizerConfig, price: float) -> Controller:
-            network = AdmnNetwork(self.model.model_copy(update={"qoi": qoi}))
+            network = AdmnNetwork(model)
             initialize(network, optimizer.seed)
             network.load_state_dict(weights, strict=False)
             if perceptive is not None:
@@ -166,6 +180,18 @@ class Contenders:
                 budgets=self.config.universal if universal else (layers,)))
 
         return self.store.part(name, method, self.config.efforts.controller, recipe, seed=seed)
+
+    def _value(self, seed: int) -> Part[Value]:
+        """Return the prediction of each input's value, on the universal controller of the same seed."""
+        known = self._controller("universal", max(self.config.universal), seed).stage.network
+        weights = known.state_dict()
+
+        def recipe(optimizer: OptimizerConfig, price: float) -> Value:
+            network = AdmnNetwork(known.config)
+            network.load_state_dict(weights)
+            return Value(network, ValueConfig(optimizer=optimizer, budgets=self.config.universal))
+
+        return self.store.part(f"value-s{seed}", "value", self.config.efforts.value, recipe, seed=seed)
 
     def _autoencoder(self) -> Part[Autoencoder]:
         def recipe(optimizer: OptimizerConfig, price: float) -> Autoencoder:
@@ -279,7 +305,8 @@ class Contenders:
                 for batch in self.store.splits.validation.batches(0, self.config.batch, shuffle=False):
                     moved = batch.to(self.device)
                     scores.add(network.estimate(moved.samples, plan), moved)
-            losses[depths] = scores.result()["error_m"]
+            found = scores.result()
+            losses[depths] = 1 - found["accuracy"] if self.config.task == "classification" else found["error_m"]
             self.store.on_step("search of the static allocation", len(losses), len(tried))
         write_json(path, {",".join(map(str, d)): x for d, x in losses.items()})
         return StaticAllocation(modalities, losses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -56,8 +57,14 @@ class CorruptedSplits:
         positions = torch.tensor([t.position_m[:2] for t in targets if t is not None], dtype=torch.float64)
         return positions[positions.isfinite().all(dim=1)].mean(dim=0)
 
+    @functools.cached_property
+    def constant_label(self) -> int:
+        """Most frequent class of the training samples."""
+        targets = (self._train.sample(0, i).target for i in range(len(self._train)))
+        return Counter(t.label for t in targets if t is not None and t.label >= 0).most_common(1)[0][0]
+
     def _open(self, wanted: SplitConfig) -> SampleSource:
-        return open_dataset("shards", self._dataset, wanted.split, model=preset(self._config.model),
+        return open_dataset(self._config.kind, self._dataset, wanted.split, model=preset(self._config.model),
                             viewpoints=wanted.viewpoints, limit=wanted.samples)
 
     def _samples(self, wanted: SplitConfig, source: SampleSource, seed: int) -> Samples:

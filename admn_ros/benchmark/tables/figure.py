@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, WITHOUT_BUDGET, Method
+from admn_ros.benchmark.tables.config import ONE_SEED, TITLES, UNEQUAL, WITHOUT_BUDGET, Method, Task
+from admn_ros.benchmark.tables.measures import MEASURES, Measure
 from admn_ros.benchmark.tables.text import CORRUPTION_TITLES, Results, seeds_of
 from admn_ros.errors import InputError
 from admn_ros.views.picture_file import write_figure
@@ -21,10 +22,11 @@ OURS: dict[Method, str] = {"admn": "#d62728", "admn_ae": "#ff7f0e", "universal":
 BASELINES = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "#e377c2", "#8c564b", "#aec7e8",
              "#98df8a", "#c5b0d5", "#c49c94", "#636363")
 OFF_SCALE = 1.6
-"""Methods whose best error exceeds that of the best method by this factor are listed, not drawn."""
+"""Methods whose best error exceeds that of the best method by this factor are listed, not drawn; or whose best accuracy
+is below that of the best by it."""
 
 
-def draw(results: Results, png: Path) -> Path:
+def draw(results: Results, png: Path, task: Task = "localization") -> Path:
     """Draw one panel per corruption and one line per method: means over seeds.
 
     Raises:
@@ -39,41 +41,45 @@ def draw(results: Results, png: Path) -> Path:
     figure = Figure(figsize=(13, 5.2 * len(corruptions)), dpi=110, layout="constrained")
     panels = figure.subplots(len(corruptions), 2, squeeze=False, width_ratios=(3, 2))
     for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
-        _draw_budgets(budgets, results, corruption)
-        _draw_removal(removal, results, corruption)
+        _draw_budgets(budgets, results, corruption, MEASURES[task])
+        _draw_removal(removal, results, corruption, MEASURES[task])
     write_figure(figure, png)
     return png
 
 
-def _draw_budgets(axes: Axes, results: Results, corruption: str) -> None:
-    lines = {method: _means(results, corruption, method) for method in TITLES}
+def _draw_budgets(axes: Axes, results: Results, corruption: str, measure: Measure) -> None:
+    lines = {method: _means(results, corruption, method, measure) for method in TITLES if method not in UNEQUAL}
     lines = {method: means for method, means in lines.items() if means}
-    scale = OFF_SCALE * min((min(means.values()) for means in lines.values()), default=1.0)
-    notes = ["off the scale, cm:"]
+    best = max if measure.rises else min
+    scale = best((best(means.values()) for means in lines.values()), default=1.0)
+    notes = [f"off the scale, {measure.unit}:"]
     for method, means in lines.items():
-        if min(means.values()) > scale:
+        near = best(means.values())
+        if (scale / near if measure.rises else near / scale) > OFF_SCALE:
             notes.append(f"{TITLES[method]} {'/'.join(f'{m:.0f}' for m in means.values())}")
         else:
             _draw_line(axes, method, means)
     known = next(r for c, r in results.items() if c.corruption == corruption)
-    notes.append(f"constant predictor {known.constant_mean_cm:.0f}")
+    notes.append(f"constant predictor {measure.constant(known):.0f}")
     axes.text(0.99, 0.98, "\n".join(notes), transform=axes.transAxes, fontsize=7, ha="right",
               va="top", color="#555555")
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
-            axes.axhline(bound.errors.mean_cm, color="black", lw=0.8, label=TITLES[method])
-    axes.set_title(f"{CORRUPTION_TITLES.get(corruption, corruption)}: error within a budget", loc="left", fontsize=10)
+            axes.axhline(measure.value(bound.errors), color="black", lw=0.8, label=TITLES[method])
+    title = f"{CORRUPTION_TITLES.get(corruption, corruption)}: {measure.name} within a budget"
+    axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("budget, layers")
-    axes.set_ylabel("mean error, cm")
+    axes.set_ylabel(f"{measure.name}, {measure.unit}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
-def _means(results: Results, corruption: str, method: Method) -> dict[int, float]:
-    """Return the mean error over seeds for each budget that has a result."""
+def _means(results: Results, corruption: str, method: Method, measure: Measure) -> dict[int, float]:
+    """Return the mean over seeds for each budget that has a result."""
     budgets = sorted({c.layers for c in results if c.corruption == corruption and c.method == method
                       and c.layers is not None})
-    return {b: statistics.mean(r.errors.mean_cm for r in seeds_of(results, corruption, method, b)) for b in budgets}
+    return {b: statistics.mean(measure.value(r.errors) for r in seeds_of(results, corruption, method, b))
+            for b in budgets}
 
 
 def _draw_line(axes: Axes, method: Method, means: Mapping[int, float]) -> None:
@@ -85,12 +91,12 @@ def _draw_line(axes: Axes, method: Method, means: Mapping[int, float]) -> None:
               label=TITLES[method], zorder=3 if ours else 2)
 
 
-def _draw_removal(axes: Axes, results: Results, corruption: str) -> None:
+def _draw_removal(axes: Axes, results: Results, corruption: str, measure: Measure) -> None:
     for method, style in (("removal_layerdrop", "-"), ("removal_plain", "--")):
         for result in results.values():
             if (result.corruption, result.method) == (corruption, method):
                 for number, (name, row) in enumerate(result.removed.items()):
-                    axes.plot(list(row), [f.mean_cm for f in row.values()], style, color=f"C{number}", lw=1.3,
+                    axes.plot(list(row), [measure.value(f) for f in row.values()], style, color=f"C{number}", lw=1.3,
                               label=f"{'each modality' if name == 'all' else name}, "
                                     f"{'LayerDrop' if style == '-' else 'no LayerDrop'}")
     if not axes.lines:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 from torch import Tensor
 
-from admn_ros.benchmark.tables.config import Cell, Method
+from admn_ros.benchmark.tables.config import Cell, Method, Task
 from admn_ros.benchmark.tables.training import TrainingCost
 from admn_ros.budget.costs import LayerCosts
 from admn_ros.config import ModelConfig, Strict
@@ -24,24 +24,25 @@ from admn_ros.scoring.estimates import ErrorSummary, finite_rows
 from admn_ros.scoring.metrics import CM_PER_M, distances
 
 CONSTANT_MARGIN = 0.05
-"""A mean error that is less than this fraction below that of the constant predictor means that nothing was learned."""
+"""A mean error, or rate of wrong classes, that is less than this fraction below that of the constant predictor means
+that nothing was learned."""
 
 Interval = tuple[float, float]
 
 
 class ErrorFigures(Strict):
-    """Errors over the test samples with a car, and accuracy over all.
+    """Errors over the test samples with a position, and accuracy over all.
 
     Attributes:
-        mean_cm, median_cm, p95_cm: position errors, in centimetres.
+        mean_cm, median_cm, p95_cm: position errors, in centimetres; None if no sample has a position.
         accuracy: fraction of correct classes.
         mean_interval_cm, accuracy_interval: 95 % intervals by scene; None in cells of the first format, and with too
             few scenes.
     """
 
-    mean_cm: float
-    median_cm: float
-    p95_cm: float
+    mean_cm: float | None = None
+    median_cm: float | None = None
+    p95_cm: float | None = None
     accuracy: float
     mean_interval_cm: Interval | None = None
     accuracy_interval: Interval | None = None
@@ -70,7 +71,9 @@ class CellResult(Strict):
         format: the first format has no intervals and no `figures`; it is still read.
         corruption, method, layers, seed: see `admn_ros.benchmark.tables.config.Cell`.
         errors: errors on the test split.
-        constant_mean_cm, constant_median_cm: errors of the mean training position on the test split.
+        constant_mean_cm, constant_median_cm: errors of the mean training position on the test split; None without
+            positions.
+        constant_accuracy: accuracy of the most frequent training class on the test split; None with positions.
         costs: costs on the test split; None for layer removal.
         training: last training of the method; None if it has no part of its own.
         removed: for layer removal, errors by modality (or "all") and number of removed layers.
@@ -86,8 +89,9 @@ class CellResult(Strict):
     layers: int | None
     seed: int
     errors: ErrorFigures
-    constant_mean_cm: float
-    constant_median_cm: float
+    constant_mean_cm: float | None = None
+    constant_median_cm: float | None = None
+    constant_accuracy: float | None = None
     costs: Costs | None = None
     training: TrainingCost | None = None
     removed: dict[str, dict[int, ErrorFigures]] = Field(default={})
@@ -105,10 +109,13 @@ class CellResult(Strict):
     @property
     def at_constant(self) -> bool:
         """Whether the method is no better than the constant predictor."""
-        return self.errors.mean_cm > (1 - CONSTANT_MARGIN) * self.constant_mean_cm
+        if self.errors.mean_cm is not None and self.constant_mean_cm is not None:
+            return self.errors.mean_cm > (1 - CONSTANT_MARGIN) * self.constant_mean_cm
+        wrong, constant = 1 - self.errors.accuracy, 1 - (self.constant_accuracy or 0.0)
+        return wrong > (1 - CONSTANT_MARGIN) * constant
 
 
-def summarize(columns: Columns, contender: int, model: ModelConfig,
+def summarize(columns: Columns, contender: int, model: ModelConfig, task: Task = "localization",
               seed: int = 0) -> tuple[ErrorFigures, dict[str, Any]]:
     """Summarize the records of a contender, as `admn evaluate` does.
 
@@ -116,16 +123,18 @@ def summarize(columns: Columns, contender: int, model: ModelConfig,
         Errors of the cell, and all figures.
 
     Raises:
-        InputError: no test sample has a car.
+        InputError: the test samples lack what the task measures.
     """
     figures = ContenderSummary(columns, contender, model, seed).figures()
     error, classes = figures["error_cm"], figures["classes"]
-    if error is None or classes is None:
-        raise InputError("test split", "no sample with a car and a class", "at least one")
-    errors = ErrorFigures(mean_cm=_rounded(error["mean"]), median_cm=_rounded(error["median"]),
-                          p95_cm=_rounded(error["p95"]), accuracy=_rounded(classes["accuracy"]),
-                          mean_interval_cm=_interval(error["mean_interval"]),
+    if classes is None or (error is None and task == "localization"):
+        raise InputError("test split", f"no sample with the truth of {task}", "at least one")
+    errors = ErrorFigures(accuracy=_rounded(classes["accuracy"]),
                           accuracy_interval=_interval(classes["accuracy_interval"]))
+    if error is not None:
+        errors = errors.model_copy(update={
+            "mean_cm": _rounded(error["mean"]), "median_cm": _rounded(error["median"]),
+            "p95_cm": _rounded(error["p95"]), "mean_interval_cm": _interval(error["mean_interval"])})
     return errors, figures
 
 
@@ -154,6 +163,12 @@ def constant_cm(constant_m: Tensor, columns: Columns) -> tuple[float, float]:
     truth = truth[finite_rows(truth)]
     summary = ErrorSummary.of(CM_PER_M * distances(np.broadcast_to(constant_m.numpy(), truth.shape), truth))
     return _rounded(summary.mean_cm), _rounded(summary.median_cm)
+
+
+def constant_accuracy(label: int, columns: Columns) -> float:
+    """Return the accuracy of a constant class."""
+    truth = columns["label"]
+    return _rounded((truth[truth >= 0] == label).mean())
 
 
 def read_results(folder: Path, fingerprint: str | None = None) -> dict[Cell, CellResult]:

@@ -17,6 +17,7 @@ from admn_ros.benchmark.tables.results import (
     CellResult,
     ErrorFigures,
     as_json,
+    constant_accuracy,
     constant_cm,
     read_results,
     summarize,
@@ -136,17 +137,23 @@ class _Runner:
         entry = self._contenders.make(cell)
         columns = self._evaluate(cell, entry)
         write_columns(self._work / "records" / f"{cell.name}.npz", split_times(columns)[0])
-        errors, figures = summarize(columns, 0, entry.model, self._config.seed)
+        errors, figures = summarize(columns, 0, entry.model, self._config.task, self._config.seed)
         removal = cell.method.startswith("removal")
-        mean_cm, median_cm = constant_cm(self._splits.constant_m, columns)
         device = self._device
-        return CellResult(
+        result = CellResult(
             corruption=cell.corruption, method=cell.method, layers=cell.layers, seed=cell.seed, errors=errors,
-            constant_mean_cm=mean_cm, constant_median_cm=median_cm,
             costs=None if removal else summarize_costs(columns, entry.table), training=_rounded(entry.training),
             removed=self._removed(columns, entry) if removal else {}, figures={} if removal else figures,
             config=self._config.fingerprint, command=command, torch=torch.__version__,
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
+        return result.model_copy(update=self._constant(columns))
+
+    def _constant(self, columns: Columns) -> dict[str, float]:
+        """Return the fields of a result about the constant predictor."""
+        if self._config.task == "classification":
+            return {"constant_accuracy": constant_accuracy(self._splits.constant_label, columns)}
+        mean_cm, median_cm = constant_cm(self._splits.constant_m, columns)
+        return {"constant_mean_cm": mean_cm, "constant_median_cm": median_cm}
 
     def _evaluate(self, cell: Cell, entry: Entry) -> Columns:
         done, total = 0, len(self._splits.test)
@@ -169,7 +176,7 @@ class _Runner:
         found: dict[str, dict[int, ErrorFigures]] = {}
         for contender, name in enumerate(removed_layers(entry.model)):
             group, _, removed = name.rpartition("-")
-            errors, _ = summarize(columns, contender, entry.model, self._config.seed)
+            errors, _ = summarize(columns, contender, entry.model, self._config.task, self._config.seed)
             found.setdefault(group, {})[int(removed)] = errors
         return found
 

@@ -7,59 +7,78 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.benchmark.tables.measures import MEASURES, Measure
 from admn_ros.benchmark.tables.results import CellResult
 from admn_ros.config import ModelConfig
 from admn_ros.model.presets import preset
 
+_DATASETS = {"shards": "the simulated room", "mmfi": "MM-Fi", "ave": "AVE"}
+ONE_TABLE: frozenset[Method] = frozenset({"upper_bound", "admn", "admn_ae"})
+"""Methods that alone are no reason for one of the further tables."""
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
 CORRUPTION_TITLES = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
                      "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
                      "room-lowlight": "darkness on RGB, or receiver noise on radar",
                      "room-blur": "blur on RGB, receiver noise on radar",
-                     "room-all": "every kind of corruption"}
+                     "room-all": "every kind of corruption",
+                     "mmfi-gaussian": "Gaussian noise on RGB and depth",
+                     "ave-rain-noise": "rain and low light on RGB, or wind and fan on sound"}
 Results = Mapping[Cell, CellResult]
+FIRST: tuple[Method, ...] = (
+    "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "audio_only", "static", "scratch", "mns", "dynmm",
+    "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort",
+    "value")
+"""Rows of the first table, whose number depends on the dataset."""
 PAPER: tuple[tuple[str, str, tuple[Method, ...]], ...] = (
-    ("Table 1", "localization error within a budget of layers", (
-        "upper_bound", "naive", "rgb_only", "depth_only", "radar_only", "static", "scratch", "mns", "dynmm",
-        "dynmm_strict", "dynmm_fusion", "dynmm_fusion_strict", "adamml", "admn", "admn_ae", "universal", "neuralsort")),
+    ("Table 4", "unequal costs", ("upper_bound", "naive_unequal", "admn_unequal")),
     ("Table 5", "supervision of the controller", ("admn", "admn_ae", "admn_task")),
     ("Table 6", "gradients of the controller", ("admn", "straight_through", "progressive")),
     ("Table 7", "one controller per budget, and a universal controller", ("admn", "universal", "neuralsort")))
-"""Tables of the paper: number, title, rows."""
+"""Further tables of the paper: number, title, rows."""
 
 
 def render(config: TablesConfig, results: Results) -> str:
     """Return all tables of a configuration; cells without a result read "not run"."""
     cells = plan(config)
     corruptions = list(dict.fromkeys(c.corruption for c in cells))
-    model = preset(config.model)
+    model, measure = preset(config.model), MEASURES[config.task]
     run = sum(cell in results for cell in cells)
     lines = [
         "# Result tables", "",
         f"Model `{config.model}`, trained on {config.train.samples} samples of `{config.train.split}` and tested on "
-        f"{config.test.samples} of `{config.test.split}` of the simulated room. {run} of {len(cells)} cells have "
-        f"results, {_with_intervals(cells, results)} of them with intervals; configuration {config.fingerprint}.", "",
-        "Errors are mean distances in centimetres over the test samples with a car: mean and standard deviation over "
+        f"{config.test.samples} of `{config.test.split}` of {_DATASETS.get(config.kind, config.kind)}. {run} of "
+        f"{len(cells)} cells have results, {_with_intervals(cells, results, measure)} of them with intervals; "
+        f"configuration {config.fingerprint}.", "",
+        f"{measure.about}: mean and standard deviation over "
         "the seeds of the parts that a method trains itself. Networks that methods share are trained once, so methods "
         "without a part of their own have one number; it has its 95 % interval (bootstrap over recordings of the test "
         f"split) in brackets where it was computed. {STUCK}: no better than the constant predictor. {IMPOSSIBLE}: the "
         "method cannot keep such a budget. DynMM as published bounds only the mean number of layers; its price on "
         "compute is chosen for each budget on the validation split. Learning rates are also chosen on the validation "
         "split, in short runs.", "", *_first_format(cells, results), *([config.notes, ""] if config.notes else [])]
-    for number, title, methods in PAPER:
+    planned = {cell.method for cell in cells}
+    first = (config.table, f"{measure.name} within a budget of layers", FIRST)
+    for number, title, methods in (first, *PAPER):
+        if not planned & set(methods) - ONE_TABLE:
+            continue
         lines += [f"## {number}: {title}", ""]
+        if number == "Table 4":
+            lines += [f"Budgets count a layer as {_priced(config, model)}.", ""]
         for corruption in corruptions:
             lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
-                      *_errors(corruption, methods, cells, results, model, with_bounds=number == "Table 1"), ""]
+                      *_entries(corruption, methods, cells, results, model, measure, number == config.table), ""]
     lines += ["## Costs", "", "Over the frames of the test split; worst is the most expensive frame of any seed. "
               "Violations: frames that ran more layers than the budget. Training: wall time of the method's last "
               "training, without the networks that it starts from.", ""]
     for corruption in corruptions:
-        lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "", *_costs(corruption, cells, results), ""]
-    lines += ["## Figure 6, Tables 8 and 9: layers removed", "", "Mean error in centimetres when layers are removed "
-              "in the every-other order.", ""]
-    for corruption in corruptions:
-        lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "", *_removal(corruption, results), ""]
+        lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
+                  *_costs(corruption, cells, results, measure), ""]
+    if planned & {"removal_layerdrop", "removal_plain"}:
+        lines += ["## Figure 6, Tables 8 and 9: layers removed", "", f"{_capital(measure)} when layers are removed in "
+                  "the every-other order.", ""]
+        for corruption in corruptions:
+            lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
+                      *_removal(corruption, results, measure), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -78,39 +97,48 @@ def _first_format(cells: Sequence[Cell], results: Results) -> list[str]:
             "they have no intervals. To measure a cell again, delete its JSON file and run `admn tables`.", ""]
 
 
-def _with_intervals(cells: Sequence[Cell], results: Results) -> int:
-    return sum(c in results and results[c].errors.mean_interval_cm is not None for c in cells)
+def _with_intervals(cells: Sequence[Cell], results: Results, measure: Measure) -> int:
+    return sum(c in results and measure.interval(results[c].errors) is not None for c in cells)
 
 
-def _budgets(corruption: str, cells: Iterable[Cell]) -> list[int]:
-    return sorted({c.layers for c in cells if c.corruption == corruption and c.layers is not None})
+def _capital(measure: Measure) -> str:
+    return "Mean error in centimetres" if measure.unit == "cm" else "Accuracy in percent"
 
 
-def _errors(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], results: Results,
-            model: ModelConfig, with_bounds: bool) -> list[str]:
-    budgets = _budgets(corruption, cells)
-    head = [f"| cm | {' | '.join(f'{b} layers' for b in budgets)} |", "|---" * (len(budgets) + 1) + "|"]
+def _priced(config: TablesConfig, model: ModelConfig) -> str:
+    return ", ".join(f"{config.unequal.get(m, 1)} ({m})" for m in model.modalities)
+
+
+def _budgets(corruption: str, methods: Sequence[Method], cells: Iterable[Cell]) -> list[int]:
+    return sorted({c.layers for c in cells
+                   if c.corruption == corruption and c.method in methods and c.layers is not None})
+
+
+def _entries(corruption: str, methods: Sequence[Method], cells: Sequence[Cell], results: Results,
+             model: ModelConfig, measure: Measure, with_bounds: bool) -> list[str]:
+    budgets = _budgets(corruption, methods, cells)
+    head = [f"| {measure.unit} | {' | '.join(f'{b} layers' for b in budgets)} |", "|---" * (len(budgets) + 1) + "|"]
     rows = []
     if with_bounds:
         known = next((r for c, r in results.items() if c.corruption == corruption), None)
-        constant = NOT_RUN if known is None else f"{known.constant_mean_cm:.1f}"
+        constant = NOT_RUN if known is None else f"{measure.constant(known):.1f}"
         rows.append(f"| Constant predictor | {' | '.join([constant] * len(budgets))} |")
     for method in methods:
-        if method in ALONE and not possible(method, None, model):
+        if not any(c.method == method for c in cells) or (method in ALONE and not possible(method, None, model)):
             continue
         entries = []
         for budget in budgets:
             layers = None if method in WITHOUT_BUDGET else budget
             found = seeds_of(results, corruption, method, layers)
-            entries.append(_error(found) if possible(method, layers, model) else IMPOSSIBLE)
+            entries.append(_entry(found, measure) if possible(method, layers, model) else IMPOSSIBLE)
         rows.append(f"| {TITLES[method]} | {' | '.join(entries)} |")
     return head + rows
 
 
-def _error(found: Sequence[CellResult]) -> str:
+def _entry(found: Sequence[CellResult], measure: Measure) -> str:
     if not found:
         return NOT_RUN
-    values, interval = [r.errors.mean_cm for r in found], found[0].errors.mean_interval_cm
+    values, interval = [measure.value(r.errors) for r in found], measure.interval(found[0].errors)
     stuck = STUCK if all(r.at_constant for r in found) else ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     if len(values) == 1 and interval is not None:
@@ -118,16 +146,17 @@ def _error(found: Sequence[CellResult]) -> str:
     return f"{statistics.mean(values):.1f}{spread}{stuck}"
 
 
-def _costs(corruption: str, cells: Sequence[Cell], results: Results) -> list[str]:
-    lines = ["| method | budget | seeds | median cm | accuracy | layers mean / worst | GFLOPs mean / worst "
-             "| violations | training s |", "|---" * 9 + "|"]
+def _costs(corruption: str, cells: Sequence[Cell], results: Results, measure: Measure) -> list[str]:
+    with_median = measure.unit == "cm"
+    lines = [f"| method | budget | seeds |{' median cm |' * with_median} accuracy | layers mean / worst "
+             "| GFLOPs mean / worst | violations | training s |", "|---" * (8 + with_median) + "|"]
     keys = dict.fromkeys((c.method, c.layers) for c in cells if c.corruption == corruption)
     for method, layers in sorted(keys, key=lambda key: (list(TITLES).index(key[0]), key[1] or 0)):
         found = [r for r in seeds_of(results, corruption, method, layers) if r.costs is not None]
         if not found or method.startswith("removal"):
             continue
         lines.append(f"| {TITLES[method]} | {layers or 'all'} | {len(found)} | "
-                     f"{_mean(found, lambda r: r.errors.median_cm):.1f} | "
+                     + (f"{_mean(found, lambda r: r.errors.median_cm or 0.0):.1f} | " if with_median else "") +
                      f"{_mean(found, lambda r: r.errors.accuracy):.2f} | "
                      + " | ".join(_cost_entries(found)) + " |")
     return lines
@@ -145,7 +174,7 @@ def _mean(found: Sequence[CellResult], value: Callable[[CellResult], float]) -> 
     return statistics.mean(map(value, found))
 
 
-def _removal(corruption: str, results: Results) -> list[str]:
+def _removal(corruption: str, results: Results, measure: Measure) -> list[str]:
     lines = []
     for method in ("removal_layerdrop", "removal_plain"):
         found = seeds_of(results, corruption, method, None)
@@ -157,6 +186,6 @@ def _removal(corruption: str, results: Results) -> list[str]:
         lines += [f"{TITLES[method]}:", "", f"| removed from | {' | '.join(map(str, counts))} |",
                   "|---" * (len(counts) + 1) + "|"]
         lines += [f"| {'each' if name == 'all' else name} | "
-                  + " | ".join(f"{row[k].mean_cm:.1f}" for k in counts) + " |" for name, row in removed.items()]
+                  + " | ".join(f"{measure.value(row[k]):.1f}" for k in counts) + " |" for name, row in removed.items()]
         lines.append("")
     return lines[:-1]

@@ -23,7 +23,7 @@ from admn_ros.simulation.scene.people import Person
 PEOPLE = 40
 FRAMES, STEP, RATE_HZ = 15, 2, 10.0
 _PLACES = 4
-_HALF_ANGLE_RAD = 0.3   # people face the camera up to this angle
+_HALF_ANGLE_RAD = 0.2   # people face the camera up to this angle
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Performer:
     def drawn(cls, rng: np.random.Generator) -> Performer:
         """Draw a performer."""
         build = Build(Person.drawn(rng), float(rng.uniform(0.85, 1.25)))
-        habit = np.append(rng.normal(0, 5, 19), 0.0)
+        habit = np.append(rng.normal(0, 4, 19), 0.0)
         return cls(build, float(rng.uniform(0.8, 1.15)), float(rng.uniform(1.6, 2.6)), tuple(habit.tolist()))
 
 
@@ -75,7 +75,7 @@ def write_activity(folder: Path, seed: int, person: int, activity: str) -> None:
     performer = Performer.drawn(np.random.default_rng([seed, 61, person]))
     rng = np.random.default_rng([seed, 62, person, list(ACTIVITIES).index(activity)])
     phase, pace = rng.uniform(0, 1), rng.uniform(0.85, 1.15) / performer.period_s
-    at_m = (float(rng.uniform(-0.3, 0.3)), float(rng.uniform(-0.25, 0.25)))
+    at_m = (float(rng.uniform(-0.2, 0.2)), float(rng.uniform(-0.1, 0.1)))
     heading_rad = float(rng.uniform(-_HALF_ANGLE_RAD, _HALF_ANGLE_RAD))
     height_m, habit = performer.build.person.height_m, np.array(performer.habit)
     with ClipScene(_place(seed, number), figure_bodies(performer.build)) as scene:
@@ -94,9 +94,9 @@ def png(pixels: np.typing.NDArray[np.generic]) -> bytes:
 def _place(seed: int, number: int) -> Place:
     rng = np.random.default_rng([seed, 60, number])
     height_m = float(rng.uniform(0.9, 1.4))
-    return Place(camera_m=float(rng.uniform(2.3, 2.7)), height_m=height_m, tilt_rad=float((height_m - 0.85) / 2.5),
+    return Place(camera_m=float(rng.uniform(2.3, 2.7)), height_m=height_m, tilt_rad=float((height_m - 1.1) / 2.5),
                  wall_m=float(rng.uniform(1.4, 2.2)), floor=_colour(rng, 0.3, 0.6), wall=_colour(rng, 0.45, 0.9),
-                 lamp_m=(float(rng.uniform(0.8, 2.0)), float(rng.uniform(-1.5, 1.5)), 3.2))
+                 lamp_m=(float(rng.uniform(0.8, 2.0)), float(rng.uniform(-1.5, 1.5)), 3.2), fov_deg=50.0)
 
 
 def _colour(rng: np.random.Generator, low: float, high: float) -> Colour:

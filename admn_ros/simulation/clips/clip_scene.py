@@ -19,7 +19,6 @@ Colour = tuple[float, float, float]
 
 SIZE = 64
 """Width and height of the images in pixels."""
-FOV_DEG = (60.0, 60.0)
 _SAMPLES = 2          # per pixel along each axis
 _NO_GROUP = 5         # of geoms to hide; nothing is in it
 _WALL_HALF_M = 6.0
@@ -39,6 +38,7 @@ class Place:
         wall: colour of the wall, or of the sky.
         lamp_m: position of the lamp.
         light: brightness of the lamp.
+        fov_deg: horizontal and vertical field of view.
     """
 
     camera_m: float
@@ -49,6 +49,7 @@ class Place:
     wall: Colour
     lamp_m: tuple[float, float, float]
     light: float = 0.8
+    fov_deg: float = 60.0
 
 
 class ClipScene:
@@ -63,7 +64,7 @@ class ClipScene:
     """
 
     def __init__(self, place: Place, bodies: Sequence[str]) -> None:
-        self._camera = PinholeCamera(_camera_pose(place), SIZE, SIZE, FOV_DEG)
+        self._camera = PinholeCamera(_camera_pose(place), SIZE, SIZE, (place.fov_deg, place.fov_deg))
         self._screen = OffScreen(_model(place, bodies), {})
 
     def __enter__(self) -> ClipScene:

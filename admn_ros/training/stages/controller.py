@@ -119,10 +119,8 @@ class Controller(Stage):
             grade_network(network, levels, derive(config.optimizer.seed, CATEGORIES))
         super().__init__(network)
         self.network, self.config = network, config
-        total = network.config.layers_total
-        for budget in config.budgets:
-            if budget > total:
-                raise ConfigError("controller.budgets", budget, f"1 to {total} layers")
+        self.prices = network.config.layer_costs or None
+        _check_budgets(config, network.config)
         for modality in config.corruption_weight:
             if modality not in network.config.modalities:
                 raise ConfigError("controller.corruption_weight", modality,
@@ -160,7 +158,7 @@ class Controller(Stage):
         """Return masks (B, depth) per modality for a budget, differentiable in the controller."""
         available = affordable(output, batch.available(), budget)
         logits = {m: x.float() for m, x in output.logits.items()}
-        masks = select(self.config.selection, logits, available, budget, self.config.tau, step.noise)
+        masks = select(self.config.selection, logits, available, budget, self.config.tau, step.noise, self.prices)
         if not self.network.config.nested:
             return masks
         return {m: mask.sort(dim=1, descending=True).values for m, mask in masks.items()}
@@ -203,6 +201,18 @@ class Controller(Stage):
         if self.config.corruption_levels:
             return category_losses(self.network, output.e_corr, batch, self.config.corruption_weight)
         return corruption_losses(output.corruption, batch, self.config.corruption_weight)
+
+
+def _check_budgets(config: ControllerConfig, model: ModelConfig) -> None:
+    costs = model.layer_costs
+    total = sum(costs.get(m, 1) * depth for m, depth in model.depths.items())
+    # With equal costs the budget may be below the first layers: modalities are dropped.
+    least = sum(costs.get(m, 1) for m in model.modalities) if costs else 1
+    for budget in config.budgets:
+        if not least <= budget <= total:
+            raise ConfigError("controller.budgets", budget, f"{least} to {total} layers")
+    if costs and config.selection != "gumbel":
+        raise ConfigError("controller.selection", config.selection, "gumbel, for a model with layer_costs")
 
 
 def shares(batch: LabeledBatch, model: ModelConfig, layers: int) -> Tensor:

@@ -22,7 +22,8 @@ SCORE_BOUND = 3.0
 
 
 def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], layers: int,
-           tau: float = 1.0, noise: torch.Generator | None = None) -> Masks:
+           tau: float = 1.0, noise: torch.Generator | None = None,
+           prices: Mapping[Modality, int] | None = None) -> Masks:
     """Select `layers` layers for each sample of a batch, differentiable in the scores.
 
     gumbel: the paper's method; top L of a Gumbel-softmax with a straight-through gradient. Masks are 0 or 1.
@@ -42,12 +43,15 @@ def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mappin
         layers: number of layers, first layers included.
         tau: temperature above 0; unused by straight_through.
         noise: generator on the device of the logits.
+        prices: cost of a layer of each modality, in the unit of `layers`, with gumbel only; None counts each as 1.
 
     Raises:
-        InputError: tau is not above 0, or the layers do not hold the first layers.
+        InputError: tau is not above 0, the layers do not hold the first layers, or prices with another kind.
     """
     if kind == "gumbel":
-        return gumbel_top_l(logits, available, layers, tau, noise)
+        return gumbel_top_l(logits, available, layers, tau, noise, prices)
+    if prices is not None:
+        raise InputError("kind", kind, "gumbel, for layers of unequal costs")
     if not tau > 0:
         raise InputError("tau", tau, "a number above 0")
     flat, always, free, spare = _flatten(logits, available, layers)

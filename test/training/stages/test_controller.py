@@ -185,6 +185,21 @@ def test_fresh_weights_depend_on_the_seed_and_are_the_controllers_only(network: 
         ControllerConfig(budgets=(4,), mode="autoencoder", fresh=True)
 
 
+def test_layers_of_unequal_costs_are_trained_within_the_budget(model: ModelConfig, batch: LabeledBatch) -> None:
+    first = next(iter(model.modalities))
+    network = AdmnNetwork(model.model_copy(update={"layer_costs": {first: 3}}))
+    initialize(network, 1)
+    least = 3 + len(model.modalities) - 1
+    stage = ControllerConfig(optimizer=FAST, budgets=(least + 2,)).make(network)
+    masks = stage.select_layers(stage.run_controller(batch, least + 2), batch, least + 2, step())
+    spent = sum((3 if m is first else 1) * mask.sum(dim=1) for m, mask in masks.items())
+    assert spent.max() <= least + 2 and masks[first].sum(dim=1).max() == 1
+    with pytest.raises(ConfigError, match="budgets"):
+        ControllerConfig(optimizer=FAST, budgets=(least - 1,)).make(network)
+    with pytest.raises(ConfigError, match="selection"):
+        ControllerConfig(optimizer=FAST, budgets=(least,), selection="progressive").make(network)
+
+
 def test_universal_trains_with_every_budget(network: AdmnNetwork, batch: LabeledBatch) -> None:
     """With equal noise and other draws of the budget, there are as many losses as budgets."""
     stage = Controller(network, ControllerConfig(mode="universal", budgets=(3, 5, 8)))
