@@ -22,7 +22,8 @@ ROOMS = ("errors", "files", "share", "optional", "cluster", "worker_process", "p
 # Inside a room, a folder may import the room's own modules, and of the other folders these.
 FOLDERS = {"model/prepared": {"value"}, "sensing/preprocess": {"decode"}, "simulation/camera": {"scene"},
            "simulation/radar": {"scene"}, "simulation/sound": {"scene"}, "training/rivals": {"stages"},
-           "nodes/trials": {"perception"}, "benchmark/gpu_check": {"latency"}, "benchmark/dynmm": {"tables"}}
+           "simulation/clips": {"camera", "scene"}, "nodes/trials": {"perception"}, "benchmark/gpu_check": {"latency"},
+           "benchmark/dynmm": {"tables"}}
 MOST_MODULES, MOST_LINES = 16, 400
 OTHER_TESTS = {"build", "examples"}
 """Folders of tests that do not belong to a room."""

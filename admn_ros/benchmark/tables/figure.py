@@ -55,7 +55,7 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str, measure: Measur
     notes = [f"off the scale, {measure.unit}:"]
     for method, means in lines.items():
         near = best(means.values())
-        if (scale / near if measure.rises else near / scale) > OFF_SCALE:
+        if (near * OFF_SCALE < scale) if measure.rises else (near > OFF_SCALE * scale):
             notes.append(f"{TITLES[method]} {'/'.join(f'{m:.0f}' for m in means.values())}")
         else:
             _draw_line(axes, method, means)
