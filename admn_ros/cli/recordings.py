@@ -121,7 +121,8 @@ def _simulate_clips(options: argparse.Namespace) -> None:
         if folder is not None:
             started_s = time.monotonic()
             with progress_bar("clips") as progress:
-                count = make(folder, options.seed, options.jobs, progress)
+                count = make(folder, options.seed, options.jobs or os.cpu_count() or 1, progress,
+                             scheduler=options.scheduler)
             print(f"{folder}: {count} clips; {time.monotonic() - started_s:.0f} s")
 
 

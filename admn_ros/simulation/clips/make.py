@@ -18,7 +18,7 @@ _Task = tuple[Callable[..., None], tuple[object, ...]]
 
 
 def make_activities(folder: Path, seed: int, jobs: int = 1, progress: Progress | None = None,
-                    clips: Sequence[tuple[int, str]] | None = None) -> int:
+                    clips: Sequence[tuple[int, str]] | None = None, scheduler: str | None = None) -> int:
     """Write a dataset of activities in the layout of MM-Fi, or continue one that was interrupted.
 
     Args:
@@ -27,6 +27,7 @@ def make_activities(folder: Path, seed: int, jobs: int = 1, progress: Progress |
         jobs: number of processes, each with its own renderer.
         progress: called with (clips done, clips in all) after each clip.
         clips: person and activity of each clip; None for all.
+        scheduler: address of the scheduler of a Dask cluster, whose workers take the place of the processes.
 
     Returns:
         Number of clips.
@@ -35,11 +36,12 @@ def make_activities(folder: Path, seed: int, jobs: int = 1, progress: Progress |
         InputError: the folder has other data or cannot be used, or no renderer is installed.
     """
     shards.begin(folder, {"format": "mmfi", "simulated": "activities", "seed": seed})
-    return _run([(write_activity, (folder, seed, *clip)) for clip in clips or activity_clips()], jobs, progress)
+    return _run([(write_activity, (folder, seed, *clip)) for clip in clips or activity_clips()], jobs, progress,
+                scheduler)
 
 
 def make_events(folder: Path, seed: int, jobs: int = 1, progress: Progress | None = None,
-                clips: Sequence[EventClip] | None = None) -> int:
+                clips: Sequence[EventClip] | None = None, scheduler: str | None = None) -> int:
     """Write a dataset of audio-visual events in the layout of AVE, or continue one that was interrupted.
 
     Args:
@@ -48,6 +50,7 @@ def make_events(folder: Path, seed: int, jobs: int = 1, progress: Progress | Non
         jobs: number of processes.
         progress: called with (clips done, clips in all) after each clip.
         clips: clips; None for all.
+        scheduler: see `make_activities`.
 
     Returns:
         Number of clips.
@@ -58,20 +61,21 @@ def make_events(folder: Path, seed: int, jobs: int = 1, progress: Progress | Non
     shards.begin(folder, {"format": "ave", "simulated": "events", "seed": seed})
     clips = list(clips or event_clips(seed))
     write_annotations(folder, clips)
-    return _run([(write_event, (folder, seed, number, clip)) for number, clip in enumerate(clips)], jobs, progress)
+    return _run([(write_event, (folder, seed, number, clip)) for number, clip in enumerate(clips)], jobs, progress,
+                scheduler)
 
 
-def _run(tasks: Sequence[_Task], jobs: int, progress: Progress | None) -> int:
+def _run(tasks: Sequence[_Task], jobs: int, progress: Progress | None, scheduler: str | None) -> int:
     if jobs < 1:
         raise InputError("jobs", jobs, "1 or more")
     report = progress or (lambda done, total: None)
     report(0, len(tasks))
-    if jobs == 1:
+    if scheduler is None and jobs == 1:
         for done, (function, arguments) in enumerate(tasks, start=1):
             function(*arguments)
             report(done, len(tasks))
         return len(tasks)
-    with worker_pool(jobs) as pool:
+    with worker_pool(jobs, scheduler=scheduler) as pool:
         for done, future in enumerate(as_completed([pool.submit(f, *a) for f, a in tasks]), start=1):
             future.result()
             report(done, len(tasks))
