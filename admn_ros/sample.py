@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -158,11 +158,13 @@ class Target:
         position_m: (x, y, z) in the model's frame, in metres; NaN if there is no target.
         label: class index; -1 if unknown.
         corruption: severity per modality, 0 if clean; None if unknown.
+        mask: int16 (H, W), class of each pixel of the RGB image, -1 if unknown; None without segmentation.
     """
 
     position_m: tuple[float, float, float]
     label: int = -1
     corruption: Mapping[Modality, float] | None = None
+    mask: Array | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ ROOMS = ("errors", "files", "share", "optional", "cluster", "worker_process", "p
 FOLDERS = {"model/prepared": {"value"}, "sensing/preprocess": {"decode"}, "simulation/camera": {"scene"},
            "simulation/radar": {"scene"}, "simulation/sound": {"scene"}, "training/rivals": {"stages"},
            "simulation/clips": {"camera", "scene"}, "nodes/trials": {"perception"}, "benchmark/gpu_check": {"latency"},
-           "benchmark/dynmm": {"tables"}}
+           "benchmark/dynmm": {"tables"}, "benchmark/segmentation": {"tables", "dynmm"}}
 MOST_MODULES, MOST_LINES = 16, 400
 OTHER_TESTS = {"build", "examples"}
 """Folders of tests that do not belong to a room."""

@@ -16,6 +16,8 @@ from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
 from admn_ros.datasets.image_folder import ImageFolder
 from admn_ros.datasets.misplaced import Misplaced
 from admn_ros.datasets.mmfi import MmfiCache, MmfiFolder, mmfi_split
+from admn_ros.datasets.segmentation.masked_rooms import MaskedRooms
+from admn_ros.datasets.segmentation.nyu import NyuDepth
 from admn_ros.datasets.shard_dataset import ShardDataset
 from admn_ros.datasets.source import ModelInputs, SampleSource, Spread
 from admn_ros.datasets.viewpoints import Viewpoints
@@ -27,12 +29,14 @@ Reader = Callable[[Path, str], SampleSource]
 READERS: dict[str, Reader] = {
     "shards": ShardDataset,
     "shards_misplaced": lambda folder, split: Misplaced(ShardDataset(folder, split)),
+    "shards_masks": MaskedRooms,
     "gdtm": lambda folder, split: GdtmFolder(folder / split),
     "gdtm_cache": lambda folder, split: GdtmCache(folder / split),
     "mmfi": lambda folder, split: MmfiFolder(folder, mmfi_split(3, "admn", split)),
     "mmfi_cache": lambda folder, split: MmfiCache(folder, mmfi_split(3, "admn", split)),
     "ave": lambda folder, split: AveFolder(folder, read_annotations(folder / f"{split}Set.txt")),
     "ave_cache": lambda folder, split: AveCache(folder / split),
+    "nyu": NyuDepth,
     "image_folder": lambda folder, split: ImageFolder(folder / split),
     "audio_folder": lambda folder, split: AudioFolder(folder / split),
 }

@@ -178,6 +178,16 @@ def _table_ave() -> ModelConfig:
         qoi=QoiConfig(size=32, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64))
 
 
+def _rgbd_segmentation() -> ModelConfig:
+    """Return the inputs of RGB-D segmentation: one camera, depth with validity and relief. Backbones are not used."""
+    inputs: dict[Modality, InputConfig] = {
+        Modality.RGB: RgbInput(height=64, width=128),
+        Modality.DEPTH: DepthInput(height=64, width=128, relief=True, mean=(0.22, 0.65, 0.0), std=(0.24, 0.48, 0.11))}
+    return ModelConfig(name="rgbd-segmentation", trained=False, sensor_nodes=("camera",), classes=CAR_CLASSES,
+                       modalities={m: ModalityConfig(input=x, backbone=TINY, adapter_hidden=192)
+                                   for m, x in inputs.items()}, fusion=TINY_FUSION, qoi=TINY_QOI)
+
+
 def _table_rgbd() -> ModelConfig:
     """Return `table` with depth in place of radar, as in the paper's tables, for long training on a GPU."""
     model = _table()
@@ -246,6 +256,7 @@ PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
     "rgb-radar": _rgb_radar,
     "table-mmfi": _table_mmfi,
     "table-ave": _table_ave,
+    "rgbd-segmentation": _rgbd_segmentation,
     "rgbd": _rgbd,
     "gdtm": _gdtm,
     "gdtm-4": _gdtm_4,

@@ -37,6 +37,7 @@ class LabeledBatch:
         located: whether there is a position, bool (B,). A sample without one has a class loss only.
         label: class indices (B,), -1 if unknown.
         severity: severities (B,) in [0, 1] by modality, NaN if unknown.
+        mask: class (B, H, W) of each pixel of the RGB input, int64, -1 if unknown; None without segmentation.
     """
 
     samples: SampleBatch
@@ -44,6 +45,7 @@ class LabeledBatch:
     located: Tensor
     label: Tensor
     severity: Mapping[Modality, Tensor]
+    mask: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -55,7 +57,8 @@ class LabeledBatch:
     def to(self, device: torch.device | str) -> LabeledBatch:
         """Return a copy on a device."""
         return LabeledBatch(self.samples.to(device), self.position_m.to(device), self.located.to(device),
-                            self.label.to(device), {m: s.to(device) for m, s in self.severity.items()})
+                            self.label.to(device), {m: s.to(device) for m, s in self.severity.items()},
+                            None if self.mask is None else self.mask.to(device))
 
     @classmethod
     def stack(cls, samples: Sequence[MultimodalSample]) -> LabeledBatch:
@@ -67,7 +70,7 @@ class LabeledBatch:
         severity = {m: torch.tensor([(t.corruption or {}).get(m, math.nan) for t in targets], dtype=torch.float32)
                     for m in samples[0].inputs}
         return cls(SampleBatch.stack(samples), torch.where(located[:, None], position_m, 0.0), located,
-                   torch.tensor([t.label for t in targets]), severity)
+                   torch.tensor([t.label for t in targets]), severity, _masks(samples, targets))
 
 
 class Samples:
@@ -221,6 +224,19 @@ class Samples:
         if draw == CLEAN_DRAW:
             return self._corrupted.clean(index)
         return self._corrupted.labeled(index, self._noise(draw))[0]
+
+
+def _masks(samples: Sequence[MultimodalSample], targets: Sequence[Target]) -> Tensor | None:
+    """Return the masks (B, H, W) in the size of the RGB input, each pixel the nearest one; None if one is missing."""
+    masks = [torch.from_numpy(t.mask.astype(np.int64)) for t in targets if t.mask is not None]
+    if len(masks) != len(samples):
+        return None
+    height, width = samples[0].inputs[Modality.RGB].shape[-2:]
+
+    def nearest(new: int, old: int) -> Tensor:
+        return ((torch.arange(new) + 0.5) * old / new).long()
+
+    return torch.stack([m[nearest(height, m.shape[0])][:, nearest(width, m.shape[1])] for m in masks])
 
 
 def _half(sample: MultimodalSample) -> MultimodalSample:

@@ -104,6 +104,8 @@ def _columns(batch: LabeledBatch) -> dict[str, Tensor]:
     found |= {f"severity/{m}": x for m, x in batch.severity.items()}
     if samples.poses is not None:
         found["poses"] = samples.poses
+    if batch.mask is not None:
+        found["mask"] = batch.mask
     return found | {"position_m": batch.position_m, "located": batch.located, "label": batch.label}
 
 
@@ -113,4 +115,4 @@ def _batch(columns: Mapping[str, Tensor]) -> LabeledBatch:
 
     inputs = {m: x.float() for m, x in part("inputs").items()}
     return LabeledBatch(SampleBatch(inputs, part("present"), columns.get("poses")), columns["position_m"],
-                        columns["located"], columns["label"], part("severity"))
+                        columns["located"], columns["label"], part("severity"), columns.get("mask"))

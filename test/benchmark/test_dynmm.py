@@ -27,7 +27,7 @@ def settings(**changes: Any) -> dict[str, Any]:
     return {"model": "micro", "corruption": "gdtm-gaussian", "train": {"split": "train", "samples": 8},
             "validation": {"split": "val", "samples": 6}, "test": {"split": "test_time", "samples": 6}, "batch": 4,
             "experts": [{"depth": 1}, {"rgb": 2, "depth": 2}], "prices": [0.0, 100.0], "price": 100.0,
-            "seeds": [0, 1], "expert": EFFORT, "gate": {**EFFORT, "epochs": 4, "rates": [3e-2]}, **changes}
+            "seeds": [0], "expert": EFFORT, "gate": {**EFFORT, "epochs": 4, "rates": [3e-2]}, **changes}
 
 
 @pytest.fixture
@@ -81,8 +81,8 @@ def test_sweep_and_ablation_run_and_resume_to_the_same_results(data: Path, tmp_p
     assert dear.shares == (1.0, 0.0) and dear.cost == 1.0, "at this price the cheapest expert answers every frame"
     assert free.cost >= dear.cost and swept.costs[0] == 1 < swept.costs[1]
     whole = run_ablation(networks, out, "admn dynmm")
-    assert {t.seed for t in whole.of("one_stage")} == {0, 1} == {t.seed for t in whole.of("gate_only")}
-    assert len(whole.of("joint", 100.0)) == 2 and len(whole.of("expert")) == 4
+    assert len(whole.of("one_stage")) == len(whole.of("gate_only")) == 1
+    assert len(whole.of("joint")) == len(whole.of("expert")) == 2
     assert read_dynmm(out / FILE) == whole
     trained = len(steps)
     assert run_ablation(networks, out, "admn dynmm") == whole

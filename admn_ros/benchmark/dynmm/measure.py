@@ -74,7 +74,7 @@ def measure(network: LearnedBaseline, splits: CorruptedSplits, device: torch.dev
             chosen, sure = _choices(network, batch)
             choice.append(chosen)
             confidence.append(sure)
-            damage += _damage(batch)
+            damage += damage_of(batch)
     estimates = scores.estimates()
     located = finite_rows(estimates.position_m)
     error = np.full(len(located), np.nan)
@@ -97,6 +97,7 @@ def _choices(network: LearnedBaseline, batch: LabeledBatch) -> tuple[Tensor, Ten
     return chosen, sure
 
 
-def _damage(batch: LabeledBatch) -> list[str]:
+def damage_of(batch: LabeledBatch) -> list[str]:
+    """Return the damaged modalities of each sample: `none`, or their names joined by +."""
     columns: Sequence[tuple[Modality, Tensor]] = list(batch.severity.items())
     return ["+".join(str(m) for m, severity in columns if severity[i] > 0) or "none" for i in range(len(batch))]

@@ -9,18 +9,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from admn_ros.benchmark.tables.config import Effort, StudyConfig
-from admn_ros.benchmark.tables.data import CorruptedSplits
 from admn_ros.config import Strict
 from admn_ros.errors import AdmnError, InputError
 from admn_ros.files import read_json, write_bytes, write_json
 from admn_ros.training.config import OptimizerConfig
+from admn_ros.training.data import Samples
 from admn_ros.training.loop import TrainingProgress, fit
 from admn_ros.training.processes import Processes
 from admn_ros.training.run_folder import Row
@@ -34,6 +34,16 @@ OnStep = Callable[[str, int, int], None]
 SLACK = 1.02
 """Mean layers allowed for a method with a soft budget when its price is chosen, as a multiple of the budget."""
 WEIGHTS, DONE, TIME = "weights.safetensors", "done.json", "seconds.json"
+
+
+class Splits(Protocol):
+    """Samples of a study."""
+
+    validation: Samples
+
+    def train(self, seed: int, clean_epochs: int) -> Samples:
+        """Return the training samples in the order of a seed; the first `clean_epochs` epochs are not corrupted."""
+        ...
 
 
 class TrainingCost(Strict):
@@ -70,7 +80,7 @@ class TrainingStore:
         on_step: callback for the progress.
     """
 
-    def __init__(self, config: StudyConfig, splits: CorruptedSplits, folder: Path, processes: Processes,
+    def __init__(self, config: StudyConfig, splits: Splits, folder: Path, processes: Processes,
                  on_step: OnStep) -> None:
         self.config, self.splits, self.folder = config, splits, folder
         self.processes, self.on_step = processes, on_step

@@ -10,37 +10,27 @@ from pydantic import model_validator
 from torch import Tensor
 
 from admn_ros.baselines.fusion_dynmm import FusionDynMM
-from admn_ros.config import NotNegative, Positive, Strict
+from admn_ros.config import NotNegative
 from admn_ros.model.costs import flop_costs, layer_costs
-from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
+from admn_ros.training.config import LossConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses
-from admn_ros.training.rivals.experts import FROM_SCRATCH
+from admn_ros.training.rivals.phases import Phase, PhasedConfig
 from admn_ros.training.scores import baseline_scores
 from admn_ros.training.stage import Stage, Step
 
 
-class FusionGateConfig(Strict):
-    """Training of `FusionDynMM`.
+class FusionGateConfig(PhasedConfig):
+    """Training of `FusionDynMM`. The price is the loss per unit of mean cost above the budget.
 
     Attributes:
-        optimizer, loss: settings of the training.
-        price: lambda, loss per unit of mean cost above the budget.
+        loss: task loss.
         budget, unit: mean cost of a frame's backbones without loss, main modality included, all sensor nodes present.
-        random_epochs: first epochs, with random exits for each sample; only the network is trained.
-        hard_epochs: last epochs, with the exits of inference; the gate is fixed.
-        tau, tau_final: temperature of the gate's softmax in the epochs between; it falls exponentially.
     """
 
-    optimizer: OptimizerConfig = FROM_SCRATCH
     loss: LossConfig = LossConfig()
-    price: NotNegative
     budget: NotNegative = 0.0
     unit: Literal["layers", "gflops"] = "layers"
-    random_epochs: Whole = 2
-    hard_epochs: Whole = 2
-    tau: Positive = 1.0
-    tau_final: Positive = 0.001
 
     @model_validator(mode="after")
     def _time_for_the_gate(self) -> FusionGateConfig:
@@ -67,13 +57,13 @@ class FusionGate(Stage):
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss and, while the gate is trained, `resource`, the price of cost above the budget."""
-        gated = step.epochs - self.config.hard_epochs
-        if step.epoch >= gated:
+        phase = self.config.phase(step)
+        if phase is Phase.HARD:
             return task_losses(self.baseline.run_chosen(batch.samples), batch, self.config.loss)
-        if step.epoch < self.config.random_epochs:
+        if phase is Phase.RANDOM:
             weights = self.baseline.random_weights(batch.samples, step.draws)
             return task_losses(self.baseline.forward_train(batch.samples, weights), batch, self.config.loss)
-        weights = self.baseline.soft_weights(batch.samples, self._tau(step.epoch, gated))
+        weights = self.baseline.soft_weights(batch.samples, self.config.tau_at(step))
         losses = task_losses(self.baseline.forward_train(batch.samples, weights), batch, self.config.loss)
         cost = self.baseline.expected_cost(batch.samples, weights, self.table).mean()
         return losses | {"resource": self.config.price * (cost - self.config.budget).clamp_min(0)}
@@ -81,8 +71,3 @@ class FusionGate(Stage):
     def validate(self, batches: Iterable[LabeledBatch]) -> dict[str, float]:
         """Return scores and costs with only the chosen exits run."""
         return baseline_scores(self.baseline, batches)
-
-    def _tau(self, epoch: int, gated: int) -> float:
-        turns = gated - self.config.random_epochs - 1
-        share = (epoch - self.config.random_epochs) / turns if turns else 0.0
-        return float(self.config.tau * (self.config.tau_final / self.config.tau) ** share)
