@@ -29,6 +29,7 @@ def test_every_modality_and_whole_frames_are_timed() -> None:
         assert set(times.input_ms) == set(MODEL.modalities)
         assert all(ms > 0 for ms in times.input_ms.values())
         assert times.frame_p95_ms >= times.frame_ms > 0
+        assert times.rest_ms > 0
     assert render(found).count("\n") == 1 + len(SIZES)
 
 

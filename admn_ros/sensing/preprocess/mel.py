@@ -7,7 +7,6 @@ milliseconds when other processes use the same cores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import cv2
@@ -45,29 +44,28 @@ def mel_filters(sample_rate_hz: int, fft: int, mels: int) -> Floats:
     return _constant(triangles.mean(axis=2))
 
 
-def spectra(samples: Floats, windows: Sequence[Floats], hop: int) -> Complex:
-    """Return the DFT, not normalized, of the frames of a sound: complex64 (windows, channels, frames, fft // 2 + 1).
+def spectra(samples: Floats, window: Floats, hop: int) -> Complex:
+    """Return the DFT, not normalized, of the frames of a sound: complex64 (channels, frames, fft // 2 + 1).
 
     There is no padding: frames = 1 + (n - fft) // hop, and frame k covers the samples from k * hop to k * hop + fft.
 
     Args:
         samples: sound (channels, n).
-        windows: windows (fft,), of the same length.
+        window: window (fft,).
         hop: distance of the frames in samples.
     """
-    fft, (channels, length) = len(windows[0]), samples.shape
+    fft, (channels, length) = len(window), samples.shape
     samples = np.ascontiguousarray(samples, np.float32)
     row, step = samples.strides
     # A view; NumPy's functions for it take longer than the transforms.
     frames = np.ndarray((channels, 1 + (length - fft) // hop, fft), np.float32, samples, 0, (row, hop * step, step))
-    windowed = np.empty((len(windows), *frames.shape), np.float32)
-    for window, out in zip(windows, windowed, strict=True):
-        np.multiply(frames, window, out=out)
+    windowed = frames * window
     if cv2.getOptimalDFTSize(fft) != fft:   # OpenCV's time grows with the largest prime factor
         return np.asarray(rfft(windowed), np.complex64)
-    packed = cv2.dft(windowed.reshape(-1, fft), flags=cv2.DFT_ROWS).reshape(windowed.shape)
+    rows = windowed.reshape(-1, fft)
+    packed = cv2.dft(rows, rows, flags=cv2.DFT_ROWS).reshape(windowed.shape)   # in place
     # The imaginary parts that are always 0 are left out: those of 0 Hz and, for an even length, of the last frequency.
-    parts = np.empty((*windowed.shape[:3], 2 * (fft // 2 + 1)), np.float32)
+    parts = np.empty((*windowed.shape[:2], 2 * (fft // 2 + 1)), np.float32)
     parts[..., 1] = parts[..., -1] = 0
     parts[..., 0], parts[..., 2:fft + 1] = packed[..., 0], packed[..., 1:]
     return parts.view(np.complex64)

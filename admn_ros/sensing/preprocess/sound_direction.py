@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from admn_ros.config import AUDIO_PARTS, AudioInput
-from admn_ros.sensing.preprocess.mel import Complex, Floats, log_mel, mel_filters, periodic_hann, spectra
+from admn_ros.sensing.preprocess.mel import Complex, Floats, log_mel, mel_filters, spectra
 
 SOUND_MPS = 343.0
 """Speed of sound at 20 degrees Celsius."""
@@ -23,7 +23,8 @@ def direction_map(sound: Floats, config: AudioInput) -> Floats:
 
     For each part of the window, the map has the agreement of the phases of each band with a plane wave from each
     azimuth (1 is perfect), and then the normalized log-mel level of the band, equal for all azimuths. Levels have no
-    information on direction, and phases none on distance.
+    information on direction, and phases none on distance. Both come from one transform with the symmetric Hann window;
+    the periodic one of other spectrograms gives the same power to about 1 %.
 
     Args:
         sound: float32 (channels, samples).
@@ -33,12 +34,11 @@ def direction_map(sound: Floats, config: AudioInput) -> Floats:
         Map float32 (2 * AUDIO_PARTS, mels, azimuths). Azimuths cover the full circle counter-clockwise from behind;
         0, straight ahead, is in the middle.
     """
-    windows = _hanning(config.fft), periodic_hann(config.fft)
-    for_phases, for_levels = spectra(sound, windows, config.hop)
-    fit = _steering(config) @ _cross_phases(for_phases)
+    spectrum = spectra(sound, _hanning(config.fft), config.hop)
+    fit = _steering(config) @ _cross_phases(spectrum)
     fits = _band_weights(config) @ fit.reshape(len(fit), -1)
     filters = mel_filters(config.sample_rate_hz, config.fft, config.mels)
-    levels = (log_mel(for_levels, filters).mean(axis=0) - np.float32(config.mean)) / np.float32(config.std)
+    levels = (log_mel(spectrum, filters).mean(axis=0) - np.float32(config.mean)) / np.float32(config.std)
     result = np.empty((2 * AUDIO_PARTS, config.mels, config.azimuths), np.float32)
     result[:AUDIO_PARTS] = fits.reshape(config.mels, config.azimuths, AUDIO_PARTS).transpose(2, 0, 1)
     for number, part in enumerate(_parts(len(levels))):

@@ -87,7 +87,7 @@ def audio_tensor(samples: Array, config: AudioInput, sample_rate_hz: int | None 
     padded = _newest(sound, length, config.channels)
     if config.microphones_m:
         return torch.from_numpy(direction_map(padded, config))
-    spectrum = spectra(padded, [periodic_hann(config.fft)], config.hop)[0]
+    spectrum = spectra(padded, periodic_hann(config.fft), config.hop)
     spectrogram = log_mel(spectrum, mel_filters(config.sample_rate_hz, config.fft, config.mels)).transpose(0, 2, 1)
     normalized = (spectrogram - np.float32(config.mean)) / np.float32(config.std)
     return torch.from_numpy(np.ascontiguousarray(normalized, np.float32))

@@ -42,6 +42,15 @@ def test_levels_tell_loud_from_soft_and_phases_do_not():
     torch.testing.assert_close((loud - soft)[AUDIO_PARTS:], torch.full((AUDIO_PARTS, 32, 48), math.log(64) / 4))
 
 
+def test_levels_are_those_of_the_spectrogram():
+    sound = sound_from(0.3)
+    levels = input_tensor(sound, CONFIG)[AUDIO_PARTS:, :, 0]
+    spectrogram = input_tensor(sound, CONFIG.model_copy(update={"microphones_m": ()})).mean(dim=0)
+    assert CONFIG.frames % AUDIO_PARTS == 0
+    expected = spectrogram.unflatten(1, (AUDIO_PARTS, -1)).mean(dim=2).t()
+    torch.testing.assert_close(levels, expected, atol=0.015 / CONFIG.std, rtol=0)   # 1.5 % of the power
+
+
 @pytest.mark.parametrize("sound", [np.zeros((SAMPLES, 4), np.float32), np.zeros((10, 1), np.float32),
                                    np.full((SAMPLES, 6), 5.0, np.float32)])
 def test_silence_short_sound_and_other_channels_are_finite(sound: np.ndarray):
