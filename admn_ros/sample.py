@@ -236,6 +236,14 @@ class SampleBatch:
                            {m: pick(self.present[m]) for m in modalities},
                            None if self.poses is None else pick(self.poses))
 
+    def first(self, nodes: int) -> SampleBatch:
+        """Select the first sensor nodes."""
+        if all(present.shape[1] <= nodes for present in self.present.values()):
+            return self
+        return SampleBatch({m: x[:, :nodes] for m, x in self.inputs.items()},
+                           {m: x[:, :nodes] for m, x in self.present.items()},
+                           None if self.poses is None else self.poses[:, :nodes])
+
     def at(self, nodes: Sequence[Mapping[Modality, Sequence[int]]]) -> SampleBatch:
         """Make all sensor nodes absent but the given ones of each sample and modality."""
         def keep(m: Modality, present: Tensor) -> Tensor:

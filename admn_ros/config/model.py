@@ -125,6 +125,8 @@ class QoiConfig(Strict):
 
     Attributes:
         size: side of the downsampled inputs in pixels.
+        spectrogram: rows and columns of the downsampled inputs of audio; null for `size` as for other modalities.
+        observed: number of first sensor nodes, or frames of a clip, whose inputs the controller reads; null for all.
         dim: width of the tokens.
         depth: number of transformer layers.
         heads: number of attention heads.
@@ -139,6 +141,8 @@ class QoiConfig(Strict):
     """
 
     size: Annotated[int, Field(ge=32, le=LONGEST_SIDE)] = 100
+    spectrogram: tuple[Width, Width] | None = None
+    observed: Count | None = None
     dim: Width = 256
     depth: Depth = 4
     heads: Width = 4
@@ -150,8 +154,13 @@ class QoiConfig(Strict):
     levels: dict[Modality, Levels] = Field(default={})
 
     @model_validator(mode="after")
-    def _heads_divide(self) -> QoiConfig:
+    def _consistent(self) -> QoiConfig:
         _check_heads("heads", self.dim, self.heads)
+        sides = self.spectrogram or (self.size,)
+        if min(sides) < self.size or max(sides) > LONGEST_SIDE:
+            raise ValueError(f"spectrogram {self.spectrogram} must have sides from size {self.size} to {LONGEST_SIDE}")
+        if self.observed is not None and self.value_hidden:
+            raise ValueError("observed conflicts with value_hidden; the value of an input that is not read is unknown")
         return self
 
 
@@ -264,6 +273,9 @@ class ModelConfig(Strict):
         for modality, m in self.modalities.items():
             if m.input.kind != modality.value:
                 raise ValueError(f"modalities.{modality}.input.kind is {m.input.kind!r}, must be {modality.value!r}")
+        if self.qoi.observed is not None and self.qoi.observed > len(self.sensor_nodes):
+            raise ValueError(f"qoi.observed {self.qoi.observed} must be at most the {len(self.sensor_nodes)} "
+                             "sensor_nodes")
         if not set(self.layer_costs) <= set(self.modalities):
             raise ValueError(f"layer_costs has {list(map(str, self.layer_costs))}, the model has "
                              f"{list(map(str, self.modalities))}")
@@ -279,6 +291,11 @@ class ModelConfig(Strict):
         elif self.calibration.hidden:
             raise ValueError("calibration requires localization of kind evidence")
         return self
+
+    @property
+    def observed(self) -> int:
+        """Number of first sensor nodes whose inputs the controller reads."""
+        return len(self.sensor_nodes) if self.qoi.observed is None else self.qoi.observed
 
     @property
     def grades(self) -> dict[Modality, int]:

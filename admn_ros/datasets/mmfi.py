@@ -139,7 +139,23 @@ class _Clips:
         return self.clip(index)
 
     def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """Read the window of a clip that begins with frame `start`, from 0."""
+        """Read the window of a clip that begins with frame `start`, from 0; frames beyond the end are missing.
+
+        Raises:
+            InputError: a file is broken or has another layout, or the window has no frames.
+            IndexError: there is no such clip.
+        """
+        return self._read(self.clips[check_index(index, len(self))], lambda frames: start)
+
+    def random_clip(self, index: int, rng: np.random.Generator) -> LabeledReadings:
+        """Read a random window, as `clip`. It begins with one of the first 266 of 297 frames, as in the release."""
+        def start(frames: int) -> int:
+            return int(rng.integers(max(1, frames - self._frames * self._stride - 1)))
+
+        return self._read(self.clips[check_index(index, len(self))], start)
+
+    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
+        """Read a window; `start` chooses its first frame from the number of frames of the clip."""
         raise NotImplementedError
 
 
@@ -166,23 +182,17 @@ class MmfiFolder(_Clips):
         wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
         super().__init__([c for c in wanted if (self._root / c.folder).is_dir()], frames, stride, self._root)
 
-    def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """Read the window of a clip that begins with frame `start`, from 0.
-
-        Raises:
-            InputError: a file is broken, or the window has no frames.
-            IndexError: there is no such clip.
-        """
-        clip = self.clips[check_index(index, len(self))]
+    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
         readings: dict[SensorKey, Array] = {}
-        for modality in self._modalities:
-            files = self._files(clip, modality)
-            for node, number in self._window(start):
+        folders = {modality: self._files(clip, modality) for modality in self._modalities}
+        first = start(max((number + 1 for files in folders.values() for number in files), default=0))
+        for modality, files in folders.items():
+            for node, number in self._window(first):
                 data = read_bytes(files[number], "an image or radar file") if number in files else b""
                 if data:
                     readings[SensorKey(node, modality)] = _decode(modality, data, str(files[number]))
         if not readings:
-            raise InputError(str(self._root / clip.folder), f"no frames from {start}",
+            raise InputError(str(self._root / clip.folder), f"no frames from {first}",
                              f"frames of {', '.join(map(str, self._modalities))}")
         return LabeledReadings(readings, clip.target)
 
@@ -228,23 +238,20 @@ class MmfiCache(_Clips):
     def _path(self, clip: Clip) -> Path:
         return self._root / clip.folder / "data.pickle"
 
-    def clip(self, index: int, start: int = 0) -> LabeledReadings:
-        """Read the window of a clip that begins with frame `start`, from 0; frames beyond the end are missing.
-
-        Raises:
-            InputError: the pickle is broken, has another layout, or holds more than data.
-            IndexError: there is no such clip.
-        """
-        clip = self.clips[check_index(index, len(self))]
+    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
         path = self._path(clip)
         item = load_cache(path)
         readings: dict[SensorKey, Array] = {}
+        videos: dict[Modality, npt.NDArray[np.uint8]] = {}
         for name, modality in (("rgb", Modality.RGB), ("depth", Modality.DEPTH)):
             video = item.get(name) if isinstance(item, dict) else None
             if not isinstance(video, np.ndarray) or video.dtype != np.uint8 or video.ndim != 4 or video.shape[1] != 3:
                 found = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
                 raise InputError(f"{path}:{name}", found, "uint8 (T, 3, H, W)")
-            for node, number in self._window(start):
+            videos[modality] = video
+        first = start(min(map(len, videos.values())))
+        for modality, video in videos.items():
+            for node, number in self._window(first):
                 if number < len(video):
                     image = np.ascontiguousarray(video[number].transpose(1, 2, 0))
                     readings[SensorKey(node, modality)] = image if modality is Modality.RGB else self._metres(image)

@@ -107,6 +107,15 @@ class SequentialSource(SampleSource, Protocol):
     consecutive: Literal[True]
 
 
+@runtime_checkable
+class ClipSource(SampleSource, Protocol):
+    """A source whose samples are windows of longer clips; by number, the first window."""
+
+    def random_clip(self, index: int, rng: np.random.Generator) -> LabeledReadings:
+        """Read a random window of a clip."""
+        ...
+
+
 class SourceView:
     """Samples of another source: some of them, in another order, or with other readings.
 
@@ -136,6 +145,33 @@ class SourceView:
     def view(self, sample: LabeledReadings, index: int) -> LabeledReadings:
         """Return a sample of the source as sample `index` shows it."""
         return sample
+
+
+class RandomWindows(SourceView):
+    """Random windows of the clips of a source. The window of a sample depends on the seed and its number alone.
+
+    Raises:
+        InputError: the samples of the source are no windows of clips.
+    """
+
+    def __init__(self, source: SampleSource, seed: int) -> None:
+        super().__init__(source)
+        self._seed = seed
+        clips, _ = _innermost(source, 0)
+        if not isinstance(clips, ClipSource):
+            raise InputError("windows", "random", f"first; the samples of {type(clips).__name__} have one window each")
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        """Return one sample. Raises as `SourceView`."""
+        index = check_index(index, len(self))
+        return _random_window(self.source, index, np.random.default_rng([self._seed, index]))
+
+
+def _random_window(source: SampleSource, index: int, rng: np.random.Generator) -> LabeledReadings:
+    if isinstance(source, SourceView):
+        return source.view(_random_window(source.source, source.origin(index), rng), index)
+    assert isinstance(source, ClipSource)
+    return source.random_clip(index, rng)
 
 
 class ModelInputs(SourceView):

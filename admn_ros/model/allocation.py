@@ -269,7 +269,7 @@ def top_layers(scores: Sequence[float], depth: int, count: int) -> tuple[int, ..
 
 def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], k: int | Tensor,
                  tau: float = 1.0, generator: torch.Generator | None = None,
-                 prices: Mapping[Modality, int] | None = None) -> dict[Modality, Tensor]:
+                 prices: Mapping[Modality, int] | None = None, noise: float = 1.0) -> dict[Modality, Tensor]:
     """Choose L layers per sample with gradients to the logits (paper Sections 3.4.3 and A.2).
 
     Gumbel-softmax with standard Gumbel noise over all layers but the first ones, then the top L, with the
@@ -284,6 +284,7 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
         generator: random generator on the device of the logits.
         prices: cost of a layer of each modality, in the unit of `k`; None counts each as 1. Of unequal layers each is
             taken, by descending score, if it still fits, as in `allocate`.
+        noise: scale of the noise; 1 in the paper, 0.1 in the official code.
 
     Returns:
         Masks (B, depth) per modality, exactly 0 or 1, with a sum of min(k, available layers) per sample; with prices,
@@ -310,7 +311,7 @@ def gumbel_top_l(logits: Mapping[Modality, Tensor], available: Mapping[Modality,
     exponential = torch.empty_like(flat).exponential_(generator=generator).clamp_min(torch.finfo(flat.dtype).tiny)
     # Not -inf: the softmax of a sample without free layers, and its gradient, would be NaN.
     lowest = torch.finfo(flat.dtype).min / 2
-    noisy = ((flat - exponential.log()) / tau).masked_fill(~free, lowest)
+    noisy = ((flat - noise * exponential.log()) / tau).masked_fill(~free, lowest)
     soft = torch.where(free, noisy.softmax(dim=1), torch.zeros_like(flat))
     order = noisy.detach().argsort(dim=1, descending=True, stable=True)
     if prices is None:

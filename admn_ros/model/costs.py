@@ -123,13 +123,17 @@ def layer_costs(config: ModelConfig) -> LayerCosts:
 
 
 def flop_costs(config: ModelConfig) -> LayerCosts:
-    """Return the table of floating-point operations. See `admn_ros.model.flops`."""
+    """Return the table of floating-point operations. See `admn_ros.model.flops`.
+
+    Of a controller that reads the first sensor nodes only, it counts as many as are present, which is too much if one
+    of the first is missing.
+    """
     flops = frame_flops(config)
     # Sensor nodes run as a batch: each of them adds the same.
     nodes = range(1, len(config.sensor_nodes) + 1)
     return LayerCosts("gflops", flops.fixed, {
-        m: ModalityCosts(config.depths[m], *(tuple(n * part for n in nodes)
-                                             for part in (f.controller, f.embedding, f.layer)))
+        m: ModalityCosts(config.depths[m], tuple(min(n, config.observed) * f.controller for n in nodes),
+                         tuple(n * f.embedding for n in nodes), tuple(n * f.layer for n in nodes))
         for m, f in flops.modalities.items()})
 
 

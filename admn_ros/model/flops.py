@@ -10,13 +10,14 @@ use (`admn_ros.model.frame_parts.count_flops`), and building a large network for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from admn_ros.config import BackboneConfig, FusionConfig, ModelConfig, QoiConfig
 from admn_ros.model.calibration import FRAME_SIGNS, MODALITY_SIGNS, POSE_NUMBERS
 from admn_ros.model.evidence import POSE_FEATURES
-from admn_ros.model.qoi import BUDGET_FEATURES, QOI_CHANNELS, qoi_kernels, qoi_sizes
+from admn_ros.model.qoi import BUDGET_FEATURES, QOI_CHANNELS, LookShape, look_shape
 from admn_ros.model.transformer import hidden_width
 from admn_ros.model.value.head import MODALITY_FEATURES
 from admn_ros.model.vit import FINE_KERNELS, FINE_KEYS, FINE_WIDTHS, stem_widths
@@ -82,7 +83,8 @@ def _modality(config: ModelConfig, modality: Modality) -> ModalityFlops:
         embed += _linear(patches, b.dim, 3 * b.points + values) + _linear(1, 3 * b.points + values, b.dim)
     adapter = _linear(1, b.dim, m.adapter_hidden) + _linear(1, m.adapter_hidden, config.fusion.dim)
     layer = _block(patches + 1, b.dim, hidden_width(b.dim, b.mlp_ratio))
-    return ModalityFlops(_convolutions(config.qoi, channels), embed + adapter, layer)
+    look = _convolutions(look_shape(config.qoi, modality), channels, config.qoi.dim)
+    return ModalityFlops(look, embed + adapter, layer)
 
 
 def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
@@ -97,12 +99,12 @@ def _fine(b: BackboneConfig, channels: int, pixels: int) -> int:
     return flops + tokens + queries + points + _linear(1, (3 + b.point_values) * b.points, b.dim)
 
 
-def _convolutions(qoi: QoiConfig, channels: int) -> int:
+def _convolutions(shape: LookShape, channels: int, dim: int) -> int:
     flops, width = 0, channels
-    for kernel, size, out in zip(qoi_kernels(qoi.size), qoi_sizes(qoi.size), QOI_CHANNELS, strict=True):
-        flops += _linear(size * size, width * kernel * kernel, out)
+    for kernel, size, out in zip(shape.kernels, shape.maps, QOI_CHANNELS, strict=True):
+        flops += _linear(math.prod(size), width * kernel * kernel, out)
         width = out
-    return flops + _linear(1, width * qoi_sizes(qoi.size)[-1] ** 2, qoi.dim)
+    return flops + _linear(1, width * math.prod(shape.maps[-1]), dim)
 
 
 def _controller(config: ModelConfig) -> int:
@@ -122,7 +124,8 @@ def judge_flops(config: ModelConfig) -> int:
     """Return the operations of the controller's transformer and budget token: from its convolutions to e_corr."""
     q = config.qoi
     budget = _linear(1, BUDGET_FEATURES, q.dim) + _linear(1, q.dim, q.dim) if q.budget_token else 0
-    return _encoder(_slots(config) + 1 + q.budget_token, q) + budget
+    slots = 1 + len(config.modalities) * config.observed + q.budget_token
+    return _encoder(slots, q) + budget
 
 
 def task_flops(config: ModelConfig) -> int:

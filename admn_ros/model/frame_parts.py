@@ -56,7 +56,7 @@ class FrameParts:
         tokens, qualities = self._zeros(1, slots, network.config.fusion.dim), self._zeros(1, seen, qoi.dim)
         present = self._zeros(1, slots).bool().logical_not()
         keep, share = self._zeros(1, seen).bool().logical_not(), self._zeros(1)
-        nodes, modalities = len(network.config.sensor_nodes), len(network.config.modalities)
+        nodes, modalities = qoi.observed, len(network.config.modalities)
         looks, seeing = [self._zeros(1, nodes, qoi.dim)] * modalities, [present[:, :nodes]] * modalities
 
         def work() -> None:

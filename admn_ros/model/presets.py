@@ -231,21 +231,28 @@ def _gdtm_4() -> ModelConfig:
 
 
 def _mmfi() -> ModelConfig:
-    """Return the paper's MM-Fi network: 27 activities from 15 RGB and 15 depth frames, one per sensor node."""
+    """Return the paper's MM-Fi network: 27 activities from 15 RGB and 15 depth frames, one per sensor node.
+
+    The controller has six layers and reads the first three frames, as in the official code.
+    """
     return ModelConfig(
         name="mmfi", trained=False, sensor_nodes=tuple(f"frame{i:02d}" for i in range(1, 16)),
         modalities={Modality.RGB: ModalityConfig(input=RgbInput(), adapter_hidden=400),
                     Modality.DEPTH: ModalityConfig(input=DepthInput(), adapter_hidden=400)},
-        fusion=FusionConfig(dim=64), classes=tuple(f"A{i:02d}" for i in range(1, 28)))
+        fusion=FusionConfig(dim=64), qoi=QoiConfig(depth=6, corruption_hidden=400, observed=3),
+        classes=tuple(f"A{i:02d}" for i in range(1, 28)))
 
 
 def _ave() -> ModelConfig:
-    """Return the paper's AVE network: 28 events from 8 RGB frames, and a spectrogram of 10 s at the first frame."""
+    """Return the paper's AVE network: 28 events from 8 RGB frames, and a spectrogram of 10 s at the first frame.
+
+    The controller's width and its view of the spectrogram are those of the official code.
+    """
     audio = AudioInput(channels=1, window_s=10.24, fft=512, hop=160, mels=128, frames=1024)
     return ModelConfig(
         name="ave", trained=False, sensor_nodes=tuple(f"frame{i}" for i in range(1, 9)),
         modalities={Modality.RGB: ModalityConfig(input=RgbInput()), Modality.AUDIO: ModalityConfig(input=audio)},
-        qoi=QoiConfig(dim=512), classes=AVE_CLASSES)
+        qoi=QoiConfig(dim=512, spectrogram=(128, 512)), classes=AVE_CLASSES)
 
 
 PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {

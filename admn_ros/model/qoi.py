@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from admn_ros.budget.budget import Budget
 from admn_ros.budget.costs import LayerCosts
-from admn_ros.config import ModelConfig
+from admn_ros.config import ModelConfig, QoiConfig
 from admn_ros.model.present_nodes import present_rows, to_slots
 from admn_ros.model.transformer import Encoder
 from admn_ros.model.value.head import InputValue, ValueHead
@@ -21,22 +22,42 @@ from admn_ros.sample import Modality, SampleBatch
 
 QOI_CHANNELS, QOI_POOL = (6, 6, 3), 3
 """Channels of the three convolutions of a `QualityNet`, and the pooling before the third."""
+SPECTROGRAM_POOL = 6
+"""Pooling along the time of a spectrogram that is not downsampled to a square (official code)."""
 BUDGET_FEATURES = 7
 """Inputs of the budget token: the budget's share, with sine and cosine at three frequencies."""
 
 
-def qoi_kernels(size: int) -> tuple[int, int, int]:
-    """Return the kernel sizes of a `QualityNet`: 10, 10, 5 at the paper's input size of 100 pixels."""
-    wide, narrow = max(3, size // 10), max(3, size // 20)
-    return wide, wide, narrow
+class LookShape(NamedTuple):
+    """Sizes of a `QualityNet`.
+
+    Attributes:
+        size: rows and columns of the downsampled input.
+        kernels: sides of the three kernels.
+        pool: rows and columns of the pooling before the third convolution.
+    """
+
+    size: tuple[int, int]
+    kernels: tuple[int, int, int]
+    pool: tuple[int, int] = (QOI_POOL, QOI_POOL)
+
+    @property
+    def maps(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of the outputs of the convolutions."""
+        first, second, third = self.kernels
+        a = [side - first + 1 for side in self.size]
+        b = [side - second + 1 for side in a]
+        c = [side // pool - third + 1 for side, pool in zip(b, self.pool, strict=True)]
+        return (a[0], a[1]), (b[0], b[1]), (c[0], c[1])
 
 
-def qoi_sizes(size: int) -> tuple[int, int, int]:
-    """Return the output sizes of the convolutions of a `QualityNet`."""
-    first, second, third = qoi_kernels(size)
-    a = size - first + 1
-    b = a - second + 1
-    return a, b, b // QOI_POOL - third + 1
+def look_shape(qoi: QoiConfig, modality: Modality) -> LookShape:
+    """Return the sizes of the convolutions of a modality. Kernels of 10, 10 and 5 for the paper's 100 pixels."""
+    wide, narrow = max(3, qoi.size // 10), max(3, qoi.size // 20)
+    kernels = wide, wide, narrow
+    if modality is Modality.AUDIO and qoi.spectrogram is not None:
+        return LookShape(qoi.spectrogram, kernels, (QOI_POOL, SPECTROGRAM_POOL))
+    return LookShape((qoi.size, qoi.size), kernels)
 
 
 @dataclass(frozen=True)
@@ -68,24 +89,28 @@ class ControllerOutput:
 class QualityNet(nn.Module):
     """Small convolutions of one modality, shared by its sensor nodes."""
 
-    def __init__(self, channels: int, size: int, dim: int) -> None:
+    def __init__(self, channels: int, shape: LookShape, dim: int) -> None:
         super().__init__()
-        self.size = size
-        (k1, k2, k3), (c1, c2, c3) = qoi_kernels(size), QOI_CHANNELS
+        self.shape = shape
+        (k1, k2, k3), (c1, c2, c3) = shape.kernels, QOI_CHANNELS
         self.layers = nn.Sequential(
             nn.Conv2d(channels, c1, k1), nn.ReLU(),
             nn.Conv2d(c1, c2, k2), nn.ReLU(),
-            nn.MaxPool2d(QOI_POOL),
+            nn.MaxPool2d(shape.pool),
             nn.Conv2d(c2, c3, k3), nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(c3 * qoi_sizes(size)[-1] ** 2, dim),
+            nn.Linear(c3 * math.prod(shape.maps[-1]), dim),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (R, C, H, W) to (R, dim)."""
-        small = F.interpolate(x, (self.size, self.size), mode="bilinear", align_corners=False, antialias=True)
-        out: Tensor = self.layers(small)
+        out: Tensor = self.layers(downsampled(x, self.shape.size))
         return out
+
+
+def downsampled(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Downsample inputs (R, C, H, W) to the rows and columns that the controller sees."""
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def budget_share(table: LayerCosts, budget: Budget, present: Mapping[Modality, int]) -> float:
@@ -134,13 +159,12 @@ class QoiEncoder(nn.Module):
         super().__init__()
         q = config.qoi
         self.judged, self.nested = config.judges_quality, config.nested
-        self.depths, self.nodes, self.dim = config.depths, len(config.sensor_nodes), q.dim
-        self.observed = self.nodes  # sensor nodes whose inputs the controller reads
-        self.stems = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], q.size, q.dim)
+        self.depths, self.observed, self.dim = config.depths, config.observed, q.dim
+        self.stems = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], look_shape(q, m), q.dim)
                                    for m, c in config.modalities.items()})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))
         self.budget = BudgetToken(q.dim) if q.budget_token else None
-        slots = 1 + len(self.depths) * self.nodes + q.budget_token
+        slots = 1 + len(self.depths) * self.observed + q.budget_token
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
             nn.Linear(q.dim, q.layer_hidden), nn.ReLU(), nn.Linear(q.layer_hidden, config.layers_total))
@@ -161,7 +185,7 @@ class QoiEncoder(nn.Module):
 
         N is the number of sensor nodes that the controller reads.
         """
-        size = len(next(iter(batch.present.values())))
+        batch, size = batch.first(self.observed), len(next(iter(batch.present.values())))
         tokens, present = zip(*(self._tokens(m, batch, size) for m in self.depths), strict=True)
         return list(tokens), list(present)
 
@@ -213,8 +237,8 @@ class QoiEncoder(nn.Module):
         """Return the tokens (B, N, dim) of a modality, and which of them are present (B, N)."""
         token = self.cls_token
         if modality in batch.inputs:
-            present = batch.present[modality][:, :self.observed]
-            rows, index = present_rows(batch.inputs[modality][:, :self.observed], present)
+            present = batch.present[modality]
+            rows, index = present_rows(batch.inputs[modality], present)
             if len(index):
                 return to_slots(self.stems[str(modality)](rows), index, size, self.observed), present
         absent = torch.zeros(size, self.observed, dtype=torch.bool, device=token.device)

@@ -32,7 +32,10 @@ class DataConfig(Strict):
         train: training split.
         validation: validation split.
         corruption: preset of `admn_ros.sensing.corruption.presets`; null for no corruption.
-        variant: the preset as described in the paper, or as in the official code.
+        variant: the preset as described in the paper, or as in the official code, which draws otherwise for the
+            controller than for finetuning.
+        windows: windows of the training clips (MM-Fi): the first of each, or a random one in every epoch, as in the
+            official code.
         repeats: occurrences of each sample in an epoch, each with another corruption.
         clean_epochs: first epochs without corruption (5 in the official code for Gaussian noise).
         draws: number of different corruptions of a sample, used cyclically over the epochs, so that `cache_mb` can keep
@@ -50,6 +53,7 @@ class DataConfig(Strict):
     validation: str = "val"
     corruption: str | None = None
     variant: Literal["paper", "code"] = "paper"
+    windows: Literal["first", "random"] = "first"
     repeats: Count = 1
     clean_epochs: Whole = 0
     draws: Count | None = None

@@ -16,15 +16,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from admn_ros.config import ModelConfig
 from admn_ros.datasets.corrupted import CorruptedSource
-from admn_ros.datasets.source import LabeledReadings, SampleSource
+from admn_ros.datasets.source import LabeledReadings, RandomWindows, SampleSource
 from admn_ros.errors import InputError
 from admn_ros.sample import Modality, MultimodalSample, SampleBatch, Target
 from admn_ros.sensing.corruption.draws import CorruptionPreset
 from admn_ros.training.cache import MemoryCache, SampleCache
-from admn_ros.training.seeding import CORRUPTION, ORDER, derive
+from admn_ros.training.seeding import CORRUPTION, ORDER, WINDOWS, derive
 
 CLEAN_DRAW = -1
-"""Number of the draw without corruption."""
+"""Number of the draw without corruption; with random windows, of the first of several such draws, which descend."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +84,22 @@ class Samples:
         repeats, clean_epochs, draws, cache_mb, workers: as in `admn_ros.training.config.DataConfig`.
         cache: cache of preprocessed samples in place of `cache_mb` of memory.
         noise: function from the number of a draw to the seed of its corruption; None derives it from `seed`.
+        windows: whether each draw has random windows of the clips, instead of the first ones.
 
     Raises:
-        InputError: the source is empty.
+        InputError: the source is empty, or windows are asked for and its samples are no windows of clips.
     """
 
     def __init__(self, source: SampleSource, model: ModelConfig, preset: CorruptionPreset | None = None, *,
                  seed: int = 0, repeats: int = 1, clean_epochs: int = 0, draws: int | None = None,
                  cache_mb: int = 0, workers: int = 0, cache: SampleCache | None = None,
-                 noise: Callable[[int], int] | None = None) -> None:
+                 noise: Callable[[int], int] | None = None, windows: bool = False) -> None:
         if not len(source):
             raise InputError("samples", "none", "at least one")
         self._source, self._model, self._seed = source, model, seed
-        self._corrupted = None if preset is None else CorruptedSource(source, preset, seed, repeats)
+        self._preset, self._windows, self._window_seed = preset, windows, functools.partial(derive, seed, WINDOWS)
         self._repeats, self._clean_epochs, self._draws = repeats, clean_epochs, draws
+        self._source_of(0)  # a source without what is asked for is refused here
         self._noise = noise or functools.partial(derive, seed, CORRUPTION)
         self._cache, self._workers = cache or MemoryCache(cache_mb), workers
 
@@ -122,9 +124,10 @@ class Samples:
 
     def draw(self, epoch: int) -> int:
         """Return the number of the corruption draw of an epoch, or `CLEAN_DRAW`."""
-        if self._corrupted is None or epoch < self._clean_epochs:
-            return CLEAN_DRAW
-        return epoch % self._draws if self._draws else epoch
+        turn = epoch % self._draws if self._draws else epoch
+        if self._preset is None or epoch < self._clean_epochs:
+            return CLEAN_DRAW - turn if self._windows else CLEAN_DRAW
+        return turn
 
     def draw_of(self, epoch: int, index: int) -> int:
         """Return the number of the corruption draw of one sample of an epoch, or `CLEAN_DRAW`."""
@@ -206,7 +209,8 @@ class Samples:
     @property
     def repeated(self) -> int:
         """Number of different samples that come again, at most."""
-        return len(self) * (1 + (self._draws or 0))
+        clean = (self._draws or 0) if self._windows else 1
+        return len(self) * (clean + (self._draws or 0))
 
     def _kept(self, epoch: int, index: int) -> MultimodalSample | None:
         return self._cache.get(self.draw_of(epoch, index), index) if self._repeats_draw(epoch, index) else None
@@ -216,14 +220,23 @@ class Samples:
             self._cache.put(self.draw_of(epoch, index), index, sample)
 
     def _repeats_draw(self, epoch: int, index: int) -> bool:
-        return self._draws is not None or self.draw_of(epoch, index) == CLEAN_DRAW
+        return self._draws is not None or (self.draw_of(epoch, index) == CLEAN_DRAW and not self._windows)
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
-        if self._corrupted is None:
-            return self._source[index % len(self._source)]
-        if draw == CLEAN_DRAW:
-            return self._corrupted.clean(index)
-        return self._corrupted.labeled(index, self._noise(draw))[0]
+        source = self._source_of(draw)
+        if not isinstance(source, CorruptedSource):
+            return source[index % len(source)]
+        if draw <= CLEAN_DRAW:
+            return source.clean(index)
+        return source.labeled(index, self._noise(draw))[0]
+
+    def _source_of(self, draw: int) -> SampleSource:
+        """Return the samples of a draw: with its windows, and with corruption if there is a preset."""
+        source = self._source
+        if self._windows:  # from 0: clean draws descend from -1
+            number = 2 * draw if draw >= 0 else -2 * draw - 1
+            source = RandomWindows(source, self._window_seed(number))
+        return source if self._preset is None else CorruptedSource(source, self._preset, self._seed, self._repeats)
 
 
 def _masks(samples: Sequence[MultimodalSample], targets: Sequence[Target]) -> Tensor | None:

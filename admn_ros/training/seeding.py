@@ -23,6 +23,7 @@ MASKS: Final = 9
 CONTROLLER: Final = 10
 VALUE: Final = 11
 CALIBRATION: Final = 12
+WINDOWS: Final = 13
 """Purposes; each has its own stream of random numbers."""
 
 

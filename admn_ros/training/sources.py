@@ -8,23 +8,32 @@ from admn_ros.datasets.corrupted import preset_for_source
 from admn_ros.datasets.open import open_dataset
 from admn_ros.datasets.source import SampleSource
 from admn_ros.errors import ConfigError
+from admn_ros.sensing.corruption.draws import Variant
 from admn_ros.training.config import DataConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.seeding import VALIDATION, derive
 
 
-def open_samples(data: DataConfig, model: ModelConfig, seed: int) -> tuple[Samples, Samples]:
+def open_samples(data: DataConfig, model: ModelConfig, seed: int, *,
+                 controller: bool = False) -> tuple[Samples, Samples]:
     """Open the training and validation samples of a model. Validation sees the same corruption in every epoch.
+
+    Args:
+        data: data section of the training file.
+        model: model that the samples are for.
+        seed: seed of order and corruption.
+        controller: whether the samples are for the controller, for which the official code draws otherwise.
 
     Raises:
         ConfigError: no folder is named.
         InputError: a dataset cannot be read, is empty, or has other classes than the model.
     """
     train, validation = (open_split(data, split, model) for split in (data.train, data.validation))
-    preset = None if data.corruption is None else preset_for_source(data.corruption, train, model, data.variant)
+    variant: Variant = "code_controller" if controller and data.variant == "code" else data.variant
+    preset = None if data.corruption is None else preset_for_source(data.corruption, train, model, variant)
     train_mb, validation_mb = cache_sizes(data, train, validation)
     return (Samples(train, model, preset, seed=seed, repeats=data.repeats, clean_epochs=data.clean_epochs,
-                    draws=data.draws, cache_mb=train_mb, workers=data.workers),
+                    draws=data.draws, cache_mb=train_mb, workers=data.workers, windows=data.windows == "random"),
             Samples(validation, model, preset, seed=derive(seed, VALIDATION), draws=1, cache_mb=validation_mb,
                     workers=data.workers))
 

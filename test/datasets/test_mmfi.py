@@ -22,6 +22,7 @@ from admn_ros.datasets.mmfi import (
     mmfi_split,
     points_heatmap,
 )
+from admn_ros.datasets.source import LabeledReadings, RandomWindows, Spread
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality, SensorKey
@@ -163,6 +164,37 @@ def test_cache(tmp_path: Path) -> None:
             source[0]
     with pytest.raises(InputError, match="no clips"):
         MmfiCache(tmp_path, [Clip("S01", "A01")])
+
+
+@pytest.mark.parametrize("reader", [MmfiFolder, MmfiCache])
+def test_random_windows_begin_anywhere_and_are_those_of_their_seed(reader, root: Path) -> None:
+    if reader is MmfiCache:
+        for clip in (Clip("S01", "A01"), Clip("S01", "A27"), Clip("S31", "A02")):
+            video = np.full((40, 3, 8, 8), 1, np.uint8) * np.arange(1, 41, dtype=np.uint8)[:, None, None, None]
+            (root / clip.folder / "data.pickle").write_bytes(pickle.dumps({"rgb": video, "depth": video}))
+    source = Spread(reader(root, frames=5), 2)  # clips 0 and 2
+
+    def first(seed: int, index: int) -> int:
+        pictures = RandomWindows(source, seed)[index].readings
+        found = [int(pictures[SensorKey(f"frame{i:02d}", RGB)][0, 0, 0]) for i in range(1, 6)]
+        assert found == list(range(found[0], found[0] + 10, 2))
+        return found[0] - 1
+
+    begins = [first(seed, seed % 2) for seed in range(120)]
+    assert set(begins) == set(range(40 - 5 * 2 - 1))
+    assert begins[:6] == [first(seed, seed % 2) for seed in range(6)]
+    assert RandomWindows(source, 1)[1].target.label == source[1].target.label == 1
+
+
+def test_a_clip_as_short_as_its_window_has_one_window(tmp_path: Path) -> None:
+    write_clip(tmp_path, Clip("S02", "A01"), frames=29)
+    windows = [RandomWindows(MmfiFolder(tmp_path), seed)[0].readings for seed in range(5)]
+    assert all(len(found) == 30 for found in windows)
+
+
+def test_samples_without_windows_are_named() -> None:
+    with pytest.raises(InputError, match=r"windows.*random.*list have one window each"):
+        RandomWindows([LabeledReadings({}, Clip("S01", "A01").target)], 0)
 
 
 # --- splits ------------------------------------------------------------------------------------------

@@ -96,6 +96,14 @@ def four_modalities() -> ModelConfig:
                  qoi=QoiConfig(size=32, dim=32, depth=1, heads=2))
 
 
+def clip() -> ModelConfig:
+    """RGB and sound of three frames. The controller reads the first two, and a spectrogram that is no square."""
+    inputs = {RGB: IMAGES[RGB], AUDIO: SPECTROGRAM}
+    return build(inputs, BackboneConfig(dim=16, depth=3, heads=2, patch=(8, 8)), hidden=8,
+                 sensor_nodes=("frame1", "frame2", "frame3"),
+                 qoi=QoiConfig(size=32, dim=16, depth=1, heads=2, observed=2, spectrogram=(36, 48)))
+
+
 def inputs_only(nodes: tuple[str, ...], inputs: Mapping[Modality, InputConfig]) -> ModelConfig:
     """These inputs of these sensor nodes; for tests that never run the network."""
     return build(inputs, BackboneConfig(patch=(16, 16)), sensor_nodes=nodes, classes=("a",))

@@ -45,6 +45,7 @@ CONFIGS: dict[str, Callable[[], ModelConfig]] = {
     "space": models.rectangular,
     "conv-stem": lambda: changed(models.images(), stem="conv", patch=(16, 16)),
     "points": lambda: described(changed(models.images(budget_token=True), points=3, point_values=2)),
+    "clip": models.clip,
     "wide-look": lambda: (config := models.images()).model_copy(
         update={"qoi": config.qoi.model_copy(update={"size": 64})}),
 }

@@ -307,12 +307,14 @@ def test_a_sample_without_free_layers_has_no_nan():
     assert torch.equal(x[RGB].grad, torch.zeros(1, 1))
 
 
-def test_noise_is_standard_gumbel():
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_noise_is_gumbel_of_its_scale(scale):
     # Gumbel-max: with standard noise, one free layer is drawn with its softmax probability.
     n = 20000
     x = {RGB: torch.tensor([[0.0, 1.0, 0.0, -1.0]]).expand(n, 4)}
-    masks = gumbel_top_l(x, {RGB: torch.ones(n, dtype=torch.bool)}, 2, generator=torch.Generator().manual_seed(3))
-    expected = torch.tensor([1.0, 0.0, -1.0]).softmax(0)
+    masks = gumbel_top_l(x, {RGB: torch.ones(n, dtype=torch.bool)}, 2, generator=torch.Generator().manual_seed(3),
+                         noise=scale)
+    expected = (torch.tensor([1.0, 0.0, -1.0]) / scale).softmax(0)
     assert torch.allclose(masks[RGB][:, 1:].mean(0), expected, atol=0.015)
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,41 @@ def test_clean_epochs_and_repeats(dataset: Path, model: ModelConfig) -> None:
     bad = next(data.batches(2, 36, shuffle=False)).severity[Modality.RGB].view(3, 12)
     assert (bad > 0).any()
     assert not torch.equal(bad[0], bad[1])  # each repeat has a draw of its own
+
+
+class Clips:
+    """Clips of one sample, whose windows differ in brightness."""
+
+    def __init__(self, source: ShardDataset) -> None:
+        self._source = source
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> LabeledReadings:
+        return self._source[index]
+
+    def random_clip(self, index: int, rng: np.random.Generator) -> LabeledReadings:
+        sample, level = self._source[index], int(rng.integers(256))
+        bright = {k: np.full_like(x, level) if k.modality is Modality.RGB else x for k, x in sample.readings.items()}
+        return replace(sample, readings=bright)
+
+
+def test_random_windows_differ_from_epoch_to_epoch(dataset: Path, model: ModelConfig) -> None:
+    preset = corruption_preset("room-all", modalities=tuple(model.modalities))
+
+    def drawn(epochs: range, **more: object) -> list[float]:
+        data = Samples(Clips(ShardDataset(dataset, "train")), model, preset, seed=3, clean_epochs=2, cache_mb=10,
+                       windows=True, **more)  # type: ignore[arg-type]
+        assert all((data.sample(e, 0).target.corruption[Modality.RGB] == 0) or e > 1 for e in epochs)  # type: ignore
+        return [float(data.sample(e, 0).inputs[Modality.RGB].mean()) for e in epochs]
+
+    assert len(set(drawn(range(5)))) == 5
+    assert drawn(range(5)) == drawn(range(5))
+    again = drawn(range(6), draws=2)
+    assert again[2:4] == again[4:6] and len(set(again[:4])) == 4
+    with pytest.raises(InputError, match=r"windows.*ShardDataset have one window each"):
+        samples(dataset, model, windows=True)
 
 
 def test_limited_splits_are_evenly_spaced(dataset: Path) -> None:

@@ -21,7 +21,8 @@ class OnnxFrameParts:
 
     def controller(self, modality: Modality, nodes: int) -> Work:
         """Return the controller's convolutions on a number of present sensor nodes."""
-        look, rows = self._network.qoi.looks[modality], self._rows(modality, nodes)
+        rows = self._rows(modality, min(nodes, self._config.observed))
+        look = self._network.qoi.looks[modality]
         return lambda: look(rows=rows)
 
     def embedding(self, modality: Modality, nodes: int) -> Work:
@@ -39,12 +40,12 @@ class OnnxFrameParts:
     def fixed(self) -> Work:
         """Return the fixed part: controller behind its convolutions, fusion, heads."""
         network, config, nodes = self._network, self._config, len(self._config.sensor_nodes)
-        seen = np.zeros((1, len(config.modalities), nodes, config.qoi.dim), np.float32)
+        seen = np.zeros((1, len(config.modalities), config.observed, config.qoi.dim), np.float32)
         tokens = np.zeros((1, len(config.modalities) * nodes, config.fusion.dim), np.float32)
-        present, share = np.ones(seen.shape[:-1], bool), np.ones(1, np.float32)
+        read, share = np.ones(seen.shape[:-1], bool), np.ones(1, np.float32)
+        present = np.ones(tokens.shape[:-1], bool)
         poses = np.zeros((1, nodes, POSE_NUMBERS), np.float32)
-        return lambda: (network.qoi.judge(seen, present, share),
-                        network.fuse(tokens, present.reshape(1, -1), poses))
+        return lambda: (network.qoi.judge(seen, read, share), network.fuse(tokens, present, poses))
 
     def _rows(self, modality: Modality, nodes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return np.zeros((nodes, *self._config.modalities[modality].input.shape), np.float32)

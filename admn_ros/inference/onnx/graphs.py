@@ -2,7 +2,8 @@
 """Graphs into which a network is exported: what a frame runs at once, and nothing that it may leave out.
 
     look_MODALITY        rows (R, C, H, W) to tokens (R, dim) of the controller
-    controller           tokens (1, M, N, dim), present (1, M, N), budget (1,) to scores, corruption and values
+    controller           tokens (1, M, N, dim), present (1, M, N), budget (1,) to scores, corruption and values;
+                         N is the number of sensor nodes that it reads
     embedding_MODALITY   rows (R, C, H, W) to tokens (R, T, dim), and feature maps if the stem has them
     block_MODALITY_K     tokens to tokens of layer K
     readout_MODALITY     tokens, and feature maps, to fusion tokens (R, fusion dim)
@@ -89,15 +90,16 @@ def graph_names(network: AdmnNetwork) -> list[str]:
 def graphs_of(network: AdmnNetwork) -> Iterator[Graph]:
     """Yield all graphs of a network on the CPU, in evaluation mode, in the order of `graph_names`."""
     config, nodes = network.config, network.nodes
-    tokens = torch.zeros(1, len(config.modalities), nodes, config.qoi.dim)
-    present = torch.ones(1, len(config.modalities), nodes, dtype=torch.bool)
+    tokens = torch.zeros(1, len(config.modalities), config.observed, config.qoi.dim)
+    read = torch.ones(tokens.shape[:-1], dtype=torch.bool)
     budget = {"budget": torch.ones(1)} if network.qoi.budget is not None else {}
     values = ("position", "classes") if network.qoi.value is not None else ()
-    yield Graph(CONTROLLER, _Controller(network.qoi), {"tokens": tokens, "present": present, **budget},
+    yield Graph(CONTROLLER, _Controller(network.qoi), {"tokens": tokens, "present": read, **budget},
                 ("logits", "corruption", "e_corr", *values), rows=False)
     poses = {"poses": torch.zeros(1, nodes, POSE_NUMBERS)} if len(network.poses) else {}
     slots = torch.zeros(1, len(config.modalities) * nodes, config.fusion.dim)
-    yield Graph(FUSION, _Fusion(network), {"tokens": slots, "present": present.flatten(1), **poses},
+    present = torch.ones(slots.shape[:-1], dtype=torch.bool)
+    yield Graph(FUSION, _Fusion(network), {"tokens": slots, "present": present, **poses},
                 ("mean_m", "scale_tril_m", "class_logits"), rows=False)
     for modality in config.modalities:
         yield from _graphs_of_modality(network, modality)
@@ -126,8 +128,9 @@ class _Look(nn.Module):
     def __init__(self, stem: QualityNet, height: int, width: int) -> None:
         super().__init__()
         self.layers = stem.layers
-        self.register_buffer("down", _resizing(height, stem.size))
-        self.register_buffer("across", _resizing(width, stem.size).T.contiguous())
+        rows, columns = stem.shape.size
+        self.register_buffer("down", _resizing(height, rows))
+        self.register_buffer("across", _resizing(width, columns).T.contiguous())
 
     def forward(self, rows: Tensor) -> Tensor:
         out: Tensor = self.layers(self.down @ rows @ self.across)

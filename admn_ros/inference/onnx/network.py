@@ -71,14 +71,15 @@ class OnnxController(nn.Module):
             m: qoi.value.gains[str(m)].detach().cpu().softmax(dim=0).cumsum(dim=0) for m in config.modalities}
 
     def judge(self, tokens: Array, present: Array, budget: Array) -> list[Array]:
-        """Run what follows the looks: tokens (1, M, N, dim), present (1, M, N), budget (1,)."""
+        """Run what follows the looks: tokens (1, M, N, dim) of observed nodes, present (1, M, N), budget (1,)."""
         budgets = {"budget": budget} if self._config.qoi.budget_token else {}
         return [x.numpy() for x in self._session(tokens=tokens, present=present, **budgets)]
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """See `AdmnNetwork.controller`."""
         config, size = self._config, _size(batch)
-        present = np.zeros((size, len(config.modalities), len(config.sensor_nodes)), bool)
+        batch = batch.first(config.observed)
+        present = np.zeros((size, len(config.modalities), config.observed), bool)
         tokens = np.zeros((*present.shape, config.qoi.dim), np.float32)
         for i, m in enumerate(config.modalities):
             if m in batch.inputs:

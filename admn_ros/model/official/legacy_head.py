@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admn_ros.config import LocalizationConfig, ModelConfig
-from admn_ros.model.qoi import QOI_CHANNELS, ControllerOutput, QoiEncoder
+from admn_ros.model.qoi import ControllerOutput, LookShape, QoiEncoder, QualityNet
 from admn_ros.model.transformer import Encoder
 from admn_ros.sample import Modality
 
@@ -30,6 +30,8 @@ LOWLIGHT = ((0.0, 1.0), (1.0, 0.0), (2.0, 0.0), (0.0, 0.0))
 AVE_NOISE = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
 BLUR_CLASSES = 4
 CORRUPTION_OUTPUTS: dict[CorruptionHead, int] = {"severity": 2, "lowlight": 4, "blur": 8, "ave": 4}
+SPECTROGRAM_LOOK = LookShape((128, 512), (10, 10, 5), (3, 6))
+"""Sizes of the convolutions of AVE's controller on a spectrogram, into which the batch norms are folded."""
 
 
 class LegacyLocalizationHead(nn.Module):
@@ -95,24 +97,6 @@ class NoClassification(nn.Module):
         return fused.new_zeros(len(fused), self.classes)
 
 
-class SpectrogramNet(nn.Module):
-    """Convolutions of the official AVE controller on a spectrogram, with the batch norms folded in."""
-
-    SIZE, KERNELS, POOL, FEATURES = (128, 512), (10, 10, 5), (3, 6), 7488
-
-    def __init__(self, channels: int, dim: int) -> None:
-        super().__init__()
-        (k1, k2, k3), (c1, c2, c3) = self.KERNELS, QOI_CHANNELS
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, c1, k1), nn.ReLU(), nn.Conv2d(c1, c2, k2), nn.ReLU(), nn.MaxPool2d(self.POOL),
-            nn.Conv2d(c2, c3, k3), nn.ReLU(), nn.Flatten(), nn.Linear(self.FEATURES, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (R, C, H, W) to (R, dim)."""
-        out: Tensor = self.layers(F.interpolate(x, self.SIZE, mode="bilinear", align_corners=False, antialias=True))
-        return out
-
-
 class LegacyController(QoiEncoder):
     """Official controller, with corruption from a sigmoid or from classes.
 
@@ -134,7 +118,7 @@ class LegacyController(QoiEncoder):
         self.register_buffer("class_severity", torch.tensor(table), persistent=False)
         if Modality.AUDIO in config.modalities:
             channels = config.modalities[Modality.AUDIO].input.shape[0]
-            self.stems[str(Modality.AUDIO)] = SpectrogramNet(channels, self.dim)
+            self.stems[str(Modality.AUDIO)] = QualityNet(channels, SPECTROGRAM_LOOK, self.dim)
 
     def score(self, tokens: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. See `QoiEncoder.score`."""
@@ -166,7 +150,7 @@ class LegacyFrameController(LegacyController):
     def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
         super().__init__(config, corruption)
         q = config.qoi
-        self.observed = min(self.FRAMES, self.nodes)
+        self.observed = min(self.FRAMES, self.observed)
         self.encoder = Encoder(len(self.depths) * self.observed, q.dim, q.depth, q.heads, q.mlp_ratio)
 
     def _encode(self, seen: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> Tensor:

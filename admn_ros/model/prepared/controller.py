@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from admn_ros.model.prepared.looks import LARGEST_KERNEL, PreparedLook
+from admn_ros.model.prepared.looks import LARGEST_KERNEL, PreparedLook, looks_square
 from admn_ros.model.prepared.rows import Bools, rows_of
 from admn_ros.model.prepared.transformer import Affine, PreparedEncoder, gelu
 from admn_ros.model.prepared.workspace import Workspace
-from admn_ros.model.qoi import ControllerOutput, QoiEncoder, QualityNet, qoi_kernels
+from admn_ros.model.qoi import ControllerOutput, QoiEncoder, QualityNet
 from admn_ros.model.value.head import InputValue, ValueHead, bounded_value
 from admn_ros.sample import Modality, SampleBatch
 
@@ -40,13 +40,14 @@ class PreparedController(nn.Module):
         self.looks = {m: _look(encoder.stems[str(m)], shape, workspace) for m, shape in shapes.items()}
         self._encoder = PreparedEncoder(encoder.encoder)
         self._class = encoder.cls_token.detach() + self._encoder.code[:1]
-        self._inputs = slice(1, 1 + len(shapes) * encoder.nodes)
-        self._value = None if encoder.value is None else PreparedValue(encoder.value, encoder.nodes)
+        self._inputs = slice(1, 1 + len(shapes) * encoder.observed)
+        self._value = None if encoder.value is None else PreparedValue(encoder.value, encoder.observed)
         self._scores = Affine(encoder.mlp_layers[0]), Affine(encoder.mlp_layers[2])
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. Arguments as `QoiEncoder.perceive`."""
-        size, nodes = len(next(iter(batch.present.values()))), self._plain[0].nodes
+        size, nodes = len(next(iter(batch.present.values()))), self._plain[0].observed
+        batch = batch.first(nodes)
         seen = torch.zeros(len(self.looks), size * nodes, self._plain[0].dim)
         here = np.zeros((size, len(self.looks), nodes), np.bool_)
         for place, (m, look) in enumerate(self.looks.items()):
@@ -60,7 +61,7 @@ class PreparedController(nn.Module):
         """Do everything behind the convolutions.
 
         Args:
-            seen: tokens (M, B, N, dim), zero where absent.
+            seen: tokens (M, B, N, dim) of the observed sensor nodes, zero where absent.
             here: (B, M, N), which inputs are present.
             budget: as `QoiEncoder.perceive`.
         """
@@ -132,6 +133,6 @@ def _averages(present: bytes, shape: tuple[int, int, int]) -> Tensor:
 
 
 def _look(stem: nn.Module, shape: tuple[int, int, int], workspace: Workspace) -> PreparedLook | nn.Module:
-    if type(stem) is QualityNet and qoi_kernels(stem.size)[0] <= LARGEST_KERNEL:
+    if isinstance(stem, QualityNet) and looks_square(stem) and stem.shape.kernels[0] <= LARGEST_KERNEL:
         return PreparedLook(stem, shape, workspace)
     return stem

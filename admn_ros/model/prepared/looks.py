@@ -16,14 +16,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admn_ros.model.prepared.workspace import Workspace
-from admn_ros.model.qoi import QOI_POOL, QualityNet, qoi_sizes
+from admn_ros.model.qoi import QOI_POOL, QualityNet
 
 LARGEST_KERNEL = 5
 """Largest kernel in pixels for which sums of shifted products are faster than a library's convolution."""
 
 
+def looks_square(stem: QualityNet) -> bool:
+    """Return whether a net downsamples and pools to squares, as `PreparedLook` does."""
+    return len(set(stem.shape.size)) == 1 and set(stem.shape.pool) == {QOI_POOL}
+
+
 class PreparedLook:
-    """`QualityNet` of a modality.
+    """`QualityNet` of a modality, with squares.
 
     Args:
         stem: the net.
@@ -32,9 +37,10 @@ class PreparedLook:
     """
 
     def __init__(self, stem: QualityNet, shape: tuple[int, int, int], workspace: Workspace) -> None:
-        self._size, self._resize = stem.size, _Resize(shape, stem.size)
+        self._size = stem.shape.size[0]
+        self._resize = _Resize(shape, self._size)
         self._convolutions = [_Convolution(cast(nn.Conv2d, stem.layers[i]), workspace) for i in (0, 2, 5)]
-        last, (_, b, c) = cast(nn.Linear, stem.layers[8]), qoi_sizes(stem.size)
+        last, (_, (b, _), (c, _)) = cast(nn.Linear, stem.layers[8]), stem.shape.maps
         self._pooled, self._valid = b // QOI_POOL, c
         weight = last.weight.detach().view(len(last.weight), -1, c, c)
         self._weight = F.pad(weight, (0, self._pooled - c)).flatten(1).t().contiguous()

@@ -25,7 +25,7 @@ class PreparedParts:
 
     def controller(self, modality: Modality, nodes: int) -> Work:
         """Return the controller's convolutions on a number of present sensor nodes."""
-        look, x = self._network.qoi.looks[modality], self._inputs(modality, nodes)
+        look, x = self._network.qoi.looks[modality], self._inputs(modality, min(nodes, self._config.observed))
         return lambda: look(x)
 
     def embedding(self, modality: Modality, nodes: int) -> Work:
@@ -46,12 +46,12 @@ class PreparedParts:
     def fixed(self) -> Work:
         """Return the fixed part: controller transformer, its heads, value of the inputs, fusion, heads."""
         network, modalities, nodes = self._network, len(self._config.modalities), len(self._config.sensor_nodes)
-        seen = torch.zeros(modalities, 1, nodes, self._config.qoi.dim)
+        seen = torch.zeros(modalities, 1, self._config.observed, self._config.qoi.dim)
         tokens = torch.zeros(modalities * nodes, self._config.fusion.dim)
         here, share = np.ones((1, modalities, nodes), np.bool_), torch.ones(1)
 
         def work() -> None:
-            network.qoi.assess(seen, here, share)
+            network.qoi.assess(seen, here[:, :, :self._config.observed], share)
             network.fusion(tokens, here.reshape(1, -1), None)
 
         return work

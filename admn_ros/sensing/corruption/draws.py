@@ -18,7 +18,7 @@ from admn_ros.sensing.corruption.temporal import MEMORY_FRAMES, Dropout, InputHi
 
 Environment = Literal["indoor", "outdoor"]
 """Environment of a sample; it determines the realistic corruptions."""
-Variant = Literal["paper", "code"]
+Variant = Literal["paper", "code", "code_controller"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CorruptionPreset:
 
     Attributes:
         name: name of the preset.
-        variant: the paper's values or those of the official code.
+        variant: the paper's values, or those of the official code for its first stage or for controllers.
         modalities: modalities with a draw; the others are left alone and get no label.
         rule: draws for one sample of a scene.
         temporal: whether the preset needs consecutive frames (freezing, delay).

@@ -24,12 +24,13 @@ room-missing, room-unseen and room-severe are for tests of models that were trai
 this package uses them. room-freeze and room-delay need consecutive frames. A draw holds for a stretch of a recording
 (`admn_ros.sensing.corruption.draws.StretchCorruption`, `admn_ros.datasets.corrupted.STRETCH_FRAMES`).
 
-`variant="code"` follows the official code where it differs: the Gaussian presets draw sigma uniformly from 0 to the
-largest value (in training of the first stage; for depth of MM-Fi only up to 3); ave-rain-noise also has clean and
-doubly corrupted samples, in four equal parts (in the first stage; controllers see the two parts of the paper); in
-gdtm-three-modalities depth is clean if RGB and radar are both corrupted. Otherwise the variants are equal. Gamma,
-kernels and the sigma 0.8 of radar come from the code in both variants, because the paper gives no numbers. The
-strengths of rain, low light, wind and fan for AVE are not published; those here are ours.
+`variant="code"` follows the training of the first stage in the official code where it differs: the Gaussian presets
+draw sigma uniformly from 0 to the largest value (for depth of MM-Fi only up to 3); ave-rain-noise also has clean and
+doubly corrupted samples, in four equal parts; in gdtm-three-modalities depth is clean if RGB and radar are both
+corrupted. `variant="code_controller"` follows its training of controllers, of which only the last differs from the
+paper. Otherwise the variants are equal. Gamma, kernels and the sigma 0.8 of radar come from the code in all variants,
+because the paper gives no numbers. The strengths of rain, low light, wind and fan for AVE are not published; those
+here are ours.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class PresetOptions:
     """Settings of a preset.
 
     Attributes:
-        variant: the paper's values, or those of the official code where it differs.
+        variant: the paper's values, or those of the official code where it differs, for its first stage (code) or for
+            controllers (code_controller).
         depth_max_m: depth in metres that is 1 on the scale of the noise.
         audio_rate_hz: sample rate of the audio readings in Hz.
         modalities: modalities of the model, for presets that choose among them.
@@ -85,8 +87,8 @@ class PresetOptions:
     modalities: tuple[Modality, ...] = tuple(Modality)
 
     @property
-    def code(self) -> bool:
-        """Whether the values are those of the official code."""
+    def first_stage(self) -> bool:
+        """Whether the values are those of the first stage of the official code."""
         return self.variant == "code"
 
 
@@ -147,7 +149,7 @@ def _noise(modality: Modality, sigma: float, depth_max_m: float = DEPTH_MAX_M) -
     return GaussianNoise(modality, sigma, depth_max_m, keep_invalid=False)
 
 
-def _gaussian(name: str, depth_max_m: float, code: bool) -> Rule:
+def _gaussian(name: str, depth_max_m: float, continuously: bool) -> Rule:
     rgb_sigmas, depth_sigmas, largest = _GAUSSIAN[name]
 
     def levels(rng: np.random.Generator, scene: Environment) -> Draws:
@@ -161,7 +163,7 @@ def _gaussian(name: str, depth_max_m: float, code: bool) -> Rule:
         return {m: Draw(_noise(m, sigma, depth_max_m), float(rng.uniform()), -1)
                 for m, sigma in zip((_RGB, _DEPTH), largest, strict=True)}
 
-    return continuous if code else levels
+    return continuous if continuously else levels
 
 
 def _room_gaussian(rng: np.random.Generator, scene: Environment) -> Draws:
@@ -216,7 +218,7 @@ def _pick(conditions: Sequence[Draws], rng: np.random.Generator) -> Draws:
     return conditions[int(rng.integers(len(conditions)))]
 
 
-def _ave(rate_hz: int, code: bool) -> Rule:
+def _ave(rate_hz: int, all_parts: bool) -> Rule:
     dark = LowLight()
     medium = dark.severity_of(MEDIUM_GAMMA)
     image: dict[Environment, Corruption] = {
@@ -224,7 +226,7 @@ def _ave(rate_hz: int, code: bool) -> Rule:
     audio: dict[Environment, Corruption] = {
         "indoor": Fan(sample_rate_hz=rate_hz), "outdoor": Wind(sample_rate_hz=rate_hz)}
     # Whether image and audio are corrupted.
-    parts = [(True, False), (False, True), (False, False), (True, True)] if code else [(True, False), (False, True)]
+    parts = [(True, False), (False, True), *([(False, False), (True, True)] if all_parts else [])]
 
     def rule(rng: np.random.Generator, scene: Environment) -> Draws:
         if scene not in image:
@@ -325,12 +327,12 @@ def _conditions(conditions: Sequence[Draws]) -> Rule:
 
 
 CORRUPTIONS: dict[str, Callable[[PresetOptions], Mixture]] = {
-    "gdtm-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("gdtm-gaussian", o.depth_max_m, o.code)),
-    "mmfi-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("mmfi-gaussian", o.depth_max_m, o.code)),
+    "gdtm-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("gdtm-gaussian", o.depth_max_m, o.first_stage)),
+    "mmfi-gaussian": lambda o: Mixture((_RGB, _DEPTH), _gaussian("mmfi-gaussian", o.depth_max_m, o.first_stage)),
     "gdtm-lowlight": lambda o: Mixture((_RGB, _DEPTH), _conditions(_lowlight_conditions(o.depth_max_m))),
     "gdtm-blur": lambda o: Mixture((_RGB, _DEPTH), _conditions(_blur_conditions())),
-    "ave-rain-noise": lambda o: Mixture((_RGB, _AUDIO), _ave(o.audio_rate_hz, o.code)),
-    "gdtm-three-modalities": lambda o: Mixture((_RGB, _DEPTH, _RADAR), _three(o.depth_max_m, o.code)),
+    "ave-rain-noise": lambda o: Mixture((_RGB, _AUDIO), _ave(o.audio_rate_hz, o.first_stage)),
+    "gdtm-three-modalities": lambda o: Mixture((_RGB, _DEPTH, _RADAR), _three(o.depth_max_m, o.variant != "paper")),
     "room-gaussian": lambda o: Mixture((_RGB, _RADAR), _room_gaussian),
     "room-lowlight": lambda o: Mixture((_RGB, _RADAR), _room_lowlight),
     "room-blur": lambda o: Mixture((_RGB, _RADAR), _room_blur),

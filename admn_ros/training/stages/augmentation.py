@@ -44,15 +44,17 @@ class AugmentedSamples(Samples):
         model: model that they are for.
         augment: settings of the augmentation.
         seed: seed of order and augmentation.
-        repeats, draws, cache_mb, workers: as in `Samples`.
+        repeats, draws, cache_mb, workers, windows: as in `Samples`.
 
     Raises:
         InputError: the source is empty.
     """
 
     def __init__(self, source: SampleSource, model: ModelConfig, augment: AugmentConfig, *, seed: int = 0,
-                 repeats: int = 1, draws: int | None = None, cache_mb: int = 0, workers: int = 0) -> None:
-        super().__init__(source, model, seed=seed, repeats=repeats, draws=draws, cache_mb=cache_mb, workers=workers)
+                 repeats: int = 1, draws: int | None = None, cache_mb: int = 0, workers: int = 0,
+                 windows: bool = False) -> None:
+        super().__init__(source, model, seed=seed, repeats=repeats, draws=draws, cache_mb=cache_mb, workers=workers,
+                         windows=windows)
         self._augment = augment
 
     def draw(self, epoch: int) -> int:
@@ -61,7 +63,8 @@ class AugmentedSamples(Samples):
 
     def _readings(self, draw: int, index: int) -> LabeledReadings:
         rng = np.random.default_rng([derive(self._seed, CORRUPTION, draw), index])
-        return augmented(self._source[index % len(self._source)], self._model, self._augment, rng)
+        source = self._source_of(draw)
+        return augmented(source[index % len(source)], self._model, self._augment, rng)
 
 
 def augmented(sample: LabeledReadings, model: ModelConfig, config: AugmentConfig,

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.qoi import downsampled, look_shape
+from admn_ros.sample import Modality
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.seeding import DECODER, derive
@@ -41,26 +42,27 @@ class Decoder(nn.Module):
 
     Args:
         dim: width of e_corr.
-        nodes: number of sensor nodes.
+        nodes: number of sensor nodes that the controller reads.
         channels: channels of the modality's input.
-        size: side of the downscaled inputs, in pixels.
+        size: rows and columns of the downscaled inputs.
         width: channels between the deconvolutions.
     """
 
-    def __init__(self, dim: int, nodes: int, channels: int, size: int, width: int) -> None:
+    def __init__(self, dim: int, nodes: int, channels: int, size: tuple[int, int], width: int) -> None:
         super().__init__()
-        self.shape, self.width, self.side = (nodes, channels, size, size), width, -(-size // 2**_DOUBLINGS)
-        self.spread = nn.Linear(dim, width * self.side**2)
+        self.shape, self.width = (nodes, channels, *size), width
+        self.start = tuple(-(-side // 2**_DOUBLINGS) for side in size)
+        self.spread = nn.Linear(dim, width * math.prod(self.start))
         self.layers = nn.Sequential(
             nn.ReLU(), nn.ConvTranspose2d(width, width, 4, stride=2, padding=1),
             nn.ReLU(), nn.ConvTranspose2d(width, width, 4, stride=2, padding=1),
             nn.ReLU(), nn.ConvTranspose2d(width, nodes * channels, 4, stride=2, padding=1))
 
     def forward(self, e_corr: Tensor) -> Tensor:
-        """Decode e_corr (B, dim) to inputs (B, nodes, channels, size, size)."""
-        small = self.spread(e_corr).view(-1, self.width, self.side, self.side)
-        size = self.shape[-1]
-        picture: Tensor = self.layers(small)[:, :, :size, :size]
+        """Decode e_corr (B, dim) to inputs (B, nodes, channels, rows, columns)."""
+        small = self.spread(e_corr).view(-1, self.width, *self.start)
+        _, _, rows, columns = self.shape
+        picture: Tensor = self.layers(small)[:, :, :rows, :columns]
         return picture.reshape(-1, *self.shape)
 
 
@@ -82,7 +84,7 @@ class Autoencoder(Stage):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive(config.optimizer.seed, DECODER))
             decoders = nn.ModuleDict({
-                str(m): Decoder(model.qoi.dim, len(model.sensor_nodes), c.input.shape[0], model.qoi.size,
+                str(m): Decoder(model.qoi.dim, model.observed, c.input.shape[0], look_shape(model.qoi, m).size,
                                 config.channels)
                 for m, c in model.modalities.items()})
         self.decoders = decoders
@@ -108,24 +110,22 @@ class Autoencoder(Stage):
 
     def _errors(self, batch: LabeledBatch) -> dict[str, Tensor]:
         e_corr = self.network.qoi.perceive(batch.samples)
-        errors = {}
-        for modality, inputs in batch.samples.inputs.items():
-            target = self._small(inputs)
-            present = batch.samples.present[modality]
+        errors, seen = {}, batch.samples.first(self.network.config.observed)
+        for modality, inputs in seen.inputs.items():
+            target = self._small(modality, inputs)
+            present = seen.present[modality]
             picture = self.decoders[str(modality)](e_corr).float()
             errors[f"picture_{modality}"] = _relative_error(picture, target, present)
         return errors
 
-    def _small(self, inputs: Tensor) -> Tensor:
-        """Downscale (B, N, C, H, W) to (B, N, C, size, size), as the controller does."""
-        size = self.network.config.qoi.size
-        small = F.interpolate(inputs.flatten(0, 1).float(), (size, size), mode="bilinear", align_corners=False,
-                              antialias=True)
-        return small.view(*inputs.shape[:3], size, size)
+    def _small(self, modality: Modality, inputs: Tensor) -> Tensor:
+        """Downscale (B, N, C, H, W) to (B, N, C, rows, columns), as the controller does."""
+        size = look_shape(self.network.config.qoi, modality).size
+        return downsampled(inputs.flatten(0, 1).float(), size).view(*inputs.shape[:3], *size)
 
 
 def _relative_error(picture: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return squared error over variance of the targets (B, N, C, S, S) where present (B, N); 0 if none is."""
+    """Return squared error over variance of the targets (B, N, C, H, W) where present (B, N); 0 if none is."""
     mask = present[:, :, None, None, None].to(target.dtype)
     values = mask.sum() * math.prod(target.shape[2:])
     mean = (target * mask).sum() / values.clamp_min(1)

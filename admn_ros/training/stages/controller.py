@@ -21,16 +21,19 @@ from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.qoi import ControllerOutput
 from admn_ros.model.value.allocation import allocate_by_value
 from admn_ros.sample import Modality
-from admn_ros.training.config import LossConfig, OptimizerConfig, Whole
-from admn_ros.training.data import LabeledBatch
+from admn_ros.training.config import DataConfig, LossConfig, OptimizerConfig, Whole
+from admn_ros.training.data import LabeledBatch, Samples
 from admn_ros.training.losses import corruption_losses, task_losses
 from admn_ros.training.scores import SplitScores
 from admn_ros.training.seeding import CATEGORIES, CONTROLLER, derive
+from admn_ros.training.sources import open_samples
 from admn_ros.training.stage import Stage, StageConfig, Step, freeze
 from admn_ros.training.stages.categories import category_accuracy, category_losses, grade_network
 from admn_ros.training.stages.layer_sampling import Masks, Selection, affordable, select
 
 Mode = Literal["supervised", "autoencoder", "task", "universal"]
+GUMBEL_NOISE = {"paper": 1.0, "code": 0.1}
+"""Scale of the Gumbel noise: 1 is the standard distribution, as in the paper; the official code has a tenth."""
 
 
 class ControllerConfig(StageConfig):
@@ -51,6 +54,7 @@ class ControllerConfig(StageConfig):
             the corruption loss of a modality never decreases; another seed helps.
         selection: relaxation of the choice of layers, see `admn_ros.training.stages.layer_sampling`.
         tau: temperature of the relaxation.
+        variant: noise of selection gumbel. paper: standard Gumbel noise; code: a tenth of it, as in the official code.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
@@ -64,6 +68,7 @@ class ControllerConfig(StageConfig):
     fresh: bool = False
     selection: Selection = "gumbel"
     tau: Positive = 1.0
+    variant: Literal["paper", "code"] = "paper"
 
     @model_validator(mode="after")
     def _one_budget(self) -> ControllerConfig:
@@ -83,12 +88,18 @@ class ControllerConfig(StageConfig):
     def _perceives(self) -> ControllerConfig:
         if self.fresh and self.mode == "autoencoder":
             raise ValueError("fresh conflicts with mode autoencoder; it discards what the autoencoder learned")
+        if self.variant == "code" and self.selection != "gumbel":
+            raise ValueError(f"variant code conflicts with selection {self.selection}; it scales the noise of gumbel")
         return self
 
     @property
     def supervised(self) -> bool:
         """Whether corruption labels are used."""
         return self.mode in ("supervised", "universal")
+
+    def open_samples(self, data: DataConfig, model: ModelConfig) -> tuple[Samples, Samples]:
+        """Open the samples as `StageConfig.open_samples`; variant code draws as the official code for controllers."""
+        return open_samples(data, model, self.optimizer.seed, controller=True)
 
     def make(self, network: AdmnNetwork) -> Controller:
         """Set up the stage on a network, in place."""
@@ -158,7 +169,8 @@ class Controller(Stage):
         """Return masks (B, depth) per modality for a budget, differentiable in the controller."""
         available = affordable(output, batch.available(), budget)
         logits = {m: x.float() for m, x in output.logits.items()}
-        masks = select(self.config.selection, logits, available, budget, self.config.tau, step.noise, self.prices)
+        masks = select(self.config.selection, logits, available, budget, self.config.tau, step.noise, self.prices,
+                       GUMBEL_NOISE[self.config.variant])
         if not self.network.config.nested:
             return masks
         return {m: mask.sort(dim=1, descending=True).values for m, mask in masks.items()}

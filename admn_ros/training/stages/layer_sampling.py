@@ -23,7 +23,7 @@ SCORE_BOUND = 3.0
 
 def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mapping[Modality, Tensor], layers: int,
            tau: float = 1.0, noise: torch.Generator | None = None,
-           prices: Mapping[Modality, int] | None = None) -> Masks:
+           prices: Mapping[Modality, int] | None = None, scale: float = 1.0) -> Masks:
     """Select `layers` layers for each sample of a batch, differentiable in the scores.
 
     gumbel: the paper's method; top L of a Gumbel-softmax with a straight-through gradient. Masks are 0 or 1.
@@ -44,12 +44,13 @@ def select(kind: Selection, logits: Mapping[Modality, Tensor], available: Mappin
         tau: temperature above 0; unused by straight_through.
         noise: generator on the device of the logits.
         prices: cost of a layer of each modality, in the unit of `layers`, with gumbel only; None counts each as 1.
+        scale: scale of the noise of gumbel; the others have standard noise.
 
     Raises:
         InputError: tau is not above 0, the layers do not hold the first layers, or prices with another kind.
     """
     if kind == "gumbel":
-        return gumbel_top_l(logits, available, layers, tau, noise, prices)
+        return gumbel_top_l(logits, available, layers, tau, noise, prices, scale)
     if prices is not None:
         raise InputError("kind", kind, "gumbel, for layers of unequal costs")
     if not tau > 0:

@@ -137,7 +137,7 @@ class PretrainConfig(StageConfig):
         train, validation = open_split(data, data.train), open_split(data, data.validation)
         train_mb, validation_mb = cache_sizes(data, train, validation)
         return (AugmentedSamples(train, part, self.augment, seed=seed, repeats=data.repeats, draws=data.draws,
-                                 cache_mb=train_mb, workers=data.workers),
+                                 cache_mb=train_mb, workers=data.workers, windows=data.windows == "random"),
                 Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=validation_mb, workers=data.workers))
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from admn_ros.config import Count, ModelConfig, Objective
+from admn_ros.errors import ConfigError
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.costs import layer_costs
 from admn_ros.model.network import AdmnNetwork
@@ -56,11 +57,18 @@ class ValueConfig(StageConfig):
 
 
 class Value(Stage):
-    """Training of the value head; nothing else of the network changes."""
+    """Training of the value head; nothing else of the network changes.
+
+    Raises:
+        ConfigError: the controller does not read every input.
+    """
 
     name: ClassVar[str] = "value"
 
     def __init__(self, network: AdmnNetwork, config: ValueConfig) -> None:
+        if network.config.qoi.observed is not None:
+            raise ConfigError.conflict("value", f"qoi.observed {network.config.qoi.observed} of the model",
+                                       "the controller must read every input whose value it predicts")
         qoi = network.config.qoi.model_copy(update={"value_hidden": config.hidden})
         network.config = ModelConfig.model_validate(network.config.model_copy(update={"qoi": qoi}))
         self.head = ValueHead(qoi.dim, network.config.depths, config.hidden).to(network.poses.device)

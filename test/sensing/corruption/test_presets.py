@@ -84,6 +84,8 @@ def test_ave_corrupts_image_or_audio(scene: Environment, image: str, audio: str)
     quarter = pytest.approx(1 / 4, abs=0.03)
     assert found == {(image, "clean"): quarter, ("clean", audio): quarter, (image, audio): quarter,
                      ("clean", "clean"): quarter}
+    paper, stage_2 = (labels(corruption_preset("ave-rain-noise", v), scene) for v in ("paper", "code_controller"))
+    assert paper == stage_2
     with pytest.raises(InputError, match="scene"):
         corruption_preset("ave-rain-noise").draw(np.random.default_rng(0), "space")
 
@@ -95,6 +97,8 @@ def test_three_modalities() -> None:
     code = shares([tuple(x[m].severity > 0 for m in (RGB, DEPTH, RADAR))
                    for x in labels(corruption_preset("gdtm-three-modalities", "code"))])
     assert (True, True, True) not in code
+    assert labels(corruption_preset("gdtm-three-modalities", "code_controller")) == labels(
+        corruption_preset("gdtm-three-modalities", "code"))
     assert code[True, False, True] == pytest.approx(1 / 4, abs=0.03)
 
 
@@ -214,7 +218,7 @@ def test_errors_name_the_input_and_the_choices() -> None:
         apply_draws(wrong, {RGB: Draw(GaussianNoise(RGB), 0.5, -1)}, np.random.default_rng(0))
     with pytest.raises(InputError, match="gdtm-blur"):
         corruption_preset("fog")
-    with pytest.raises(InputError, match="paper or code"):
+    with pytest.raises(InputError, match="paper or code or code_controller"):
         corruption_preset("gdtm-blur", "mine")
     with pytest.raises(InputError, match="modalities"):
         corruption_preset("room-all", modalities=[])
