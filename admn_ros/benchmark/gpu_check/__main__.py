@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 
 from admn_ros.benchmark.gpu_check import checks
-from admn_ros.benchmark.gpu_check.checks import Device, Outcome
+from admn_ros.benchmark.gpu_check.outcome import Device, Outcome
 from admn_ros.config import Strict
 from admn_ros.errors import AdmnError
 from admn_ros.files import write_text
@@ -83,7 +83,7 @@ def run(device: Device) -> Report:
 
     parts: dict[str, Callable[[], Iterator[Outcome]]] = {
         "tests": functools.partial(checks.tests, device), "latency": latencies,
-        "stages": functools.partial(checks.stages, device)}
+        "accuracy": functools.partial(checks.accuracy, device), "stages": functools.partial(checks.stages, device)}
     for name, part in parts.items():
         started = time.monotonic()
         for outcome in checks.guarded(name, part):

@@ -10,45 +10,18 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-from admn_ros.config import Strict
+from admn_ros.benchmark.gpu_check.outcome import Device, Outcome, judged
 from admn_ros.errors import AdmnError
 from admn_ros.share import share_directory
 
 if TYPE_CHECKING:
     from admn_ros.benchmark.latency.results import Latencies
 
-Device = Literal["cpu", "cuda"]
 LONGEST_TESTS_S = 240
 PRECISIONS: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
 MARK = re.compile(r"\bmark\.cuda\b")
-
-
-class Outcome(Strict):
-    """What one check found.
-
-    Attributes:
-        name: the check.
-        state: passed, failed, or `not run`.
-        detail: figure or reason.
-    """
-
-    name: str
-    state: Literal["passed", "failed", "not run"]
-    detail: str
-
-
-class Target(NamedTuple):
-    """Longest median of a frame of the fastest engine, for any precision."""
-
-    model: str
-    layers: int
-    longest_ms: float
-
-
-TARGETS = (Target("base", 24, 2.5), Target("base", 6, 1.2), *(Target("gdtm", n, 1.5) for n in (2, 6, 24)))
-"""Targets on a GPU of the class of an H200, for a batch of 1 and three sensor nodes."""
 
 
 def tests(device: Device) -> Iterator[Outcome]:
@@ -68,8 +41,7 @@ def tests(device: Device) -> Iterator[Outcome]:
     lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
     failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     ran = not done.returncode and " passed" in lines[-1]  # all of them are skipped where PyTorch finds no GPU
-    yield Outcome(name="tests", state="passed" if ran else "failed",
-                  detail="; ".join([lines[-1], *failures]))
+    yield judged("tests", ran, "; ".join([lines[-1], *failures]))
 
 
 def stages(device: Device) -> Iterator[Outcome]:
@@ -90,35 +62,37 @@ def stages(device: Device) -> Iterator[Outcome]:
                     yield Outcome(name=name, state="failed", detail=str(error).splitlines()[0])
                     continue
             finite = all(math.isfinite(v) for v in row.values())
-            yield Outcome(name=name, state="passed" if finite else "failed",
-                          detail=f"{row['samples_per_s']:.0f} samples/s, loss {row['train/loss']:.4g}")
+            yield judged(name, finite, f"{row['samples_per_s']:.0f} samples/s, loss {row['train/loss']:.4g}")
 
 
 def latencies(device: Device) -> Latencies:
     """Run the latency benchmark at a reduced size."""
+    from admn_ros.benchmark.gpu_check.targets import TARGETS  # noqa: PLC0415
     from admn_ros.benchmark.latency.plan import LatencyPlan, plans_for  # noqa: PLC0415
     from admn_ros.benchmark.latency.run import measure_latencies  # noqa: PLC0415
 
-    layers = tuple(sorted({target.layers for target in TARGETS}))
-    plans = plans_for("cpu", quick=True) if device == "cpu" else [LatencyPlan(
-        device="cuda", models=("base", "gdtm"), layers=layers, batches=(1, 8), precisions=PRECISIONS, repeats=50,
-        seconds=2.0)]
-    return measure_latencies(plans)
+    if device == "cpu":
+        return measure_latencies(plans_for("cpu", quick=True))
+    layers: dict[str, list[int]] = {}
+    for target in TARGETS:
+        layers.setdefault(target.model, []).append(target.layers)
+    return measure_latencies([LatencyPlan(
+        device="cuda", models=(model,), layers=tuple(sorted(counts)), batches=(1, 8), precisions=PRECISIONS,
+        repeats=50, seconds=2.0) for model, counts in layers.items()])
 
 
 def targets(found: Latencies) -> Iterator[Outcome]:
     """Compare the latencies of the engines with the targets."""
-    for target in TARGETS:
-        name = f"{target.model}, {target.layers} layers, at most {target.longest_ms} ms"
-        times = {f"{t.contender}, {t.precision}": t.median_ms for t in found.timings
-                 if (t.model, t.layers, t.batch) == (target.model, target.layers, 1)
-                 and t.contender.startswith("engine")}
-        if found.plans[0].device == "cpu" or not times:
-            yield Outcome(name=name, state="not run", detail="a target for a GPU")
-            continue
-        best = min(times, key=times.__getitem__)
-        yield Outcome(name=name, state="passed" if times[best] <= target.longest_ms else "failed",
-                      detail=f"{times[best]:.2f} ms ({best})")
+    from admn_ros.benchmark.gpu_check.targets import check_targets  # noqa: PLC0415
+
+    yield from check_targets(found)
+
+
+def accuracy(device: Device) -> Iterator[Outcome]:
+    """Compare the errors of the shipped model in each precision with those of a CPU."""
+    from admn_ros.benchmark.gpu_check.accuracy import accuracy as errors  # noqa: PLC0415
+
+    yield from errors(device)
 
 
 def guarded(name: str, part: Callable[[], Iterator[Outcome]]) -> Iterator[Outcome]:

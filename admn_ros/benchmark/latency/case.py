@@ -18,12 +18,17 @@ from admn_ros.sample import Modality, MultimodalSample, SampleBatch
 Layers = Mapping[Modality, tuple[int, ...]]
 
 
+def engine_name(runtime: str, precision: Precision) -> str:
+    """Return the name of an engine: that of its runtime, and a precision other than float32."""
+    return runtime if precision == "float32" else f"{runtime} {precision}"
+
+
 @dataclass(frozen=True)
 class Case:
     """Frames to process, each within its budget.
 
     Attributes:
-        engines: engines of one model by the name of their runtime; that of `torch` among them.
+        engines: engines of one model by `engine_name`; that of `torch` among them.
         samples: frames on the CPU, with the first sensor nodes present.
         nodes: number of present sensor nodes.
         layers: budget of each frame.
@@ -47,6 +52,10 @@ class Case:
         chosen = tuple(engine.infer(sample, Budget(count, "layers"), decide=allocate).allocation.active
                        for sample, count in zip(samples, layers, strict=True))
         return cls(engines, samples, nodes, tuple(layers), chosen, precision)
+
+    def engine(self, runtime: str) -> Engine | None:
+        """Return the engine of a runtime in the precision of the case; None if there is none."""
+        return self.engines.get(engine_name(runtime, self.precision))
 
     @property
     def network(self) -> AdmnNetwork:

@@ -32,8 +32,8 @@ ALMOST_0 = 1e-30
 def _engine(runtime: str) -> Make:
     """Return the engine as the node runs it: controller, allocation and chosen layers, frame by frame."""
     def contender(case: Case) -> Work | None:
-        engine, frames = case.engines.get(runtime), list(zip(case.samples, case.budgets, strict=True))
-        if engine is None or case.precision != "float32":
+        engine, frames = case.engine(runtime), list(zip(case.samples, case.budgets, strict=True))
+        if engine is None:
             return None
         return lambda: [engine.infer(sample, budget, decide=allocate) for sample, budget in frames]
 
@@ -42,9 +42,9 @@ def _engine(runtime: str) -> Make:
 
 def _together(case: Case) -> Work | None:
     """Return the engine with all frames at once, each with its own layers."""
-    if len(case.samples) == 1 or case.precision != "float32":
+    engine, budgets = case.engine("torch"), case.budgets
+    if len(case.samples) == 1 or engine is None:
         return None
-    engine, budgets = case.engines["torch"], case.budgets
     return lambda: engine.infer_many(case.samples, budgets, decide=allocate)
 
 

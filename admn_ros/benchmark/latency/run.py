@@ -81,7 +81,7 @@ def _measure(plan: LatencyPlan, model: Subject, threads: int,
     use_threads(threads)
     timings: list[Timing] = []
     mixed: list[MixedTiming] = []
-    engines = model.engines(plan.device, threads)
+    engines = model.engines(plan.device, threads, [p for p in plan.precisions if p != "float32"])
     try:
         config = engines["torch"].config
         cases = [*_cases(plan, config), *_mixed_cases(plan, config)]

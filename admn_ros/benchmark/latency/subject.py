@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from admn_ros.benchmark.latency.plan import WIDTHS, vit_config
+from admn_ros.benchmark.latency.case import engine_name
+from admn_ros.benchmark.latency.plan import WIDTHS, Precision, vit_config
 from admn_ros.errors import AdmnError
 from admn_ros.inference.engine import Engine
 from admn_ros.inference.onnx.export import export_model
@@ -34,13 +35,20 @@ class Subject:
     folders: dict[str, Path]
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def engines(self, device: str, threads: int) -> dict[str, Engine]:
+    def engines(self, device: str, threads: int, precisions: Sequence[Precision] = ()) -> dict[str, Engine]:
         """Open an engine of each runtime; one that cannot run here is noted in `left_out`.
+
+        Args:
+            device: `cpu` or `cuda`.
+            threads: CPU threads.
+            precisions: on a GPU, those in which PyTorch runs beside float32.
 
         Raises:
             AdmnError: PyTorch cannot run the model.
         """
         opened = {"torch": self.open("torch", device, threads)}
+        for precision in precisions if device == "cuda" else ():
+            opened[engine_name("torch", precision)] = self.open("torch", device, threads, precision)
         for runtime in self.folders.keys() - opened.keys():
             try:
                 opened[runtime] = self.open(runtime, device, threads)
@@ -48,9 +56,9 @@ class Subject:
                 self.left_out[runtime] = str(error)
         return opened
 
-    def open(self, runtime: str, device: str, threads: int) -> Engine:
-        """Open the engine of a runtime."""
-        return Engine(self.folders[runtime], device, threads, RuntimeChoice(runtime))
+    def open(self, runtime: str, device: str, threads: int, precision: Precision = "float32") -> Engine:
+        """Open the engine of a runtime in a precision."""
+        return Engine(self.folders[runtime], device, threads, RuntimeChoice(runtime, precision=precision))
 
 
 @contextmanager
