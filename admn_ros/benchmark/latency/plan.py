@@ -63,7 +63,7 @@ def plans_for(device: Literal["cpu", "cuda"], *, quick: bool = False) -> tuple[L
     cores = min(MOST_THREADS, os.cpu_count() or 1)
     threads = tuple(dict.fromkeys((1, cores)))
     return (LatencyPlan(models=("gdtm",), batches=(1, 8), nodes=(1, 3), threads=threads, seconds=1.5),
-            LatencyPlan(models=("tiny",), nodes=(1, 3), threads=threads, seconds=1.5),
+            LatencyPlan(models=("tiny",), threads=threads, seconds=1.5),
             LatencyPlan(models=("base",), layers=(6, 12, 24), mixed=4, threads=(cores,)))
 
 
