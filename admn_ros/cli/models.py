@@ -116,13 +116,14 @@ def _inspect_model(folder: Path) -> None:
 
 def _print_graphs(network: AdmnNetwork, folder: Path) -> None:
     from admn_ros.errors import ModelError
-    from admn_ros.inference.onnx.manifest import check_graphs
+    from admn_ros.inference.onnx.manifest import FOLDER, check_graphs
 
     try:
-        files = list(check_graphs(network, folder).glob("*.onnx"))
+        check_graphs(network, folder)
     except ModelError as error:
         warn("onnx", [str(error)])
         return
+    files = list((folder / FOLDER).glob("*.onnx"))
     print(f"engine onnxruntime: {len(files)} graphs, {sum(f.stat().st_size for f in files) / 1e6:.1f} MB")
 
 

@@ -83,7 +83,8 @@ class EvaluationPlan(Strict):
         default=(), description="execution providers of onnxruntime, in order of preference (default: "
                                 "CUDAExecutionProvider on a GPU, else the CPU)")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="precision of the layers of the backbones, in torch on a GPU")
+        default="float32", description="precision of the layers of the backbones, in torch on a GPU; float16 also "
+                                       "with TensorRT")
     bag: BagPlan | None = None
 
     @field_validator("corruptions")   # with min_length, a wrong name would count as a second problem

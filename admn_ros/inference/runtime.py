@@ -18,7 +18,7 @@ from admn_ros.errors import ConfigError
 from admn_ros.inference.graphs.network import GraphNetwork
 from admn_ros.inference.graphs.recorder import CudaRecorder
 from admn_ros.inference.onnx.network import OnnxNetwork
-from admn_ros.inference.onnx.sessions import pick_providers
+from admn_ros.inference.onnx.sessions import TENSORRT, Place, pick_providers
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.official.legacy_network import LegacyNetwork
 from admn_ros.model.prepared.network import PreparedNetwork, prepare
@@ -47,7 +47,8 @@ class RuntimeChoice:
     Attributes:
         engine: `torch`, or `onnxruntime` for a model folder of `admn export`.
         providers: execution providers of ONNX Runtime, in order of preference; empty for those of the device.
-        precision: precision of the backbones' layers in torch, on a GPU; everything else is float32.
+        precision: precision of the backbones' layers in torch, on a GPU; everything else is float32. With TensorRT,
+            float16 lets it choose the precision of every operator.
 
     Raises:
         ConfigError: there is no such engine or precision, or the engine has no such option.
@@ -64,8 +65,10 @@ class RuntimeChoice:
             raise ConfigError("precision", self.precision, ", ".join(PRECISIONS))
         if self.providers and not self.is_onnx:
             raise ConfigError.conflict("providers", "engine torch", "they belong to engine onnxruntime")
-        if self.precision != "float32" and self.is_onnx:
-            raise ConfigError.conflict(f"precision {self.precision}", f"engine {self.engine}", "it belongs to torch")
+        half = self.precision == "float16" and TENSORRT in self.providers
+        if self.precision != "float32" and self.is_onnx and not half:
+            raise ConfigError.conflict(f"precision {self.precision}", f"engine {self.engine}",
+                                       f"it belongs to torch; float16 also to {TENSORRT}")
 
     @property
     def is_onnx(self) -> bool:
@@ -95,7 +98,8 @@ def open_runtime(choice: RuntimeChoice | None, network: AdmnNetwork, folder: Pat
         ConfigError: the package onnxruntime or a provider is missing, or the device does not have the precision.
     """
     if choice is not None and choice.is_onnx:
-        return OnnxNetwork(network, folder, torch.get_num_threads(), pick_providers(choice.providers, device))
+        providers = tuple(pick_providers(choice.providers, device))
+        return OnnxNetwork(network, folder, Place(torch.get_num_threads(), providers, choice.precision == "float16"))
     place = network.poses.device
     if choice is not None and place.type == "cuda" and type(network) in (AdmnNetwork, LegacyNetwork):
         return _record(network, place, choice.precision)

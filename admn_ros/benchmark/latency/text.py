@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from admn_ros.benchmark.latency.contenders import ONE_BY_ONE, TOGETHER
 from admn_ros.benchmark.latency.results import Group, Latencies, MixedTiming, Times, Timing
 
-REFERENCE = "static"
+FLOOR = "static"
+"""Contender that the first one of a table is compared with."""
 
 
 def render(found: Latencies) -> str:
@@ -36,9 +37,9 @@ def _groups_table(group: Group, timings: Sequence[Timing]) -> str:
     rows = []
     for layers in dict.fromkeys(t.layers for t in timings):
         row = {t.contender: t for t in timings if t.layers == layers}
-        ratio = row[contenders[0]].median_ms / row[REFERENCE].median_ms
+        ratio = row[contenders[0]].median_ms / row[FLOOR].median_ms
         rows.append((layers, *_cells(row, contenders), f"{ratio:.2f}"))
-    return _section(f"**{group}**", _table(("layers", *contenders, f"first / {REFERENCE}"), rows))
+    return _section(f"**{group}**", _table(("layers", *contenders, f"{contenders[0]} / {FLOOR}"), rows))
 
 
 def _mixed_table(mixed: Sequence[MixedTiming]) -> str:

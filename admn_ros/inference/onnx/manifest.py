@@ -47,8 +47,8 @@ def model_hash(folder: Path) -> str:
     return fingerprint((folder / name for name in (CONFIG, WEIGHTS)), folder, whole=True)
 
 
-def check_graphs(network: AdmnNetwork, folder: Path) -> Path:
-    """Check that a model folder has the graphs of its network, undamaged, and return their folder.
+def check_graphs(network: AdmnNetwork, folder: Path) -> OnnxManifest:
+    """Check that a model folder has the graphs of its network, undamaged, and return their description.
 
     Raises:
         ModelError: graphs are missing, damaged or of other weights.
@@ -67,4 +67,4 @@ def check_graphs(network: AdmnNetwork, folder: Path) -> Path:
             raise ModelError.missing(str(file), again)
         if fingerprint([file], graphs, whole=True) != expected:
             raise ModelError(str(file), "a file that changed after the export", again)
-    return graphs
+    return manifest

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from admn_ros.config import ModelConfig
 from admn_ros.inference.onnx import graphs
-from admn_ros.inference.onnx.manifest import check_graphs, graph_file
-from admn_ros.inference.onnx.sessions import Array, Held, Session
+from admn_ros.inference.onnx.manifest import FOLDER, check_graphs, graph_file
+from admn_ros.inference.onnx.sessions import Array, Held, Place, Session
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
 from admn_ros.model.present_nodes import present_rows
 from admn_ros.model.qoi import ControllerOutput, QoiEncoder
@@ -105,8 +105,7 @@ class OnnxNetwork(nn.Module):
     Args:
         network: the network, for its description.
         folder: model folder with graphs.
-        threads: CPU threads of each graph.
-        providers: execution providers, in order of preference.
+        place: where the graphs run.
 
     Raises:
         ModelError: graphs are missing, damaged, of other weights, or refused by ONNX Runtime.
@@ -118,12 +117,13 @@ class OnnxNetwork(nn.Module):
         name: name of the runtime, as in measured costs.
     """
 
-    def __init__(self, network: AdmnNetwork, folder: Path, threads: int, providers: Sequence[str]) -> None:
+    def __init__(self, network: AdmnNetwork, folder: Path, place: Place) -> None:
         super().__init__()
-        place = check_graphs(network, folder)
-        sessions = {name: Session(graph_file(place, name), threads, providers) for name in graphs.graph_names(network)}
+        model = check_graphs(network, folder).model
+        sessions = {name: Session(graph_file(folder / FOLDER, name), place, model)
+                    for name in graphs.graph_names(network)}
         self.config = network.config
-        self.name = f"onnxruntime {providers[0]}"
+        self.name = f"onnxruntime {place.providers[0]}{' float16' * place.half}"
         self.qoi = OnnxController(sessions, network.config, network.qoi)
         self.backbones = nn.ModuleDict({str(m): OnnxBackbone(sessions, m, depth)
                                         for m, depth in network.config.depths.items()})

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,33 @@ class Held:
         return out
 
 
-def _with_options(provider: str) -> str | tuple[str, dict[str, str]]:
-    """Return a provider with its options, if it needs any: TensorRT keeps what it compiled for the next start."""
-    if provider != TENSORRT:
-        return provider
-    return provider, {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache_folder() / "tensorrt")}
+@dataclass(frozen=True)
+class Place:
+    """Where and how graphs run.
+
+    Attributes:
+        threads: CPU threads.
+        providers: execution providers, in order of preference.
+        half: whether TensorRT may compute in float16.
+    """
+
+    threads: int
+    providers: tuple[str, ...]
+    half: bool = False
+
+    def with_options(self, model: str) -> list[str | tuple[str, dict[str, str]]]:
+        """Return the providers with their options: TensorRT keeps what it compiled for the next start.
+
+        It recognizes a graph by the names of its file and of its nodes, not by its weights, so that every model needs a
+        folder of its own.
+
+        Args:
+            model: hash of the model.
+        """
+        folder = cache_folder() / "tensorrt" / model[:16]
+        options = {"trt_engine_cache_enable": "True", "trt_engine_cache_path": str(folder),
+                   "trt_timing_cache_enable": "True", "trt_fp16_enable": str(self.half)}
+        return [(name, options) if name == TENSORRT else name for name in self.providers]
 
 
 class Session:
@@ -53,23 +76,22 @@ class Session:
 
     Args:
         file: graph.
-        threads: CPU threads.
-        providers: execution providers, in order of preference.
+        place: where it runs.
+        model: hash of its model.
 
     Raises:
         ModelError: the graph cannot be read or run by this version of ONNX Runtime.
     """
 
-    def __init__(self, file: Path, threads: int, providers: Sequence[str]) -> None:
+    def __init__(self, file: Path, place: Place, model: str) -> None:
         runtime = optional("onnxruntime")
         options = runtime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.intra_op_num_threads, options.inter_op_num_threads = place.threads, 1
         options.log_severity_level = 3  # errors: warnings are about optimizations
         # Threads that wait actively for their next graph would take the cores from the graph that runs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = runtime.InferenceSession(
-                str(file), options, providers=[_with_options(name) for name in providers])
+            self._session = runtime.InferenceSession(str(file), options, providers=place.with_options(model))
         except Exception as error:  # ONNX Runtime has exceptions without a common class
             raise ModelError(str(file), f"a graph that ONNX Runtime {runtime.__version__} refuses ({error})",
                              "a graph that it reads; run `admn export` again") from error

@@ -16,6 +16,7 @@ from admn_ros.errors import AdmnError
 from admn_ros.inference.engine import Engine
 from admn_ros.inference.model import load_engine
 from admn_ros.inference.onnx.export import export_model
+from admn_ros.inference.onnx.sessions import TENSORRT, Place
 from admn_ros.inference.runtime import RuntimeChoice
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.model.official.import_checkpoint import import_checkpoint
@@ -124,10 +125,24 @@ def test_what_this_onnx_runtime_lacks_is_named(exported: Path, choice: tuple[Any
 
 @pytest.mark.parametrize(("choice", "message"), [
     pytest.param(("tensorflow",), "engine: found tensorflow; allowed: torch, onnxruntime", id="engine"),
-    pytest.param(("torch", ("CPUExecutionProvider",)), "providers: conflicts with engine torch", id="providers")])
+    pytest.param(("torch", ("CPUExecutionProvider",)), "providers: conflicts with engine torch", id="providers"),
+    pytest.param(("onnxruntime", (), "float16"), "precision float16: conflicts with engine onnx", id="precision"),
+    pytest.param(("onnxruntime", (TENSORRT,), "bfloat16"), "precision bfloat16: conflicts", id="TensorRT")])
 def test_choices_that_do_not_exist_are_refused(choice: tuple[Any, ...], message: str):
     with pytest.raises(AdmnError, match=message):
         RuntimeChoice(*choice)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_tensorrt_keeps_what_it_compiled_apart_for_every_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+                                                               half: bool):
+    monkeypatch.setenv("ADMN_CACHE", str(tmp_path))
+    place = Place(1, (TENSORRT, "CPUExecutionProvider"), half)
+    (name, options), cpu = place.with_options("a" * 64)
+    assert (name, cpu) == (TENSORRT, "CPUExecutionProvider")
+    assert options["trt_fp16_enable"] == str(half) and options["trt_engine_cache_enable"] == "True"
+    assert options["trt_engine_cache_path"].startswith(str(tmp_path))
+    assert options["trt_engine_cache_path"] != place.with_options("b" * 64)[0][1]["trt_engine_cache_path"]
 
 
 def test_a_model_that_is_there_is_replaced_with_force_only(exported: Path, tmp_path: Path,
