@@ -28,7 +28,7 @@ from admn_ros.sample import Modality, SampleBatch
 
 STAGES = 4
 Weights = dict[Modality, Tensor]
-"""Weights of the exits of each auxiliary modality, (B, exits); rows sum to 1."""
+"""Weights of the exits of each modality that has several, (B, exits); rows sum to 1."""
 
 
 def exits(depth: int) -> tuple[int, ...]:
@@ -36,34 +36,43 @@ def exits(depth: int) -> tuple[int, ...]:
     return tuple(sorted({-(-depth * i // STAGES) for i in range(STAGES + 1)}))
 
 
+def main_exits(depth: int) -> tuple[int, ...]:
+    """Return the exits of a main modality that need not run whole: it always runs at least the first stage."""
+    return exits(depth)[1:]
+
+
 class FusionDynMM(LearnedBaseline):
-    """Network whose main modality runs all layers; a gate chooses the exit of each auxiliary modality.
+    """Network whose main modality always runs; a gate chooses the exit of each auxiliary modality.
 
     The original has one auxiliary modality (depth beside RGB) and fuses after each stage of a convolutional network.
     Here fusion is at the end, so an exit is the number of layers of the modality; exit 0 leaves the modality out.
-    Several auxiliary modalities, each with its own exit, and frames without the main modality, which run the auxiliary
-    ones only, are our extensions. The gate has the inputs of ADMN's controller.
+    Several auxiliary modalities, each with its own exit, frames without the main modality, which run the auxiliary
+    ones only, and a main modality with exits, for budgets below its depth, are our extensions. The gate has the inputs
+    of ADMN's controller.
 
     Args:
         config: model that it is compared with.
         main: modality that always runs.
+        whole: whether the main modality runs all its layers, as published; otherwise the gate chooses its exit too,
+            but not exit 0.
     """
 
-    def __init__(self, config: ModelConfig, main: Modality = Modality.RGB) -> None:
+    def __init__(self, config: ModelConfig, main: Modality = Modality.RGB, *, whole: bool = True) -> None:
         super().__init__()
         if main not in config.modalities or len(config.modalities) < 2:
             raise InputError("main", main, f"one of at least two modalities of the model, which has "
                                            f"{', '.join(map(str, config.modalities))}")
         self.config, self.main = without_budget_token(config), main
         self.network = without_controller(AdmnNetwork(self.config))
-        self.exits = {m: exits(d) for m, d in config.depths.items() if m is not main}
+        self.exits = {m: exits(d) if m is not main else main_exits(d) for m, d in config.depths.items()
+                      if m is not main or not whole}
         self.depths = DepthChoice([self.exits.get(m, (d,)) for m, d in config.depths.items()])
         self.outputs = sum(map(len, self.exits.values()))
         self.encoder = make_gate_encoder(config)
         self.gate = make_gate(config, self.outputs)
 
     def gate_logits(self, batch: SampleBatch) -> Weights:
-        """Return the logits of the exits (B, exits) of each auxiliary modality; a missing one has exit 0 only."""
+        """Return the logits of the exits (B, exits) of each modality; a missing one has its first exit only."""
         logits: Tensor = self.gate(self.encoder.perceive(batch))
         sizes = [len(e) for e in self.exits.values()]
         parts = dict(zip(self.exits, torch.split(logits, sizes, dim=1), strict=True))
@@ -77,11 +86,11 @@ class FusionDynMM(LearnedBaseline):
         """Choose the layers of each modality (B, M) in the model's order, the main modality included.
 
         Raises:
-            InputError: the limit is below the depth of the main modality.
+            InputError: the limit is below the layers that the main modality runs at least.
         """
-        depth = self.config.depths[self.main]
-        if max_layers is not None and max_layers < depth:
-            raise InputError("max_layers", max_layers, f"at least {depth}, all layers of {self.main}")
+        least = self.exits.get(self.main, (self.config.depths[self.main],))[0]
+        if max_layers is not None and max_layers < least:
+            raise InputError("max_layers", max_layers, f"at least {least}, the layers that {self.main} always runs")
         here = available(batch, self.config)
         logits = self.gate_logits(batch)
         nothing = torch.zeros(len(here), 1)
@@ -98,7 +107,7 @@ class FusionDynMM(LearnedBaseline):
         return {m: (x / tau).softmax(dim=1) for m, x in self.gate_logits(batch).items()}
 
     def random_weights(self, batch: SampleBatch, draws: torch.Generator) -> Weights:
-        """Sample one exit of each auxiliary modality uniformly for each sample; missing modalities have exit 0."""
+        """Sample one exit of each modality uniformly for each sample; missing modalities have their first one."""
         weights = {}
         for modality, here in self._here(batch).items():
             count = len(self.exits[modality])
@@ -110,12 +119,16 @@ class FusionDynMM(LearnedBaseline):
         """Run with weighted exits, differentiable: the weight of a stage is the sum over the exits behind it."""
         masks = {}
         for modality, depth in self.config.depths.items():
-            if modality in weights:
-                behind = weights[modality].flip(1).cumsum(dim=1).flip(1)[:, 1:]
-                steps = torch.tensor(self.exits[modality], device=behind.device).diff()
-                masks[modality] = behind.repeat_interleave(steps, dim=1)
-            elif modality in batch.present:
-                masks[modality] = batch.present[modality].any(dim=1)[:, None].expand(-1, depth).float()
+            if modality not in batch.present:
+                continue
+            always = batch.present[modality].any(dim=1)[:, None].float()
+            if modality not in weights:
+                masks[modality] = always.expand(-1, depth)
+                continue
+            places = self.exits[modality]
+            behind = weights[modality].flip(1).cumsum(dim=1).flip(1)[:, 1:]
+            steps = torch.tensor(places, device=behind.device).diff()
+            masks[modality] = torch.cat([always.expand(-1, places[0]), behind.repeat_interleave(steps, dim=1)], dim=1)
         return self.network.forward_train(batch, masks)
 
     def run_chosen(self, batch: SampleBatch) -> NetworkOutput:
@@ -128,19 +141,18 @@ class FusionDynMM(LearnedBaseline):
 
     def expected_cost(self, batch: SampleBatch, weights: Mapping[Modality, Tensor], table: LayerCosts) -> Tensor:
         """Return the mean cost (B,) of the backbones with all sensor nodes; missing modalities cost nothing."""
-        main = table.modalities[self.main]
-        here = available(batch, self.config)
-        index = list(self.config.modalities).index(self.main)
-        cost = here[:, index].float() * table.amount(main.backbone(main.depth, main.nodes))
-        cost = cost.to(next(iter(weights.values())).device)
-        for modality, share in weights.items():
+        some = next(iter(weights.values()))
+        here = available(batch, self.config).to(some)
+        cost = torch.zeros(len(here), dtype=some.dtype, device=some.device)
+        for i, (modality, depth) in enumerate(self.config.depths.items()):
             part = table.modalities[modality]
-            prices = [table.amount(part.backbone(k, part.nodes)) for k in self.exits[modality]]
-            cost = cost + share @ torch.tensor(prices, dtype=share.dtype, device=share.device)
+            share = weights.get(modality, torch.ones_like(here[:, :1]))
+            prices = [table.amount(part.backbone(k, part.nodes)) for k in self.exits.get(modality, (depth,))]
+            cost = cost + here[:, i] * (share @ torch.tensor(prices, dtype=share.dtype, device=share.device))
         return cost
 
     def _here(self, batch: SampleBatch) -> dict[Modality, Tensor]:
-        """Return which samples have each auxiliary modality, (B,)."""
+        """Return which samples have each modality with exits, (B,)."""
         some = next(iter(batch.present.values()))
         nothing = torch.zeros(len(some), dtype=torch.bool, device=some.device)
         return {m: batch.present[m].any(dim=1) if m in batch.present else nothing for m in self.exits}

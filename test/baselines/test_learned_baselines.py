@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from admn_ros.baselines.adamml import AdaMML
 from admn_ros.baselines.experts import DynMM, Mns, mns_experts, scratch_config
-from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits
+from admn_ros.baselines.fusion_dynmm import FusionDynMM, exits, main_exits
 from admn_ros.baselines.gates import DepthChoice
 from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork
 from admn_ros.errors import InputError
@@ -31,6 +31,7 @@ KINDS = {
     "mns": lambda: Mns(CONFIG, mns_experts(CONFIG, 4)),
     "dynmm": lambda: DynMM(CONFIG, [{AUDIO: 1}, {RGB: 2, DEPTH: 3}], 0.1, 2.0),
     "fusion_dynmm": lambda: FusionDynMM(CONFIG, RGB),
+    "fusion_parts": lambda: FusionDynMM(CONFIG, RGB, whole=False),
     "adamml": lambda: AdaMML(CONFIG),
 }
 
@@ -99,6 +100,7 @@ def test_costs_of_a_sample_are_those_of_the_layers_that_run(kind: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "least", "limits"), [("dynmm", 1, (1, 4, 5)), ("fusion_dynmm", 4, (4, 6, 9, 11)),
+                                                       ("fusion_parts", 1, (1, 2, 3, 7, 11)),
                                                        ("adamml", 2, (2, 4, 5, 6, 11)), ("whole", 5, (5,))])
 @torch.no_grad()
 def test_the_strict_variant_keeps_every_sample_within_the_limit(kind: str, least: int, limits: tuple[int, ...]) -> None:
@@ -164,8 +166,9 @@ def test_exits_are_quarters_of_the_depth() -> None:
             FusionDynMM(CONFIG, main)
 
 
-def test_one_hot_exits_in_training_are_the_network_that_runs() -> None:
-    baseline, inputs = FusionDynMM(CONFIG, RGB), batch(16)
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "parts"])
+def test_one_hot_exits_in_training_are_the_network_that_runs(whole: bool) -> None:
+    baseline, inputs = FusionDynMM(CONFIG, RGB, whole=whole), batch(16)
     initialize(baseline, 0)
     weights = baseline.random_weights(inputs, torch.Generator().manual_seed(1))
     with torch.no_grad():
@@ -182,9 +185,21 @@ def test_one_hot_exits_in_training_are_the_network_that_runs() -> None:
         missing = ~inputs.present[modality].any(dim=1)
         assert (w[missing].argmax(dim=1) == 0).all()
     layers = baseline.expected_cost(inputs, weights, layer_costs(CONFIG))
-    main = 4.0 * inputs.present[RGB].any(dim=1)
-    aux = sum(torch.tensor(baseline.exits[m])[w.argmax(dim=1)] for m, w in weights.items())
-    torch.testing.assert_close(layers, main + aux)
+    ran = [torch.tensor(baseline.exits[m])[w.argmax(dim=1)] * inputs.present[m].any(dim=1) for m, w in weights.items()]
+    main = 4.0 * inputs.present[RGB].any(dim=1) if whole else 0.0
+    torch.testing.assert_close(layers, main + sum(ran))
+
+
+def test_a_main_modality_in_parts_always_runs_some_of_them() -> None:
+    baseline = make("fusion_parts")
+    assert isinstance(baseline, FusionDynMM) and baseline.exits[RGB] == main_exits(4) == (1, 2, 3, 4)
+    inputs = batch(24, holes=False)
+    with torch.no_grad():
+        for exit_, layers in enumerate(main_exits(4)):
+            baseline.gate[2].weight.zero_()
+            baseline.gate[2].bias.copy_(9.0 * torch.eye(baseline.outputs)[exit_])
+            assert {counts[0] for counts in baseline.choose(inputs).tolist()} == {layers}
+        assert {tuple(c) for c in baseline.choose(inputs, 1).tolist()} == {(1, 0, 0)}
 
 
 def test_soft_exits_give_the_gate_a_gradient_and_become_hard() -> None:

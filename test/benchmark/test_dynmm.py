@@ -6,10 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from admn_ros.benchmark.dynmm.config import DynmmConfig
+from admn_ros.benchmark.dynmm.decisions import chosen_frames, draw_decisions
 from admn_ros.benchmark.dynmm.figure import draw
+from admn_ros.benchmark.dynmm.measure import Measured
 from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial, read_dynmm
 from admn_ros.benchmark.dynmm.run import Networks, run_ablation, run_sweep
 from admn_ros.benchmark.dynmm.text import render
@@ -88,7 +91,10 @@ def test_sweep_and_ablation_run_and_resume_to_the_same_results(data: Path, tmp_p
     assert run_ablation(networks, out, "admn dynmm") == whole
     assert len(steps) == trained, "nothing is trained twice"
     draw(whole, tmp_path / "sweep.png")
-    assert (tmp_path / "sweep.png").stat().st_size > 5000
+    network = networks.strategies.gated("joint", 0.0, 0)
+    draw_decisions(network, networks.measured(network), networks, tmp_path / "decisions.png")
+    for name in ("sweep.png", "decisions.png"):
+        assert (tmp_path / name).stat().st_size > 5000
 
 
 def test_the_page_says_which_strategy_collapsed():
@@ -100,6 +106,17 @@ def test_the_page_says_which_strategy_collapsed():
     assert "2 of 2 to depth 1" in row["one stage"]
     rows = [line for line in page.splitlines() if line.startswith("| two stages")]
     assert "| no |" in rows[0] and "10.5 ± 0.7" in rows[0] and "1 of 2 to rgb 2 + depth 2" in rows[1]
+
+
+def test_shown_frames_have_a_car_and_the_gate_is_most_sure_of_them():
+    error_cm = np.array([5.0, np.nan, 7.0, 30.0, 8.0])
+    found = Measured(error_cm, np.ones(5), np.ones(5), np.array([0, 0, 0, 2, 2]),
+                     np.array([0.7, 0.9, 0.8, 0.6, 0.5]), ("none",) * 5, np.array([0, 0, 1, 0, 1]))
+    assert chosen_frames(found, (1.0, 2.0, 3.0), 2) == ([2, 0], [3, 4])
+    assert chosen_frames(found, (3.0, 2.0, 1.0), 1) == ([3], [2]), "cheap is what costs less, not what comes first"
+    with pytest.raises(InputError, match="car"):
+        chosen_frames(Measured(*(np.full(1, np.nan),) * 3, np.zeros(1, int), np.ones(1), ("none",), np.zeros(1, int)),
+                      (1.0,))
 
 
 def test_nothing_to_draw_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

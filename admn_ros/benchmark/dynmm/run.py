@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -81,11 +82,8 @@ def run_sweep(networks: Networks, out: Path, command: str = "") -> DynmmResults:
     """
     seed = networks.config.seeds[0]
     results = _begun(networks, out, command)
-    for trial in (*_alone(networks, seed), *(
-            _gated(networks, "joint", price, seed) for price in networks.config.prices)):
-        results = results.with_trials((trial,))
-        write_dynmm(results, out / FILE)
-    return results
+    trials = (_gated(networks, "joint", price, seed) for price in networks.config.prices)
+    return _written(chain(_alone(networks, seed), trials), results, out)
 
 
 def run_ablation(networks: Networks, out: Path, command: str = "") -> DynmmResults:
@@ -96,10 +94,16 @@ def run_ablation(networks: Networks, out: Path, command: str = "") -> DynmmResul
     """
     results = _begun(networks, out, command)
     for seed in networks.config.seeds:
-        for trial in (*_alone(networks, seed), *(
-                _gated(networks, strategy, networks.config.price, seed) for strategy in reversed(STRATEGIES))):
-            results = results.with_trials((trial,))
-            write_dynmm(results, out / FILE)
+        trials = (_gated(networks, strategy, networks.config.price, seed) for strategy in reversed(STRATEGIES))
+        results = _written(chain(_alone(networks, seed), trials), results, out)
+    return results
+
+
+def _written(trials: Iterable[Trial], results: DynmmResults, out: Path) -> DynmmResults:
+    """Return the results with these trials; the file is written after each of them."""
+    for trial in trials:
+        results = results.with_trials((trial,))
+        write_dynmm(results, out / FILE)
     return results
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from admn_ros.baselines.fusion_dynmm import main_exits
 from admn_ros.config import Count, ModelConfig, NotNegative, Positive, Strict
 from admn_ros.datasets.open import DatasetKind
 from admn_ros.errors import ConfigError
@@ -278,11 +279,12 @@ def only(cells: Sequence[Cell], wanted: Sequence[str]) -> list[Cell]:
 def possible(method: Method, layers: int | None, model: ModelConfig) -> bool:
     """Return whether a method can run within a budget.
 
-    Fusion-level DynMM always runs all layers of its main modality, and a single modality must be one of the model.
+    Fusion-level DynMM always runs a part of its main modality, and a single modality must be one of the model.
     """
     if method in ALONE:
         return ALONE[method] in model.modalities
-    return layers is None or not method.startswith("dynmm_fusion") or layers >= max(model.depths.values())
+    least = main_exits(max(model.depths.values()))[0]
+    return layers is None or not method.startswith("dynmm_fusion") or layers >= least
 
 
 def _cells(block: GridBlock, model: ModelConfig) -> Iterator[Cell]:

@@ -265,7 +265,8 @@ class Contenders:
         known = self.finetuned().stage.network.state_dict()
 
         def recipe(optimizer: OptimizerConfig, price: float) -> FusionGate:
-            baseline = FusionDynMM(self.model)
+            # Below the depth of the main modality its own layers are the gate's choice too.
+            baseline = FusionDynMM(self.model, whole=layers >= self.model.depths[Modality.RGB])
             initialize(baseline, optimizer.seed)
             baseline.network.load_state_dict(known, strict=False)
             return FusionGate(baseline, FusionGateConfig(

@@ -24,7 +24,8 @@ def add_commands(commands: Commands) -> None:
     family = add_family(commands, NAME, "the experiments of the DynMM paper, on the simulated room")
     for name, text, run in (
             ("sweep", "error, cost and choice of expert against the price on compute", _sweep),
-            ("ablation", "one stage, gate alone and joint training of DynMM, beside static networks", _ablation)):
+            ("ablation", "one stage, gate alone and joint training of DynMM, beside static networks", _ablation),
+            ("decisions", "draw frames that the gate gives to a cheap expert beside those for a dear one", _decisions)):
         _add_options(add_command(family, name, text, run), "experts, prices and training, such as config/dynmm.yaml",
                      "dataset folder of `admn simulate --dataset`")
     segmentation = add_command(family, "segmentation", "RGB-D segmentation: mIoU, operations and depth blocks against "
@@ -63,6 +64,16 @@ def _ablation(options: argparse.Namespace) -> None:
         networks, command = _open(options, lambda what, at, of: _show(advance, what, at, of))
         results = run_ablation(networks, options.out, command)
     print(_write(results, options.out))
+
+
+def _decisions(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.dynmm.decisions import draw_decisions
+
+    with progress_bar("decisions") as advance:
+        networks, _ = _open(options, lambda what, at, of: _show(advance, what, at, of))
+        network = networks.strategies.gated("joint", networks.config.price, networks.config.seeds[0])
+        draw_decisions(network, networks.measured(network), networks, options.out / "dynmm_decisions.png")
+    print(options.out / "dynmm_decisions.png")
 
 
 def _segmentation(options: argparse.Namespace) -> None:
