@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from admn_ros.recordings.bag_messages import quaternion_of
 from admn_ros.simulation.clips.clip_scene import geom
 from admn_ros.simulation.scene.geometry import Floats, rotation_z
 from admn_ros.simulation.scene.people import Person
@@ -18,6 +17,7 @@ from admn_ros.simulation.scene.person_model import BodyPose
 _TRUNK, _NECK, _HEAD = 0.29, 0.05, 0.07
 _SHOULDER, _HIP = 0.115, 0.055
 _UPPER_ARM, _FOREARM, _THIGH, _SHANK = 0.17, 0.21, 0.245, 0.265
+_LENGTHS = np.array([(_UPPER_ARM, _FOREARM), (_UPPER_ARM, _FOREARM), (_THIGH, _SHANK), (_THIGH, _SHANK)])
 _FOOT_M = 0.06
 
 
@@ -64,42 +64,37 @@ def figure_poses(height_m: float, numbers: Floats, at_m: tuple[float, float], he
     base = rotation_z(heading_rad)
     pitch, lean, turn = angles[:3]
     trunk = base @ Rotation.from_euler("ZXY", (turn, -lean, pitch)).as_matrix()
-    limbs = angles[3:].reshape(4, 2, 2)
-    neck = trunk @ np.array([0, 0, _TRUNK * height_m])
-    parts: list[tuple[Floats, Floats]] = [(neck / 2, trunk),
-                                          (neck + trunk @ np.array([0.02, 0, height_m * (_NECK + _HEAD)]), trunk)]
-    ends: list[float] = []
-    for number, (joints, frame, sideways, start, lengths) in enumerate((
-            (limbs[0], trunk, _SHOULDER, neck, (_UPPER_ARM, _FOREARM)),
-            (limbs[1], trunk, -_SHOULDER, neck, (_UPPER_ARM, _FOREARM)),
-            (limbs[2], base, _HIP, np.zeros(3), (_THIGH, _SHANK)),
-            (limbs[3], base, -_HIP, np.zeros(3), (_THIGH, _SHANK)))):
-        joint = start + frame @ np.array([0, sideways * height_m, 0])
-        for (raised, azimuth), length in zip(joints, lengths, strict=True):
-            along = frame @ _direction(float(raised), float(azimuth), np.sign(sideways))
-            parts.append((joint + along * (length * height_m / 2), _frame_along(-along, frame)))
-            joint = joint + along * (length * height_m)
-        if number >= 2:
-            ends.append(float(joint[2]))
-    root = np.array([*at_m, _FOOT_M + jump_m - min(ends)])
-    return [_body_pose(centre + root, frame) for centre, frame in parts]
+    neck = trunk @ (0, 0, _TRUNK * height_m)
+    # Limbs: left arm, right arm, left leg, right leg; parts: the upper one and the lower one.
+    frames, sides = np.stack([trunk, trunk, base, base]), np.array([1.0, -1.0, 1.0, -1.0])
+    sideways = frames[:, :, 1] * (sides * np.array([_SHOULDER, _SHOULDER, _HIP, _HIP]) * height_m)[:, None]
+    joints = sideways + np.stack([neck, neck, np.zeros(3), np.zeros(3)])
+    along = np.einsum("lij,lpj->lpi", frames, _directions(angles[3:].reshape(4, 2, 2), sides[:, None]))
+    upper, lower = np.moveaxis(along * (_LENGTHS * height_m)[:, :, None], 1, 0)
+    centres = np.stack([joints + upper / 2, joints + upper + lower / 2], axis=1).reshape(8, 3)
+    axes = _frames_along(-along.reshape(8, 3), np.repeat(frames, 2, axis=0))
+    feet = (joints + upper + lower)[2:, 2]
+    root = np.array([*at_m, _FOOT_M + jump_m - feet.min()])
+    head = neck + trunk @ (0.02, 0, height_m * (_NECK + _HEAD))
+    places = root + np.concatenate([[neck / 2, head], centres])
+    turns = Rotation.from_matrix(np.concatenate([[trunk, trunk], axes])).as_quat()
+    return [((px, py, pz), (w, x, y, z)) for (px, py, pz), (x, y, z, w) in zip(places.tolist(), turns.tolist(),
+                                                                             strict=True)]
 
 
-def _direction(raised: float, azimuth: float, side: float) -> Floats:
-    """Return the unit vector of a limb: x forwards, y to the left, z up; outwards is the `side` of the body."""
+def _directions(angles: Floats, side: Floats) -> Floats:
+    """Return the unit vectors (..., 3) of limbs by (raise, azimuth) (..., 2): x forwards, y to the left, z up.
+
+    Outwards is the `side` of the body, 1 for left.
+    """
+    raised, azimuth = angles[..., 0], angles[..., 1]
     level = np.sin(raised)
-    return np.array([level * np.sin(azimuth), level * np.cos(azimuth) * side, -np.cos(raised)])
+    return np.stack([level * np.sin(azimuth), level * np.cos(azimuth) * side, -np.cos(raised)], axis=-1)
 
 
-def _frame_along(axis: Floats, frame: Floats) -> Floats:
-    """Return a rotation whose z is an axis and whose x is as near to that of a frame as possible."""
-    x = frame[:, 0] - axis * (axis @ frame[:, 0])
-    if np.linalg.norm(x) < 0.1:
-        x = frame[:, 1] - axis * (axis @ frame[:, 1])
-    x = x / np.linalg.norm(x)
-    return np.stack([x, np.cross(axis, x), axis], axis=1)
-
-
-def _body_pose(centre: Floats, frame: Floats) -> BodyPose:
-    (px, py, pz), (x, y, z, w) = centre.tolist(), quaternion_of(frame)
-    return (px, py, pz), (w, x, y, z)
+def _frames_along(axis: Floats, frames: Floats) -> Floats:
+    """Return rotations (N, 3, 3) whose z are axes (N, 3) and whose x are as near to those of frames as possible."""
+    x, y = (v - axis * np.sum(axis * v, axis=1, keepdims=True) for v in (frames[:, :, 0], frames[:, :, 1]))
+    x = np.where(np.linalg.norm(x, axis=1, keepdims=True) < 0.1, y, x)
+    x = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return np.stack([x, np.cross(axis, x), axis], axis=2)
