@@ -12,15 +12,17 @@ import torch
 
 from admn_ros.benchmark.tables.config import TITLES, UNEQUAL, Cell, TablesConfig, only, plan
 from admn_ros.benchmark.tables.figure import draw
+from admn_ros.benchmark.tables.left import describe_left
 from admn_ros.benchmark.tables.results import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
 from admn_ros.benchmark.tables.run import RESULTS, Folders, missing, run_cells
 from admn_ros.benchmark.tables.text import NOT_RUN, STUCK, render
+from admn_ros.benchmark.tables.training import TrainingCost
 from admn_ros.cli import main
 from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError, InputError
 from admn_ros.evaluation.records import read_columns
 from admn_ros.files import write_json
-from admn_ros.model.presets import PRESETS
+from admn_ros.model.presets import PRESETS, preset
 from helpers import datasets, models
 
 ROOT = Path(__file__).parents[2]
@@ -166,6 +168,28 @@ def test_rendering_marks_missing_cells_and_failed_trainings():
     assert f"| ADMN_AE | {NOT_RUN} | " in text
     assert "| Upper bound | 10.0 | 10.0 |" in text and "| Constant predictor | 100.0 |" in text
     assert NOT_RUN in render(config, {})
+
+
+def test_what_was_not_run_is_named_with_its_core_hours():
+    config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
+    model = preset(config.model)
+    methods = ("naive", "scratch", "mns", "admn")
+    cells = [Cell("room-gaussian", method, 6, seed) for method in methods for seed in (0, 1)]
+    measured = {"naive": (7200.0, None), "scratch": (3600.0, None), "admn": (1800.0, 1)}
+    results = {}
+    for method, (seconds, threads) in measured.items():
+        cost = TrainingCost(learning_rate=1e-3, price=0.0, seconds=seconds, search_seconds=0.0)
+        found = result(method, 6, 0, 20.0).model_copy(update={"training": cost, "threads": threads})
+        results[found.cell] = found
+    lines = describe_left(cells, results, model, lambda name: name)
+    table = {line.split(" | ")[1]: line.split(" | ")[2:] for line in lines if line.startswith("| room-gaussian")}
+    assert table["Stage 1"] == ["shared", "4.0 |"], "two threads where the number is not known"
+    assert table["ADMN"] == ["1", "0.5 |"]
+    # MNS: 6 layers of RGB, 6 of radar, and 3 + 3, which Naive Scratch of another seed shares; 2 core-hours each.
+    assert table["Networks of the baselines"] == ["shared", "6.0 |"]
+    assert table["MNS"] == ["2", "? |"] and table["Naive allocation"] == ["1", "none of its own |"]
+    assert lines[-1] == "5 cells, 10.5 core-hours and 2 trainings of unknown length."
+    assert describe_left(cells[:1], results, model, str) == []
 
 
 def test_the_json_of_a_cell_is_read_back(tmp_path: Path):

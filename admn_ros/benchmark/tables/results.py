@@ -81,6 +81,7 @@ class CellResult(Strict):
         config: fingerprint of the configuration.
         command: command that made the cell.
         torch, device: version of PyTorch, and processor.
+        threads: CPU threads of the run; None in earlier results.
     """
 
     format: Literal["admn-table-cell-1", "admn-table-cell-2"] = "admn-table-cell-2"
@@ -100,6 +101,7 @@ class CellResult(Strict):
     command: str
     torch: str
     device: str
+    threads: int | None = None
 
     @property
     def cell(self) -> Cell:

@@ -145,7 +145,8 @@ class _Runner:
             costs=None if removal else summarize_costs(columns, entry.table), training=_rounded(entry.training),
             removed=self._removed(columns, entry) if removal else {}, figures={} if removal else figures,
             config=self._config.fingerprint, command=command, torch=torch.__version__,
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
+            device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            threads=torch.get_num_threads())
         return result.model_copy(update=self._constant(columns))
 
     def _constant(self, columns: Columns) -> dict[str, float]:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.benchmark.tables.left import describe_left
 from admn_ros.benchmark.tables.measures import MEASURES, Measure
 from admn_ros.benchmark.tables.results import CellResult
 from admn_ros.config import ModelConfig
@@ -79,6 +80,7 @@ def render(config: TablesConfig, results: Results) -> str:
         for corruption in corruptions:
             lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
                       *_removal(corruption, results, measure), ""]
+    lines += describe_left(cells, results, model, lambda name: CORRUPTION_TITLES.get(name, name))
     return "\n".join(lines).rstrip() + "\n"
 
 
