@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,6 +18,9 @@ Depth = Annotated[int, Field(ge=1, le=DEEPEST)]
 Ratio = Annotated[float, Field(gt=0, le=64)]
 FINE_STRIDE = 4
 """Stride of the feature maps of stem fine, in pixels."""
+
+
+N = TypeVar("N", int, float)
 
 
 def _check_heads(field: str, dim: int, heads: int) -> None:
@@ -108,7 +111,7 @@ class FusionConfig(Strict):
         return self
 
 
-def _ascending(levels: tuple[float, ...]) -> tuple[float, ...]:
+def _ascending(levels: tuple[N, ...]) -> tuple[N, ...]:
     if any(a >= b for a, b in itertools.pairwise(levels)):
         raise ValueError(f"must ascend, not be {list(levels)}")
     return levels
@@ -134,6 +137,10 @@ class QoiConfig(Strict):
         layer_hidden: width of the hidden layer of the head that scores layers.
         corruption_hidden: width of the hidden layer of the head that estimates corruption.
         budget_token: whether the controller reads the budget (Section A.1).
+        budget_encoding: form of the budget token. continuous: two layers embed the budget, which gives a token for
+            every budget. tokens: a learned token for each of `token_budgets`, as in the paper.
+        token_budgets: ascending budgets in layers, of all modalities together, that have a learned token. Any other
+            budget takes the token of the next lower one; one below all of them takes the first.
         value_hidden: width of the hidden layers of the head that predicts the value of each input
             (`admn_ros.model.value.head`); 0 for no such head.
         levels: ascending severities of the K corruption categories of a modality (Section 3.4.2). The corruption
@@ -150,6 +157,8 @@ class QoiConfig(Strict):
     layer_hidden: Width = 200
     corruption_hidden: Width = 250
     budget_token: bool = False
+    budget_encoding: Literal["continuous", "tokens"] = "continuous"
+    token_budgets: Annotated[tuple[Count, ...], AfterValidator(_ascending)] = ()
     value_hidden: Annotated[int, Field(ge=0, le=WIDEST)] = 0
     levels: dict[Modality, Levels] = Field(default={})
 
@@ -159,6 +168,10 @@ class QoiConfig(Strict):
         sides = self.spectrogram or (self.size,)
         if min(sides) < self.size or max(sides) > LONGEST_SIDE:
             raise ValueError(f"spectrogram {self.spectrogram} must have sides from size {self.size} to {LONGEST_SIDE}")
+        if (self.budget_encoding == "tokens") != bool(self.token_budgets):
+            raise ValueError("token_budgets are required for budget_encoding tokens, and not allowed for continuous")
+        if self.token_budgets and not self.budget_token:
+            raise ValueError("budget_encoding tokens requires budget_token")
         if self.observed is not None and self.value_hidden:
             raise ValueError("observed conflicts with value_hidden; the value of an input that is not read is unknown")
         return self
@@ -273,6 +286,9 @@ class ModelConfig(Strict):
         for modality, m in self.modalities.items():
             if m.input.kind != modality.value:
                 raise ValueError(f"modalities.{modality}.input.kind is {m.input.kind!r}, must be {modality.value!r}")
+        if self.qoi.token_budgets and self.qoi.token_budgets[-1] > self.layers_total:
+            raise ValueError(f"qoi.token_budgets has {self.qoi.token_budgets[-1]}, the model has {self.layers_total} "
+                             "layers")
         if self.qoi.observed is not None and self.qoi.observed > len(self.sensor_nodes):
             raise ValueError(f"qoi.observed {self.qoi.observed} must be at most the {len(self.sensor_nodes)} "
                              "sensor_nodes")

@@ -31,6 +31,7 @@ READERS: dict[str, Reader] = {
     "shards_misplaced": lambda folder, split: Misplaced(ShardDataset(folder, split)),
     "shards_masks": MaskedRooms,
     "gdtm": lambda folder, split: GdtmFolder(folder / split),
+    "gdtm_doppler": lambda folder, split: GdtmFolder(folder / split, radar="range_doppler"),
     "gdtm_cache": lambda folder, split: GdtmCache(folder / split),
     "mmfi": lambda folder, split: MmfiFolder(folder, mmfi_split(3, "admn", split)),
     "mmfi_cache": lambda folder, split: MmfiCache(folder, mmfi_split(3, "admn", split)),

@@ -167,6 +167,8 @@ def initialize(network: nn.Module, seed: int) -> None:
                     nn.init.xavier_uniform_(module.weight, generator=generator)
                 if module.bias is not None:
                     module.bias.zero_()
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, generator=generator)
             elif isinstance(module, nn.LayerNorm | nn.GroupNorm):
                 module.reset_parameters()
             elif isinstance(module, AdaptiveViT):

@@ -123,7 +123,8 @@ def _value(config: ModelConfig) -> int:
 def judge_flops(config: ModelConfig) -> int:
     """Return the operations of the controller's transformer and budget token: from its convolutions to e_corr."""
     q = config.qoi
-    budget = _linear(1, BUDGET_FEATURES, q.dim) + _linear(1, q.dim, q.dim) if q.budget_token else 0
+    embedded = q.budget_token and not q.token_budgets
+    budget = _linear(1, BUDGET_FEATURES, q.dim) + _linear(1, q.dim, q.dim) if embedded else 0
     slots = 1 + len(config.modalities) * config.observed + q.budget_token
     return _encoder(slots, q) + budget
 

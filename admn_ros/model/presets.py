@@ -217,6 +217,24 @@ def _gdtm() -> ModelConfig:
                     Modality.DEPTH: ModalityConfig(input=DepthInput())})
 
 
+def _gdtm_universal() -> ModelConfig:
+    """Return `gdtm` with the paper's universal controller: a learned token for each of four budgets (Section A.1)."""
+    model = _gdtm()
+    qoi = model.qoi.model_copy(update={"budget_token": True, "budget_encoding": "tokens",
+                                       "token_budgets": (6, 8, 12, 16)})
+    return model.model_copy(update={"name": "gdtm-universal", "qoi": qoi})
+
+
+def _gdtm_3() -> ModelConfig:
+    """Return the GDTM network with radar in addition (Section 4.3, Figure 7).
+
+    Radar is range-Doppler, 256 x 16, three times the same channel, with patches of 16 x 16, as in the official code.
+    """
+    model = _gdtm()
+    radar = ModalityConfig(input=RadarInput(height=256, width=16, channels=3))
+    return model.model_copy(update={"name": "gdtm-3", "modalities": {**model.modalities, Modality.RADAR: radar}})
+
+
 def _gdtm_4() -> ModelConfig:
     """Return the GDTM network with radar (range-Doppler 256 x 16) and audio in addition."""
     return ModelConfig(
@@ -266,6 +284,8 @@ PRESETS: Final[dict[str, Callable[[], ModelConfig]]] = {
     "rgbd-segmentation": _rgbd_segmentation,
     "rgbd": _rgbd,
     "gdtm": _gdtm,
+    "gdtm-universal": _gdtm_universal,
+    "gdtm-3": _gdtm_3,
     "gdtm-4": _gdtm_4,
     "mmfi": _mmfi,
     "ave": _ave,

@@ -133,11 +133,12 @@ def budget_share(table: LayerCosts, budget: Budget, present: Mapping[Modality, i
 
 
 class BudgetToken(nn.Module):
-    """Budget as a token of the controller (paper Section A.1).
+    """Budget as a token of the controller.
 
-    The paper learns one token for each of four budgets. Here, two layers embed the budget's share of the full cost
-    (`budget_share`) with its sine and cosine at doubling frequencies, which gives a token for every budget. The highest
-    frequency has half a period over the range of shares; higher ones would oscillate between the training budgets.
+    The paper learns one token for each of four budgets (`LearnedTokens`). Here, two layers embed the budget's share of
+    the full cost (`budget_share`) with its sine and cosine at doubling frequencies, which gives a token for every
+    budget. The highest frequency has half a period over the range of shares; higher ones would oscillate between the
+    training budgets.
     """
 
     def __init__(self, dim: int) -> None:
@@ -152,6 +153,29 @@ class BudgetToken(nn.Module):
         return out[:, None]
 
 
+class LearnedTokens(nn.Module):
+    """A learned token for each of some budgets in layers (paper Section A.1).
+
+    Args:
+        dim: width of the tokens.
+        budgets: ascending budgets.
+    """
+
+    budgets: Tensor
+
+    def __init__(self, dim: int, budgets: Sequence[int]) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(len(budgets), dim)
+        self.register_buffer("budgets", torch.tensor(budgets, dtype=torch.float32), persistent=False)
+
+    def forward(self, layers: Tensor) -> Tensor:
+        """Map budgets in layers (B,) to tokens (B, 1, dim): of the same budget or the next lower one, or the first."""
+        # A two-hundredth of a layer for the rounding of shares.
+        reached = (layers[:, None] + 0.005 >= self.budgets).sum(dim=1)
+        out: Tensor = self.tokens((reached - 1).clamp_min(0))
+        return out[:, None]
+
+
 class QoiEncoder(nn.Module):
     """Layer scores and corruption from low-resolution inputs. `admn_ros.model.allocation` adds the Gumbel noise."""
 
@@ -163,7 +187,8 @@ class QoiEncoder(nn.Module):
         self.stems = nn.ModuleDict({str(m): QualityNet(c.input.shape[0], look_shape(q, m), q.dim)
                                    for m, c in config.modalities.items()})
         self.cls_token = nn.Parameter(torch.zeros(1, 1, q.dim))
-        self.budget = BudgetToken(q.dim) if q.budget_token else None
+        self.budget = None if not q.budget_token else BudgetToken(q.dim) if not q.token_budgets \
+            else LearnedTokens(q.dim, q.token_budgets)
         slots = 1 + len(self.depths) * self.observed + q.budget_token
         self.encoder = Encoder(slots, q.dim, q.depth, q.heads, q.mlp_ratio)
         self.mlp_layers = nn.Sequential(
@@ -196,10 +221,23 @@ class QoiEncoder(nn.Module):
         keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device), *present]
         if self.budget is not None:
             share = self.cls_token.new_ones(size) if budget is None else budget.to(self.cls_token)
-            tokens.append(self.budget(share))
+            tokens.append(self.budget(self.heard(share, present)))
             keep.append(keep[0])
         encoded: Tensor = self.encoder(torch.cat(tokens, dim=1), torch.cat(keep, dim=1))
         return encoded[:, 0]
+
+    def heard(self, share: Tensor, present: Sequence[Tensor]) -> Tensor:
+        """Return budgets (B,) as the budget token takes them: shares, or layers for learned tokens.
+
+        Args:
+            share: budgets as shares of the full cost of the present inputs.
+            present: which inputs (B, N) of each modality are present.
+        """
+        if not isinstance(self.budget, LearnedTokens):
+            return share
+        held = [depth * here.any(dim=1).to(share.dtype)
+                for depth, here in zip(self.depths.values(), present, strict=True)]
+        return share * torch.stack(held).sum(dim=0)
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. Arguments as `perceive`."""

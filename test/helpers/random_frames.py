@@ -46,6 +46,8 @@ CONFIGS: dict[str, Callable[[], ModelConfig]] = {
     "conv-stem": lambda: changed(models.images(), stem="conv", patch=(16, 16)),
     "points": lambda: described(changed(models.images(budget_token=True), points=3, point_values=2)),
     "clip": models.clip,
+    "learned-tokens": lambda: (config := models.images(budget_token=True)).model_copy(update={
+        "qoi": config.qoi.model_copy(update={"budget_encoding": "tokens", "token_budgets": (2, 5)})}),
     "wide-look": lambda: (config := models.images()).model_copy(
         update={"qoi": config.qoi.model_copy(update={"size": 64})}),
 }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def autoencoder(batch: int, final: float) -> Numbers:
             "optimizer.seed": (100, TABLE_10)}
 
 
-def controller(epochs: int, batch: int, loss: tuple[float, float, float], table: str, supervision: Numbers) -> Numbers:
+def controller(epochs: int, batch: int, loss: tuple[float, float, float], table: str, supervision: Numbers,
+               budgets: Sequence[int] = (8,)) -> Numbers:
     """Stage 2: Section A.1, and loss weights of the official code."""
     nll, distance, classes = ("classification only", "classification only", "train.py") if loss[2] else (
         "train_controller.py", "train_controller.py", "localization only")
@@ -51,7 +53,7 @@ def controller(epochs: int, batch: int, loss: tuple[float, float, float], table:
         "optimizer.learning_rate": (1e-3, A1), "optimizer.final": (0.01, "train_controller.py"),
         "optimizer.batch": (batch, "train_controller.py"), "optimizer.epochs": (epochs, A1),
         "optimizer.seed": (100, TABLE_10), "loss.nll": (loss[0], nll), "loss.distance_per_cm": (loss[1], distance),
-        "loss.classification": (loss[2], classes), "budgets": ([8], table), **supervision,
+        "loss.classification": (loss[2], classes), "budgets": (list(budgets), table), **supervision,
         "corruption_epochs": (1, A1), "tau": (1.0, GUMBEL)}
 
 
@@ -84,6 +86,16 @@ FILES: dict[str, Numbers] = {
         finetune=finetune(200, 5e-4, 32, 0.2, GDTM_BLOCKS, "Table 1"), autoencoder=autoencoder(32, 0.001),
         controller=controller(10, 32, (0.0, 0.05, 0.0), "Table 1",
                               levels(rgb=[0.0, 0.25, 1.0], depth=[0.0, 1.0]) | weights(WEIGHTS, rgb=1.0, depth=1.0))),
+    "gdtm_universal": stages(
+        {"repeats": (1, A3), "clean_epochs": (5, "train.py")},
+        finetune=finetune(400, 5e-4, 32, 0.2, GDTM_BLOCKS, "Table 1"), autoencoder=autoencoder(32, 0.001),
+        controller=controller(10, 32, (1.0, 0.05, 0.0), A1, weights(RAW, rgb=1 * 3.0, depth=20 * 0.75),
+                              (6, 8, 12, 16))),
+    "gdtm_three": stages(
+        {"repeats": (1, "Section 4.3"), "clean_epochs": (5, "train.py")},
+        finetune=finetune(400, 5e-4, 32, 0.2, {**GDTM_BLOCKS, "radar": 1}, "train_all.sh"),
+        controller=controller(10, 32, (1.0, 0.05, 0.0), "Figure 7 does not say",
+                              weights(RAW, rgb=1 * 3.0, depth=10 * 0.75, radar=10 * 0.8), (6,))),
     "mmfi_gaussian": stages(
         {"repeats": (1, A3), "clean_epochs": (5, "train.py")},
         finetune=finetune(400, 1e-4, 8, 0.2, {"rgb": 1, "depth": 1}, "Table 2", classes=True)
@@ -143,9 +155,13 @@ def test_choices_say_where_they_are_published(name: str) -> None:
     assert (config.data.windows == "random") == (config.model == "mmfi")
     assert (config.data.variant == "code") == (config.model == "ave")
     assert config.controller is not None and config.controller.variant == "paper"
+    assert config.model is not None
+    learned = preset(config.model).qoi.token_budgets
+    assert learned == (config.controller.budgets if config.controller.mode == "universal" else ())
 
 
-@pytest.mark.parametrize(("name", "dim"), [("gdtm", 256), ("mmfi", 64), ("ave", 256)])
+@pytest.mark.parametrize(("name", "dim"), [("gdtm", 256), ("gdtm-universal", 256), ("gdtm-3", 256), ("mmfi", 64),
+                                           ("ave", 256)])
 def test_fusion_is_that_of_table_13(name: str, dim: int) -> None:
     fusion = preset(name).fusion
     assert (fusion.depth, fusion.dim, fusion.heads) == (6, dim, 4)

@@ -88,7 +88,8 @@ class PreparedController(nn.Module):
         tokens = [self._class.expand(size, -1, -1), inputs]
         if plain.budget is not None:
             share = torch.ones(size) if budget is None else budget.to(seen)
-            tokens.append(plain.budget(share) + self._encoder.code[-1:])
+            heard = plain.heard(share, torch.from_numpy(here).unbind(1))
+            tokens.append(plain.budget(heard) + self._encoder.code[-1:])
         return self._encoder(torch.cat(tokens, dim=1), keep, first=True)[:, 0]
 
 

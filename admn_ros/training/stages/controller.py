@@ -132,6 +132,10 @@ class Controller(Stage):
         self.network, self.config = network, config
         self.prices = network.config.layer_costs or None
         _check_budgets(config, network.config)
+        learned = network.config.qoi.token_budgets
+        if learned and config.mode == "universal" and set(config.budgets) != set(learned):
+            raise ConfigError("controller.budgets", ", ".join(map(str, config.budgets)),
+                              f"{', '.join(map(str, learned))}, the budgets with a learned token (qoi.token_budgets)")
         for modality in config.corruption_weight:
             if modality not in network.config.modalities:
                 raise ConfigError("controller.corruption_weight", modality,
