@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import cast
 
 import torch
@@ -31,11 +32,13 @@ class Rows:
         recorder: what records.
         segment: makes the segment for a number of rows.
         counts: numbers of rows, ascending.
+        modality: modality whose tensors it works on: segments of different ones run beside each other.
     """
 
-    def __init__(self, recorder: Recorder, segment: Callable[[int], Segment], counts: Sequence[int]) -> None:
+    def __init__(self, recorder: Recorder, segment: Callable[[int], Segment], counts: Sequence[int],
+                 modality: Modality) -> None:
         # The largest first: its memory then serves the others.
-        self._replays = {rows: recorder.record(segment(rows)) for rows in reversed(counts)}
+        self._replays = {rows: recorder.record(segment(rows), modality) for rows in reversed(counts)}
         self._counts = counts
 
     def __call__(self, rows: int) -> None:
@@ -66,11 +69,11 @@ class GraphBackbone(nn.Module):
     def __init__(self, recorder: Recorder, segments: Segments, modality: Modality, tensors: FrameTensors,
                  depth: int) -> None:
         super().__init__()
-        self._embed = Rows(recorder, lambda rows: segments.embed(modality, rows), tensors.counts)
+        self._embed = Rows(recorder, lambda rows: segments.embed(modality, rows), tensors.counts, modality)
         self.blocks = nn.ModuleList(GraphLayer(Rows(
-            recorder, lambda rows, i=i: segments.layer(modality, i, rows), tensors.counts),  # type: ignore[misc]
-            tensors.tokens[modality]) for i in range(depth))
-        self._readout = Rows(recorder, lambda rows: segments.readout(modality, rows), tensors.counts)
+            recorder, lambda rows, i=i: segments.layer(modality, i, rows),  # type: ignore[misc]
+            tensors.counts, modality), tensors.tokens[modality]) for i in range(depth))
+        self._readout = Rows(recorder, lambda rows: segments.readout(modality, rows), tensors.counts, modality)
 
     def forward(self, run: Run) -> None:
         """Run layers on the chosen inputs."""
@@ -92,10 +95,11 @@ class GraphController(nn.Module):
     def __init__(self, recorder: Recorder, segments: Segments, network: AdmnNetwork, frame: Frame) -> None:
         super().__init__()
         self._config, self._judged, self._frame = network.config, network.qoi.judged, frame
+        self._recorder = recorder
         self.observed = network.qoi.observed
         counts = [n for n in frame.tensors.counts if frame.tensors.frames > 1 or n <= self.observed]
-        self.looks = {m: Rows(recorder, lambda rows, m=m: segments.look(m, rows), counts)  # type: ignore[misc]
-                      for m in network.config.modalities}
+        self.looks = {m: Rows(recorder, lambda rows, m=m: segments.look(m, rows),  # type: ignore[misc]
+                              counts, m) for m in network.config.modalities}
         self.assess = recorder.record(segments.assess())
         value = network.qoi.value
         self._share = {} if value is None else {m: x.cpu() for m, x in value.shares().items()}
@@ -104,8 +108,8 @@ class GraphController(nn.Module):
         """See `AdmnNetwork.controller`."""
         shares, parts = [1.0] * _size(batch) if budget is None else budget.tolist(), []
         for first, part in _parts(batch, self._frame.tensors.frames):
-            for m, rows in self._frame.upload(part, shares[first:first + _size(part)]).items():
-                self.looks[m](rows)
+            seen = self._frame.upload(part, shares[first:first + _size(part)])
+            self._recorder.beside([partial(self.looks[m], rows) for m, rows in seen.items()])
             self.assess()
             parts.append(self._frame.fetch(self._frame.tensors.scores, _size(part)))
         found = {name: torch.cat([each[name] for each in parts]) for name in parts[0]}
@@ -189,8 +193,7 @@ class GraphNetwork(nn.Module):
         return NetworkOutput(*(torch.cat([each[name] for each in found]) for name in NetworkOutput._fields))
 
     def _run(self, batch: SampleBatch, active: Sequence[Active]) -> dict[str, Tensor]:
-        for m, run in self.frame.choose(batch, active).items():
-            self.backbone(m)(run)
+        self._recorder.beside([partial(self.backbone(m), run) for m, run in self.frame.choose(batch, active).items()])
         self.fuse()
         return self.frame.fetch(self.frame.tensors.result, len(active))
 

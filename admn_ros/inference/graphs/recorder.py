@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -27,8 +26,16 @@ class Recorder(Protocol):
 
     device: torch.device
 
-    def record(self, work: Work) -> Replay:
-        """Return what runs the work again, in the order of calls and without waiting for its end."""
+    def record(self, work: Work, group: object = None) -> Replay:
+        """Return what runs the work again, in the order of calls and without waiting for its end.
+
+        Args:
+            work: work to record.
+            group: recordings of different groups may run beside each other.
+        """
+
+    def beside(self, works: Sequence[Work]) -> None:
+        """Run works beside each other: each replays recordings of another group, and writes other tensors."""
 
     def wait(self) -> None:
         """Wait until everything before has run."""
@@ -47,9 +54,14 @@ class DirectRecorder:
     def __init__(self) -> None:
         self.device = torch.device("cpu")
 
-    def record(self, work: Work) -> Replay:
+    def record(self, work: Work, group: object = None) -> Replay:
         """Return the work itself."""
         return work
+
+    def beside(self, works: Sequence[Work]) -> None:
+        """Run one work after another."""
+        for work in works:
+            work()
 
     def wait(self) -> None:
         """Return at once: on a CPU work has run when its call returns."""
@@ -59,7 +71,7 @@ class DirectRecorder:
 
 
 class CudaRecorder:
-    """CUDA graphs that share one pool of memory.
+    """CUDA graphs that share one pool of memory for each group.
 
     Sharing is safe in any order of replays, because results are in tensors from outside of the pool.
 
@@ -72,41 +84,50 @@ class CudaRecorder:
 
     def __init__(self, device: torch.device) -> None:
         self.device = torch.device("cuda", torch.cuda.current_device() if device.index is None else device.index)
-        self._stream, self._pool = _capture_stream(self.device), torch.cuda.graph_pool_handle()
+        self._groups: dict[object, _Group] = {}
         self._graphs: list[torch.cuda.CUDAGraph] = []
+        self._lanes: list[_Lane] = []
+        self._fork = _event()
 
-    def record(self, work: Work) -> Replay:
-        """Run the work to warm up, and capture it.
+    def record(self, work: Work, group: object = None) -> Replay:
+        """Run the work to warm up, and capture it. See `Recorder.record`.
 
         Raises:
             RuntimeError: the work cannot be captured, or there is not enough memory.
         """
+        if group not in self._groups:
+            self._groups[group] = _Group(_take_stream(self.device), torch.cuda.graph_pool_handle())
+        stream, pool = self._groups[group]
         with torch.cuda.device(self.device), _true_float32(), _without_collection():
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
                 for _ in range(WARM_UP_RUNS):
                     work()
-                self._stream.synchronize()
-                graph = self._capture(work)
-            torch.cuda.current_stream().wait_stream(self._stream)
+                stream.synchronize()
+                graph = _capture(work, pool)
+            torch.cuda.current_stream().wait_stream(stream)
         self._graphs.append(graph)
         return graph.replay
 
-    def _capture(self, work: Work) -> torch.cuda.CUDAGraph:
-        graph = torch.cuda.CUDAGraph()
-        # Other threads, such as those of another node in the process, may go on using the GPU meanwhile.
-        graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
-        try:
+    def beside(self, works: Sequence[Work]) -> None:
+        """Run the first work on the current stream, and the others on streams of their own meanwhile."""
+        current, others = torch.cuda.current_stream(self.device), works[1:]
+        while len(self._lanes) < len(others):
+            self._lanes.append(_Lane(_take_stream(self.device), _event()))
+        if others:
+            self._fork.record(current)
+        for work, lane in zip(others, self._lanes, strict=False):
+            lane.stream.wait_event(self._fork)
+            with torch.cuda.stream(lane.stream):
+                work()
+            lane.done.record(lane.stream)
+        for work in works[:1]:
             work()
-        except BaseException:
-            with suppress(RuntimeError):  # ends the capture; that it is invalid is known
-                graph.capture_end()
-            raise
-        graph.capture_end()
-        return graph
+        for _, lane in zip(others, self._lanes, strict=False):
+            current.wait_event(lane.done)
 
     def wait(self) -> None:
-        """Wait for the stream of the replays."""
+        """Wait for the current stream."""
         torch.cuda.current_stream(self.device).synchronize()
 
     def close(self) -> None:
@@ -114,14 +135,54 @@ class CudaRecorder:
         torch.cuda.synchronize(self.device)
         for graph in self._graphs:
             graph.reset()
-        self._graphs.clear()
+        _FREE_STREAMS.extend(group.stream for group in self._groups.values())
+        _FREE_STREAMS.extend(lane.stream for lane in self._lanes)
+        self._graphs, self._groups, self._lanes = [], {}, []
 
 
-@lru_cache
-def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream of all captures on a GPU. Libraries keep memory for every stream that they have seen."""
-    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return stream
+class _Group(NamedTuple):
+    """Stream and memory of captures. A capture holds the memory that libraries keep for its stream, so that two of the
+    same stream must not run beside each other."""
+
+    stream: torch.cuda.Stream
+    pool: Any
+
+
+class _Lane(NamedTuple):
+    """Stream of replays, and the event of their end."""
+
+    stream: torch.cuda.Stream
+    done: torch.cuda.Event
+
+
+_FREE_STREAMS: list[torch.cuda.Stream] = []
+"""Streams of closed recorders. They are used again, because libraries keep memory for every stream that they know."""
+
+
+def _take_stream(device: torch.device) -> torch.cuda.Stream:
+    for stream in _FREE_STREAMS:
+        if stream.device == device:
+            _FREE_STREAMS.remove(stream)
+            return stream
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event()  # type: ignore[no-untyped-call]
+
+
+def _capture(work: Work, pool: Any) -> torch.cuda.CUDAGraph:
+    graph = torch.cuda.CUDAGraph()
+    # Other threads, such as those of another node in the process, may go on using the GPU meanwhile.
+    graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+    try:
+        work()
+    except BaseException:
+        with suppress(RuntimeError):  # ends the capture; that it is invalid is known
+            graph.capture_end()
+        raise
+    graph.capture_end()
+    return graph
 
 
 @contextmanager

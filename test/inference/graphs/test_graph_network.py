@@ -54,11 +54,11 @@ class CheckingRecorder(DirectRecorder):
         super().__init__()
         self.recordings = 0
 
-    def record(self, work: Work) -> Replay:
+    def record(self, work: Work, group: object = None) -> Replay:
         self.recordings += 1
         with Capturable():
             work()
-        return super().record(work)
+        return super().record(work, group)
 
 
 def compare(network: AdmnNetwork, graphs: GraphNetwork, rng: random.Random, size: int = 1) -> None:

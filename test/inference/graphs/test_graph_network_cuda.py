@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 import random
 from collections.abc import Iterator
 
@@ -128,4 +129,18 @@ def test_work_that_cannot_be_captured_is_an_error_and_others_still_can() -> None
     x.fill_(5)
     replay()
     assert x.tolist() == [6, 6]
+    recorder.close()
+
+
+def test_works_beside_each_other_have_run_when_what_follows_begins() -> None:
+    recorder = CudaRecorder(torch.device("cuda"))
+    start, parts = torch.zeros(1 << 20, device="cuda"), [torch.zeros(1 << 20, device="cuda") for _ in range(4)]
+    replays = [recorder.record(lambda x=x: x.copy_(start.cos().sin() + 1), number) for number, x in enumerate(parts)]
+    total = torch.zeros((), device="cuda")
+    add = recorder.record(lambda: total.copy_(sum(x[-1] for x in parts)))
+    for turn in range(100):
+        start.fill_(float(turn))
+        recorder.beside(replays)
+        add()
+        assert total.item() == pytest.approx(4 * (math.sin(math.cos(turn)) + 1), abs=1e-4)
     recorder.close()
