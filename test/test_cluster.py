@@ -24,6 +24,13 @@ from helpers.dask_cluster import DEATH, DaskCluster
 
 ROOT = Path(__file__).resolve().parents[1]
 pytest.importorskip("distributed", reason='needs Dask: pip install "admn_ros[cluster]"')
+pytestmark = pytest.mark.timeout(600)   # a busy machine starts processes slowly
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "WORKER_S", 300.0)
+    monkeypatch.setattr(cluster, "ANSWER_S", 300.0)
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +85,14 @@ def test_a_cluster_that_cannot_be_used_is_one_clear_line(tmp_path, monkeypatch, 
     arguments = ["simulate", "--dataset", str(tmp_path / "room"), "--frames", "2", "--scheduler"]
     assert main([*arguments, "127.0.0.1:1"]) == 2
     assert "scheduler: found 127.0.0.1:1; allowed: the address of a Dask scheduler" in capsys.readouterr().err
-    monkeypatch.undo()
+    monkeypatch.setattr(cluster, "ANSWER_S", 300.0)
     (tmp_path / "dask").mkdir()
     made = DaskCluster(tmp_path / "dask")
     try:
         monkeypatch.setattr(cluster, "WORKER_S", 0.5)
         assert main([*arguments, made.address]) == 2
         assert "without workers; allowed: one with workers (dask worker tcp" in capsys.readouterr().err
-        monkeypatch.undo()
+        monkeypatch.setattr(cluster, "WORKER_S", 300.0)
         made.add_worker("--nthreads", "2")
         assert main([*arguments, made.address]) == 2
         assert "found 2 threads; allowed: 1 (--nthreads 1)" in capsys.readouterr().err
