@@ -34,6 +34,8 @@ def add_commands(commands: Commands) -> None:
     family = add_family(commands, "benchmark", "measure times on this machine")
     add_command(family, "latency", "measure the time of a frame against its layers, beside networks without a choice "
                                    "of layers", _latency, derive=_add_latency_options)
+    add_command(family, "breakdown", "measure where the time of a frame goes on a CPU", _breakdown,
+                derive=_add_breakdown_options)
     add_command(family, "preprocessing", "measure the time from readings to the inputs of a model", _preprocessing,
                 derive=_add_preprocessing_options)
     add_command(family, "scale", "measure what an evaluation costs as its recordings and processes grow", _scale,
@@ -122,6 +124,26 @@ def _latency_plans(options: argparse.Namespace) -> list[LatencyPlan]:
     if options.models and not options.quick:
         plans = (LatencyPlan(device=device),)
     return [parse_config(LatencyPlan, plan.model_dump(mode="json") | given, "options") for plan in plans]
+
+
+def _add_breakdown_options(new: Parser) -> None:
+    new.add_argument("--model", default="gdtm", metavar="NAME", help="model folder, or the name of a shipped model "
+                                                                     "(default: gdtm)")
+    new.add_argument("--layers", type=whole(1), nargs="+", default=[1, 2, 4], metavar="N",
+                     help="numbers of layers of a frame (default: 1 2 4)")
+    new.add_argument("--threads", type=whole(0, MOST_JOBS), default=0, metavar="N",
+                     help="CPU threads of the network; 0 for half of the cores, at most 4 (default: 0)")
+    new.add_argument("--repeats", type=whole(1, 10**6), default=100, metavar="N",
+                     help="timed frames of each number of layers (default: 100)")
+    new.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="N",
+                     help="seed of the inputs (default: 0)")
+
+
+def _breakdown(options: argparse.Namespace) -> None:
+    from admn_ros.benchmark.latency.breakdown import measure_breakdown, render
+
+    print(render(measure_breakdown(options.model, options.layers, threads=options.threads, repeats=options.repeats,
+                                   seed=options.seed)))
 
 
 def _add_preprocessing_options(new: Parser) -> None:
