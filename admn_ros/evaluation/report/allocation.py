@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from admn_ros.evaluation.report.data import Evaluation, budget_text
 from admn_ros.evaluation.report.drawing import LegendEntry, Panel, ReportFigure
+from admn_ros.evaluation.report.tsne import neighbour_plane
 from admn_ros.scoring.metrics import Floats
 from admn_ros.views.palette import CARD, INK, RULE, SEVERITIES, SOFT, modality_colour
 
@@ -22,7 +23,8 @@ DEGRADED = 0.5
 MIN_FRAMES = 5
 """Smallest number of frames of a row."""
 MAX_BUDGETS = 3
-MAX_POINTS = 2500
+MAX_POINTS, MIN_NEIGHBOURS, MAX_NEIGHBOURS = 2500, 10, 400
+"""Points of the embedding by principal components, and by t-SNE, whose time grows with their square."""
 ROW, GAP = 19, 1.0
 STEPS = ("clean", "to 0.25", "to 0.5", "to 0.75", "to 1")
 
@@ -127,19 +129,24 @@ def controller_embedding(evaluation: Evaluation) -> ReportFigure:
     severity, nodes = severity[known], nodes[known]
     # A missing modality has severity 1.
     severity = np.where(nodes == 0, 1.0, np.nan_to_num(severity))
-    step = -(-len(plane) // MAX_POINTS)
-    plane, severity = plane[::step], severity[::step]
-    numbers = {"method": "principal components", "explained": [round(float(x), 4) for x in explained],
-               "points": plane.round(4).tolist(),
-               "severity": {m: severity[:, k].round(4).tolist() for k, m in enumerate(evaluation.modalities)}}
+    every, fewer = -(-len(plane) // MAX_POINTS), -(-len(plane) // MAX_NEIGHBOURS)
+    drawn = {"principal components": (plane[::every], severity[::every])}
+    if len(plane[::fewer]) >= MIN_NEIGHBOURS:
+        drawn["t-SNE"] = neighbour_plane(latent[known][::fewer], plane[::fewer]), severity[::fewer]
+    numbers = {"explained": [round(float(x), 4) for x in explained], **{method: {
+        "points": points.round(4).tolist(),
+        "severity": {m: levels[:, k].round(4).tolist() for k, m in enumerate(evaluation.modalities)}}
+        for method, (points, levels) in drawn.items()}}
     return ReportFigure(
         "latent", title,
         "Each point is the controller's embedding of a frame, projected onto the first two principal components "
-        f"({100 * explained[0]:.0f} % and {100 * explained[1]:.0f} % of the variance). Where coloured points are apart "
-        "from grey ones, the controller recognizes that the modality is degraded.",
-        [Panel(m, f"Embedding of {len(plane)} frames, coloured by the severity in {m}",
-               lambda figure, k=k: _draw_plane(figure, plane, severity[:, k]), 255, 235)  # type: ignore[misc]
-         for k, m in enumerate(evaluation.modalities)], numbers,
+        f"({100 * explained[0]:.0f} % and {100 * explained[1]:.0f} % of the variance), and as t-SNE, which keeps "
+        "neighbours together; distances between its clusters have no meaning. Where coloured points are apart from "
+        "grey ones, the controller recognizes that the modality is degraded.",
+        [Panel(f"{m}, {method}", f"Embedding of {len(points)} frames by {method}, coloured by the severity in {m}",
+               lambda figure, points=points, level=levels[:, k]: _draw_plane(figure, points, level),  # type: ignore[misc]
+               255, 235)
+         for method, (points, levels) in drawn.items() for k, m in enumerate(evaluation.modalities)], numbers,
         [LegendEntry(colour, text, "dot") for colour, text in zip(SEVERITIES, STEPS, strict=True)])
 
 
