@@ -192,6 +192,22 @@ def test_what_was_not_run_is_named_with_its_core_hours():
     assert describe_left(cells[:1], results, model, str) == []
 
 
+def test_every_seed_and_every_training_is_shown():
+    config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
+    cost = TrainingCost(learning_rate=1e-3, price=0.0, seconds=50.0, search_seconds=7.0)
+    found = [result(method, layers, seed, cm).model_copy(update={"training": cost}) for method, layers, seed, cm in (
+        ("admn", 6, 0, 20.0), ("admn", 6, 2, 22.0), ("universal", 6, 0, 21.0), ("universal", 12, 0, 19.0),
+        ("naive", 6, 0, 30.0))]
+    text = render(config, {r.cell: r for r in found})
+    assert "| cm | layers | seed 0 | seed 2 |" in text and "| ADMN | 6 | 20.0 | 22.0 |" in text
+    rows = text[text.index("## Trainings"):text.index("## Figure 6")].splitlines()
+    effort = config.efforts.controller
+    assert [row for row in rows if row.startswith(("| ADMN", "| Naive"))] == [
+        f"| ADMN | 6 | {len(effort.rates)} | {effort.search_epochs} | {effort.epochs} | 2 | 7 | 100 |",
+        f"| ADMN, universal controller | all | {len(effort.rates)} | {effort.search_epochs} | {effort.epochs} | 1 | 7 "
+        "| 50 |"]
+
+
 def test_the_json_of_a_cell_is_read_back(tmp_path: Path):
     before = result("admn", 6, 0, 20.0)
     write_json(tmp_path / "a.json", as_json(before))

@@ -13,11 +13,14 @@ from admn_ros.benchmark.tables.results import CellResult
 
 NONE = "-"
 _Found = Sequence[tuple[Method, int | None, list[CellResult]]]
+_CONTROLLERS: Final[tuple[Method, ...]] = (
+    "admn", "admn_ae", "admn_task", "admn_unequal", "straight_through", "progressive", "universal", "neuralsort")
 _EFFORTS: Final[Mapping[Method, Callable[[Efforts], Effort]]] = {
-    "scratch": lambda e: e.expert, "mns": lambda e: e.gate, "dynmm": lambda e: e.dynmm,
-    "dynmm_strict": lambda e: e.dynmm, "dynmm_fusion": lambda e: e.dynmm_fusion,
-    "dynmm_fusion_strict": lambda e: e.dynmm_fusion, "adamml": lambda e: e.adamml, "value": lambda e: e.value}
-"""Effort of the parts that baselines train themselves; those of the controllers have that of `controller`."""
+    "upper_bound": lambda e: e.finetune, "scratch": lambda e: e.expert, "mns": lambda e: e.gate,
+    "dynmm": lambda e: e.dynmm, "dynmm_fusion": lambda e: e.dynmm_fusion, "adamml": lambda e: e.adamml,
+    **dict.fromkeys(_CONTROLLERS, lambda e: e.controller), "value": lambda e: e.value}
+"""Effort of what a method trains. Methods that are not named run the networks of others."""
+_FOR_ALL_BUDGETS: Final[tuple[Method, ...]] = ("upper_bound", "universal", "neuralsort", "value")
 
 
 def describe_seeds(corruption: str, cells: Sequence[Cell], results: Mapping[Cell, CellResult],
@@ -39,25 +42,27 @@ def describe_seeds(corruption: str, cells: Sequence[Cell], results: Mapping[Cell
 
 def describe_trainings(corruption: str, cells: Sequence[Cell], results: Mapping[Cell, CellResult],
                        efforts: Efforts) -> list[str]:
-    """Return the table of the trainings of every method that trains a part of its own."""
-    lines = ["| method | layers | trials | epochs of a trial | epochs | seeds | trials s | training s |",
-             "|---" * 8 + "|"]
+    """Return the table of the trainings of every method that trains a part of its own; no line if there are none."""
+    rows: dict[tuple[Method, int | None], str] = {}
     for method, layers, found in _found(corruption, cells, results):
         costs = [result.training for result in found if result.training is not None]
-        if not costs:
+        if not costs or method not in _EFFORTS:
             continue
-        effort = _EFFORTS.get(method, lambda e: e.controller)(efforts)
+        effort, budget = _EFFORTS[method](efforts), None if method in _FOR_ALL_BUDGETS else layers
         trials = len(effort.rates) * len(effort.prices)
-        lines.append(f"| {TITLES[method]} | {layers or 'all'} | {trials if trials > 1 else NONE} | "
-                     f"{effort.search_epochs if trials > 1 else NONE} | {effort.epochs} | {len(costs)} | "
-                     f"{statistics.mean(c.search_seconds for c in costs):.0f} | "
-                     f"{sum(c.seconds for c in costs):.0f} |")
-    return lines if len(lines) > 2 else []
+        searched = f"{trials} | {effort.search_epochs}" if trials > 1 else f"{NONE} | {NONE}"
+        rows.setdefault((method, budget), f"| {TITLES[method]} | {budget or 'all'} | {searched} | {effort.epochs} | "
+                        f"{len(costs)} | "
+                        f"{statistics.mean(c.search_seconds for c in costs):.0f} | "
+                        f"{sum(c.seconds for c in costs):.0f} |")
+    head = ["| method | layers | trials | epochs of a trial | epochs | seeds | trials s | training s |",
+            "|---" * 8 + "|"]
+    return [*head, *rows.values()] if rows else []
 
 
 def _found(corruption: str, cells: Sequence[Cell], results: Mapping[Cell, CellResult]) -> _Found:
     """Return method, budget and results of all seeds, in the order of the titles."""
     keys = {(c.method, c.layers) for c in cells if c.corruption == corruption and not c.method.startswith("removal")}
-    return [(method, layers, [results[c] for c in sorted(cells, key=lambda c: c.seed) if c in results
+    return [(method, layers, [results[c] for c in sorted(set(cells), key=lambda c: c.seed) if c in results
                               and (c.corruption, c.method, c.layers) == (corruption, method, layers)])
             for method, layers in sorted(keys, key=lambda key: (list(TITLES).index(key[0]), key[1] or 0))]

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
+from admn_ros.benchmark.tables.effort_text import describe_seeds, describe_trainings
 from admn_ros.benchmark.tables.left import describe_left
 from admn_ros.benchmark.tables.measures import MEASURES, Measure
 from admn_ros.benchmark.tables.results import CellResult
@@ -74,6 +75,13 @@ def render(config: TablesConfig, results: Results) -> str:
     for corruption in corruptions:
         lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
                   *_costs(corruption, cells, results, measure), ""]
+    lines += _by_corruption("Seeds", "The value of every seed.", corruptions,
+                            lambda c: describe_seeds(c, cells, results, measure))
+    lines += _by_corruption("Trainings", "Trials are short runs, one for each learning rate and price on compute, that "
+                            "all seeds share. Seconds of wall time: of the trials, and of the trainings of all seeds "
+                            "together. The upper bound is Stage 1, from which the controllers start. Methods that are "
+                            "not named run the networks of others; experts of MNS and DynMM are not counted.",
+                            corruptions, lambda c: describe_trainings(c, cells, results, config.efforts))
     if planned & {"removal_layerdrop", "removal_plain"}:
         lines += ["## Figure 6, Tables 8 and 9: layers removed", "", f"{_capital(measure)} when layers are removed in "
                   "the every-other order.", ""]
@@ -82,6 +90,16 @@ def render(config: TablesConfig, results: Results) -> str:
                       *_removal(corruption, results, measure), ""]
     lines += describe_left(cells, results, model, lambda name: CORRUPTION_TITLES.get(name, name))
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _by_corruption(title: str, about: str, corruptions: Sequence[str],
+                   describe: Callable[[str], list[str]]) -> list[str]:
+    """Return a section with a table for each corruption that has one; no line if none has."""
+    lines: list[str] = []
+    for corruption in corruptions:
+        if table := describe(corruption):
+            lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "", *table, ""]
+    return [f"## {title}", "", about, "", *lines] if lines else []
 
 
 def seeds_of(results: Results, corruption: str, method: Method, layers: int | None) -> list[CellResult]:
