@@ -102,13 +102,14 @@ def open_runtime(choice: RuntimeChoice | None, network: AdmnNetwork, folder: Pat
         return OnnxNetwork(network, folder, Place(torch.get_num_threads(), providers, choice.precision == "float16"))
     place = network.poses.device
     if choice is not None and place.type == "cuda" and type(network) in (AdmnNetwork, LegacyNetwork):
-        return _record(network, place, choice.precision)
+        return record_graphs(network, place, choice.precision)
     if choice is not None and choice.precision != "float32":
         raise ConfigError("precision", choice.precision, f"float32 on device {place}")
     return prepare(network)
 
 
-def _record(network: AdmnNetwork, device: torch.device, precision: str) -> Runtime:
+def record_graphs(network: AdmnNetwork, device: torch.device, precision: str) -> Runtime:
+    """Record a network on a GPU; return the network itself, and log the reason, if that is not possible."""
     recorder = CudaRecorder(device)
     try:
         return GraphNetwork(network, recorder, getattr(torch, precision))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.inference.engine import Engine
+from admn_ros.inference.runtime import RuntimeChoice
 from admn_ros.model.checkpoint import create_random_model
 from admn_ros.sample import MultimodalSample, SampleBatch
 from helpers import models
@@ -40,6 +42,24 @@ def test_the_gpu_gives_the_estimates_of_the_cpu(folder: Path, layers: float, ran
     np.testing.assert_allclose(gpu.mean_m, cpu.mean_m, atol=1e-3)
     np.testing.assert_allclose(gpu.covariance_m2, cpu.covariance_m2, atol=1e-3, rtol=1e-2)
     np.testing.assert_allclose(gpu.scores, cpu.scores, atol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_an_engine_records_the_network_and_frees_it(folder: Path, precision: str,
+                                                    random_sample: MultimodalSample) -> None:
+    def run() -> int:
+        engine = Engine(folder, "cuda", choice=RuntimeChoice(precision=precision))
+        assert engine.runtime_name == " ".join(["torch graphs", *([] if precision == "float32" else [precision])])
+        for layers in (1, 5, math.inf):
+            engine.infer(random_sample, Budget(layers, "layers"))
+        engine.infer_many([random_sample] * 3, [Budget(n, "layers") for n in (1, 2, 7)])
+        engine.close()
+        gc.collect()
+        torch.cuda.empty_cache()
+        return torch.cuda.memory_allocated()
+
+    first = run()  # libraries keep their workspaces
+    assert {run() for _ in range(3)} <= {first}
 
 
 def test_the_network_computes_on_the_gpu(folder: Path, random_sample: MultimodalSample) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import cast
@@ -21,6 +22,7 @@ from admn_ros.model.qoi import ControllerOutput
 from admn_ros.model.value.head import InputValue
 from admn_ros.sample import Modality, SampleBatch
 
+LOG = logging.getLogger(__name__)
 TOGETHER = 8
 """Frames that run together, at most. Their segments are recorded when they are first needed."""
 
@@ -202,7 +204,12 @@ class GraphNetwork(nn.Module):
         if _size(batch) <= self.frame.tensors.frames:
             return self
         if not self._several:
-            self._several.append(GraphNetwork(self._of[0], self._recorder, self._dtype, TOGETHER, self._blocks))
+            try:
+                several = GraphNetwork(self._of[0], self._recorder, self._dtype, TOGETHER, self._blocks)
+            except RuntimeError as error:  # most likely there is not enough memory
+                LOG.warning("frames of a batch run one after another: %s", error)
+                several = self
+            self._several.append(several)
         return self._several[0]
 
     def _layers(self, modality: Modality, active: Active) -> list[int]:

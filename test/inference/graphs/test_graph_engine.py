@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
 import pytest
+import torch
 
 from admn_ros.budget.budget import Budget
 from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.evaluation.layer_meter import LayerMeter
+from admn_ros.inference import runtime
 from admn_ros.inference.engine import Engine
 from admn_ros.inference.graphs.network import GraphNetwork
-from admn_ros.inference.graphs.recorder import DirectRecorder
+from admn_ros.inference.graphs.recorder import DirectRecorder, Replay, Work
 from admn_ros.inference.runtime import RuntimeChoice
 from admn_ros.sample import MultimodalSample
 from helpers.random_frames import CONFIGS, draw, random_network
@@ -75,11 +78,45 @@ def test_costs_belong_to_the_recorded_segments(engine: Engine) -> None:
     assert engine.costs_warning.startswith("costs.yaml was measured with torch graphs, not with torch")
 
 
+class FullRecorder(DirectRecorder):
+    """Has memory for some recordings only."""
+
+    def __init__(self, room: float = 0) -> None:
+        super().__init__()
+        self.room = room
+
+    def record(self, work: Work, group: object = None) -> Replay:
+        """Record, while there is room."""
+        self.room -= 1
+        if self.room < 0:
+            raise RuntimeError("CUDA out of memory")
+        return super().record(work, group)
+
+
+def test_a_network_that_cannot_be_recorded_runs_as_it_is(engine: Engine, monkeypatch: pytest.MonkeyPatch,
+                                                         caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(runtime, "CudaRecorder", lambda device: FullRecorder())
+    assert runtime.record_graphs(engine.network, torch.device("cuda"), "float32") is engine.network
+    assert "no CUDA graphs" in caplog.text and "CUDA out of memory" in caplog.text
+
+
+def test_frames_run_one_after_another_where_there_is_no_room_for_more(
+        engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    several, budgets = samples(engine, 5, 3), [Budget(3, "layers")] * 3
+    expected = engine.infer_many(several, budgets)
+    recorder = FullRecorder(math.inf)
+    engine.runtime = GraphNetwork(engine.network, recorder)
+    recorder.room = 5
+    for one, found in zip(expected, engine.infer_many(several, budgets), strict=True):
+        np.testing.assert_allclose(found.mean_m, one.mean_m, rtol=1e-5)
+    assert caplog.text.count("frames of a batch run one after another: CUDA out of memory") == 1
+
+
 def test_a_closed_engine_has_freed_its_segments(engine: Engine) -> None:
-    runtime = engine.runtime
+    graphs = engine.runtime
     engine.close()
     with pytest.raises(AttributeError):
-        runtime.frame  # noqa: B018
+        graphs.frame  # noqa: B018
 
 
 @pytest.mark.parametrize("fields", [{"precision": "int8"}, {"precision": "bfloat16", "engine": "onnxruntime"}])
