@@ -102,7 +102,8 @@ def _inspect_model(folder: Path) -> None:
     print(f"{config.name}: {'trained' if config.trained else 'UNTRAINED, random weights'}, "
           f"{parameters / 1e6:.2f} M parameters, {config.layers_total} layers")
     if isinstance(network, LegacyNetwork):
-        controller = "" if network.legacy.controller else "; its file had no controller, so layers are chosen at random"
+        controller = "; controller of this package" if network.legacy.own else "" if network.legacy.controller \
+            else "; its file had no controller, so that layers are spread evenly"
         print(f"of the official ADMN release: heads and controller of layout {network.legacy.layout}{controller}")
     print(f"sensor nodes: {', '.join(config.sensor_nodes)}    classes: {', '.join(config.classes)}")
     for modality, entry in config.modalities.items():

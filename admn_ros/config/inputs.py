@@ -31,6 +31,7 @@ class RgbInput(Strict):
         mean: mean of each channel.
         std: standard deviation of each channel.
         fov_deg: horizontal field of view of the cameras in the training data, in degrees; null if unknown.
+        stretch: whether the values of each image are first stretched to [0, 1], as in the official code for GDTM.
     """
 
     kind: Literal["rgb"] = "rgb"
@@ -39,6 +40,7 @@ class RgbInput(Strict):
     mean: tuple[Finite, Finite, Finite] = (0.485, 0.456, 0.406)
     std: tuple[Positive, Positive, Positive] = (0.229, 0.224, 0.225)
     fov_deg: FieldOfView | None = None
+    stretch: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,7 +51,7 @@ class RgbInput(Strict):
 class DepthInput(Strict):
     """Metric depth, clipped to [min_m, max_m] and divided by max_m; invalid pixels are 0.
 
-    The scale is fixed, not per frame, so that absolute depth is preserved.
+    The scale is fixed, not per frame, so that absolute depth is preserved, unless `stretch` asks for the official one.
 
     Attributes:
         height: rows.
@@ -62,6 +64,8 @@ class DepthInput(Strict):
         mean: mean of each channel, with relief.
         std: standard deviation of each channel, with relief.
         fov_deg: horizontal field of view of the cameras in the training data, in degrees; null if unknown.
+        stretch: whether the values of each image are stretched to [0, 1] instead, as in the official code for GDTM;
+            invalid pixels count as 0. `min_m` and `max_m` are then not used.
     """
 
     kind: Literal["depth"] = "depth"
@@ -74,11 +78,14 @@ class DepthInput(Strict):
     mean: tuple[Finite, Finite, Finite] = (0.0, 0.0, 0.0)
     std: tuple[Positive, Positive, Positive] = (1.0, 1.0, 1.0)
     fov_deg: FieldOfView | None = None
+    stretch: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> DepthInput:
         if self.min_m >= self.max_m:
             raise ValueError(f"min_m {self.min_m} must be below max_m {self.max_m}")
+        if self.relief and self.stretch:
+            raise ValueError("stretch conflicts with relief, which needs metres")
         if self.relief and self.channels != 3:
             raise ValueError(f"relief requires 3 channels, not {self.channels}")
         if not self.relief and (any(self.mean) or set(self.std) != {1.0}):

@@ -81,6 +81,21 @@ def with_depths(config: ModelConfig, depths: Mapping[Modality, int]) -> ModelCon
     return config.model_copy(update={"modalities": parts})
 
 
+def stretched(config: ModelConfig) -> ModelConfig:
+    """Return a configuration whose images and depth are stretched to [0, 1] frame by frame (official code, GDTM).
+
+    Raises:
+        InputError: a depth input has relief, which needs metres.
+    """
+    parts = dict(config.modalities)
+    for modality, part in parts.items():
+        if isinstance(part.input, DepthInput) and part.input.relief:
+            raise InputError.conflict("preprocessing official", f"{modality} with relief", "relief needs metres")
+        if isinstance(part.input, RgbInput | DepthInput):
+            parts[modality] = part.model_copy(update={"input": part.input.model_copy(update={"stretch": True})})
+    return config.model_copy(update={"modalities": parts})
+
+
 def _gdtm_tiny() -> ModelConfig:
     """Return four modalities at three sensor nodes, for small computers."""
     return ModelConfig(

@@ -15,16 +15,20 @@ from admn_ros.files import write_errors
 from admn_ros.model.checkpoint import initialize, load_model, save_model
 from admn_ros.model.network import AdmnNetwork
 from admn_ros.model.official.legacy_network import LegacyNetwork
-from admn_ros.model.presets import preset
+from admn_ros.model.presets import preset, stretched
 from admn_ros.training.first_layers import keep_first_layers
 from admn_ros.training.loop import RATE, ProgressCallback, fit
 from admn_ros.training.model_selection import kept_epoch
 from admn_ros.training.processes import joined
 from admn_ros.training.run_folder import Row
+from admn_ros.training.seeding import CONTROLLER, derive
 from admn_ros.training.settings import TrainConfig, read_settings
 from admn_ros.training.stage import Stage
+from admn_ros.training.stages.controller import ControllerConfig
 
 MODEL, FILE, DRY = "model", "train.yaml", "dry-run"
+FOR_IMPORTED = ("autoencoder", "controller")
+"""Stages that train on an imported official network: they train a controller of this package for it."""
 
 
 def train(file: str | Path, stage: str, output: str | Path, *, model: str | Path | None = None,
@@ -79,17 +83,39 @@ def _network(config: TrainConfig, stage: str, model: str | Path | None) -> AdmnN
     part = config.stage(stage)
     if model is not None:
         network = load_model(model)
+        if config.preprocessing == "official" and network.config != stretched(network.config):
+            raise ConfigError("preprocessing", config.preprocessing,
+                              f"null: the inputs of {model} were trained with a fixed scale")
         if isinstance(network, LegacyNetwork):
-            raise ConfigError("model", f"{model}, imported from the official {network.legacy.layout} release",
-                              "a model with heads of this package; those of the official release cannot be trained")
+            return _imported(network, config, stage, str(model))
         return keep_first_layers(network, config.depths, part.optimizer.seed)
     if not part.from_preset:
         raise ConfigError.missing("model", f"the model folder of an earlier stage than {stage}")
     if config.model is None:
         raise ConfigError.missing("model", "a model folder, or a preset in the training file")
-    seed = part.optimizer.seed
-    network = AdmnNetwork(preset(config.model, config.depths).model_copy(update={"seed": seed}))
+    seed, described = part.optimizer.seed, preset(config.model, config.depths)
+    if config.preprocessing == "official":
+        described = stretched(described)
+    network = AdmnNetwork(described.model_copy(update={"seed": seed}))
     initialize(network, seed)
+    return network.eval()
+
+
+def _imported(network: LegacyNetwork, config: TrainConfig, stage: str, model: str) -> AdmnNetwork:
+    """Prepare an imported network for the training of a controller of this package, in place."""
+    part, found = config.stage(stage), f"{model}, imported from the official {network.legacy.layout} release"
+    if stage not in FOR_IMPORTED:
+        raise ConfigError("model", found, f"a model with heads of this package; stage {stage} cannot train those of "
+                          f"the release, {' and '.join(FOR_IMPORTED)} can train a controller for them")
+    if config.depths:
+        raise ConfigError.conflict("depths", found, "it keeps its layers")
+    fresh = isinstance(part, ControllerConfig) and part.fresh
+    if network.legacy.controller and not network.legacy.own and not fresh:
+        raise ConfigError("model", f"{found}, with its controller",
+                          "an import of Stage 1, or controller.fresh: true to replace the official controller")
+    if not network.legacy.own:
+        network.use_own_controller()
+        initialize(network.qoi, derive(part.optimizer.seed, CONTROLLER))
     return network.eval()
 
 

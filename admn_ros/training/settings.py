@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -30,6 +30,8 @@ class TrainConfig(Strict):
         model: preset of `admn_ros.model.presets` to start from, with random weights, in a run without a model folder.
         depths: number of layers of a backbone, per modality: in place of the preset's, or as many of the first layers
             of the model folder's.
+        preprocessing: official: images and depth of the preset are stretched to [0, 1] frame by frame, as the official
+            code does for GDTM (`stretch` of the inputs); null leaves them as they are. A model folder has its own.
         data: samples.
         pretrain: stage 0.
         finetune: stage 1.
@@ -43,6 +45,7 @@ class TrainConfig(Strict):
 
     model: str | None = None
     depths: dict[Modality, Depth] = Field(default={})
+    preprocessing: Literal["official"] | None = None
     data: DataConfig
     pretrain: PretrainConfig | None = None
     finetune: FinetuneConfig | None = None

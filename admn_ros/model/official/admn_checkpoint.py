@@ -80,7 +80,7 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     """Convert an official checkpoint to a model folder with a legacy.yaml.
 
     The network keeps the quirks of the release (`admn_ros.model.official.legacy_head`), so that its outputs are the
-    official ones. A stage 1 checkpoint has no controller: its layer scores are random.
+    official ones. A stage 1 checkpoint has no controller: its layers are spread evenly.
 
     Args:
         path: official state dict (.pt).
@@ -114,7 +114,8 @@ def import_admn(path: str | Path, layout: Layout, out_folder: str | Path, *, nod
     network.load_state_dict(dict(read.weights), strict=False)
     notes = [f"layer norms have epsilon 1e-5, as released ({layout})", CONSTANT_TOKENS, *read.notes]
     notes.append(NOTES[read.config.qoi_trained] if read.legacy.controller
-                 else "no controller in the file (Stage 1): the scores of the layers are random")
+                 else "no controller in the file (Stage 1): every budget is spread evenly, whatever the inputs, until "
+                      "`admn train controller` has trained one on this model")
     if layout == "ave" and read.legacy.controller:
         notes.append(UNEQUAL_COSTS if unequal else EQUAL_COSTS)
     report = ImportReport(tuple(read.weights), (), read.unused, missing, tuple(notes))
@@ -286,8 +287,8 @@ class _Reader:
             return AudioInput(channels=channels, window_s=10.24, fft=512, hop=160, mels=height, frames=width,
                               mean=-4.2677393, std=2 * 4.5689974)
         if modality is Modality.DEPTH:
-            return DepthInput(height=height, width=width, channels=channels)
-        return RgbInput(height=height, width=width)
+            return DepthInput(height=height, width=width, channels=channels, stretch=self.names.stretched)
+        return RgbInput(height=height, width=width, stretch=self.names.stretched)
 
     def _depth(self, prefix: str) -> int:
         found = {name[len(prefix):].split(".")[0] for name in self.state if name.startswith(prefix)}

@@ -22,6 +22,7 @@ class Names:
         nodes: sensor nodes or frames of the paper's model.
         classes: classes of the paper's model.
         notes: notes for the user of an import.
+        stretched: whether the release stretches each image and depth image to [0, 1] (GDTM).
     """
 
     parts: Mapping[Modality, tuple[str, str, str]]
@@ -29,6 +30,7 @@ class Names:
     nodes: tuple[str, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    stretched: bool = False
 
 
 LAYOUTS: Final[dict[Layout, Names]] = {
@@ -36,9 +38,9 @@ LAYOUTS: Final[dict[Layout, Names]] = {
         {Modality.RGB: ("vision", "vision_adapter", "zed_camera_left"),
          Modality.DEPTH: ("depth", "depth_adapter", "realsense_camera_depth")},
         ("fc1", "fc2"), GDTM_NODES, ("car",),
-        ("trained on images and depth scaled to [0, 1] per frame; the depth input of this package is metric",
+        ("images and depth are stretched to [0, 1] frame by frame, as in training (stretch: true in config.yaml)",
          "OptiTrack's (x, z) in cm is converted to (x, -z) in m; every standard deviation is at least 1 cm",
-         "no classification: the only class has probability 1")),
+         "no classification: the only class has probability 1"), stretched=True),
     "mmfi": Names(
         {Modality.RGB: ("vision", "vision_adapter", "rgb"), Modality.DEPTH: ("depth", "depth_adapter", "depth")},
         ("0", "2"), tuple(f"frame{i:02d}" for i in range(1, 16)), tuple(f"A{i:02d}" for i in range(1, 28)),

@@ -2,11 +2,12 @@
 """Heads and controller of the official ADMN release, with their quirks.
 
 They serve the published checkpoints only, and are not trained. `heads.py` and `qoi.py` have those of this package.
+A network without controller (stage 1) spreads its layers evenly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -97,19 +98,37 @@ class NoClassification(nn.Module):
         return fused.new_zeros(len(fused), self.classes)
 
 
+def even_scores(depths: Mapping[Modality, int]) -> Tensor:
+    """Return constant scores (layers,) by which every budget is spread evenly over modalities and layers.
+
+    Of each modality, the layers go from the middle outwards, first every other one and then those between, as in the
+    paper's "every-other" dropout (Section 3.3.1, Table 8); the last layer goes last.
+    """
+    scores = []
+    for place, depth in enumerate(depths.values()):
+        middle = depth // 2
+        inner = sorted(range(1, depth - 1), key=lambda i, m=middle: ((i - m) % 2, abs(i - m), i))  # type: ignore[misc]
+        rank = {layer: len(inner) - k for k, layer in enumerate(inner)} | {0: 0, depth - 1: 0}
+        scores += [-(rank[i] + place / len(depths)) for i in range(depth)]
+    return torch.tensor(scores)
+
+
 class LegacyController(QoiEncoder):
     """Official controller, with corruption from a sigmoid or from classes.
 
     Args:
         config: description of the model.
         corruption: kind of the corruption head.
+        there: whether the checkpoint had a controller. The scores are otherwise those of `even_scores`.
     """
 
     class_severity: Tensor
+    even: Tensor
 
-    def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
+    def __init__(self, config: ModelConfig, corruption: CorruptionHead, *, there: bool = True) -> None:
         super().__init__(config)
-        self.corruption = corruption
+        self.corruption, self.there = corruption, there
+        self.register_buffer("even", even_scores(self.depths), persistent=False)
         self.mlp_corruption = nn.Sequential(
             nn.Linear(self.dim, config.qoi.corruption_hidden), nn.ReLU(),
             nn.Linear(config.qoi.corruption_hidden, len(config.modalities) if corruption == "severity"
@@ -123,7 +142,8 @@ class LegacyController(QoiEncoder):
     def score(self, tokens: Sequence[Tensor], present: Sequence[Tensor], budget: Tensor | None) -> ControllerOutput:
         """Score the layers of every modality and estimate its corruption. See `QoiEncoder.score`."""
         e_corr = self._encode(tokens, present, budget)
-        logits = self.mlp_layers(e_corr).split(list(self.depths.values()), dim=1)
+        scores = self.mlp_layers(e_corr) if self.there else self.even.expand(len(e_corr), -1)
+        logits = scores.split(list(self.depths.values()), dim=1)
         severity = self.severity(self.mlp_corruption(e_corr)).unbind(dim=1)
         return ControllerOutput(dict(zip(self.depths, logits, strict=True)),
                                 dict(zip(self.depths, severity, strict=True)), e_corr, self.judged)
@@ -147,8 +167,8 @@ class LegacyFrameController(LegacyController):
 
     FRAMES = 3
 
-    def __init__(self, config: ModelConfig, corruption: CorruptionHead) -> None:
-        super().__init__(config, corruption)
+    def __init__(self, config: ModelConfig, corruption: CorruptionHead, *, there: bool = True) -> None:
+        super().__init__(config, corruption, there=there)
         q = config.qoi
         self.observed = min(self.FRAMES, self.observed)
         self.encoder = Encoder(len(self.depths) * self.observed, q.dim, q.depth, q.heads, q.mlp_ratio)

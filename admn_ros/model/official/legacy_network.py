@@ -22,6 +22,8 @@ from admn_ros.model.official.legacy_head import (
     NoClassification,
     NoLocalization,
 )
+from admn_ros.model.presets import preset
+from admn_ros.model.qoi import QoiEncoder
 from admn_ros.sample import Modality
 
 LEGACY_NORM_EPS = 1e-5
@@ -37,13 +39,15 @@ class LegacyConfig(Strict):
         format: version of the format.
         layout: dataset of the official network.
         corruption: kind of the controller's corruption head.
-        controller: whether the checkpoint had a controller; otherwise the layer scores are random.
+        controller: whether the checkpoint had a controller; otherwise the layers are spread evenly.
+        own: whether the controller is one of this package, which a training has put in the place of the official one.
     """
 
     format: Literal["admn-legacy-1"] = "admn-legacy-1"
     layout: Layout
     corruption: CorruptionHead
     controller: bool
+    own: bool = False
 
 
 class LegacyNetwork(AdmnNetwork):
@@ -64,7 +68,9 @@ class LegacyNetwork(AdmnNetwork):
         self.legacy = legacy
         dim, classes = config.fusion.dim, len(config.classes)
         frames = legacy.layout == "mmfi"
-        self.qoi = (LegacyFrameController if frames else LegacyController)(config, legacy.corruption)
+        if not legacy.own:
+            kind = LegacyFrameController if frames else LegacyController
+            self.qoi = kind(config, legacy.corruption, there=legacy.controller)
         localizes = legacy.layout == "gdtm"
         # Modules of other types, with the same inputs and outputs.
         self._modules["localization"] = LegacyLocalizationHead(dim) if localizes \
@@ -96,6 +102,15 @@ class LegacyNetwork(AdmnNetwork):
             token = self.adapters[str(modality)](vit.readout(vit.cls_token + vit.pos_embed[:, :1], None))
             tokens.append(token.expand(self.nodes, -1))
         self.constant_tokens.copy_(torch.cat(tokens))
+
+    def use_own_controller(self) -> None:
+        """Put an untrained controller of this package, of the preset's size, in the place of the official one."""
+        qoi = preset(self.legacy.layout).qoi
+        observed = None if qoi.observed is None else min(qoi.observed, self.nodes)
+        self.config = self.config.model_copy(update={
+            "qoi": qoi.model_copy(update={"observed": observed}), "qoi_trained": False})
+        self.legacy = self.legacy.model_copy(update={"own": True})
+        self.qoi = QoiEncoder(self.config).to(self.constant_tokens.device)
 
     def fuse_uncalibrated(self, tokens: Tensor, present: Tensor,
                           poses: Tensor | None = None) -> tuple[NetworkOutput, Evidence | None]:

@@ -24,7 +24,7 @@ def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
 
     The image is resized without keeping the aspect ratio, by area if it shrinks, else bilinearly, and rounded to
     integers. Compared with OpenCV's resizing, only values that lie between two integers can be rounded to the other
-    one.
+    one. With `stretch`, the smallest and the largest value of the image become 0 and 1.
 
     Raises:
         InputError: the image has another type or shape.
@@ -35,8 +35,9 @@ def rgb_tensor(image: Array, config: RgbInput) -> Tensor:
     planes = np.empty(config.shape, np.float32)
     cv2.split(np.rint(resized), list(planes))
     mean, std = (np.array(v, np.float32)[:, None, None] for v in (config.mean, config.std))
-    planes *= 1.0 / (255.0 * std)
-    planes -= mean / std
+    low, high = _range(image) if config.stretch else (0.0, 255.0)
+    planes *= 1.0 / ((high - low) * std)
+    planes -= (np.float32(low / (high - low)) + mean) / std
     return torch.from_numpy(planes)
 
 
@@ -45,13 +46,16 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
 
     Invalid pixels (NaN, infinite, zero, negative) are excluded: a new pixel is the mean of the valid pixels under it,
     weighted by area, and 0 if there are none. The mean has an error of about 1e-7 of itself, and of `min_m` divided by
-    the share of valid pixels.
+    the share of valid pixels. With `stretch`, invalid pixels are 0, and the smallest and the largest value of the image
+    become 0 and 1.
 
     Raises:
         InputError: the depth has another type or shape.
     """
     if depth.dtype.kind != "f" or depth.ndim != 2 or 0 in depth.shape:
         raise InputError("depth", f"{depth.dtype} {depth.shape}", "float32 (rows, columns)")
+    if config.stretch:
+        return torch.from_numpy(np.repeat(_stretched(depth, config)[None], config.channels, axis=0))
     mean, seen = _valid_means(depth.astype(np.float32, copy=False), config)
     if not config.relief:
         return torch.from_numpy(np.repeat((mean / np.float32(config.max_m))[None], config.channels, axis=0))
@@ -59,6 +63,22 @@ def depth_tensor(depth: Array, config: DepthInput) -> Tensor:
     planes -= np.array(config.mean, np.float32)[:, None, None]
     planes /= np.array(config.std, np.float32)[:, None, None]
     return torch.from_numpy(planes)
+
+
+def _stretched(depth: Array, config: DepthInput) -> Floats:
+    """Return depth (height, width), resized, between the extremes of the image."""
+    known: Floats = np.nan_to_num(depth.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = _range(known)
+    resized = resize_means(known, config.height, config.width)
+    resized -= np.float32(low)
+    resized /= np.float32(high - low)
+    return resized.clip(0, 1)
+
+
+def _range(values: Array) -> tuple[float, float]:
+    """Return the smallest and the largest value; of a constant image such that it becomes 0, as with OpenCV."""
+    low, high = float(values.min()), float(values.max())
+    return low, high if high > low else low + 1.0
 
 
 def _valid_means(metres: Floats, config: DepthInput) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -174,11 +174,11 @@ def test_a_stage_1_checkpoint_has_no_controller(tmp_path):
     report = import_admn(tmp_path / "s.pt", "gdtm", tmp_path / "m")
     assert report.missing
     assert all(n.startswith("qoi.") for n in report.missing)
-    assert "random" in str(report)
+    assert "spread evenly" in str(report)
     network = load_model(tmp_path / "m")
     assert network.config.sensor_nodes == ("node1", "node2", "node3")
     assert not network.legacy.controller
-    assert "scores of the layers are random" in (tmp_path / "m" / "README.md").read_text()
+    assert "every budget is spread evenly" in (tmp_path / "m" / "README.md").read_text()
 
 
 @pytest.mark.parametrize(("outputs", "kind"), [(4, "lowlight"), (8, "blur")])
