@@ -198,7 +198,8 @@ class MultimodalSample:
 
     def present_nodes(self, modalities: Iterable[Modality]) -> dict[Modality, tuple[int, ...]]:
         """Return the present sensor nodes of each modality, as ascending indices."""
-        return {m: tuple(self.present[m].nonzero().flatten().tolist()) if m in self.present else () for m in modalities}
+        masks = {m: x.tolist() for m, x in self.present.items()}
+        return {m: tuple(i for i, here in enumerate(masks.get(m, ())) if here) for m in modalities}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from admn_ros.model.prepared.looks import LARGEST_KERNEL, PreparedLook, looks_square
@@ -42,6 +43,8 @@ class PreparedController(nn.Module):
         self._class = encoder.cls_token.detach() + self._encoder.code[:1]
         self._inputs = slice(1, 1 + len(shapes) * encoder.observed)
         self._value = None if encoder.value is None else PreparedValue(encoder.value, encoder.observed)
+        self._judge = PreparedJudge(encoder)
+        self._last_budget: tuple[list[float], Tensor] | None = None
         self._scores = Affine(encoder.mlp_layers[0]), Affine(encoder.mlp_layers[2])
 
     def forward(self, batch: SampleBatch, budget: Tensor | None = None) -> ControllerOutput:
@@ -71,7 +74,7 @@ class PreparedController(nn.Module):
         if plain.nested:
             logits = tuple(torch.cat([x[:, :1], x[:, 1:].sort(dim=1, descending=True).values], dim=1) for x in logits)
         value = None if self._value is None else self._value(seen.transpose(0, 1), here)
-        return ControllerOutput(dict(zip(plain.depths, logits, strict=True)), plain.judge(e_corr), e_corr,
+        return ControllerOutput(dict(zip(plain.depths, logits, strict=True)), self._judge(e_corr), e_corr,
                                 plain.judged, value)
 
     def _encode(self, seen: Tensor, here: Bools, budget: Tensor | None) -> Tensor:
@@ -88,9 +91,32 @@ class PreparedController(nn.Module):
         tokens = [self._class.expand(size, -1, -1), inputs]
         if plain.budget is not None:
             share = torch.ones(size) if budget is None else budget.to(seen)
-            heard = plain.heard(share, torch.from_numpy(here).unbind(1))
-            tokens.append(plain.budget(heard) + self._encoder.code[-1:])
+            tokens.append(self._budget_token(plain.heard(share, torch.from_numpy(here).unbind(1))))
         return self._encoder(torch.cat(tokens, dim=1), keep, first=True)[:, 0]
+
+    def _budget_token(self, heard: Tensor) -> Tensor:
+        """Return the tokens (B, 1, dim) of budgets (B,), which seldom change from frame to frame."""
+        key = heard.tolist()
+        if self._last_budget is None or self._last_budget[0] != key:
+            self._last_budget = key, cast(nn.Module, self._plain[0].budget)(heard) + self._encoder.code[-1:]
+        return self._last_budget[1]
+
+
+class PreparedJudge:
+    """`QoiEncoder.judge`."""
+
+    def __init__(self, encoder: QoiEncoder) -> None:
+        self._hidden, self._grades = Affine(encoder.mlp_corruption[0]), Affine(encoder.mlp_corruption[2])
+        self._counts = encoder.grades
+        self._levels = {m: torch.tensor(levels) for m, levels in encoder.levels.items()}
+
+    def __call__(self, e_corr: Tensor) -> dict[Modality, Tensor]:
+        """Return the corruption (B,) per modality of an embedding (B, dim)."""
+        found = self._grades(self._hidden(e_corr).relu_())
+        if not self._levels:
+            return dict(zip(self._counts, F.softplus(found).unbind(1), strict=True))
+        parts = zip(self._counts, torch.split(found, list(self._counts.values()), dim=1), strict=True)
+        return {m: x.softmax(dim=1) @ self._levels[m] if m in self._levels else F.softplus(x[:, 0]) for m, x in parts}
 
 
 class PreparedValue:
