@@ -41,6 +41,7 @@ ARGUMENTS = (
     ("device", "", "Device of the network; auto is a GPU if there is one."),
     ("engine", "", "What computes the network; onnxruntime needs a model folder of `admn export`."),
     ("providers", "", "Execution providers of ONNX Runtime in order of preference, separated by commas."),
+    ("precision", "", "Precision of the layers of the backbones, in torch on a GPU."),
     ("params_file", "", "YAML file with parameters of the perception node. Arguments that are given override it."),
     ("parameters", "", "Old name of params_file."),
     ("autostart", "", "Configure and activate at start-up; false leaves that to a lifecycle manager. Empty: that of "
@@ -65,7 +66,7 @@ ARGUMENTS = (
     ("name", "admn", "Name of the perception node, and prefix of its topics."),
     ("log_level", "info", "Least severe log messages shown."),
 )
-GIVEN = ("model", "sensors", "device", "engine", "providers", "budget_unit")
+GIVEN = ("model", "sensors", "device", "engine", "providers", "precision", "budget_unit")
 """Arguments that are parameters of the perception node as they are."""
 BOOLEANS = ["true", "false", "True", "False"]
 CHOICES = {
@@ -73,6 +74,7 @@ CHOICES = {
     "budget_unit": ["", "layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["", "auto", "cpu", "cuda"],
     "engine": ["", "torch", "onnxruntime"],
+    "precision": ["", "float32", "bfloat16", "float16"],
     "foxglove": BOOLEANS,
     "governor": BOOLEANS,
     "rviz": BOOLEANS,
