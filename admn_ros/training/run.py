@@ -39,7 +39,7 @@ def train(file: str | Path, stage: str, output: str | Path, *, model: str | Path
 
     Args:
         file: training file (`config/train/*.yaml`).
-        stage: pretrain, finetune, autoencoder or controller.
+        stage: key of `admn_ros.training.settings.STAGES`.
         output: folder of the run: checkpoint, metrics.csv, metrics.jsonl, tensorboard/, train.yaml, and at the
             end model/. Pretraining adds mae-<modality>.safetensors.
         model: model folder to start from. None: pretraining or finetuning starts from the file's preset with random

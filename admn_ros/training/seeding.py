@@ -24,6 +24,7 @@ CONTROLLER: Final = 10
 VALUE: Final = 11
 CALIBRATION: Final = 12
 WINDOWS: Final = 13
+HEAD: Final = 14
 """Purposes; each has its own stream of random numbers."""
 
 

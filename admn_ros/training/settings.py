@@ -20,6 +20,7 @@ from admn_ros.training.stages.calibration import CalibrateConfig
 from admn_ros.training.stages.controller import ControllerConfig
 from admn_ros.training.stages.finetune import FinetuneConfig
 from admn_ros.training.stages.pretrain import PretrainConfig
+from admn_ros.training.stages.supervised import SupervisedConfig
 from admn_ros.training.stages.value import ValueConfig
 
 
@@ -34,6 +35,7 @@ class TrainConfig(Strict):
             code does for GDTM (`stretch` of the inputs); null leaves them as they are. A model folder has its own.
         data: samples.
         pretrain: stage 0.
+        supervised: stage 0, supervised finetuning of a pretrained backbone.
         finetune: stage 1.
         autoencoder: unsupervised initialization of the controller.
         controller: stage 2.
@@ -48,6 +50,7 @@ class TrainConfig(Strict):
     preprocessing: Literal["official"] | None = None
     data: DataConfig
     pretrain: PretrainConfig | None = None
+    supervised: SupervisedConfig | None = None
     finetune: FinetuneConfig | None = None
     autoencoder: AutoencoderConfig | None = None
     controller: ControllerConfig | None = None

@@ -29,7 +29,7 @@ def file(dataset: Path, tmp_path: Path) -> Path:
 
 
 def test_stages_are_the_parts_of_a_file_that_train() -> None:
-    assert STAGES == ("pretrain", "finetune", "autoencoder", "controller", "value", "calibration")
+    assert STAGES == ("pretrain", "supervised", "finetune", "autoencoder", "controller", "value", "calibration")
 
 
 def test_overrides(file: Path) -> None:

@@ -13,7 +13,7 @@ from admn_ros.config import ModelConfig
 from admn_ros.datasets.source import LabeledReadings
 from admn_ros.model.checkpoint import initialize
 from admn_ros.model.network import AdmnNetwork
-from admn_ros.sample import SensorKey, Target
+from admn_ros.sample import Modality, SensorKey, Target
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.data import Samples
 from admn_ros.training.loop import fit
@@ -25,11 +25,13 @@ from admn_ros.training.stages.calibration import CalibrateConfig
 from admn_ros.training.stages.controller import ControllerConfig
 from admn_ros.training.stages.finetune import FinetuneConfig
 from admn_ros.training.stages.pretrain import MaskedDecoderConfig, PretrainConfig
+from admn_ros.training.stages.supervised import SupervisedConfig
 from admn_ros.training.stages.value import ValueConfig
 
 Precision = Literal["float32", "bfloat16", "float16"]
 STAGES: dict[str, StageConfig] = {
     "pretrain": PretrainConfig(decoder=MaskedDecoderConfig(dim=32, depth=1, heads=2)),
+    "supervised": SupervisedConfig(modality=Modality.RGB, classes=64),
     "finetune": FinetuneConfig(), "autoencoder": AutoencoderConfig(channels=8),
     # Without warm-up of its corruption output: both parts of the loss are active from the first step on.
     "controller": ControllerConfig(budgets=(5,), corruption_epochs=0), "value": ValueConfig(),

@@ -123,22 +123,40 @@ class PretrainConfig(StageConfig):
             ConfigError: no folder is named, or the source does not have the trained modalities.
             InputError: a dataset cannot be read, or is empty.
         """
-        chosen, seed = self.trained(model), self.optimizer.seed
-        if data.corruption is not None:
-            raise ConfigError("data.corruption", data.corruption, "null: pretraining uses uncorrupted samples")
-        nodes = model.sensor_nodes
-        if data.source in _SINGLE:
-            if chosen != (_SINGLE[data.source],):
-                raise ConfigError("pretrain.modalities", ", ".join(chosen),
-                                  f"{_SINGLE[data.source]}, the only modality of {data.source}")
-            nodes = (NODE,)
-        # Only trained modalities are decoded and kept in memory.
-        part = model.model_copy(update={"sensor_nodes": nodes, "modalities": {m: model.modalities[m] for m in chosen}})
-        train, validation = open_split(data, data.train), open_split(data, data.validation)
-        train_mb, validation_mb = cache_sizes(data, train, validation)
-        return (AugmentedSamples(train, part, self.augment, seed=seed, repeats=data.repeats, draws=data.draws,
-                                 cache_mb=train_mb, workers=data.workers, windows=data.windows == "random"),
-                Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=validation_mb, workers=data.workers))
+        return open_backbone_samples("pretrain", self.trained(model), self.augment, self.optimizer.seed, data, model)
+
+
+def open_backbone_samples(stage: str, chosen: tuple[Modality, ...], augment: AugmentConfig, seed: int, data: DataConfig,
+                          model: ModelConfig) -> tuple[Samples, Samples]:
+    """Open augmented training samples, and validation samples as they are, of some modalities of a model only.
+
+    Args:
+        stage: name of the stage, for errors.
+        chosen: modalities.
+        augment: augmentation of the training samples.
+        seed: seed of order and augmentation.
+        data: data section of the training file.
+        model: model that the samples are for.
+
+    Raises:
+        ConfigError: no folder is named, the source does not have the modalities, or a corruption is asked for.
+        InputError: a dataset cannot be read, or is empty.
+    """
+    if data.corruption is not None:
+        raise ConfigError("data.corruption", data.corruption, "null: pretraining uses uncorrupted samples")
+    nodes = model.sensor_nodes
+    if data.source in _SINGLE:
+        if chosen != (_SINGLE[data.source],):
+            raise ConfigError(f"{stage}.modalities", ", ".join(chosen),
+                              f"{_SINGLE[data.source]}, the only modality of {data.source}")
+        nodes = (NODE,)
+    # Only trained modalities are decoded and kept in memory.
+    part = model.model_copy(update={"sensor_nodes": nodes, "modalities": {m: model.modalities[m] for m in chosen}})
+    train, validation = open_split(data, data.train), open_split(data, data.validation)
+    train_mb, validation_mb = cache_sizes(data, train, validation)
+    return (AugmentedSamples(train, part, augment, seed=seed, repeats=data.repeats, draws=data.draws,
+                             cache_mb=train_mb, workers=data.workers, windows=data.windows == "random"),
+            Samples(validation, part, seed=derive(seed, VALIDATION), cache_mb=validation_mb, workers=data.workers))
 
 
 class Pretrain(Stage):
@@ -155,7 +173,7 @@ class Pretrain(Stage):
     def __init__(self, network: AdmnNetwork, config: PretrainConfig) -> None:
         self.network, self.config = network, config
         self.modalities = config.trained(network.config)
-        self._check_copies()
+        check_copies("pretrain", config.copies, self.modalities, network.config)
         freeze(network)
         for modality in self.modalities:
             vit = network.backbone(modality)
@@ -216,11 +234,7 @@ class Pretrain(Stage):
         Raises:
             InputError: a file cannot be written.
         """
-        for target, source in self.config.copies.items():
-            vit = self.network.backbone(source)
-            state = {name: value.detach().cpu() for name, value in vit.state_dict().items()
-                     if not name.startswith("points.")}
-            load_backbone(self.network.backbone(target), state, "timm", source_grid=self._grid(source))
+        copy_backbones(self.network, self.config.copies)
         for modality in self.modalities:
             if self.network.config.modalities[modality].backbone.stem == "patch":
                 state = public_state(self.network.backbone(modality), self._grid(modality))
@@ -255,21 +269,39 @@ class Pretrain(Stage):
         return self.network.config.modalities[modality].backbone.patch
 
     def _grid(self, modality: Modality) -> Grid:
-        _, height, width = self.network.config.modalities[modality].input.shape
-        rows, columns = self._patch(modality)
-        return height // rows, width // columns
+        return _grid(self.network, modality)
 
-    def _check_copies(self) -> None:
-        entries = self.network.config.modalities
-        for target, source in self.config.copies.items():
-            if source not in self.modalities or target in self.modalities or target not in entries:
-                raise ConfigError(f"pretrain.copies.{target}", source,
-                                  "a trained modality, for a modality of the model that is not trained")
-            mine, theirs = entries[target].backbone, entries[source].backbone
-            alike = all(getattr(mine, f) == getattr(theirs, f) for f in ("dim", "depth", "heads", "mlp_ratio"))
-            if not alike or {mine.stem, theirs.stem} != {"patch"}:
-                raise ConfigError(f"pretrain.copies.{target}", f"the backbone of {source}",
-                                  "one of the same width, depth, heads and mlp_ratio, both with stem patch")
+
+def check_copies(stage: str, copies: Mapping[Modality, Modality], trained: tuple[Modality, ...],
+                 model: ModelConfig) -> None:
+    """Check that trained backbones can be copied to others of a model.
+
+    Raises:
+        ConfigError: a copy is not from a trained to another modality, or its backbones differ.
+    """
+    for target, source in copies.items():
+        if source not in trained or target in trained or target not in model.modalities:
+            raise ConfigError(f"{stage}.copies.{target}", source,
+                              "a trained modality, for a modality of the model that is not trained")
+        mine, theirs = model.modalities[target].backbone, model.modalities[source].backbone
+        alike = all(getattr(mine, f) == getattr(theirs, f) for f in ("dim", "depth", "heads", "mlp_ratio"))
+        if not alike or {mine.stem, theirs.stem} != {"patch"}:
+            raise ConfigError(f"{stage}.copies.{target}", f"the backbone of {source}",
+                              "one of the same width, depth, heads and mlp_ratio, both with stem patch")
+
+
+def copy_backbones(network: AdmnNetwork, copies: Mapping[Modality, Modality]) -> None:
+    """Copy the weights of backbones to others, as `check_copies` allows."""
+    for target, source in copies.items():
+        state = {name: value.detach().cpu() for name, value in network.backbone(source).state_dict().items()
+                 if not name.startswith("points.")}
+        load_backbone(network.backbone(target), state, "timm", source_grid=_grid(network, source))
+
+
+def _grid(network: AdmnNetwork, modality: Modality) -> Grid:
+    _, height, width = network.config.modalities[modality].input.shape
+    rows, columns = network.config.modalities[modality].backbone.patch
+    return height // rows, width // columns
 
 
 class _Places:
