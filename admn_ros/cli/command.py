@@ -122,8 +122,8 @@ def add_runtime(options: argparse.ArgumentParser) -> None:
                          help="execution providers of onnxruntime, in order of preference (default: "
                               "CUDAExecutionProvider on a GPU, else the CPU)")
     options.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"),
-                         help="precision of the layers of the backbones, in torch on a GPU; float16 also with "
-                              "TensorRT (default: float32)")
+                         help="precision of the layers of the backbones, in torch: all on a GPU, "
+                              "bfloat16 on processors that have it; float16 with TensorRT (default: float32)")
 
 
 def add_workers(options: argparse.ArgumentParser, text: str) -> None:

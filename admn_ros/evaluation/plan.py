@@ -83,8 +83,8 @@ class EvaluationPlan(Strict):
         default=(), description="execution providers of onnxruntime, in order of preference (default: "
                                 "CUDAExecutionProvider on a GPU, else the CPU)")
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="precision of the layers of the backbones, in torch on a GPU; float16 also "
-                                       "with TensorRT")
+        default="float32", description="precision of the layers of the backbones, in torch: all on a GPU, "
+                                       "bfloat16 on processors that have it; float16 with TensorRT")
     bag: BagPlan | None = None
 
     @field_validator("corruptions")   # with min_length, a wrong name would count as a second problem

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -27,6 +28,12 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise InputError("device", "cuda, which PyTorch does not find", "auto, cpu")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def cpu_precisions() -> tuple[Literal["float32", "bfloat16"], ...]:
+    """Return the precisions in which this processor has matrix products: bfloat16 by AVX-512 or AMX."""
+    has = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    return ("float32", "bfloat16") if has else ("float32",)
 
 
 def use_threads(threads: int) -> int:

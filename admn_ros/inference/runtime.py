@@ -17,6 +17,7 @@ from admn_ros.budget.costs import LayerCosts
 from admn_ros.errors import ConfigError
 from admn_ros.inference.graphs.network import GraphNetwork
 from admn_ros.inference.graphs.recorder import CudaRecorder
+from admn_ros.inference.hardware import cpu_precisions
 from admn_ros.inference.onnx.network import OnnxNetwork
 from admn_ros.inference.onnx.sessions import TENSORRT, Place, pick_providers
 from admn_ros.model.network import AdmnNetwork, NetworkOutput
@@ -47,7 +48,7 @@ class RuntimeChoice:
     Attributes:
         engine: `torch`, or `onnxruntime` for a model folder of `admn export`.
         providers: execution providers of ONNX Runtime, in order of preference; empty for those of the device.
-        precision: precision of the backbones' layers in torch, on a GPU; everything else is float32. With TensorRT,
+        precision: precision of the backbones' layers in torch; everything else is float32. With TensorRT,
             float16 lets it choose the precision of every operator.
 
     Raises:
@@ -103,9 +104,11 @@ def open_runtime(choice: RuntimeChoice | None, network: AdmnNetwork, folder: Pat
     place = network.poses.device
     if choice is not None and place.type == "cuda" and type(network) in (AdmnNetwork, LegacyNetwork):
         return record_graphs(network, place, choice.precision)
-    if choice is not None and choice.precision != "float32":
-        raise ConfigError("precision", choice.precision, f"float32 on device {place}")
-    return prepare(network)
+    precision = "float32" if choice is None else choice.precision
+    allowed = cpu_precisions() if type(network) is AdmnNetwork and place.type == "cpu" else ("float32",)
+    if precision not in allowed:
+        raise ConfigError("precision", precision, f"{', '.join(allowed)} for this model on device {place}")
+    return prepare(network, getattr(torch, precision))
 
 
 def record_graphs(network: AdmnNetwork, device: torch.device, precision: str) -> Runtime:

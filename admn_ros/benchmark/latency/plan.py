@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from admn_ros.config import BackboneConfig, Count, DepthInput, ModalityConfig, ModelConfig, Positive, RgbInput, Strict
+from admn_ros.inference.hardware import cpu_precisions
 from admn_ros.inference.model import load_model_config
 from admn_ros.model.presets import CAR_CLASSES, GDTM_NODES
 from admn_ros.sample import Modality
@@ -64,7 +65,7 @@ def plans_for(device: Literal["cpu", "cuda"], *, quick: bool = False) -> tuple[L
     threads = tuple(dict.fromkeys((1, cores)))
     return (LatencyPlan(models=("gdtm",), batches=(1, 8), nodes=(1, 3), threads=threads, seconds=1.5),
             LatencyPlan(models=("tiny",), threads=threads, seconds=1.5),
-            LatencyPlan(models=("base",), layers=(6, 12, 24), mixed=4, threads=(cores,)))
+            LatencyPlan(models=("base",), layers=(6, 12, 24), mixed=2, threads=(cores,), precisions=cpu_precisions()))
 
 
 def config_of(name: str) -> ModelConfig:

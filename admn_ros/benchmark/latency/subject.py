@@ -41,14 +41,17 @@ class Subject:
         Args:
             device: `cpu` or `cuda`.
             threads: CPU threads.
-            precisions: on a GPU, those in which PyTorch runs beside float32.
+            precisions: those in which PyTorch runs beside float32.
 
         Raises:
             AdmnError: PyTorch cannot run the model.
         """
         opened = {"torch": self.open("torch", device, threads)}
-        for precision in precisions if device == "cuda" else ():
-            opened[engine_name("torch", precision)] = self.open("torch", device, threads, precision)
+        for precision in precisions:
+            try:
+                opened[engine_name("torch", precision)] = self.open("torch", device, threads, precision)
+            except AdmnError as error:
+                self.left_out[engine_name("torch", precision)] = str(error)
         for runtime in self.folders.keys() - opened.keys():
             try:
                 opened[runtime] = self.open(runtime, device, threads)

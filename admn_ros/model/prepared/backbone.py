@@ -30,9 +30,9 @@ class PreparedBackbone(nn.Module):
         reads_class_token: whether the readout reads the class token alone.
     """
 
-    def __init__(self, vit: AdaptiveViT, adapter: Adapter) -> None:
+    def __init__(self, vit: AdaptiveViT, adapter: Adapter, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(PreparedBlock(cast(Block, block)) for block in vit.blocks)
+        self.blocks = nn.ModuleList(PreparedBlock(cast(Block, block), dtype) for block in vit.blocks)
         self._stem, self.readout = prepare_stem(vit), prepare_readout(vit, adapter)
         self._first = (vit.cls_token.detach() + vit.pos_embed.detach()[:, :1])[:, 0]
         self._places = vit.pos_embed.detach()[:, 1:].contiguous()

@@ -25,13 +25,17 @@ Active = Mapping[Modality, Sequence[int]]
 """Layers of each modality; modalities that are not named have none."""
 
 
-def prepare(network: AdmnNetwork) -> AdmnNetwork | PreparedNetwork:
+def prepare(network: AdmnNetwork, dtype: torch.dtype = torch.float32) -> AdmnNetwork | PreparedNetwork:
     """Return a network prepared for inference, or the network itself where that is not possible.
 
-    Networks of other types and on other devices run as they are.
+    Networks of other types and on other devices run as they are, in float32.
+
+    Args:
+        network: network.
+        dtype: precision of the layers of the backbones.
     """
     plain = type(network) is AdmnNetwork and network.qoi.cls_token.device.type == "cpu"
-    return PreparedNetwork(network.eval()) if plain else network
+    return PreparedNetwork(network.eval(), dtype) if plain else network
 
 
 class PreparedNetwork(nn.Module):
@@ -41,19 +45,22 @@ class PreparedNetwork(nn.Module):
 
     Args:
         network: network in evaluation mode, on the CPU; see `prepare`.
+        dtype: precision of the layers of the backbones.
 
     Attributes:
         qoi: the controller.
         fusion: everything behind the backbones.
+        name: name of the runtime, as in measured costs.
     """
 
-    def __init__(self, network: AdmnNetwork) -> None:
+    def __init__(self, network: AdmnNetwork, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
+        self.name = "torch" if dtype is torch.float32 else f"torch {str(dtype).removeprefix('torch.')}"
         self.config: ModelConfig = network.config
         shapes = {m: c.input.shape for m, c in self.config.modalities.items()}
         self.qoi = PreparedController(network.qoi, shapes)
         self.backbones = nn.ModuleDict({str(m): PreparedBackbone(network.backbone(m), cast(
-            Adapter, network.adapters[str(m)])) for m in shapes})
+            Adapter, network.adapters[str(m)]), dtype) for m in shapes})
         self.fusion = PreparedFusion(network)
         self._nodes = network.nodes
         self._poses = tuple(network.poses.shape)

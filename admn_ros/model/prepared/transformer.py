@@ -16,17 +16,22 @@ LARGEST_COPY = 2**17
 
 
 class Affine:
-    """Linear layer."""
+    """Linear layer.
 
-    def __init__(self, layer: nn.Module) -> None:
+    Args:
+        layer: layer in float32.
+        dtype: precision of weights and output.
+    """
+
+    def __init__(self, layer: nn.Module, dtype: torch.dtype = torch.float32) -> None:
         linear = cast(nn.Linear, layer)
-        weight = linear.weight.detach().t()
+        weight = linear.weight.detach().to(dtype).t()
         self.weight = weight.contiguous() if weight.numel() <= LARGEST_COPY else weight
-        self.bias = linear.bias.detach()
+        self.bias = linear.bias.detach().to(dtype)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (R, in) to (R, out)."""
-        return torch.addmm(self.bias, x, self.weight)
+        return torch.addmm(self.bias, x.to(self.bias.dtype), self.weight)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -40,13 +45,19 @@ def gelu(x: Tensor) -> Tensor:
 
 
 class PreparedBlock(nn.Module):
-    """`Block` for inference. It is a module for the sake of forward hooks, which count the layers that run."""
+    """`Block` for inference. It is a module for the sake of forward hooks, which count the layers that run.
 
-    def __init__(self, block: Block) -> None:
+    Args:
+        block: block in float32.
+        dtype: precision of matrix products and attention; tokens and norms have float32, and so has the attention from
+            the first token alone.
+    """
+
+    def __init__(self, block: Block, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self._heads = block.attn.heads
-        self._qkv, self._proj = Affine(block.attn.qkv), Affine(block.attn.proj)
-        self._fc1, self._fc2 = Affine(block.mlp.fc1), Affine(block.mlp.fc2)
+        self._qkv, self._proj = Affine(block.attn.qkv, dtype), Affine(block.attn.proj, dtype)
+        self._fc1, self._fc2 = Affine(block.mlp.fc1, dtype), Affine(block.mlp.fc2, dtype)
         self._norm1, self._norm2 = (
             ((len(n.weight),), n.weight.detach(), n.bias.detach(), n.eps) for n in (block.norm1, block.norm2))
         self._one = _OneQuery(block.attn)

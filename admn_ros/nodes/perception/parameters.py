@@ -17,8 +17,8 @@ PARAMETERS = (
          choices=ENGINES),
     Spec("providers", "", "Execution providers of ONNX Runtime in order of preference, separated by commas; empty is "
          "CUDAExecutionProvider on a GPU, else the CPU."),
-    Spec("precision", "float32", "Precision of the layers of the backbones, in torch on a GPU; float16 also with "
-         "TensorRT.", choices=PRECISIONS),
+    Spec("precision", "float32", "Precision of the layers of the backbones, in torch: all on a GPU, bfloat16 on "
+         "processors that have it; float16 with TensorRT.", choices=PRECISIONS),
     AUTOSTART,
     Spec("budget_limit", -1.0, "Default budget, used while no valid budget is published on ~/budget; -1 uses the "
          "default of the deployment file.", live=True, low=-1.0, high=1e9),

@@ -86,6 +86,22 @@ def test_a_layer_that_does_not_exist_and_nothing_to_run_are_refused():
         prepared.estimate(batch, {})
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["like-shipped", "points"])
+def test_layers_in_bfloat16_are_close_and_the_controller_is_the_same(name):
+    network = AdmnNetwork(CONFIGS[name]())
+    whole, half = PreparedNetwork(network), PreparedNetwork(network, torch.bfloat16)
+    batch, _ = draw(network.config, random.Random(4), 2)
+    for present in batch.present.values():
+        present[:] = True
+    layers = {m: range(depth) for m, depth in network.config.depths.items()}
+    for x, y in zip(half.estimate(batch, layers), whole.estimate(batch, layers), strict=True):
+        assert x.dtype == torch.float32 and not torch.equal(x, y)
+        torch.testing.assert_close(x, y, rtol=0.02, atol=0.02 * float(y.abs().max()))
+    for m, scores in whole.controller(batch).logits.items():
+        assert torch.equal(half.controller(batch).logits[m], scores)
+
+
 def test_networks_of_other_types_run_as_they_are():
     class Other(AdmnNetwork):
         pass
