@@ -12,12 +12,14 @@ import pytest
 
 from admn_ros.benchmark.segmentation.config import SegmentationStudy
 from admn_ros.benchmark.segmentation.decisions import chosen_frames
+from admn_ros.benchmark.segmentation.networks import SegmentationNetworks
 from admn_ros.benchmark.segmentation.results import FILE, SegmentationResults, SegmentationTrial, read_segmentation
 from admn_ros.benchmark.segmentation.run import MeasuredPixels
 from admn_ros.benchmark.segmentation.text import render
 from admn_ros.cli import main
 from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError
+from admn_ros.files import read_json
 from admn_ros.recordings import shards
 from admn_ros.scoring.segmentation import PixelScores
 from helpers import datasets
@@ -86,6 +88,19 @@ def test_a_study_runs_from_end_to_end_and_trains_nothing_twice(tmp_path: Path, c
     assert main(command) == 0
     assert read_segmentation(out / FILE) == first
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("weights.safetensors")} == trained
+
+
+@pytest.mark.slow
+def test_the_rate_is_chosen_by_the_miou_of_the_validation_split(tmp_path: Path):
+    # Two epochs, because the first one warms up.
+    effort = {"epochs": 2, "rates": [1e-9, 0.01], "search_epochs": 2}
+    study = parse_config(SegmentationStudy, settings(pretrain=effort), "micro")
+    networks = SegmentationNetworks(study, rooms(tmp_path / "data"), tmp_path / "work")
+    networks.static(0, 0)
+    scores = read_json(next((tmp_path / "work").rglob("static0-s0.json")))
+    best = min(scores, key=lambda key: scores[key][1])
+    rate = read_json(next((tmp_path / "work").rglob("static0-s0/done.json")))["learning_rate"]
+    assert f"{rate:g}-0" == best and all(0 <= error <= 1 for _, error, _ in scores.values())
 
 
 def test_a_dataset_without_masks_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

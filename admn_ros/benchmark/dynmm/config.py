@@ -64,6 +64,7 @@ class DynmmConfig(StudyConfig):
     @property
     def fingerprint(self) -> str:
         """Hash of all that a training depends on, but for what its name has: lambda and seed."""
-        known = self.model_dump(mode="json", exclude={"notes", "prices", "price", "seeds"})
+        # Default values are left out, so that a new option does not invalidate trained networks.
+        known = self.model_dump(mode="json", exclude={"notes", "prices", "price", "seeds"}, exclude_defaults=True)
         known["preset"] = preset(self.model).model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]

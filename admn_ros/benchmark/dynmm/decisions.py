@@ -63,7 +63,8 @@ def draw_decisions(network: DynMM, found: Measured, networks: Networks, png: Pat
     model = preset(networks.config.model)
     figure = Figure(figsize=(11, 5.6), dpi=120, layout="constrained", facecolor=CARD)
     halves: Any = figure.subfigures(1, 2, wspace=0.03)
-    for part, frames, title in zip(halves, (cheap, dear), ("Easy", "Hard"), strict=True):
+    titles = ("Easy", "Hard") if found.choice[cheap[0]] != found.choice[dear[0]] else ("The only expert",) * 2
+    for part, frames, title in zip(halves, (cheap, dear), titles, strict=True):
         expert = networks.config.names[int(found.choice[frames[0]])]
         part.suptitle(f"{title}: {expert} (cost {network.costs[int(found.choice[frames[0]])] / network.costs[0]:.2f})",
                       fontsize=10, color=INK, x=0.01, ha="left")

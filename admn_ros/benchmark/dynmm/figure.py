@@ -41,9 +41,10 @@ def draw(results: DynmmResults, png: Path) -> None:
 def _draw_cost(axes: Axes, results: DynmmResults, trials: Sequence[Trial], alone: Sequence[Trial]) -> None:
     style_axes(axes, "Mean error, cm: DynMM by lambda, and each expert alone", "mean C (cheapest expert: 1)")
     axes.plot([t.cost for t in trials], [t.error_cm for t in trials], "o-", color=BUDGETS[3], lw=1.4, ms=5)
-    for t in trials:
-        axes.annotate(f"{t.price:g}", (t.cost, t.error_cm), (4, 5), textcoords="offset points", fontsize=SMALL_PT,
-                      color=SOFT)
+    for cost in sorted({t.cost for t in trials}):
+        same = [t for t in trials if t.cost == cost]
+        axes.annotate(", ".join(f"{t.price:g}" for t in same), (cost, max(t.error_cm for t in same)), (4, 5),
+                      textcoords="offset points", fontsize=SMALL_PT, color=SOFT)
     for t in alone:
         axes.plot([t.cost], [t.error_cm], "s", color=POLICIES[3], ms=6)
         axes.annotate(str(t.expert), (t.cost, t.error_cm), (5, -11), textcoords="offset points", fontsize=SMALL_PT,

@@ -55,7 +55,7 @@ def draw_decisions(stage: SegmentationGate, found: MeasuredPixels, networks: Seg
 
     few, many = chosen_frames(found)
     figure = Figure(figsize=(11, 1.45 * (len(few) + len(many)) + 0.4), dpi=120, layout="constrained", facecolor=CARD)
-    rows = figure.subplots(len(few) + len(many), 5, squeeze=False, width_ratios=(1, 1, 1, 1, 1.15))
+    rows = figure.subplots(len(few) + len(many), 5, squeeze=False, width_ratios=(1, 1, 1, 1, 1))
     for axes, frame in zip(rows, (*few, *many), strict=True):
         _draw_frame(axes, frame, stage, found, networks)
     for axes, title in zip(rows[0], ("RGB", "depth, registered", "truth", "prediction", "what ran"), strict=True):
@@ -94,6 +94,7 @@ def class_picture(mask: np.ndarray) -> Picture:
 def _draw_architecture(axes: Axes, blocks: int, mmacs: float) -> None:
     """Draw the blocks of both encoders: filled if they ran, with an arrow where depth was fused."""
     axes.set_axis_off()
+    axes.set_box_aspect(0.5)
     axes.set_xlim(-0.6, BLOCKS + 0.1)
     axes.set_ylim(-0.55, 2.2)
     for row, name in ((1.2, "rgb"), (0.0, "depth")):
@@ -103,7 +104,7 @@ def _draw_architecture(axes: Axes, blocks: int, mmacs: float) -> None:
             axes.add_patch(_box(i, row, modality_colour(name) if ran else CARD, RULE if not ran else INK))
     for i in range(blocks):
         axes.annotate("", (i + 0.4, 1.2), (i + 0.4, 0.7), arrowprops={"arrowstyle": "->", "color": BUDGETS[4], "lw": 1})
-    axes.text(-0.55, -0.4, f"{blocks} depth blocks, {mmacs:.1f} MMACs", fontsize=7, color=SOFT)
+    axes.text(-0.55, -0.4, f"{blocks} depth block{'s' * (blocks != 1)}, {mmacs:.1f} MMACs", fontsize=7, color=SOFT)
 
 
 def _box(column: int, row: float, colour: str, edge: str) -> Rectangle:

@@ -42,13 +42,14 @@ def _draw_cost(axes: Axes, results: SegmentationResults) -> None:
     axes.errorbar([t.mmacs for t in trials], middle, [[m - a for m, a in zip(middle, low, strict=True)],
                                                       [b - m for m, b in zip(middle, high, strict=True)]],
                   fmt="o", color=BUDGETS[3], ecolor=BUDGETS[0], ms=5, lw=1)
-    for t in trials:
-        axes.annotate(f"{t.price:g}", (t.mmacs, 100 * t.miou), (5, 4), textcoords="offset points", fontsize=SMALL_PT,
-                      color=SOFT)
+    for mmacs in sorted({t.mmacs for t in trials}):
+        same = [t for t in trials if t.mmacs == mmacs]
+        axes.annotate(", ".join(f"{t.price:g}" for t in same), (mmacs, max(100 * t.miou for t in same)), (5, 4),
+                      textcoords="offset points", fontsize=SMALL_PT, color=SOFT)
     for t in (t for t in results.of("static") if t.seed == seed):
         axes.plot([t.mmacs], [100 * t.miou], "s", color=POLICIES[3], ms=6)
         axes.annotate("RGB only" if not t.blocks else f"static, {t.blocks} depth blocks", (t.mmacs, 100 * t.miou),
-                      (5, -11), textcoords="offset points", fontsize=SMALL_PT, color=INK)
+                      (0, 9), textcoords="offset points", fontsize=SMALL_PT, color=INK, ha="center")
     axes.margins(x=0.2, y=0.1)
 
 

@@ -91,7 +91,8 @@ def _row(title: str, trials: Sequence[SegmentationTrial]) -> str:
     found = [t.collapsed for t in trials if t.collapsed is not None]
     text = "; ".join(f"{found.count(k)} of {len(trials)} to {k} blocks" for k in dict.fromkeys(found))
     mmacs = statistics.mean(t.mmacs for t in trials)
-    return f"| {title} | {_miou(trials)} | {mmacs:.1f} | {text or 'no'} | {len(trials)} |"
+    state = text or ("no" if trials[0].shares else "-")
+    return f"| {title} | {_miou(trials)} | {mmacs:.1f} | {state} | {len(trials)} |"
 
 
 def _miou(trials: Sequence[SegmentationTrial]) -> str:

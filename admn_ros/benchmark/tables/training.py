@@ -172,12 +172,14 @@ class TrainingStore:
 def _score(row: Row, layers: int | None) -> tuple[float, float]:
     """Return the layers above the budget, then the mean of all validation errors; smaller is better.
 
-    Without positions the errors are the rates of wrong classes.
+    Without positions the errors are the rates of wrong classes, and for segmentations 1 - mIoU.
     """
     errors = [v for k, v in row.items() if k.startswith("val/") and k.endswith("error_m") and "constant" not in k]
     if not errors:
         errors = [1 - v for k, v in row.items() if k.startswith("val/") and k.endswith("accuracy")
                   and "category" not in k]
+    if not errors and "val/miou" in row:
+        errors = [1 - row["val/miou"]]
     if not errors:
         errors = [v for k, v in row.items() if k.startswith("val/picture_")]
     over = 0.0 if layers is None else max(0.0, float(row.get("val/layers_mean", 0.0)) - SLACK * layers)
