@@ -127,4 +127,4 @@ def test_a_precision_that_does_not_exist_is_refused(fields: dict[str, str]) -> N
 
 def test_a_cpu_does_not_have_every_precision() -> None:
     with pytest.raises(AdmnError, match=r"precision: found float16; allowed: float32.* for this model on device cpu"):
-        Engine.of(random_network(CONFIGS["nested"]()), RuntimeChoice(precision="bfloat16"))
+        Engine.of(random_network(CONFIGS["nested"]()), RuntimeChoice(precision="float16"))
