@@ -137,7 +137,7 @@ class Rig:
         del self.node, self.driver, self._executor, self.outputs, self.budget_output, self._change, self._state
         gc.collect()
 
-    def wait(self, condition: Callable[[], object], timeout_s: float = 20.0) -> bool:
+    def wait(self, condition: Callable[[], object], timeout_s: float = 60.0) -> bool:
         """Wait for something that the other thread brings about."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -151,7 +151,7 @@ class Rig:
         self._executor.create_task(function, *args)
 
     def call(self, client, request):
-        assert client.wait_for_service(20)
+        assert client.wait_for_service(60)
         future = client.call_async(request)
         assert self.wait(future.done), "service call timed out"
         return future.result()

