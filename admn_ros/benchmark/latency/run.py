@@ -24,7 +24,10 @@ from admn_ros.inference.hardware import device_name, pick_device, use_threads
 FEWEST_RUNS = 3
 OnCase = Callable[[str, int, int], None]
 """Called before each case, with its description, what is done, and the whole."""
-_Key = tuple[Precision, int, tuple[int, ...]]  # precision, sensor nodes, layers of each frame
+_Frames = tuple[int, ...]
+"""Layers of each frame of a batch."""
+_Group = tuple[Precision, int, list[_Frames]]
+"""Precision, sensor nodes, and batches that are timed in turns."""
 
 
 def measure_latencies(plans: Sequence[LatencyPlan], on_case: OnCase | None = None) -> Latencies:
@@ -84,18 +87,19 @@ def _measure(plan: LatencyPlan, model: Subject, threads: int,
     engines = model.engines(plan.device, threads, [p for p in plan.precisions if p != "float32"])
     try:
         config = engines["torch"].config
-        cases = [*_cases(plan, config), *_mixed_cases(plan, config)]
-        for done, (precision, nodes, layers) in enumerate(cases):
-            alike = len(set(layers)) == 1
+        groups = [*_groups(plan, config), *_mixed_groups(plan, config)]
+        for done, (precision, nodes, frames) in enumerate(groups):
+            alike = len(set(frames[0])) == 1
             key: dict[str, Any] = {"model": model.name, "precision": precision, "nodes": nodes,
-                                   "batch": len(layers), "threads": threads}
-            on_case(f"{', '.join(f'{name} {value}' for name, value in key.items())}, layers "
-                    f"{layers[0] if alike else 'mixed'}", done, len(cases))
-            case = Case.of(engines, layers, nodes=nodes, precision=precision, seed=plan.seed)
+                                   "batch": len(frames[0]), "threads": threads}
+            on_case(f"{', '.join(f'{name} {value}' for name, value in key.items())}{'' if alike else ', mixed'}", done,
+                    len(groups))
+            cases = [Case.of(engines, layers, nodes=nodes, precision=precision, seed=plan.seed) for layers in frames]
+            found = _times(cases, plan, CONTENDERS if alike else OF_MIXED_BATCHES)
             if alike:
-                timings += [Timing(**key, **times, layers=layers[0]) for times in _times(case, plan, CONTENDERS)]
+                timings += [Timing(**key, **times, layers=layers[0]) for layers, times in found]
             else:
-                mixed += [MixedTiming(**key, **times, layers=layers) for times in _times(case, plan, OF_MIXED_BATCHES)]
+                mixed += [MixedTiming(**key, **times, layers=layers) for layers, times in found]
     finally:
         for engine in engines.values():
             engine.close()
@@ -116,34 +120,42 @@ def _layers(plan: LatencyPlan, config: ModelConfig) -> list[int]:
     return [count for count in plan.layers if count <= sum(config.depths.values())]
 
 
-def _cases(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Key]:
-    """Yield the cases in which all frames have the same budget; layers vary fastest."""
-    for precision, nodes, batch, layers in product(plan.precisions, plan.nodes, plan.batches, _layers(plan, config)):
-        yield precision, nodes, (layers,) * batch
+def _groups(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Group]:
+    """Yield the batches in which all frames have the same budget, for all budgets together."""
+    for precision, nodes, batch in product(plan.precisions, plan.nodes, plan.batches):
+        yield precision, nodes, [(layers,) * batch for layers in _layers(plan, config)]
 
 
-def _mixed_cases(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Key]:
+def _mixed_groups(plan: LatencyPlan, config: ModelConfig) -> Iterator[_Group]:
     """Yield the batches in which frame after frame has another budget."""
     budgets = _layers(plan, config)
     if plan.mixed > 1 and len(budgets) > 1:
         for precision in plan.precisions:
-            yield precision, max(plan.nodes), tuple(islice(cycle(budgets), plan.mixed))
+            yield precision, max(plan.nodes), [tuple(islice(cycle(budgets), plan.mixed))]
 
 
-def _times(case: Case, plan: LatencyPlan, contenders: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Time contenders in turns, and yield the fields of `Times` that are measured."""
-    works = {name: work for name in contenders if (work := CONTENDERS[name](case)) is not None}
-    peaks = {name: _warm_up(work, case.device) for name, work in works.items()}
-    times: dict[str, list[float]] = {name: [] for name in works}
+def _times(cases: Sequence[Case], plan: LatencyPlan,
+           contenders: Iterable[str]) -> Iterator[tuple[_Frames, dict[str, Any]]]:
+    """Time all contenders in all cases in turns; a processor that slows down meanwhile bends no line.
+
+    Yields:
+        Layers of the frames, and the fields of `Times` that are measured.
+    """
+    works = {(case.layers, name): work for case in cases for name in contenders
+             if (work := CONTENDERS[name](case)) is not None}
+    device = cases[0].device
+    peaks = {key: _warm_up(work, device) for key, work in works.items()}
+    times: dict[tuple[_Frames, str], list[float]] = {key: [] for key in works}
     started = time.perf_counter()
     for turn in range(plan.repeats):
-        if turn >= FEWEST_RUNS and time.perf_counter() - started > plan.seconds:
+        if turn >= FEWEST_RUNS and time.perf_counter() - started > plan.seconds * len(cases):
             break
-        for name, work in works.items():
-            times[name].append(_once_ms(work, case.device))
-    for name, found in times.items():
-        yield {"contender": name, "runs": len(found), "median_ms": float(np.median(found)),
-               "p95_ms": float(np.percentile(found, 95)), "shortest_ms": min(found), "peak_mib": peaks[name]}
+        for key, work in works.items():
+            times[key].append(_once_ms(work, device))
+    for key, found in times.items():
+        layers, name = key
+        yield layers, {"contender": name, "runs": len(found), "median_ms": float(np.median(found)),
+                       "p95_ms": float(np.percentile(found, 95)), "shortest_ms": min(found), "peak_mib": peaks[key]}
 
 
 def _warm_up(work: Work, device: torch.device) -> float | None:
