@@ -76,6 +76,8 @@ def main(out: Path) -> None:
     """Write all pages to an empty folder."""
     shutil.rmtree(out, ignore_errors=True)
     repository_pages(out)
+    (out / "assets").mkdir()
+    shutil.copy2(ROOT / "build_support" / "docs_worker.js", out / "assets")
     (out / "reference").mkdir()
     for name, text in (("options", options_page()), ("messages", messages_page()), ("python", python_page())):
         (out / "reference" / f"{name}.md").write_text(text, encoding="utf-8")
