@@ -50,9 +50,9 @@ class PreparedLook:
         """Map (R, C, H, W) to (R, dim)."""
         count, (first, second, third) = len(x), self._convolutions
         x = self._resize(x).view(count, -1, self._size, self._size).transpose(0, 1)
-        x = second(first(x).relu_())
+        x = second.without_bias(first(x).relu_())
         # The largest of what bias and ReLU map in order is what they map the largest to.
-        x = third(_pool(x, self._pooled).relu_()).relu_()
+        x = third(_pool(x, self._pooled).add_(second.bias[:, :, None, None]).relu_()).relu_()
         seen = x.transpose(0, 1).reshape(count, -1)
         return torch.addmm(self._bias, seen, self._weight)
 
@@ -60,7 +60,10 @@ class PreparedLook:
 class _Convolution:
     """Convolution of (C, R, H, W) to (out, R, H - kernel + 1, W), of which the last kernel - 1 columns are not valid.
 
-    The result is in the workspace until the second next call.
+    The result is in the workspace until the next call, whose input it may be.
+
+    Attributes:
+        bias: (out, 1).
     """
 
     def __init__(self, conv: nn.Conv2d, workspace: Workspace) -> None:
@@ -68,9 +71,16 @@ class _Convolution:
         self.kernel, self._workspace = rows, workspace
         weights = conv.weight.detach().permute(3, 0, 1, 2).reshape(self.columns, out, channels * rows)
         self._weights = weights.contiguous().unbind()
-        self._bias = cast(Tensor, conv.bias).detach()[:, None]
+        self.bias = cast(Tensor, conv.bias).detach()[:, None]
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self._convolve(x, self.bias)
+
+    def without_bias(self, x: Tensor) -> Tensor:
+        """Convolve, and leave the bias to a later step."""
+        return self._convolve(x, None)
+
+    def _convolve(self, x: Tensor, bias: Tensor | None) -> Tensor:
         channels, count, height, width = x.shape
         channel, row, line, pixel = x.stride()
         lines, kernel = height - self.kernel + 1, self.kernel
@@ -79,7 +89,12 @@ class _Convolution:
         unrolled.view(channels, kernel, count, lines, width).copy_(
             x.as_strided((channels, kernel, count, lines, width), (channel, line, row, line, pixel),
                          x.storage_offset()))
-        total = torch.addmm(self._bias, self._weights[0], unrolled)
+        first = self._weights[0]
+        total = self._workspace.take("total", len(first), pixels)
+        if bias is None:
+            torch.mm(first, unrolled, out=total)
+        else:
+            torch.addmm(bias, first, unrolled, out=total)
         for i in range(1, self.columns):
             total[:, :pixels - i].addmm_(self._weights[i], unrolled[:, i:])
         return total.view(-1, count, lines, width)

@@ -39,6 +39,8 @@ class Rows:
 
     def mask(self, size: int, nodes: int) -> Bools:
         """Return which inputs are present, (B, N)."""
+        if self.whole:
+            return np.ones((size, nodes), np.bool_)
         found = np.zeros(size * nodes, np.bool_)
         found[list(self.index)] = True
         return found.reshape(size, nodes)

@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from admn_ros.model.vit import AdaptiveViT, FineStem
+from admn_ros.model.prepared.transformer import LARGEST_COPY
+from admn_ros.model.vit import AdaptiveViT, FineStem, PatchEmbed
 
 Stem = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 """Maps inputs (R, C, H, W) to patches (R, number, dim), and to feature maps (R, pixels, width) if the stem is fine."""
@@ -23,7 +24,28 @@ Stem = Callable[[Tensor], tuple[Tensor, Tensor | None]]
 def prepare_stem(vit: AdaptiveViT) -> Stem:
     """Return the stem of a backbone."""
     stem = vit.patch_embed
-    return PreparedFineStem(stem, vit.shape) if type(stem) is FineStem else lambda x: (vit.patch_embed(x), None)
+    if type(stem) is FineStem:
+        return PreparedFineStem(stem, vit.shape)
+    return PreparedPatches(stem) if type(stem) is PatchEmbed else lambda x: (vit.patch_embed(x), None)
+
+
+class PreparedPatches:
+    """`PatchEmbed` as one matrix product."""
+
+    def __init__(self, stem: PatchEmbed) -> None:
+        proj = stem.proj
+        self._height, self._width = proj.stride
+        weight = proj.weight.detach().flatten(1).t()
+        self._weight = weight.contiguous() if weight.numel() <= LARGEST_COPY else weight
+        self._bias = cast(Tensor, proj.bias).detach()
+
+    def __call__(self, x: Tensor) -> tuple[Tensor, None]:
+        """Map inputs to patches; see `Stem`."""
+        count, channels, height, width = x.shape
+        rows, columns = height // self._height, width // self._width
+        pixels = x.reshape(count, channels, rows, self._height, columns, self._width).permute(0, 2, 4, 1, 3, 5)
+        patches = torch.addmm(self._bias, pixels.reshape(count * rows * columns, -1), self._weight)
+        return patches.view(count, rows * columns, -1), None
 
 
 class PreparedFineStem:
@@ -98,9 +120,11 @@ class _FlatNorm(NamedTuple):
 
 def _channels_last(x: Tensor) -> Tensor:
     """Copy (R, C, H, W) to channels last, in NumPy: with few channels three times as fast as in PyTorch."""
+    count, channels, height, width = x.shape
+    if channels == 1 and x.is_contiguous():  # the same bytes; from these strides PyTorch knows it
+        return x.as_strided(x.shape, (height * width, 1, width, 1))
     if x.is_contiguous(memory_format=torch.channels_last):
         return x
-    count, channels, height, width = x.shape
     out = torch.empty(count, height, width, channels)
     to, of = out.numpy(), x.numpy()
     for channel in range(channels):

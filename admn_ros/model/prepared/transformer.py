@@ -28,10 +28,11 @@ class Affine:
         weight = linear.weight.detach().to(dtype).t()
         self.weight = weight.contiguous() if weight.numel() <= LARGEST_COPY else weight
         self.bias = linear.bias.detach().to(dtype)
+        self._low = dtype is not torch.float32
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map (R, in) to (R, out)."""
-        return torch.addmm(self.bias, x.to(self.bias.dtype), self.weight)
+        return torch.addmm(self.bias, x.to(self.bias.dtype) if self._low else x, self.weight)
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def gelu(x: Tensor) -> Tensor:
 
     For contiguous tensors PyTorch calls oneDNN, which on small ones takes four times as long as PyTorch's own kernel.
     """
-    if len(x) == 1:
+    if x.shape[0] == 1:
         return F.gelu(x.expand(2, -1))[:1]
     return F.gelu(x.t()).t()
 
