@@ -95,16 +95,16 @@ def _draw_architecture(axes: Axes, blocks: int, mmacs: float) -> None:
     """Draw the blocks of both encoders: filled if they ran, with an arrow where depth was fused."""
     axes.set_axis_off()
     axes.set_box_aspect(0.5)
-    axes.set_xlim(-0.6, BLOCKS + 0.1)
+    axes.set_xlim(-0.8, BLOCKS + 0.1)
     axes.set_ylim(-0.55, 2.2)
     for row, name in ((1.2, "rgb"), (0.0, "depth")):
-        axes.text(-0.55, row + 0.35, name, fontsize=7, va="center", color=INK)
+        axes.text(-0.75, row + 0.35, name, fontsize=7, va="center", color=INK)
         for i in range(BLOCKS):
             ran = name == "rgb" or i < blocks
             axes.add_patch(_box(i, row, modality_colour(name) if ran else CARD, RULE if not ran else INK))
     for i in range(blocks):
         axes.annotate("", (i + 0.4, 1.2), (i + 0.4, 0.7), arrowprops={"arrowstyle": "->", "color": BUDGETS[4], "lw": 1})
-    axes.text(-0.55, -0.4, f"{blocks} depth block{'s' * (blocks != 1)}, {mmacs:.1f} MMACs", fontsize=7, color=SOFT)
+    axes.text(-0.75, -0.4, f"{blocks} depth block{'s' * (blocks != 1)}, {mmacs:.1f} MMACs", fontsize=7, color=SOFT)
 
 
 def _box(column: int, row: float, colour: str, edge: str) -> Rectangle:
