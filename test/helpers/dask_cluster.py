@@ -38,7 +38,7 @@ class DaskCluster:
         (folder / "preload.py").write_text(PRELOAD)
         file = folder / "scheduler.json"
         self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file))
-        while not file.exists():
+        while not file.exists() or not file.read_text().endswith("}"):   # it is written in steps
             assert self._processes[0].poll() is None, (folder / "0.log").read_text()
             time.sleep(0.02)
         self.address: str = json.loads(file.read_text())["address"]

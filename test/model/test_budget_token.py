@@ -114,7 +114,8 @@ def test_the_engine_passes_the_budget_to_the_controller(tmp_path: pytest.TempPat
     heard: list[float] = []
     assert engine.network.qoi.budget is not None
     engine.network.qoi.budget.register_forward_pre_hook(lambda _, args: heard.append(float(args[0])))
-    for budget in (Budget(2, "layers"), Budget(math.inf, "layers"), Budget(math.inf, "gflops")):
+    some, everything = Budget(2, "layers"), Budget(math.inf, "layers")
+    for budget in (some, some, everything, some, Budget(math.inf, "gflops")):
         spent = engine.infer(blank_sample(engine.config), budget).allocation
         assert spent.spent <= budget.limit
-    assert heard == [0.25, 1.0, 1.0]
+    assert heard == [0.25, 1.0, 0.25, 1.0]   # the token of the frame before is kept
