@@ -66,20 +66,15 @@ ARGUMENTS = (
     ("name", "admn", "Name of the perception node, and prefix of its topics."),
     ("log_level", "info", "Least severe log messages shown."),
 )
-GIVEN = ("model", "sensors", "device", "engine", "providers", "precision", "budget_unit")
-"""Arguments that are parameters of the perception node as they are."""
+GIVEN = ("model", "sensors", "device", "engine", "providers", "precision", "budget_unit")  # parameters of the node
 BOOLEANS = ["true", "false", "True", "False"]
 CHOICES = {
+    **dict.fromkeys(("foxglove", "governor", "rviz", "sim", "use_respawn"), BOOLEANS),
     "autostart": ["", *BOOLEANS],
     "budget_unit": ["", "layers", "gflops", "milliseconds", "joules", "watts"],
     "device": ["", "auto", "cpu", "cuda"],
     "engine": ["", "torch", "onnxruntime"],
     "precision": ["", "float32", "bfloat16", "float16"],
-    "foxglove": BOOLEANS,
-    "governor": BOOLEANS,
-    "rviz": BOOLEANS,
-    "sim": BOOLEANS,
-    "use_respawn": BOOLEANS,
     "use_sim_time": ["", "auto", *BOOLEANS],
     "log_level": ["debug", "info", "warn", "error", "fatal"],
 }
