@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo  # PyTorch imports it late; once that fails inside a test that expects an error, it always fails
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["helpers.fixtures"]
