@@ -13,8 +13,9 @@ from admn_ros.benchmark.dynmm.config import DynmmConfig
 from admn_ros.benchmark.dynmm.decisions import chosen_frames, draw_decisions
 from admn_ros.benchmark.dynmm.figure import draw
 from admn_ros.benchmark.dynmm.measure import Measured
-from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial, read_dynmm
+from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial
 from admn_ros.benchmark.dynmm.run import Networks, run_ablation, run_sweep
+from admn_ros.benchmark.dynmm.study import read_results
 from admn_ros.benchmark.dynmm.text import render
 from admn_ros.cli import main
 from admn_ros.config import load_config, parse_config
@@ -86,7 +87,7 @@ def test_sweep_and_ablation_run_and_resume_to_the_same_results(data: Path, tmp_p
     whole = run_ablation(networks, out, "admn dynmm")
     assert len(whole.of("one_stage")) == len(whole.of("gate_only")) == 1
     assert len(whole.of("joint")) == len(whole.of("expert")) == 2
-    assert read_dynmm(out / FILE) == whole
+    assert read_results(DynmmResults, out / FILE) == whole
     trained = len(steps)
     assert run_ablation(networks, out, "admn dynmm") == whole
     assert len(steps) == trained, "nothing is trained twice"

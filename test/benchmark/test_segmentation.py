@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from admn_ros.benchmark.dynmm.study import read_results
 from admn_ros.benchmark.segmentation.config import SegmentationStudy
 from admn_ros.benchmark.segmentation.decisions import chosen_frames
 from admn_ros.benchmark.segmentation.networks import SegmentationNetworks
-from admn_ros.benchmark.segmentation.results import FILE, SegmentationResults, SegmentationTrial, read_segmentation
+from admn_ros.benchmark.segmentation.results import FILE, SegmentationResults, SegmentationTrial
 from admn_ros.benchmark.segmentation.run import MeasuredPixels
 from admn_ros.benchmark.segmentation.text import render
 from admn_ros.cli import main
@@ -74,7 +75,7 @@ def test_a_study_runs_from_end_to_end_and_trains_nothing_twice(tmp_path: Path, c
                str(tmp_path / "work"), "--out", str(out), "--device", "cpu", "--threads", "1"]
     assert main(command) == 0
     assert "static2" not in capsys.readouterr().err
-    first = read_segmentation(out / FILE)
+    first = read_results(SegmentationResults, out / FILE)
     dear = first.of("joint", 100.0)
     assert dear[0].shares[0] == 1.0, "at this price no image gets depth"
     assert dear[0].collapsed == 0 and dear[0].interval is not None
@@ -86,7 +87,7 @@ def test_a_study_runs_from_end_to_end_and_trains_nothing_twice(tmp_path: Path, c
     assert "1 of 1 to 0 blocks" in text and str(tmp_path) not in text
     trained = {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("weights.safetensors")}
     assert main(command) == 0
-    assert read_segmentation(out / FILE) == first
+    assert read_results(SegmentationResults, out / FILE) == first
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "work").rglob("weights.safetensors")} == trained
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,8 +15,9 @@ from admn_ros.baselines.experts import DynMM
 from admn_ros.baselines.learned_baseline import LearnedBaseline
 from admn_ros.benchmark.dynmm.config import DynmmConfig
 from admn_ros.benchmark.dynmm.measure import Measured, measure
-from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial, read_dynmm, write_dynmm
+from admn_ros.benchmark.dynmm.results import FILE, DynmmResults, Trial
 from admn_ros.benchmark.dynmm.strategies import STRATEGIES, Strategies, Strategy
+from admn_ros.benchmark.dynmm.study import continued, record
 from admn_ros.benchmark.tables.data import CorruptedSplits
 from admn_ros.benchmark.tables.training import OnStep, TrainingStore
 from admn_ros.model.presets import preset
@@ -83,7 +84,7 @@ def run_sweep(networks: Networks, out: Path, command: str = "") -> DynmmResults:
     seed = networks.config.seeds[0]
     results = _begun(networks, out, command)
     trials = (_gated(networks, "joint", price, seed) for price in networks.config.prices)
-    return _written(chain(_alone(networks, seed), trials), results, out)
+    return record(chain(_alone(networks, seed), trials), results, out / FILE)
 
 
 def run_ablation(networks: Networks, out: Path, command: str = "") -> DynmmResults:
@@ -95,15 +96,7 @@ def run_ablation(networks: Networks, out: Path, command: str = "") -> DynmmResul
     results = _begun(networks, out, command)
     for seed in networks.config.seeds:
         trials = (_gated(networks, strategy, networks.config.price, seed) for strategy in reversed(STRATEGIES))
-        results = _written(chain(_alone(networks, seed), trials), results, out)
-    return results
-
-
-def _written(trials: Iterable[Trial], results: DynmmResults, out: Path) -> DynmmResults:
-    """Return the results with these trials; the file is written after each of them."""
-    for trial in trials:
-        results = results.with_trials((trial,))
-        write_dynmm(results, out / FILE)
+        results = record(chain(_alone(networks, seed), trials), results, out / FILE)
     return results
 
 
@@ -116,8 +109,7 @@ def _begun(networks: Networks, out: Path, command: str) -> DynmmResults:
         config=config.fingerprint, command=command, notes=config.notes, model=config.model,
         corruption=config.corruption, samples=(config.train.samples, config.test.samples), experts=config.names,
         costs=tuple(round(c / costs[0], 3) for c in costs), price=config.price, constant_cm=networks.constant_cm)
-    there = read_dynmm(out / FILE) if (out / FILE).exists() else new
-    return new.with_trials(there.trials) if there.config == new.config else new
+    return continued(new, out / FILE)
 
 
 def _alone(networks: Networks, seed: int) -> Iterator[Trial]:

@@ -14,14 +14,9 @@ from admn_ros.baselines.segmentation.costs import gate_macs, macs_by_choice
 from admn_ros.baselines.segmentation.network import BLOCKS, CHOICES, RgbdSegmentation
 from admn_ros.benchmark.dynmm.measure import damage_of
 from admn_ros.benchmark.dynmm.strategies import STRATEGIES, Strategy
+from admn_ros.benchmark.dynmm.study import continued, record
 from admn_ros.benchmark.segmentation.networks import SegmentationNetworks
-from admn_ros.benchmark.segmentation.results import (
-    FILE,
-    SegmentationResults,
-    SegmentationTrial,
-    read_segmentation,
-    write_segmentation,
-)
+from admn_ros.benchmark.segmentation.results import FILE, SegmentationResults, SegmentationTrial
 from admn_ros.scoring.metrics import Floats, Whole
 from admn_ros.scoring.segmentation import PixelScores, class_iou, mean_iou
 from admn_ros.training.rivals.segmentation_gate import SegmentationGate, pixels_of
@@ -72,11 +67,7 @@ def run_study(networks: SegmentationNetworks, out: Path, command: str = "", *,
     Raises:
         AdmnError: a training fails, or a folder cannot be used.
     """
-    results = _begun(networks, out, command)
-    for trial in _trials(networks, ablation):
-        results = results.with_trial(trial)
-        write_segmentation(results, out / FILE)
-    return results
+    return record(_trials(networks, ablation), _begun(networks, out, command), out / FILE)
 
 
 def measure_pixels(stage: SegmentationGate, networks: SegmentationNetworks) -> MeasuredPixels:
@@ -121,8 +112,7 @@ def _begun(networks: SegmentationNetworks, out: Path, command: str) -> Segmentat
         test=study.test.split, samples=(len(networks.splits.train(0, 0)), len(networks.splits.test)),
         mmacs_by_blocks=tuple(round(m / 1e6, 3) for m in macs_by_choice(network)),
         gate_mmacs=round(gate_macs(network) / 1e6, 3), price=study.price)
-    there = read_segmentation(out / FILE) if (out / FILE).exists() else new
-    return new.model_copy(update={"trials": there.trials}) if there.config == new.config else new
+    return continued(new, out / FILE)
 
 
 def _static(networks: SegmentationNetworks, blocks: int, seed: int) -> SegmentationTrial:

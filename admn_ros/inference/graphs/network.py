@@ -44,7 +44,7 @@ class Rows:
         self._counts = counts
 
     def __call__(self, rows: int) -> None:
-        """Run on at least so many rows."""
+        """Run on the first `rows` rows, or on a few more."""
         self._replays[next(count for count in self._counts if count >= rows)]()
 
 
@@ -230,7 +230,7 @@ def _size(batch: SampleBatch) -> int:
 
 
 def _parts(batch: SampleBatch, most: int) -> Iterator[tuple[int, SampleBatch]]:
-    """Yield the parts of a batch of at most so many samples, each with the index of its first; a small one as it is."""
+    """Split a batch into parts of at most `most` samples, each with the index of its first."""
     size = _size(batch)
     if size <= most:
         yield 0, batch

@@ -94,7 +94,7 @@ def _valid_means(metres: Floats, config: DepthInput) -> tuple[Floats, npt.NDArra
     mean = resize_means(clipped, config.height, config.width)
     weights = resize_means(valid.view(np.uint8), config.height, config.width, most=1)
     seen = weights > _SMALLEST_WEIGHT
-    # Invalid pixels count as `low` so far. To correct the means is faster than to set so many pixels to 0.
+    # Invalid pixels count as `low` so far. Correcting the means is faster than setting all these pixels to 0.
     mean -= low * (1 - weights)
     np.divide(mean, weights, out=mean, where=seen)
     # Rounding of the sums can leave the range.
