@@ -30,6 +30,20 @@ ANSWER_S, WORKER_S = 10.0, 60.0
 
 
 @contextmanager
+def finishing(pool: Executor) -> Iterator[Executor]:
+    """Wait at the end for the tasks of a pool; when the block raises, cancel those that have not begun instead.
+
+    `with pool` would take back that tasks are cancelled.
+    """
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+@contextmanager
 def cluster_pool(scheduler: str, start: Callable[..., object] | None = None, *arguments: Any) -> Iterator[Executor]:
     """Open a pool of all workers of a cluster, also those that join later.
 
@@ -49,13 +63,8 @@ def cluster_pool(scheduler: str, start: Callable[..., object] | None = None, *ar
     client = _connect(distributed, scheduler)
     try:
         _check_workers(client, scheduler)
-        pool = _ClusterPool(client, _Job(uuid.uuid4().hex, Path.cwd(), start, arguments))
-        try:
+        with finishing(_ClusterPool(client, _Job(uuid.uuid4().hex, Path.cwd(), start, arguments))) as pool:
             yield pool
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        pool.shutdown()
     except distributed.scheduler.KilledWorker as error:
         raise AdmnError(f"scheduler {scheduler}: {error.allowed_failures + 1} workers have died at the same task, the "
                         f"last one {error.last_worker.address}; its log may say why") from error

@@ -11,7 +11,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from admn_ros.cluster import cluster_pool
+from admn_ros.cluster import cluster_pool, finishing
 
 
 @contextmanager
@@ -35,14 +35,9 @@ def worker_pool(jobs: int, start: Callable[..., object] | None = None, *argument
             yield cluster
         return
     # Neither torch's threads nor OpenGL contexts survive a fork.
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _begin, (start, arguments))
-    # Not `with pool`: its exit would take back that tasks are cancelled.
-    try:
+    context = multiprocessing.get_context("spawn")
+    with finishing(ProcessPoolExecutor(jobs, context, _begin, (start, arguments))) as pool:
         yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown()
 
 
 def _begin(start: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:

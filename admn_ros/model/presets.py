@@ -168,27 +168,26 @@ def _rgb_radar() -> ModelConfig:
 
 def _table_mmfi() -> ModelConfig:
     """Return RGB and depth of four frames of a clip, small enough to train the classification tables on one core."""
-    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(32, 32))
     depth = DepthInput(height=64, width=64, relief=True, max_m=5.0, mean=(0.6, 0.9, 0.0), std=(0.2, 0.3, 0.1))
-    return ModelConfig(
-        name="table-mmfi", trained=False, sensor_nodes=("frame01", "frame05", "frame09", "frame13"),
-        classes=tuple(f"A{i:02d}" for i in range(1, 28)),
-        modalities={
-            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=64), backbone=backbone, adapter_hidden=96),
-            Modality.DEPTH: ModalityConfig(input=depth, backbone=backbone, adapter_hidden=96)},
-        fusion=FusionConfig(dim=48, depth=2, heads=4),
-        qoi=QoiConfig(size=32, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64))
+    return _of_clips("table-mmfi", ("frame01", "frame05", "frame09", "frame13"),
+                     tuple(f"A{i:02d}" for i in range(1, 28)), (32, 32), Modality.DEPTH, depth)
 
 
 def _table_ave() -> ModelConfig:
     """Return RGB of four frames of a clip, and its sound, likewise."""
-    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=(16, 16))
     audio = AudioInput(channels=1, window_s=10.24, fft=1024, hop=1280, mels=64, frames=128)
+    return _of_clips("table-ave", ("frame1", "frame3", "frame5", "frame7"), AVE_CLASSES, (16, 16),
+                     Modality.AUDIO, audio)
+
+
+def _of_clips(name: str, frames: tuple[str, ...], classes: tuple[str, ...], patch: tuple[int, int], other: Modality,
+              other_input: InputConfig) -> ModelConfig:
+    """Return a small network for RGB of some frames of a clip, and another modality."""
+    backbone = BackboneConfig(dim=48, heads=3, mlp_ratio=2.0, patch=patch)
+    inputs: dict[Modality, InputConfig] = {Modality.RGB: RgbInput(height=64, width=64), other: other_input}
     return ModelConfig(
-        name="table-ave", trained=False, sensor_nodes=("frame1", "frame3", "frame5", "frame7"), classes=AVE_CLASSES,
-        modalities={
-            Modality.RGB: ModalityConfig(input=RgbInput(height=64, width=64), backbone=backbone, adapter_hidden=96),
-            Modality.AUDIO: ModalityConfig(input=audio, backbone=backbone, adapter_hidden=96)},
+        name=name, trained=False, sensor_nodes=frames, classes=classes,
+        modalities={m: ModalityConfig(input=x, backbone=backbone, adapter_hidden=96) for m, x in inputs.items()},
         fusion=FusionConfig(dim=48, depth=2, heads=4),
         qoi=QoiConfig(size=32, dim=32, depth=1, heads=4, layer_hidden=64, corruption_hidden=64))
 

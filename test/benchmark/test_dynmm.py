@@ -38,10 +38,7 @@ def settings(**changes: Any) -> dict[str, Any]:
 def data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A dataset, and a preset of the size of the tests."""
     monkeypatch.setitem(PRESETS, "micro", models.one_node)
-    splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
-              for split, count in {"train": 8, "val": 6}.items()}
-    splits["test_time"] = [datasets.noise(2, seed, classes=2, nodes=1) for seed in range(6)]
-    return datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
+    return datasets.write_three_splits(tmp_path / "data")
 
 
 def trial(kind: str, price: float | None, seed: int, shares: tuple[float, ...], error_cm: float = 20.0) -> Trial:

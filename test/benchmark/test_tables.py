@@ -46,10 +46,7 @@ def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
 def micro(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Folders:
     """A dataset, and a preset of the size of the tests."""
     monkeypatch.setitem(PRESETS, "micro", models.one_node)
-    splits = {split: [datasets.noise(count, len(split), classes=2, nodes=1)]
-              for split, count in {"train": 8, "val": 6}.items()}
-    splits["test_time"] = [datasets.noise(2, seed, classes=2, nodes=1) for seed in range(6)]
-    data = datasets.write_dataset(tmp_path / "data", splits, ("car", "none"), ("node1",))
+    data = datasets.write_three_splits(tmp_path / "data")
     return Folders(data, tmp_path / "work", tmp_path / "out")
 
 

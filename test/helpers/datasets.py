@@ -28,6 +28,13 @@ def write_dataset(folder: Path, splits: Mapping[str, Sequence[Arrays]], classes:
     return folder
 
 
+def write_three_splits(folder: Path) -> Path:
+    """Write noise of one sensor node: 8 samples for training, 6 for validation, 6 recordings of 2 for tests."""
+    splits = {split: [noise(count, len(split), classes=2, nodes=1)] for split, count in {"train": 8, "val": 6}.items()}
+    splits["test_time"] = [noise(2, seed, classes=2, nodes=1) for seed in range(6)]
+    return write_dataset(folder, splits, ("car", "none"), ("node1",))
+
+
 def noise(count: int, seed: int, classes: int = 3, nodes: int = 2) -> Arrays:
     """Return samples of noise. Every third one has no car, which is the last class."""
     rng = np.random.default_rng(seed)

@@ -11,9 +11,9 @@ import numpy as np
 
 from admn_ros.simulation.camera.camera_physics import Bytes, Single, expose, measure_depth
 from admn_ros.simulation.camera.offscreen import OffScreen, PinholeCamera
-from admn_ros.simulation.scene.geometry import Floats, Pose
-from admn_ros.simulation.scene.person_model import BodyPose
-from admn_ros.simulation.scene.room_model import EXTENT_M, FAR_M, NEAR_M
+from admn_ros.simulation.scene.geometry import Floats, Pose, numbers
+from admn_ros.simulation.scene.person_model import BodyPose, geom
+from admn_ros.simulation.scene.room_model import rendering
 
 Colour = tuple[float, float, float]
 
@@ -91,21 +91,6 @@ class ClipScene:
             depth[::_SAMPLES, ::_SAMPLES], rng, stripes=(), flying=_FLYING)
 
 
-def geom(kind: str, size: Sequence[float], at: Sequence[float], rgb: Sequence[float],
-         axis: Sequence[float] = ()) -> str:
-    """Return the MJCF of a geom.
-
-    Args:
-        kind: sphere, ellipsoid, box, capsule or cylinder.
-        size: half sizes in metres, as MuJoCo has them.
-        at: position in the frame of its body.
-        rgb: gamma-encoded colour, 0 to 1.
-        axis: direction of the long axis of a capsule or cylinder; z if empty.
-    """
-    turned = f' zaxis="{_numbers(axis)}"' if axis else ""
-    return f'<geom type="{kind}" size="{_numbers(size)}" pos="{_numbers(at)}"{turned} rgba="{_numbers(rgb)} 1"/>'
-
-
 def _camera_pose(place: Place) -> Pose:
     c, s = float(np.cos(place.tilt_rad)), float(np.sin(place.tilt_rad))
     forward = np.array([-c, 0.0, -s])
@@ -119,24 +104,12 @@ def _model(place: Place, bodies: Sequence[str]) -> str:
     away = -np.array(place.lamp_m)
     fine = SIZE * _SAMPLES
     return f"""<mujoco>
-<compiler angle="radian"/>
-<statistic extent="{EXTENT_M}" center="0 0 0.5"/>
-<visual>
-  <global offwidth="{fine}" offheight="{fine}"/>
-  <quality shadowsize="512" offsamples="0" numslices="14" numstacks="8" numquads="1"/>
-  <map znear="{NEAR_M / EXTENT_M}" zfar="{FAR_M / EXTENT_M}" shadowclip="1.2"/>
-  <headlight ambient="0.42 0.42 0.42" diffuse="0.1 0.1 0.1" specular="0 0 0"/>
-</visual>
-<default><geom contype="0" conaffinity="0"/></default>
+{rendering((fine, fine), 512, 0.42, 0.1)}
 <worldbody>
-  <light pos="{_numbers(place.lamp_m)}" dir="{_numbers(away)}" cutoff="80" castshadow="true"
-         diffuse="{_numbers([place.light] * 3)}" specular="0.1 0.1 0.1"/>
+  <light pos="{numbers(place.lamp_m, 5)}" dir="{numbers(away, 5)}" cutoff="80" castshadow="true"
+         diffuse="{numbers([place.light] * 3, 5)}" specular="0.1 0.1 0.1"/>
   {geom("box", (0.1, _WALL_HALF_M, _WALL_HALF_M), (-place.wall_m - 0.1, 0, _WALL_HALF_M), place.wall)}
   {geom("box", (_WALL_HALF_M, _WALL_HALF_M, 0.1), (0, 0, -0.1), place.floor)}
   {moving}
 </worldbody>
 </mujoco>"""
-
-
-def _numbers(values: Sequence[float] | Floats) -> str:
-    return " ".join(f"{v:.5g}" for v in values)

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from admn_ros.recordings.bag_messages import quaternion_of
-from admn_ros.simulation.clips.clip_scene import Colour, geom
+from admn_ros.simulation.clips.clip_scene import Colour
 from admn_ros.simulation.scene.geometry import Floats
-from admn_ros.simulation.scene.person_model import BodyPose
+from admn_ros.simulation.scene.person_model import BodyPose, geom
 
 Motion = Literal["stand", "drive", "fly", "swing", "shake", "hop", "sway"]
 Solid = tuple[str, tuple[float, ...], tuple[float, float, float], Colour, tuple[float, ...]]

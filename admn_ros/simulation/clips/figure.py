@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from admn_ros.simulation.clips.clip_scene import geom
 from admn_ros.simulation.scene.geometry import Floats, rotation_z
 from admn_ros.simulation.scene.people import Person
-from admn_ros.simulation.scene.person_model import BodyPose
+from admn_ros.simulation.scene.person_model import BodyPose, geom
 
 # Lengths and widths as shares of the height.
 _TRUNK, _NECK, _HEAD = 0.29, 0.05, 0.07

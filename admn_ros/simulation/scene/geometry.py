@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses, rotations and boxes. Metres; frames by REP-103."""
+"""Poses, rotations and boxes, and numbers as MuJoCo reads them. Metres; frames by REP-103."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,3 +76,8 @@ class Box:
         normal = np.where(first == enter, -side, rays.dtype.type(0))
         enter = np.where((enter <= leave) & (enter > 0), enter, rays.dtype.type(np.inf))
         return enter, normal.T @ turn.T
+
+
+def numbers(values: Iterable[float], digits: int = 6) -> str:
+    """Return numbers as an attribute of MJCF has them."""
+    return " ".join(f"{v:.{digits}g}" for v in values)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from admn_ros.simulation.scene.geometry import numbers
 from admn_ros.simulation.scene.people import Person, PersonState
 
 SHOULDERS, HIPS = 0.81, 0.50     # heights, as shares of the person's
@@ -24,21 +25,21 @@ def person_bodies(person: Person, number: int) -> str:
     h = person.height_m
     leg, arm = (HIPS - 0.04) * h, 0.36 * h
     trunk = [
-        _geom("ellipsoid", (0.115, 0.175, 0.20 * h), (0, 0, 0.665 * h), person.shirt),
-        _geom("ellipsoid", (0.09, 0.215, 0.055 * h), (0, 0, 0.79 * h), person.shirt),
-        _geom("ellipsoid", (0.115, 0.165, 0.08 * h), (0, 0, 0.50 * h), person.trousers),
-        _geom("capsule", (0.05, 0.03), (0, 0, 0.845 * h), person.skin),
-        _geom("ellipsoid", (0.095, 0.078, 0.068 * h), (0.01, 0, 0.932 * h), person.skin),
-        _geom("ellipsoid", (0.095, 0.083, 0.058 * h), (-0.015, 0, 0.947 * h), person.hair),
+        geom("ellipsoid", (0.115, 0.175, 0.20 * h), (0, 0, 0.665 * h), person.shirt),
+        geom("ellipsoid", (0.09, 0.215, 0.055 * h), (0, 0, 0.79 * h), person.shirt),
+        geom("ellipsoid", (0.115, 0.165, 0.08 * h), (0, 0, 0.50 * h), person.trousers),
+        geom("capsule", (0.05, 0.03), (0, 0, 0.845 * h), person.skin),
+        geom("ellipsoid", (0.095, 0.078, 0.068 * h), (0.01, 0, 0.932 * h), person.skin),
+        geom("ellipsoid", (0.095, 0.083, 0.058 * h), (-0.015, 0, 0.947 * h), person.hair),
     ]
     legs = [
-        _geom("capsule", (0.072, leg / 4), (0, 0, -leg / 4), person.trousers),
-        _geom("capsule", (0.052, leg / 4), (0, 0, -0.72 * leg), person.trousers),
-        _geom("ellipsoid", (0.135, 0.048, 0.042), (0.05, 0, -leg), person.shoes),
+        geom("capsule", (0.072, leg / 4), (0, 0, -leg / 4), person.trousers),
+        geom("capsule", (0.052, leg / 4), (0, 0, -0.72 * leg), person.trousers),
+        geom("ellipsoid", (0.135, 0.048, 0.042), (0.05, 0, -leg), person.shoes),
     ]
     arms = [
-        _geom("capsule", (0.045, 0.42 * arm), (0, 0, -0.42 * arm), person.shirt),
-        _geom("ellipsoid", (0.045, 0.03, 0.07), (0.01, 0, -arm), person.skin),
+        geom("capsule", (0.045, 0.42 * arm), (0, 0, -0.42 * arm), person.shirt),
+        geom("ellipsoid", (0.045, 0.03, 0.07), (0.01, 0, -arm), person.skin),
     ]
     parts = (trunk, legs, legs, arms, arms)
     return "".join(f'<body name="person{number}_{k}" mocap="true" pos="0 0 -9">{"".join(geoms)}</body>'
@@ -65,6 +66,16 @@ def _turned(yaw: float, pitch: float) -> tuple[float, float, float, float]:
     return cy * cp, -sy * sp, cy * sp, sy * cp
 
 
-def _geom(kind: str, size: Sequence[float], at: Sequence[float], rgb: Sequence[float]) -> str:
-    size_, at_, rgb_ = (" ".join(f"{v:.5g}" for v in values) for values in (size, at, rgb))
-    return f'<geom type="{kind}" size="{size_}" pos="{at_}" rgba="{rgb_} 1"/>'
+def geom(kind: str, size: Sequence[float], at: Sequence[float], rgb: Sequence[float],
+         axis: Sequence[float] = ()) -> str:
+    """Return the MJCF of a geom.
+
+    Args:
+        kind: sphere, ellipsoid, box, capsule or cylinder.
+        size: half sizes in metres, as MuJoCo has them.
+        at: position in the frame of its body.
+        rgb: gamma-encoded colour, 0 to 1.
+        axis: direction of the long axis of a capsule or cylinder; z if empty.
+    """
+    turned = f' zaxis="{numbers(axis, 5)}"' if axis else ""
+    return f'<geom type="{kind}" size="{numbers(size, 5)}" pos="{numbers(at, 5)}"{turned} rgba="{numbers(rgb, 5)} 1"/>'

@@ -15,7 +15,7 @@ import numpy as np
 
 from admn_ros.simulation.scene import printed_mat, textures
 from admn_ros.simulation.scene.car_model import car_geoms, car_meshes
-from admn_ros.simulation.scene.geometry import Box
+from admn_ros.simulation.scene.geometry import Box, numbers
 from admn_ros.simulation.scene.person_model import person_bodies
 from admn_ros.simulation.scene.scene import Lamp, Scene
 from admn_ros.simulation.scene.sensor_node import SensorNode
@@ -77,7 +77,7 @@ class _Parts:
                  repeat: float = 0.0) -> None:
         painted = f'texture="{texture}" ' if texture else ""
         painted += f'texrepeat="{repeat:.4g} {repeat:.4g}" texuniform="true" ' if repeat else ""
-        self.assets.append(f'<material name="{name}" {painted}rgba="{_numbers(rgb)} 1" emission="{glow:.3g}" '
+        self.assets.append(f'<material name="{name}" {painted}rgba="{numbers(rgb)} 1" emission="{glow:.3g}" '
                            f'specular="{shine:.3g}" shininess="0.4"/>')
 
     def mesh_box(self, name: str, half_m: Sequence[float], material: str, position: Sequence[float], yaw: float,
@@ -91,7 +91,7 @@ class _Parts:
             a = 4 * number
             faces += [(a, a + 1, a + 2), (a, a + 2, a + 3)]
         self.assets.append(mesh(name, corners, faces, places))
-        self.geoms.append(f'<geom type="mesh" mesh="{name}" material="{material}" pos="{_numbers(position)}" '
+        self.geoms.append(f'<geom type="mesh" mesh="{name}" material="{material}" pos="{numbers(position)}" '
                           f'euler="0 0 {yaw:.6g}"/>')
 
 
@@ -105,8 +105,8 @@ def mesh(name: str, corners: Sequence[Sequence[float]], faces: Sequence[Sequence
         faces: indices (M, 3).
         places: texture coordinates (N, 2), v upwards.
     """
-    painted = f'texcoord="{_numbers([v for p in places for v in p])}" ' if places else ""
-    return (f'<mesh name="{name}" inertia="shell" vertex="{_numbers([v for c in corners for v in c])}" {painted}'
+    painted = f'texcoord="{numbers([v for p in places for v in p])}" ' if places else ""
+    return (f'<mesh name="{name}" inertia="shell" vertex="{numbers([v for c in corners for v in c])}" {painted}'
             f'face="{" ".join(str(i) for f in faces for i in f)}"/>')
 
 
@@ -132,21 +132,32 @@ def build(scene: Scene, shadow_size: int = 1024, largest: tuple[int, int] = (640
     moving = "".join(f'<body name="{"second_" * k}car" mocap="true" pos="0 0 -9">{car_geoms(colour)}</body>'
                      for k, colour in enumerate(cars))
     moving += "".join(person_bodies(person, k) for k, person in enumerate(scene.people))
-    width, height = largest
     xml = f"""<mujoco>
-<compiler angle="radian"/>
-<statistic extent="{EXTENT_M}" center="0 0 0.5"/>
-<visual>
-  <global offwidth="{width}" offheight="{height}"/>
-  <quality shadowsize="{shadow_size}" offsamples="0" numslices="14" numstacks="8" numquads="1"/>
-  <map znear="{NEAR_M / EXTENT_M}" zfar="{FAR_M / EXTENT_M}" shadowclip="1.2"/>
-  <headlight ambient="{_numbers([look.ambient] * 3)}" diffuse="0 0 0" specular="0 0 0"/>
-</visual>
-<default><geom contype="0" conaffinity="0"/></default>
+{rendering(largest, shadow_size, look.ambient, 0.0)}
 <asset>{"".join(parts.assets)}</asset>
 <worldbody>{"".join(_light(lamp, k) for k, lamp in enumerate(look.lamps))}{"".join(parts.geoms)}{moving}</worldbody>
 </mujoco>"""
     return RoomModel(xml, parts.pictures, tuple(parts.surfaces))
+
+
+def rendering(largest: tuple[int, int], shadow_size: int, ambient: float, diffuse: float) -> str:
+    """Return the MJCF of how a scene is drawn: image sizes, clipping planes, shadows, light at the camera.
+
+    Args:
+        largest: (width, height) of the largest picture in pixels.
+        shadow_size: side of the shadow map in pixels.
+        ambient: light from everywhere.
+        diffuse: light from the camera.
+    """
+    return f"""<compiler angle="radian"/>
+<statistic extent="{EXTENT_M}" center="0 0 0.5"/>
+<visual>
+  <global offwidth="{largest[0]}" offheight="{largest[1]}"/>
+  <quality shadowsize="{shadow_size}" offsamples="0" numslices="14" numstacks="8" numquads="1"/>
+  <map znear="{NEAR_M / EXTENT_M}" zfar="{FAR_M / EXTENT_M}" shadowclip="1.2"/>
+  <headlight ambient="{numbers([ambient] * 3)}" diffuse="{numbers([diffuse] * 3)}" specular="0 0 0"/>
+</visual>
+<default><geom contype="0" conaffinity="0"/></default>"""
 
 
 def light_direction(lamp: Lamp) -> tuple[float, float, float]:
@@ -162,9 +173,9 @@ def light_direction(lamp: Lamp) -> tuple[float, float, float]:
 def _light(lamp: Lamp, number: int) -> str:
     # Parallel light has one level over each surface, for which the textures are made.
     way = light_direction(lamp)
-    return (f'<light type="directional" pos="{_numbers([-9 * v for v in way])}" dir="{_numbers(way)}" '
+    return (f'<light type="directional" pos="{numbers([-9 * v for v in way])}" dir="{numbers(way)}" '
             f'castshadow="{"true" if number == 0 else "false"}" ambient="0 0 0" specular="0.25 0.25 0.25" '
-            f'diffuse="{_numbers([lamp.intensity] * 3)}"/>')
+            f'diffuse="{numbers([lamp.intensity] * 3)}"/>')
 
 
 def _ground(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
@@ -210,8 +221,8 @@ def _clutter(rng: np.random.Generator, parts: _Parts, scene: Scene) -> None:
             parts.mesh_box(name, box.half_m, name, box.centre_m, box.yaw_rad, material != "cardboard")
         else:
             shape = "ellipsoid" if material == "round" else "box"
-            parts.geoms.append(f'<geom type="{shape}" size="{_numbers(box.half_m)}" pos="{_numbers(box.centre_m)}" '
-                               f'euler="0 0 {box.yaw_rad:.6g}" rgba="{_numbers(shown)} 1"/>')
+            parts.geoms.append(f'<geom type="{shape}" size="{numbers(box.half_m)}" pos="{numbers(box.centre_m)}" '
+                               f'euler="0 0 {box.yaw_rad:.6g}" rgba="{numbers(shown)} 1"/>')
 
 
 def shown_colour(box: Box) -> list[float]:
@@ -226,8 +237,8 @@ def _rig(parts: _Parts, node: SensorNode, group: int) -> None:
 
     def add(kind: str, size: Sequence[float], at: Sequence[float], rgba: Sequence[float]) -> None:
         turned = node.base.rotation @ np.array(at)
-        parts.geoms.append(f'<geom type="{kind}" size="{_numbers(size)}" group="{group}" rgba="{_numbers(rgba)}" '
-                           f'pos="{_numbers([x + turned[0], y + turned[1], z + turned[2]])}" euler="0 0 {yaw:.6g}"/>')
+        parts.geoms.append(f'<geom type="{kind}" size="{numbers(size)}" group="{group}" rgba="{numbers(rgba)}" '
+                           f'pos="{numbers([x + turned[0], y + turned[1], z + turned[2]])}" euler="0 0 {yaw:.6g}"/>')
 
     add("box", (0.09, 0.14, 0.09), (0, 0, 0), (0.62, 0.64, 0.65, 1))
     add("box", (0.004, 0.06, 0.05), (0.09, 0.055, -0.01), (0.66, 0.08, 0.07, 1))
@@ -240,8 +251,4 @@ def _rig(parts: _Parts, node: SensorNode, group: int) -> None:
         turn = 2 * np.pi * k / 3 + np.pi
         foot = (x + 0.30 * np.cos(yaw + turn), y + 0.30 * np.sin(yaw + turn), FLOOR_Z_M)
         parts.geoms.append(f'<geom type="capsule" size="0.011" group="{group}" rgba="0.05 0.05 0.05 1" '
-                           f'fromto="{_numbers([x, y, z - 0.25])} {_numbers(foot)}"/>')
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{v:.6g}" for v in values)
+                           f'fromto="{numbers([x, y, z - 0.25])} {numbers(foot)}"/>')
