@@ -221,13 +221,13 @@ class QoiEncoder(nn.Module):
         keep = [torch.ones(size, 1, dtype=torch.bool, device=self.cls_token.device), *present]
         if self.budget is not None:
             share = self.cls_token.new_ones(size) if budget is None else budget.to(self.cls_token)
-            tokens.append(self.budget(self.heard(share, present)))
+            tokens.append(self.budget(self.token_input(share, present)))
             keep.append(keep[0])
         encoded: Tensor = self.encoder(torch.cat(tokens, dim=1), torch.cat(keep, dim=1))
         return encoded[:, 0]
 
-    def heard(self, share: Tensor, present: Sequence[Tensor]) -> Tensor:
-        """Return budgets (B,) as the budget token takes them: shares, or layers for learned tokens.
+    def token_input(self, share: Tensor, present: Sequence[Tensor]) -> Tensor:
+        """Return what the budget token is made of (B,): shares, or layers for learned tokens.
 
         Args:
             share: budgets as shares of the full cost of the present inputs.

@@ -44,11 +44,11 @@ class DaskCluster:
         self.address: str = json.loads(file.read_text())["address"]
 
     def add_worker(self, *options: str) -> None:
-        """Start a worker, which joins later. Nobody starts it again when it dies."""
+        """Start a worker, which joins later. It is not started again when it dies."""
         self._start("worker", self.address, "--no-nanny", "--local-directory", str(self._folder), *options)
 
     def add_mortal_worker(self) -> None:
-        """Start a worker that heeds `DEATH`."""
+        """Start a worker that kills itself where it finds the file `DEATH`."""
         self.add_worker("--nthreads", "1", "--preload", str(self._folder / "preload.py"))
 
     def _start(self, *words: str) -> None:

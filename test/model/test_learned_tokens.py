@@ -45,7 +45,7 @@ def batch(depth_present: bool = True) -> SampleBatch:
 def test_a_budget_without_a_token_takes_the_next_lower_one(network: AdmnNetwork, layers: float, token: int) -> None:
     assert isinstance(network.qoi.budget, LearnedTokens)
     with torch.no_grad():
-        found = network.qoi.budget(network.qoi.heard(torch.tensor([layers / 8]), list(batch().present.values())))
+        found = network.qoi.budget(network.qoi.token_input(torch.tensor([layers / 8]), list(batch().present.values())))
     assert torch.equal(found[0, 0], network.qoi.budget.tokens.weight[token])
 
 
@@ -53,8 +53,8 @@ def test_a_budget_without_a_token_takes_the_next_lower_one(network: AdmnNetwork,
 def test_the_budget_is_that_in_layers_if_a_modality_is_missing(network: AdmnNetwork) -> None:
     """4 of 8 layers have the same token as 4 of the 4 layers that are left."""
     present = list(batch(depth_present=False).present.values())
-    assert network.qoi.heard(torch.tensor([1.0]), present).tolist() == [4.0]
-    assert network.qoi.heard(torch.tensor([0.5]), list(batch().present.values())).tolist() == [4.0]
+    assert network.qoi.token_input(torch.tensor([1.0]), present).tolist() == [4.0]
+    assert network.qoi.token_input(torch.tensor([0.5]), list(batch().present.values())).tolist() == [4.0]
 
 
 @torch.inference_mode()

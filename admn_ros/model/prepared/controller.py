@@ -91,14 +91,14 @@ class PreparedController(nn.Module):
         tokens = [self._class.expand(size, -1, -1), inputs]
         if plain.budget is not None:
             share = torch.ones(size) if budget is None else budget.to(seen)
-            tokens.append(self._budget_token(plain.heard(share, torch.from_numpy(here).unbind(1))))
+            tokens.append(self._budget_token(plain.token_input(share, torch.from_numpy(here).unbind(1))))
         return self._encoder(torch.cat(tokens, dim=1), keep, first=True)[:, 0]
 
-    def _budget_token(self, heard: Tensor) -> Tensor:
+    def _budget_token(self, budget: Tensor) -> Tensor:
         """Return the tokens (B, 1, dim) of budgets (B,), which seldom change from frame to frame."""
-        key = heard.tolist()
+        key = budget.tolist()
         if self._last_budget is None or self._last_budget[0] != key:
-            self._last_budget = key, cast(nn.Module, self._plain[0].budget)(heard) + self._encoder.code[-1:]
+            self._last_budget = key, cast(nn.Module, self._plain[0].budget)(budget) + self._encoder.code[-1:]
         return self._last_budget[1]
 
 
