@@ -145,6 +145,7 @@ def _connect(distributed: Any, scheduler: str) -> Any:
     # A worker that dies is no matter, and a lost scheduler becomes one line of ours.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
+        distributed.comm.get_address_host_port(scheduler)   # a client that was refused its address prints a traceback
         return distributed.Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError("scheduler", scheduler, "the address of a Dask scheduler that answers, such as "

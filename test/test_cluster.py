@@ -85,6 +85,9 @@ def test_a_cluster_that_cannot_be_used_is_one_clear_line(tmp_path, monkeypatch, 
     arguments = ["simulate", "--dataset", str(tmp_path / "room"), "--frames", "2", "--scheduler"]
     assert main([*arguments, "127.0.0.1:1"]) == 2
     assert "scheduler: found 127.0.0.1:1; allowed: the address of a Dask scheduler" in capsys.readouterr().err
+    assert main([*arguments, "nonsense"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "missing port number" in line
     monkeypatch.setattr(cluster, "ANSWER_S", 300.0)
     (tmp_path / "dask").mkdir()
     made = DaskCluster(tmp_path / "dask")

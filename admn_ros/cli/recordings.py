@@ -88,6 +88,8 @@ def _simulate(options: argparse.Namespace) -> None:
     if all(output is None for output in outputs):
         raise ConfigError.missing("output", "--dataset DIR, --activities DIR, --events DIR, --bag BAG, --sheet PNG, or "
                                   "several")
+    if options.masks and options.dataset is None:
+        raise ConfigError.missing("dataset", "--dataset DIR with --masks, which only datasets store")
     if options.dataset is not None:
         _simulate_dataset(options)
     _simulate_clips(options)

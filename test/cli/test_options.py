@@ -159,6 +159,7 @@ def test_an_error_names_the_option(arguments, expected, tmp_path, capsys):
     (["evaluate", "x", "--out", "o", "--unit", "apples"], "admn evaluate: --unit: found 'apples'; allowed: 'layers'"),
     (["simulate", "--frames", "1" + "0" * 30], "admn simulate: --frames: found 1000000000000000000000000000000; "),
     (["simulate", "--frames", "1" + "0" * 5000], "admn simulate: --frames: found '100"),
+    (["simulate", "--masks", "--bag", "bag"], "admn simulate: dataset: missing; required: --dataset DIR with --masks"),
     (["simulate", "--frames", "-1"], "admn simulate: --frames: found -1; allowed: an integer from 1 to 1000000"),
     (["sheet", "b", "p", "--at", "nan"], "admn sheet: --at: found nan; allowed: a number from 0 to 1e+09"),
     (["profile", "m", "--watts", "inf"], "admn profile: --watts: found inf; allowed: a number from 0.001 to 1e+06"),
