@@ -47,7 +47,7 @@ else
 endif
 
 nightly: setup
-	@$(RUN) -m pytest $(PARALLEL) -m nightly $(WITHOUT_ROS) $(ARGS)
+	@$(RUN) -m pytest $(PARALLEL) -m nightly --timeout 900 $(WITHOUT_ROS) $(ARGS)
 
 docs: setup
 	@$(RUN) -m pip install --disable-pip-version-check -q -r build_support/docs.txt
