@@ -99,7 +99,8 @@ def remaining(request: BudgetRequest, clock_ns: int) -> Validity:
         found = f"{-age_s:.1f} s ahead of" if age_s < 0 else f"{age_s:.0f} s behind"
         return Validity(request.valid_for_s, InputError(
             "budget.header.stamp", f"{found} the clock of this node",
-            f"the same clock, or no stamp; the request of {request.budget} may only lower the budget"))
+            "the same clock (use_sim_time of both nodes), or no stamp; "
+            f"the request of {request.budget} may only lower the budget"))
     left_s = request.valid_for_s - max(0.0, age_s)
     if left_s <= 0:
         raise InputError("budget.header.stamp", f"a request that is {age_s:.1f} s old",

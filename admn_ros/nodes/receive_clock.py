@@ -10,6 +10,8 @@ from rclpy.node import Node
 
 STOPPED_S = 3.0
 """Real time without a new time on `/clock` after which it counts as stopped, in seconds."""
+FIRST_S = 8.0
+"""Real time that the first message on `/clock` may take without being reported: simulators start slowly; in seconds."""
 _NS = 1_000_000_000
 
 
@@ -87,7 +89,8 @@ class ReceiveClock:
     def problem(self) -> str:
         """What is wrong with `/clock`; empty if nothing is."""
         self.now_s()
-        if not self.simulated or not self._clock.stopped_s:
+        allowed_s = 0.0 if self._ros_ns else FIRST_S
+        if not self.simulated or self._clock.stopped_s <= allowed_s:
             return ""
         what = "has stood still" if self._ros_ns else "has had no message"
         return (f"use_sim_time is set, but /clock {what} for {self._clock.stopped_s:.0f} s; real time is used "

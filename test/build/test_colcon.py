@@ -33,6 +33,7 @@ from admn_ros.evaluation.report.page import TEMPLATES
 assert (TEMPLATES / "page.html.j2").is_file() and (TEMPLATES / "page.css").is_file(), TEMPLATES
 for program in ("admn", "demo", "governor", "perception", "replay", "simulator", "watch"):
     assert (prefix / "lib/admn_ros" / program).stat().st_mode & 0o111, program
+assert (prefix / "bin/admn").stat().st_mode & 0o111
 """
 
 

@@ -63,7 +63,7 @@ def test_packages_that_are_imported_where_they_are_installed_have_keys():
 
 def test_the_readme_names_the_requirements_before_the_build():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert 0 < readme.index("pip install -r build_support/requirements.txt") < readme.index("colcon build")
+    assert 0 < readme.index("pip install -r src/admn_ros/build_support/requirements.txt") < readme.index("colcon build")
 
 
 def test_the_maintainer_has_an_address_that_is_no_example():
