@@ -21,7 +21,7 @@ endif
 .PHONY: help demo check docs test nightly gpu-check train-check lint setup clean
 help:
 	@echo "make demo         replay a recording into the perception node; prints a live table, writes out/demo.png"
-	@echo "make check        linters, type checks, and the quick tests without ROS: for every change, about a minute"
+	@echo "make check        linters, type checks, and the quick tests without ROS: for every change; minutes"
 	@echo "make test         linters, type checks, all tests but the nightly ones; ARGS=... selects tests"
 	@echo "make nightly      the tests that take longest, which shorter ones cover too"
 	@echo "make docs         build the documentation site, out/site; warnings are errors"

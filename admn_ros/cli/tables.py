@@ -53,7 +53,7 @@ def _tables(options: argparse.Namespace) -> None:
     left = missing(config, cells, options.out)
     if options.list:
         for cell in cells:
-            print(f"{cell.name}  {'not run' if cell in left else 'run'}")
+            print(f"{cell.name}  {'not run' if cell in left else 'done'}")
         return
     if left and not options.render:
         for name in ("data", "work"):

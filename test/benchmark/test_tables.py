@@ -36,7 +36,7 @@ def micro_config(grid: list[dict[str, object]]) -> TablesConfig:
     long = {**EFFORT, "epochs": 3, "prices": [0.0, 1.0], "search_epochs": 3}
     efforts = dict.fromkeys(("finetune", "expert", "autoencoder", "controller", "gate"), EFFORT)
     return parse_config(TablesConfig, {
-        "model": "micro", "train": {"split": "train", "samples": 8}, "universal": [2, 4],
+        "model": "micro", "data": "admn simulate", "train": {"split": "train", "samples": 8}, "universal": [2, 4],
         "validation": {"split": "val", "samples": 6}, "test": {"split": "test_time", "samples": 6}, "batch": 4,
         "efforts": {**efforts, "controller": {**EFFORT, "rates": [1e-3, 1e-2], "search_epochs": 1},
                     "dynmm": long, "dynmm_fusion": long, "adamml": long}, "grid": grid}, "micro")
@@ -112,7 +112,7 @@ def test_every_method_runs_and_keeps_to_its_budget(micro: Folders):
             assert found.costs.layers_mean == found.costs.layers_max == 4
     assert results[Cell("gdtm-gaussian", "upper_bound", None, 0)].costs.layers_max == 6
     text = render(config, results)
-    assert NOT_RUN not in text
+    assert NOT_RUN not in text and text.splitlines()[2:6] == ["```", "admn simulate", "admn tables", "```"]
     assert draw(results, micro.out / "tables.png").stat().st_size > 5000
 
 
@@ -244,6 +244,8 @@ def test_the_command_lists_renders_and_names_missing_options(tmp_path: Path, cap
     assert main(["tables", grid, "--out", str(tmp_path), "--only", "gaussian-admn-L06", "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert listed[0] == "room-gaussian-admn-L06-s0  not run" and len(listed) == 3
+    there = ["tables", grid, "--out", str(ROOT / "docs/results"), "--only", "room-gaussian-admn-L06-s0", "--list"]
+    assert main(there) == 0 and capsys.readouterr().out == "room-gaussian-admn-L06-s0  done\n"
     assert main(["tables", grid, "--out", str(tmp_path)]) == 2
     assert "--data" in capsys.readouterr().err
     assert main(["tables", grid, "--out", str(tmp_path), "--render"]) == 0

@@ -174,6 +174,7 @@ class TablesConfig(StudyConfig):
 
     Attributes:
         grid: blocks, in the order in which they run.
+        data: command that makes the dataset, for the reader; `DATASET` is its folder.
         universal: budgets that universal controllers are trained for, in layers.
         efforts: training effort of each kind of part.
         layerdrop, full_backbone_dropout, ramp_epochs: settings of stage 1, as in `FinetuneConfig`.
@@ -182,6 +183,7 @@ class TablesConfig(StudyConfig):
     """
 
     grid: Annotated[tuple[GridBlock, ...], Field(min_length=1)]
+    data: str = ""
     universal: Annotated[tuple[Count, ...], Field(min_length=1)]
     efforts: Efforts
     layerdrop: Rate = 0.2
@@ -203,7 +205,7 @@ class TablesConfig(StudyConfig):
     @property
     def fingerprint(self) -> str:
         """Hash of everything that a result depends on: the settings without grid and texts, and the model's preset."""
-        known = self.model_dump(mode="json", exclude={"grid", "notes", "table"}) | {"static_step": STATIC_STEP}
+        known = self.model_dump(mode="json", exclude={"grid", "data", "notes", "table"}) | {"static_step": STATIC_STEP}
         # Default values are left out, so that a new option does not invalidate earlier results.
         for name in ("kind", "task", "unequal"):
             if getattr(self, name) == TablesConfig.model_fields[name].default:

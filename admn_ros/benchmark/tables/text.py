@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from admn_ros.benchmark.tables.config import ALONE, TITLES, WITHOUT_BUDGET, Cell, Method, TablesConfig, plan, possible
@@ -14,7 +15,7 @@ from admn_ros.benchmark.tables.results import CellResult
 from admn_ros.config import ModelConfig
 from admn_ros.model.presets import preset
 
-_DATASETS = {"shards": "the simulated room", "mmfi": "MM-Fi", "ave": "AVE"}
+_DATASETS = {"shards": "the simulated room", "mmfi": "a dataset in MM-Fi's layout", "ave": "a dataset in AVE's layout"}
 ONE_TABLE: frozenset[Method] = frozenset({"upper_bound", "admn", "admn_ae"})
 """Methods that alone are no reason for one of the further tables."""
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
@@ -46,7 +47,7 @@ def render(config: TablesConfig, results: Results) -> str:
     model, measure = preset(config.model), MEASURES[config.task]
     run = sum(cell in results for cell in cells)
     lines = [
-        "# Result tables", "",
+        "# Result tables", "", *_commands(config, results),
         f"Model `{config.model}`, trained on {config.train.samples} samples of `{config.train.split}` and tested on "
         f"{config.test.samples} of `{config.test.split}` of {_DATASETS.get(config.kind, config.kind)}. {run} of "
         f"{len(cells)} cells have results, {_with_intervals(cells, results, measure)} of them with intervals; "
@@ -106,6 +107,13 @@ def seeds_of(results: Results, corruption: str, method: Method, layers: int | No
     """Return the results of all seeds of a method at a budget."""
     return [r for c, r in sorted(results.items(), key=lambda entry: entry[0].seed)
             if (c.corruption, c.method, c.layers) == (corruption, method, layers)]
+
+
+def _commands(config: TablesConfig, results: Results) -> list[str]:
+    """Return a code block of what makes the dataset and the cells; empty where neither is known."""
+    made = Counter(result.command for result in results.values()).most_common(1)
+    commands = [*([config.data] if config.data else []), *(command for command, _ in made)]
+    return ["```", *commands, "```", ""] if commands else []
 
 
 def _first_format(cells: Sequence[Cell], results: Results) -> list[str]:

@@ -67,6 +67,7 @@ def main(args: list[str] | None = None) -> int:
             print(f"recording: {bag} ({reader.message_count} messages, "
                   f"{(reader.end_ns - reader.start_ns) * 1e-9:.1f} s)"
                   + ("" if options.bag else "; bundled, `admn simulate --bag BAG` records another for --bag BAG"))
+            print("starting the perception node, then the replay; a slow computer takes a minute", flush=True)
     except AdmnError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2

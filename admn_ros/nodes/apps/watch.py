@@ -40,6 +40,9 @@ SHOWN = 300        # frames that the percentiles cover
 TRUTHS = 4 * KEEP  # true positions that are kept: they come more often than frames
 TRUTH_GAP_S = 0.1  # longest gap between true positions that is interpolated across
 NOWHERE = (math.nan, math.nan, math.nan)
+LEGEND = ("layers run / layers of each modality; no mark: new readings, \"·\": an earlier reading held, "
+          "\"!\": sensor nodes missing, \"✗\": all missing")
+"""Legend of the lines of text."""
 EXPIRY_S = 10.0
 """Age at which a status of /diagnostics is ignored."""
 
@@ -201,6 +204,8 @@ class Display:
             record = self._node.records[-1]
             cells = self._node.row(record)
             names = ["t", "budget", "spent", *record.modalities, "ms", "dropped", "at", "class"]
+            if self._printed < 0:
+                self._console.print(LEGEND, highlight=False)
             self._console.print("  ".join(f"{n} {c}" for n, c in zip(names, cells, strict=True)), highlight=False)
             self._printed = record.stamp_ns
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import subprocess
 import sys
@@ -10,14 +11,16 @@ import sys
 import pytest
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
+from rich.console import Console
 
-from admn_ros.nodes.apps.watch import WatchNode, stamp_of
+from admn_ros.nodes.apps.watch import LEGEND, Display, WatchNode, stamp_of
 from admn_ros.nodes.conversions import header
 
 
 def test_the_dashboard_shows_the_outputs_of_the_node(rig):
     rig.frame()
     watch = WatchNode(target="/admn", context=rig.context)
+    Display(watch, Console(file=(lines := io.StringIO()), width=150))
     executor = SingleThreadedExecutor(context=rig.context)
     executor.add_node(watch)
 
@@ -26,7 +29,7 @@ def test_the_dashboard_shows_the_outputs_of_the_node(rig):
         for _ in range(20):
             executor.spin_once(timeout_sec=0.05)
         board = watch.dashboard()
-        return bool(board.records and board.statuses and board.label)
+        return bool(board.records and board.statuses and board.label and lines.getvalue())
 
     try:
         assert rig.wait(lambda: watch.connected) and rig.wait(seen)
@@ -36,6 +39,7 @@ def test_the_dashboard_shows_the_outputs_of_the_node(rig):
         assert board.source == "deployment file" and board.why == allocation.reason_text
         assert [i.name for i in board.inputs] == [f"{i.sensor_node}/{i.modality}" for i in allocation.inputs]
         assert sum(i.ran for i in board.inputs) == sum(i.ran for i in allocation.inputs) > 0
+        assert lines.getvalue().count(LEGEND) == 1 and lines.getvalue().startswith(LEGEND)
         assert last.spent == 8 and last.granted == 8 and board.quiet_s < 60
     finally:
         executor.shutdown()
