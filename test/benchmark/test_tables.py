@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
-from admn_ros.benchmark.tables.config import TITLES, UNEQUAL, Cell, TablesConfig, only, plan
+from admn_ros.benchmark.tables.config import TITLES, UNEQUAL, Cell, Effort, TablesConfig, only, plan
 from admn_ros.benchmark.tables.figure import draw
 from admn_ros.benchmark.tables.left import describe_left
 from admn_ros.benchmark.tables.results import CellResult, Costs, ErrorFigures, as_json, constant_cm, read_results
-from admn_ros.benchmark.tables.run import RESULTS, Folders, missing, run_cells
+from admn_ros.benchmark.tables.run import RESULTS, Folders, missing, run_cells, run_on_cluster
 from admn_ros.benchmark.tables.text import NOT_RUN, STUCK, render
 from admn_ros.benchmark.tables.training import TrainingCost
 from admn_ros.cli import main
@@ -60,7 +62,7 @@ def result(method: str, layers: int | None, seed: int, mean_cm: float,
 
 
 def test_grids_of_the_repository_begin_with_the_main_claims():
-    for name in ("small", "full"):
+    for name in ("small", "rgbd", "full"):
         config = load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")
         cells = plan(config)
         assert len(set(cells)) == len(cells) == len({c.name for c in cells})
@@ -72,6 +74,15 @@ def test_grids_of_the_repository_begin_with_the_main_claims():
     for method in ("dynmm_fusion", "dynmm_fusion_strict"):
         assert ("gdtm-blur", method, 6, 0) in full, "below 12 layers the gate also chooses the depth of RGB"
     assert {c.method for c in cells} == set(TITLES) - {"radar_only", "audio_only", *UNEQUAL}
+
+
+def test_the_grid_of_rgb_and_depth_has_the_methods_of_the_full_one():
+    cells = {name: plan(load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")) for name in ("rgbd", "full")}
+    assert {c.method for c in cells["rgbd"]} == {c.method for c in cells["full"]}
+    for corruption in ("room-gaussian-rgbd", "gdtm-lowlight", "gdtm-blur"):
+        for budget in (6, 12):
+            assert {c.method for c in cells["rgbd"] if (c.corruption, c.layers) == (corruption, budget)} == {
+                c.method for c in cells["full"] if (c.corruption, c.layers) == ("gdtm-gaussian", budget)}
 
 
 def test_a_grid_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -143,6 +154,25 @@ def test_an_interrupted_grid_resumes_to_the_same_results(micro: Folders):
     resumed = read_results(again.out / RESULTS)
     for cell, found in whole.items():
         assert resumed[cell].errors == found.errors and resumed[cell].costs == found.costs
+
+
+@pytest.mark.slow
+def test_corruptions_share_the_clean_epochs(micro: Folders):
+    config = micro_config([{"corruptions": ["gdtm-gaussian", "gdtm-blur"], "budgets": [4], "methods": ["scratch"]}])
+    effort = Effort(epochs=3, clean_epochs=2, rates=(1e-3,))
+    efforts = config.efforts.model_copy(update={"expert": effort})
+    shared = config.model_copy(update={"efforts": efforts, "shared_clean": True})
+    trained: list[str] = []
+    run_cells(shared, plan(shared), micro, on_step=lambda what, at, of: trained.append(what) if at == of else None)
+    name = "expert-rgb2-depth2"
+    assert [what for what, _ in groupby(trained) if "expert" in what] == [f"{name}, clean", name, name]
+    assert len(read_results(micro.out / RESULTS, shared.fingerprint)) == 2
+    assert config.fingerprint != shared.fingerprint
+    several = effort.model_copy(update={"rates": (1e-3, 2e-3)})
+    with pytest.raises(ValidationError, match="shared_clean takes one learning rate, not 2"):
+        TablesConfig.model_validate(shared.model_dump() | {"efforts": {**efforts.model_dump(), "expert": several}})
+    with pytest.raises(ConfigError, match="--scheduler: conflicts with shared_clean"):
+        run_on_cluster(shared, plan(shared), micro, "localhost:1")
 
 
 def test_results_of_another_configuration_do_not_count(micro: Folders):

@@ -180,6 +180,8 @@ class TablesConfig(StudyConfig):
         layerdrop, full_backbone_dropout, ramp_epochs: settings of stage 1, as in `FinetuneConfig`.
         modality_dropout, solo: settings of stage 1 and of the networks of baselines, likewise.
         random_epochs, hard_epochs: phases of fusion-level DynMM and of AdaMML, part of their epochs.
+        shared_clean: whether the clean epochs are a training of their own, with its own schedule, that all corruptions
+            share. The remaining epochs then start from its weights, and `ramp_epochs` starts again.
     """
 
     grid: Annotated[tuple[GridBlock, ...], Field(min_length=1)]
@@ -193,6 +195,15 @@ class TablesConfig(StudyConfig):
     ramp_epochs: Whole = 1
     random_epochs: Whole = 1
     hard_epochs: Whole = 1
+    shared_clean: bool = False
+
+    @model_validator(mode="after")
+    def _one_clean_rate(self) -> TablesConfig:
+        for name in ("finetune", "expert") if self.shared_clean else ():
+            effort: Effort = getattr(self.efforts, name)
+            if len(effort.rates) > 1:
+                raise ValueError(f"efforts.{name}: shared_clean takes one learning rate, not {len(effort.rates)}")
+        return self
 
     @model_validator(mode="after")
     def _time_for_gates(self) -> TablesConfig:
@@ -207,7 +218,7 @@ class TablesConfig(StudyConfig):
         """Hash of everything that a result depends on: the settings without grid and texts, and the model's preset."""
         known = self.model_dump(mode="json", exclude={"grid", "data", "notes", "table"}) | {"static_step": STATIC_STEP}
         # Default values are left out, so that a new option does not invalidate earlier results.
-        for name in ("kind", "task", "unequal"):
+        for name in ("kind", "task", "unequal", "shared_clean"):
             if getattr(self, name) == TablesConfig.model_fields[name].default:
                 del known[name]
         if self.efforts.value == Efforts.model_fields["value"].default:

@@ -24,6 +24,7 @@ from admn_ros.benchmark.tables.results import (
     summarize_costs,
 )
 from admn_ros.benchmark.tables.training import OnStep, TrainingCost, TrainingStore
+from admn_ros.errors import ConfigError
 from admn_ros.evaluation.contenders import run_contenders
 from admn_ros.evaluation.records import Columns, join, split_times, write_columns
 from admn_ros.evaluation.source import SourceFrame
@@ -103,7 +104,10 @@ def run_on_cluster(config: TablesConfig, cells: Sequence[Cell], folders: Folders
 
     Raises:
         AdmnError: the cluster cannot be used, or as `run_cells`.
+        ConfigError: the corruptions share their clean epochs, so that they cannot be run beside each other.
     """
+    if config.shared_clean:
+        raise ConfigError.conflict("--scheduler", "shared_clean", "workers would train the same networks")
     parts: dict[str, list[Cell]] = {}
     for cell in missing(config, cells, folders.out):
         parts.setdefault(cell.corruption, []).append(cell)
@@ -130,7 +134,9 @@ class _Runner:
         self._config, self._device, self._on_step = config, processes.device, on_step
         self._work = folders.work / config.fingerprint / corruption
         self._splits = CorruptedSplits(config, corruption, folders.data, self._work.parent / "data")
-        self._contenders = Contenders(config, TrainingStore(config, self._splits, self._work, processes, on_step))
+        clean = self._work.parent / "clean" if config.shared_clean else None
+        store = TrainingStore(config, self._splits, self._work, processes, on_step, clean)
+        self._contenders = Contenders(config, store)
 
     def result(self, cell: Cell, command: str) -> CellResult:
         """Make the contenders of a cell, train what they need, and evaluate them on the test split."""

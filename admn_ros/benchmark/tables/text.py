@@ -19,7 +19,9 @@ _DATASETS = {"shards": "the simulated room", "mmfi": "a dataset in MM-Fi's layou
 ONE_TABLE: frozenset[Method] = frozenset({"upper_bound", "admn", "admn_ae"})
 """Methods that alone are no reason for one of the further tables."""
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
-CORRUPTION_TITLES = {"gdtm-gaussian": "Gaussian noise", "gdtm-lowlight": "low light", "gdtm-blur": "blur",
+CORRUPTION_TITLES = {"gdtm-gaussian": "Gaussian noise on RGB and depth",
+                     "gdtm-lowlight": "low light on RGB, or saturated depth", "gdtm-blur": "blur on RGB",
+                     "room-gaussian-rgbd": "Gaussian noise on RGB and depth",
                      "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
                      "room-lowlight": "darkness on RGB, or receiver noise on radar",
                      "room-blur": "blur on RGB, receiver noise on radar",

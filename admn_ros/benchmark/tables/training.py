@@ -78,11 +78,13 @@ class TrainingStore:
         folder: output folder; it gets one folder for each part and one for each run of a search.
         processes: device.
         on_step: callback for the progress.
+        clean: folder of the parts after their clean epochs, which the stores of all corruptions share; None if each
+            store trains its own.
     """
 
-    def __init__(self, config: StudyConfig, splits: Splits, folder: Path, processes: Processes,
-                 on_step: OnStep) -> None:
-        self.config, self.splits, self.folder = config, splits, folder
+    def __init__(self, config: StudyConfig, splits: Splits, folder: Path, processes: Processes, on_step: OnStep,
+                 clean: Path | None = None) -> None:
+        self.config, self.splits, self.folder, self.clean = config, splits, folder, clean
         self.processes, self.on_step = processes, on_step
 
     def part(self, name: str, family: str, effort: Effort, recipe: Recipe[S], *, seed: int,
@@ -105,6 +107,8 @@ class TrainingStore:
             cost = TrainingCost(**read_json(folder / DONE))
             stage = recipe(self._optimizer(effort, cost.learning_rate, seed), cost.price)
             return Part(_restored(stage, folder / WEIGHTS, self.processes.device), cost)
+        if self.clean is not None and effort.clean_epochs:
+            effort, recipe = self._after_clean(self.clean / name, effort, recipe, seed)
         rate, price, searched = self._search(family, effort, recipe, layers)
         optimizer = self._optimizer(effort, rate, seed)
         stage = recipe(optimizer, price)
@@ -115,6 +119,19 @@ class TrainingStore:
         cost = TrainingCost(learning_rate=rate, price=price, seconds=seconds, search_seconds=searched)
         write_json(folder / DONE, cost.model_dump())
         return Part(stage, cost)
+
+    def _after_clean(self, folder: Path, effort: Effort, recipe: Recipe[S], seed: int) -> tuple[Effort, Recipe[S]]:
+        """Return what is left of an effort after its clean epochs, and the recipe of a stage that has learned them."""
+        optimizer = self._optimizer(effort.model_copy(update={"epochs": effort.clean_epochs}), effort.rates[0], seed)
+        if not (folder / WEIGHTS).exists():
+            stage = recipe(optimizer, effort.prices[0])
+            self._fit(f"{folder.name}, clean", stage, optimizer, folder, effort.prices[0], effort.clean_epochs)
+            _keep(stage, folder / WEIGHTS)
+
+        def learned(optimizer: OptimizerConfig, price: float) -> S:
+            return _restored(recipe(optimizer, price), folder / WEIGHTS, self.processes.device)
+
+        return effort.model_copy(update={"epochs": effort.epochs - effort.clean_epochs, "clean_epochs": 0}), learned
 
     def _search(self, family: str, effort: Effort, recipe: Recipe[S],
                 layers: int | None) -> tuple[float, float, float]:

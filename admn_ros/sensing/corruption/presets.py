@@ -11,6 +11,7 @@ levels are those of the paper if it gives any:
     ave-rain-noise         image or audio, never both; outdoors rain with low light or wind, indoors low light or fan
     gdtm-three-modalities  RGB, depth, radar each with probability 1/2 extreme noise (Section 4.3)
     room-gaussian          ours: RGB sigma {0, .25, .5, 1}, radar noise 0, 5, 10, 20 dB above its floor, independent
+    room-gaussian-rgbd     ours: RGB as in room-gaussian, depth sigma {0, .05, .1, .2}, independent
     room-lowlight          ours: one of three: radar noise 20 dB above its floor, or RGB in medium, or severe low light
     room-blur              ours: RGB with no, medium, severe blur; radar clean or with noise 10 dB above its floor
     room-all               ours: every modality, every kind, continuous severity
@@ -141,6 +142,7 @@ def preset_for_model(name: str, model: ModelConfig, variant: Variant = "paper", 
 _GAUSSIAN: Final = {
     "gdtm-gaussian": ((0.0, 1.0, 2.0, 3.0), (0.0, 0.25, 0.5, 0.75), (3.0, 0.75)),
     "mmfi-gaussian": ((0.0, 0.75, 1.5, 2.0), (0.0, 2.0, 3.0, 4.0), (2.0, 3.0)),
+    "room-gaussian-rgbd": ((0.0, 0.25, 0.5, 1.0), (0.0, 0.05, 0.1, 0.2), (1.0, 0.2)),
 }
 
 
@@ -334,6 +336,7 @@ CORRUPTIONS: dict[str, Callable[[PresetOptions], Mixture]] = {
     "ave-rain-noise": lambda o: Mixture((_RGB, _AUDIO), _ave(o.audio_rate_hz, o.first_stage)),
     "gdtm-three-modalities": lambda o: Mixture((_RGB, _DEPTH, _RADAR), _three(o.depth_max_m, o.variant != "paper")),
     "room-gaussian": lambda o: Mixture((_RGB, _RADAR), _room_gaussian),
+    "room-gaussian-rgbd": lambda o: Mixture((_RGB, _DEPTH), _gaussian("room-gaussian-rgbd", o.depth_max_m, False)),
     "room-lowlight": lambda o: Mixture((_RGB, _RADAR), _room_lowlight),
     "room-blur": lambda o: Mixture((_RGB, _RADAR), _room_blur),
     "room-all": lambda o: Mixture(o.modalities, _room(o, _room_kinds(o))),

@@ -110,6 +110,14 @@ def test_room_gaussian() -> None:
     assert {round(x[RADAR].severity, 3) for x in drawn} == {0.0, 0.1, 0.2, 0.4}
 
 
+def test_room_gaussian_of_rgb_and_depth() -> None:
+    drawn = labels(corruption_preset("room-gaussian-rgbd"))
+    found = shares([(x[RGB].level, x[DEPTH].level) for x in drawn])
+    assert found == {(r, d): pytest.approx(1 / 16, abs=0.02) for r in range(4) for d in range(4)}
+    assert {round(x[RGB].value, 9) for x in drawn} == {0.0, 0.25, 0.5, 1.0}
+    assert {round(x[DEPTH].value, 9) for x in drawn} == {0.0, 0.05, 0.1, 0.2}
+
+
 def test_room_lowlight_and_blur() -> None:
     found = shares([(x[RGB].level, x[RADAR].level) for x in labels(corruption_preset("room-lowlight"))])
     assert found == {pair: pytest.approx(1 / 3, abs=0.03) for pair in ((0, 1), (1, 0), (2, 0))}
