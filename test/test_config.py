@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from admn_ros.benchmark.tables.config import TablesConfig
 from admn_ros.budget.costs import MeasuredCosts
-from admn_ros.config import DepthInput, ModelConfig, Strict, dump_config, load_config, parse_config
+from admn_ros.config import DepthInput, ModelConfig, Objective, Strict, dump_config, load_config, parse_config
 from admn_ros.deployment import (
     INPUT_TYPES,
     MESSAGE_TYPES,
@@ -229,3 +229,10 @@ def test_every_number_of_a_file_is_bounded():
                         number.validate_json(text, strict=True)
                         unbounded.append(f"{kind.__name__}.{name}: {value}")
     assert not unbounded
+
+
+def test_a_short_mapping_that_contradicts_itself_is_shown():
+    with pytest.raises(ConfigError, match=r"^objective: found position: 0, classification: 0\.0; allowed: pos"):
+        parse_config(Objective, {"position": 0, "classification": 0.0}, "objective")
+    with pytest.raises(ConfigError, match="position: found this mapping; allowed: "):
+        parse_config(Objective, {"position": dict.fromkeys(range(100), 0)}, "objective")

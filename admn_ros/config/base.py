@@ -23,6 +23,8 @@ from admn_ros.files import read_text, write_text
 LARGEST: Final = 1e12
 """Largest magnitude of a number: more than any length, time or rate, and exact in integer nanoseconds and float32."""
 LARGEST_COUNT: Final = 2**31 - 1
+SHOWN_CHARACTERS: Final = 80
+"""Length up to which an error shows a mapping that was found."""
 
 
 def _no_limit(limit: Any) -> Any:
@@ -144,9 +146,15 @@ def _config_error(error: ValidationError, place: str, kind: type[Strict], spell:
     if first["type"] == "missing":
         return ConfigError.missing(field, f"a value{more}")
     value = first.get("input")
-    found = f"{value!r} ({type(value).__name__}){more}" if not isinstance(value, dict) else f"this mapping{more}"
+    found = f"{value!r} ({type(value).__name__}){more}" if not isinstance(value, dict) else f"{_mapping(value)}{more}"
     allowed = first["msg"].removeprefix("Value error, ")
     return ConfigError(field, found, allowed[:1].lower() + allowed[1:])
+
+
+def _mapping(value: dict[str, object]) -> str:
+    """Return a mapping as text, or what it is if that would be long."""
+    text = ", ".join(f"{key}: {each}" for key, each in value.items())
+    return text if len(text) <= SHOWN_CHARACTERS else "this mapping"
 
 
 def _siblings(kind: type[Strict], loc: tuple[int | str, ...]) -> list[str]:

@@ -88,7 +88,10 @@ class Endpoints:
             kind, topic, callback, copy.copy(profile), qos_overriding_options=QoSOverridingOptions(OVERRIDABLE),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: self._note(made, event)))
         if latched is not None:
-            made.latched = lambda: self._node.create_subscription(kind, topic, on_latched or callback, latched)
+            # Volatile publishers beside the latched one do not match it, and reach the first one.
+            made.latched = lambda: self._node.create_subscription(
+                kind, topic, on_latched or callback, latched,
+                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: None))
         self._endpoints.append(made)
         return made.handle
 

@@ -180,6 +180,19 @@ def test_a_budget_counts_once_from_any_publisher_and_a_latched_one_from_before(
     assert rig.value(": budget", "refused") == "1"
 
 
+def test_a_volatile_publisher_beside_a_latched_one_is_heard_without_a_warning(
+        make_rig, model_folder, sensors_file, capfd):
+    rig = make_rig(model=str(model_folder), sensors=str(sensors_file), autostart=True, diagnostics_period_s=0.2)
+    latched = rig.driver.create_publisher(ComputeBudget, "/admn/budget", qos.STATE)
+    assert rig.connected() and rig.wait(lambda: latched.get_subscription_count() == 2)
+    volatile = rig.driver.create_publisher(ComputeBudget, "/admn/budget", qos.RESULT_OUT)
+    assert rig.wait(volatile.get_subscription_count)
+    volatile.publish(ComputeBudget(limit=5.0, source="by hand"))
+    assert rig.in_force(5.0)
+    log = capfd.readouterr().err
+    assert "New publisher discovered on topic" not in log, log
+
+
 def test_a_latched_budget_survives_cleanup_and_configure(make_rig, model_folder, sensors_file):
     rig = make_rig(model=str(model_folder), sensors=str(sensors_file), diagnostics_period_s=0.2)
     publisher = rig.driver.create_publisher(ComputeBudget, "/admn/budget", qos.STATE)
