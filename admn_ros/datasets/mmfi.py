@@ -111,7 +111,7 @@ def _random_subjects(seed: int, part: str) -> set[str]:
     return {SUBJECTS[i] for i in (order[:cut] if part == "train" else order[cut:])}
 
 
-class _Clips:
+class Clips:
     """Base of both readers: existing clips, and the frames of a window."""
 
     def __init__(self, clips: Sequence[Clip], frames: int, stride: int, root: Path) -> None:
@@ -120,6 +120,7 @@ class _Clips:
         if not clips:
             raise InputError(str(root), "no clips", "E01..E04/S01..S40/A01..A27, of which at least one is asked for")
         self.clips, self._frames, self._stride = tuple(clips), frames, stride
+        self._nodes: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -132,7 +133,12 @@ class _Clips:
         """Return the sensor node and the number (from 0) of each frame."""
         if start < 0:
             raise InputError("start", start, "not negative")
-        return [(f"frame{i + 1:02d}", start + i * self._stride) for i in range(self._frames)]
+        window = [(f"frame{i + 1:02d}", start + i * self._stride) for i in range(self._frames)]
+        return [frame for frame in window if self._nodes is None or frame[0] in self._nodes]
+
+    def read_only(self, nodes: Sequence[str]) -> None:
+        """Read no other frames than these from now on."""
+        self._nodes = frozenset(nodes)
 
     def __getitem__(self, index: int) -> LabeledReadings:
         """Read the first window of a clip; see `clip`."""
@@ -148,18 +154,23 @@ class _Clips:
         return self._read(self.clips[check_index(index, len(self))], lambda frames: start)
 
     def random_clip(self, index: int, rng: np.random.Generator) -> LabeledReadings:
-        """Read a random window, as `clip`. It begins with one of the first 266 of 297 frames, as in the release."""
-        def start(frames: int) -> int:
-            return int(rng.integers(max(1, frames - self._frames * self._stride - 1)))
+        """Read a random window, as `clip`. It begins with one of the first 266 of 297 frames, as in the release.
+
+        Windows of a clip without some of its frames, such as every second one, begin with one that is there.
+        """
+        def start(frames: Sequence[int]) -> int:
+            limit = max(frames, default=0) - self._frames * self._stride
+            first = [number for number in frames if number < limit] or [0]
+            return first[int(rng.integers(len(first)))]
 
         return self._read(self.clips[check_index(index, len(self))], start)
 
-    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
-        """Read a window; `start` chooses its first frame from the number of frames of the clip."""
+    def _read(self, clip: Clip, start: Callable[[Sequence[int]], int]) -> LabeledReadings:
+        """Read a window; `start` chooses its first frame from the numbers of the frames of the clip, ascending."""
         raise NotImplementedError
 
 
-class MmfiFolder(_Clips):
+class MmfiFolder(Clips):
     """Clips of the official folders. Frames whose file is absent or empty are missing.
 
     Args:
@@ -169,6 +180,8 @@ class MmfiFolder(_Clips):
         modalities: modalities to read: rgb, depth, radar (mmwave).
         frames: number of frames per sample.
         stride: distance between the frames of a sample, in frames of the clip.
+        size: height and width to which images and depth images are resized, 224 in ADMN's caches: the paper's noise is
+            on such images. None leaves them as they are.
 
     Raises:
         InputError: none of the clips exists.
@@ -176,25 +189,35 @@ class MmfiFolder(_Clips):
 
     def __init__(self, root: str | Path, clips: Sequence[Clip] | None = None, *, rgb_root: str | Path | None = None,
                  modalities: Sequence[Modality] = (Modality.RGB, Modality.DEPTH), frames: int = 15,
-                 stride: int = 2) -> None:
-        self._root, self._rgb_root = Path(root), Path(rgb_root or root)
+                 stride: int = 2, size: int | None = None) -> None:
+        self._root, self._rgb_root, self._size = Path(root), Path(rgb_root or root), size
         self._modalities = tuple(modalities)
         wanted = [Clip(s, a) for s in SUBJECTS for a in ACTIONS] if clips is None else clips
         super().__init__([c for c in wanted if (self._root / c.folder).is_dir()], frames, stride, self._root)
 
-    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
+    def _read(self, clip: Clip, start: Callable[[Sequence[int]], int]) -> LabeledReadings:
         readings: dict[SensorKey, Array] = {}
         folders = {modality: self._files(clip, modality) for modality in self._modalities}
-        first = start(max((number + 1 for files in folders.values() for number in files), default=0))
+        first = start(sorted({number for files in folders.values() for number in files}))
         for modality, files in folders.items():
             for node, number in self._window(first):
                 data = read_bytes(files[number], "an image or radar file") if number in files else b""
                 if data:
-                    readings[SensorKey(node, modality)] = _decode(modality, data, str(files[number]))
+                    readings[SensorKey(node, modality)] = self._resized(
+                        modality, _decode(modality, data, str(files[number])))
         if not readings:
             raise InputError(str(self._root / clip.folder), f"no frames from {first}",
                              f"frames of {', '.join(map(str, self._modalities))}")
         return LabeledReadings(readings, clip.target)
+
+    def _resized(self, modality: Modality, data: Array) -> Array:
+        if self._size is None or modality is Modality.RADAR:
+            return data
+        # The nearest pixel of depth: no depth then lies between near and far, or between valid and invalid.
+        shape = self._size, self._size
+        if modality is Modality.DEPTH:
+            return np.asarray(cv2.resize(data.astype(np.float32, copy=False), shape, interpolation=cv2.INTER_NEAREST))
+        return np.asarray(cv2.resize(data.astype(np.uint8, copy=False), shape, interpolation=cv2.INTER_AREA))
 
     def _files(self, clip: Clip, modality: Modality) -> dict[int, Path]:
         """Return the files by frame number, from 0."""
@@ -212,7 +235,7 @@ class MmfiFolder(_Clips):
         return found
 
 
-class MmfiCache(_Clips):
+class MmfiCache(Clips):
     """ADMN's pickles: `ROOT/E01/S01/A01/data.pickle`, uint8 (T, 3, 224, 224) 'rgb' and colour-mapped 'depth'.
 
     The colour map of depth is unpublished. Its brightness times `depth_scale_m` takes the place of metres, as in
@@ -238,7 +261,7 @@ class MmfiCache(_Clips):
     def _path(self, clip: Clip) -> Path:
         return self._root / clip.folder / "data.pickle"
 
-    def _read(self, clip: Clip, start: Callable[[int], int]) -> LabeledReadings:
+    def _read(self, clip: Clip, start: Callable[[Sequence[int]], int]) -> LabeledReadings:
         path = self._path(clip)
         item = load_cache(path)
         readings: dict[SensorKey, Array] = {}
@@ -249,7 +272,7 @@ class MmfiCache(_Clips):
                 found = f"{video.dtype} {video.shape}" if isinstance(video, np.ndarray) else type(video).__name__
                 raise InputError(f"{path}:{name}", found, "uint8 (T, 3, H, W)")
             videos[modality] = video
-        first = start(min(map(len, videos.values())))
+        first = start(range(min(map(len, videos.values()))))
         for modality, video in videos.items():
             for node, number in self._window(first):
                 if number < len(video):

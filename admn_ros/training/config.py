@@ -27,8 +27,9 @@ class DataConfig(Strict):
     Attributes:
         source: kind of the dataset, a key of `admn_ros.datasets.open.READERS`. shards: a folder of
             `admn simulate --dataset` or of `admn convert bag`; gdtm, gdtm_doppler (radar as range-Doppler), gdtm_cache,
-            ave_cache, image_folder, audio_folder: a folder with one folder per split; mmfi, mmfi_cache, ave: the folder
-            of the dataset.
+            ave_cache, image_folder, audio_folder: a folder with one folder per split; mmfi, mmfi_224 (images
+            resized to 224 x 224 as in mmfi_cache, so that noise is as in the paper), mmfi_cache, ave: the folder of the
+            dataset.
         folder: folder of the dataset; `--data` overrides it.
         train: training split.
         validation: validation split.

@@ -26,8 +26,8 @@ LONG = {"epochs": 3, "rates": [1e-3], "search_epochs": 3}
 def micro(grid: list[dict[str, object]], **changes: object) -> TablesConfig:
     efforts = dict.fromkeys(("finetune", "expert", "autoencoder", "controller", "gate", "value"), EFFORT)
     return parse_config(TablesConfig, {
-        "model": "micro", "kind": "mmfi", "task": "classification", "table": "Table 2", "batch": 4,
-        "train": {"split": "train", "samples": 8}, "validation": {"split": "val", "samples": 4},
+        "model": "micro", "kind": "mmfi_224", "task": "classification", "table": "Table 2", "batch": 4,
+        "train": {"split": "train", "samples": 8, "windows": "random"}, "validation": {"split": "val", "samples": 4},
         "test": {"split": "test", "samples": 6}, "universal": [2, 4], "unequal": {"rgb": 3},
         "loss": {"nll": 0.0, "distance_per_cm": 0.0, "classification": 1.0},
         "efforts": {**efforts, "dynmm": LONG, "dynmm_fusion": LONG, "adamml": LONG}, "grid": grid, **changes}, "micro")

@@ -192,6 +192,28 @@ def test_a_clip_as_short_as_its_window_has_one_window(tmp_path: Path) -> None:
     assert all(len(found) == 30 for found in windows)
 
 
+def test_random_windows_of_every_second_frame_begin_with_one_of_them(tmp_path: Path) -> None:
+    write_clip(tmp_path, Clip("S02", "A01"), frames=40)
+    for path in (tmp_path / Clip("S02", "A01").folder).glob("*/*"):
+        if int(path.stem[5:]) % 2 == 0:
+            path.unlink()
+    source = MmfiFolder(tmp_path, frames=5)
+    pictures = [RandomWindows(source, seed)[0].readings for seed in range(120)]
+    assert all(len(found) == 10 for found in pictures)
+    begins = {int(found[SensorKey("frame01", RGB)][0, 0, 0]) - 1 for found in pictures}
+    assert begins == set(range(0, 38 - 5 * 2, 2))
+
+
+def test_images_get_the_size_of_the_papers_caches(root: Path) -> None:
+    source = MmfiFolder(root, modalities=(RGB, DEPTH, RADAR), size=224)
+    source.read_only(("frame02",))
+    readings = source[0].readings
+    assert set(readings) == {SensorKey("frame02", m) for m in (RGB, DEPTH, RADAR)}
+    assert readings[SensorKey("frame02", RGB)].shape == (224, 224, 3)
+    depth = readings[SensorKey("frame02", DEPTH)]
+    assert depth.shape == (224, 224) and depth.dtype == np.float32 and depth[0, 0] == pytest.approx(1.003)
+
+
 def test_samples_without_windows_are_named() -> None:
     with pytest.raises(InputError, match=r"windows.*random.*list have one window each"):
         RandomWindows([LabeledReadings({}, Clip("S01", "A01").target)], 0)

@@ -12,6 +12,7 @@ from admn_ros.cli import main
 from admn_ros.datasets.ave import LABELS, OUTDOOR
 from admn_ros.datasets.mmfi import ACTIONS, Clip, MmfiFolder
 from admn_ros.datasets.open import open_dataset
+from admn_ros.datasets.source import RandomWindows
 from admn_ros.errors import InputError
 from admn_ros.model.presets import AVE_CLASSES
 from admn_ros.sample import Modality, SensorKey
@@ -71,7 +72,12 @@ def test_the_reader_of_mm_fi_reads_simulated_activities(tmp_path: Path):
     rgb = sample.readings[SensorKey("frame01", Modality.RGB)]
     depth = sample.readings[SensorKey("frame15", Modality.DEPTH)]
     assert rgb.shape == (64, 64, 3) and rgb.std() > 10
+    windows = [RandomWindows(source, seed)[0].readings for seed in range(40)]
+    begins = {int(found[SensorKey("frame01", Modality.RGB)].sum()) for found in windows}
+    assert len(begins) == 6, "random windows begin at frames 1, 3, ... 11"
     person, wall = depth[20:50, 28:36], depth[:8]
+    trunk = np.nan_to_num(depth, nan=9)[20:44] < 3.2
+    assert trunk.sum() > 40 and np.median(rgb[20:44][trunk]) < 0.8 * np.median(rgb[:8]), "clothes are darker than walls"
     assert 1.5 < np.nanquantile(person, 0.1) < 3 < np.nanmedian(wall) < 6
 
 

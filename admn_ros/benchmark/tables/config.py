@@ -61,12 +61,14 @@ class SplitConfig(Strict):
         draws: number of corruption draws.
         viewpoints: sensor nodes of the dataset that take the place of the model's only node in turn; empty to use
             equal names.
+        windows: windows of training clips (MM-Fi): the first of each, or a random one in every draw, of clean ones too.
     """
 
     split: str
     samples: Count
     draws: Count = 1
     viewpoints: tuple[str, ...] = ()
+    windows: Literal["first", "random"] = "first"
 
 
 class Effort(Strict):
@@ -223,6 +225,9 @@ class TablesConfig(StudyConfig):
                 del known[name]
         if self.efforts.value == Efforts.model_fields["value"].default:
             del known["efforts"]["value"]
+        for split in ("train", "validation", "test"):
+            if known[split]["windows"] == SplitConfig.model_fields["windows"].default:
+                del known[split]["windows"]
         known["preset"] = preset(self.model).model_dump(mode="json", exclude_defaults=True)
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 

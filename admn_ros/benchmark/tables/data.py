@@ -77,4 +77,4 @@ class CorruptedSplits:
 
         cache = FolderCache(self._folder / f"{self._corruption}-{name}-{wanted.samples}", model, len(source))
         return Samples(source, model, preset_for_source(self._corruption, source, model), seed=seed,
-                       draws=wanted.draws, cache=cache, noise=noise)
+                       draws=wanted.draws, cache=cache, noise=noise, windows=wanted.windows == "random")

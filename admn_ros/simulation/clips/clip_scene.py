@@ -18,7 +18,7 @@ from admn_ros.simulation.scene.room_model import rendering
 Colour = tuple[float, float, float]
 
 SIZE = 64
-"""Width and height of the images in pixels."""
+"""Default width and height of the images in pixels."""
 _SAMPLES = 2          # per pixel along each axis
 _NO_GROUP = 5         # of geoms to hide; nothing is in it
 _WALL_HALF_M = 6.0
@@ -58,14 +58,16 @@ class ClipScene:
     Args:
         place: surroundings.
         bodies: MJCF of the geoms of each body.
+        size: width and height of the images in pixels.
 
     Raises:
         InputError: MuJoCo or its OpenGL library is missing.
     """
 
-    def __init__(self, place: Place, bodies: Sequence[str]) -> None:
-        self._camera = PinholeCamera(_camera_pose(place), SIZE, SIZE, (place.fov_deg, place.fov_deg))
-        self._screen = OffScreen(_model(place, bodies), {})
+    def __init__(self, place: Place, bodies: Sequence[str], size: int = SIZE) -> None:
+        self._size = size
+        self._camera = PinholeCamera(_camera_pose(place), size, size, (place.fov_deg, place.fov_deg))
+        self._screen = OffScreen(_model(place, bodies, size * _SAMPLES), {})
 
     def __enter__(self) -> ClipScene:
         return self
@@ -82,11 +84,12 @@ class ClipScene:
             rng: generator of the noise of both cameras.
 
         Returns:
-            RGB uint8 (`SIZE`, `SIZE`, 3), and depth float32 (`SIZE`, `SIZE`) in metres, NaN where invalid.
+            RGB uint8 (size, size, 3), and depth float32 (size, size) in metres, NaN where invalid.
         """
         self._screen.place(poses, _NO_GROUP, own_light=False)
-        fine, depth = self._screen.draw(self._camera, (0, 0, SIZE, SIZE), _SAMPLES)
-        rgb = fine.reshape(SIZE, _SAMPLES, SIZE, _SAMPLES, 3).mean(axis=(1, 3))
+        size = self._size
+        fine, depth = self._screen.draw(self._camera, (0, 0, size, size), _SAMPLES)
+        rgb = fine.reshape(size, _SAMPLES, size, _SAMPLES, 3).mean(axis=(1, 3))
         return expose(np.rint(rgb).astype(np.uint8), rng), measure_depth(
             depth[::_SAMPLES, ::_SAMPLES], rng, stripes=(), flying=_FLYING)
 
@@ -99,12 +102,11 @@ def _camera_pose(place: Place) -> Pose:
     return Pose(axes, np.array([place.camera_m, 0.0, place.height_m]))
 
 
-def _model(place: Place, bodies: Sequence[str]) -> str:
+def _model(place: Place, bodies: Sequence[str], pixels: int) -> str:
     moving = "".join(f'<body name="body{k}" mocap="true" pos="0 0 -9">{geoms}</body>' for k, geoms in enumerate(bodies))
     away = -np.array(place.lamp_m)
-    fine = SIZE * _SAMPLES
     return f"""<mujoco>
-{rendering((fine, fine), 512, 0.42, 0.1)}
+{rendering((pixels, pixels), 512, 0.42, 0.1)}
 <worldbody>
   <light pos="{numbers(place.lamp_m, 5)}" dir="{numbers(away, 5)}" cutoff="80" castshadow="true"
          diffuse="{numbers([place.light] * 3, 5)}" specular="0.1 0.1 0.1"/>

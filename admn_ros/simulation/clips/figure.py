@@ -36,10 +36,10 @@ class Build:
 def figure_bodies(build: Build) -> list[str]:
     """Return the MJCF of the geoms of each body, in the order of `figure_poses`.
 
-    The frame of a limb is in its middle, with z along it.
+    The frame of a limb is in its middle, with z along it. Sleeves are long.
     """
     p, h, w = build.person, build.person.height_m, build.width
-    limbs = [(_UPPER_ARM, 0.046, p.shirt), (_FOREARM, 0.038, p.skin), (_THIGH, 0.075, p.trousers),
+    limbs = [(_UPPER_ARM, 0.046, p.shirt), (_FOREARM, 0.038, p.shirt), (_THIGH, 0.075, p.trousers),
              (_SHANK, 0.052, p.trousers)]
     arm_and_leg = [geom("capsule", (w * radius, h * length / 2), (0, 0, 0), rgb) for length, radius, rgb in limbs]
     arm, leg = arm_and_leg[:2], arm_and_leg[2:]
