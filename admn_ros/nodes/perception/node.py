@@ -37,6 +37,7 @@ from admn_ros.nodes.perception.sync_parameters import SyncParameters
 from admn_ros.nodes.perception.target_frames import check_frames
 from admn_ros.nodes.perception.visualization import Visualization
 from admn_ros.nodes.run_node import Program, run_node
+from admn_ros.nodes.status import LastingErrors
 from admn_ros.sample import SensorKey
 from admn_ros.sensing.sync.input_health import offset_to_clock
 
@@ -65,6 +66,7 @@ class PerceptionNode(ManagedNode):
         self._budgets: BudgetTopics | None = None
         self._log, self._frame_rate, self._logged = FrameLog(), FrameRate(), SeenCauses()
         self._rate_limit, self._skipped = RateLimit(), Counter[str]()
+        self._lasting = LastingErrors()
         self.autostart()
 
     @property
@@ -262,8 +264,17 @@ class PerceptionNode(ManagedNode):
             self._visualization.show_nodes(frames.node_poses.poses)
         topics = {key: self.resolve_topic_name(entry.topic) for key, entry in frames.inputs.items()}
         state = NodeState(name, active, now_s, frames, topics, mismatches, absent)
-        return [*input_statuses(state), *poses_status(state),
-                *output_statuses(name, self._output_state(now_s), self._lost()), process_status(name)]
+        inputs, outputs = input_statuses(state), output_statuses(name, self._output_state(now_s), self._lost())
+        self._log_lasting([outputs[0], *inputs])
+        return [*inputs, *poses_status(state), *outputs, process_status(name)]
+
+    def _log_lasting(self, statuses: list[DiagnosticStatus]) -> None:
+        """Log what has been an error for some time, because few look at /diagnostics first, and when it is over."""
+        begun, ended = self._lasting.begun(statuses, time.monotonic()), self._lasting.ended(statuses)
+        if begun:
+            self.get_logger().error(begun)
+        if ended:
+            self.get_logger().info(f"no longer an error: {ended}")
 
     def clock_problems(self) -> list[str]:
         """Return what is wrong with `/clock`, and whether the stamps of most inputs differ from the clock."""
