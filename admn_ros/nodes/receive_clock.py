@@ -12,6 +12,8 @@ STOPPED_S = 3.0
 """Real time without a new time on `/clock` after which it counts as stopped, in seconds."""
 FIRST_S = 8.0
 """Real time that the first message on `/clock` may take without being reported: simulators start slowly; in seconds."""
+SETTLING_S = 4.0
+"""Time after a jump back of `/clock` in which most known stamps are from before the jump, in seconds."""
 _NS = 1_000_000_000
 
 
@@ -27,6 +29,7 @@ class SimulatedClock:
         self._ros_ns = 0
         self._steady_ns: int | None = None
         self._moved_ns = 0
+        self._back_ns: int | None = None
 
     def at(self, ros_ns: int, steady_ns: int) -> int:
         """Return the time of this clock.
@@ -39,11 +42,17 @@ class SimulatedClock:
             self._ns = self._moved_ns = self._steady_ns = steady_ns
         elif ros_ns != self._ros_ns:
             self._ns += max(0, ros_ns - self._ros_ns) if self._ros_ns else 0
+            self._back_ns = self._ns if ros_ns < self._ros_ns else self._back_ns
             self._moved_ns = steady_ns
         else:
             self._ns += max(0, steady_ns - max(self._steady_ns, self._moved_ns + round(STOPPED_S * _NS)))
         self._ros_ns, self._steady_ns = ros_ns, max(steady_ns, self._steady_ns)
         return self._ns
+
+    @property
+    def settled(self) -> bool:
+        """Whether `/clock` has not jumped back within the last `SETTLING_S`, at its speed, before the last `at`."""
+        return self._back_ns is None or self._ns - self._back_ns >= SETTLING_S * _NS
 
     @property
     def stopped_s(self) -> float:
@@ -81,9 +90,11 @@ class ReceiveClock:
 
     @property
     def stamp_ns(self) -> int | None:
-        """Current time for comparison with stamps, in nanoseconds; None while `/clock` has none or stands still."""
+        """Current time for comparison with stamps, in nanoseconds; None while `/clock` has none, stands still or
+        jumped back just now."""
         self.now_s()
-        return None if self.simulated and (self._clock.stopped_s or not self._ros_ns) else self._ros_ns
+        usable = self._ros_ns and not self._clock.stopped_s and self._clock.settled
+        return self._ros_ns if usable or not self.simulated else None
 
     @property
     def problem(self) -> str:

@@ -35,6 +35,14 @@ def test_the_simulated_clock_does_not_turn_back_when_a_bag_loops():
     assert read(SimulatedClock(), (100, 1), (110, 2), (100, 3), (102, 4)) == [0, 10, 10, 12]
 
 
+def test_the_simulated_clock_is_unsettled_for_some_time_after_a_loop():
+    clock, settled = SimulatedClock(), []
+    for ros_s, steady_s in ((100, 1), (110, 2), (100, 3), (103, 3.1), (104, 5), (101, 6)):
+        read(clock, (ros_s, steady_s))
+        settled.append(clock.settled)
+    assert settled == [True, True, False, False, True, False]
+
+
 def test_time_passes_without_the_topic_and_when_it_stops():
     clock = SimulatedClock()
     assert read(clock, (0, 0), (0, 2), (0, 3.5), (0, 5), (0, 4), (0, 6)) == [0, 0, 0.5, 2, 2, 3]
