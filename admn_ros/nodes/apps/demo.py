@@ -67,7 +67,7 @@ def main(args: list[str] | None = None) -> int:
             print(f"recording: {bag} ({reader.message_count} messages, "
                   f"{(reader.end_ns - reader.start_ns) * 1e-9:.1f} s)"
                   + ("" if options.bag else "; bundled, `admn simulate --bag BAG` records another for --bag BAG"))
-            print("starting the perception node, then the replay; a slow computer takes a minute", flush=True)
+            print("starting the perception node and the replay; a slow computer takes a minute", flush=True)
     except AdmnError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2
@@ -106,9 +106,10 @@ def _run(bag: Path, model: Path, options: argparse.Namespace) -> WatchNode:
                              sensors=find_deployment(options.sensors))
     replay: NodeProcess | None = None
     try:
-        _spin_until(executor, lambda: node.connected or not perception.running, START_TIMEOUT_S)
+        # Both start at once, in the time of the slower one; the replay waits for the subscribers.
         replay = NodeProcess("replay", log_level="warn", bag=bag, rate=float(options.rate),
                              wait_for_subscribers_s=START_TIMEOUT_S)
+        _spin_until(executor, lambda: node.connected or not perception.running, START_TIMEOUT_S)
         display = Display(node)
         _spin_until(executor, lambda: not (replay.running and perception.running), math.inf)
         _spin_until(executor, lambda: False, 1.5)  # the last diagnostics
