@@ -8,10 +8,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
 from admn_ros.cluster import cluster_pool, finishing
+from admn_ros.errors import InputError
 
 
 @contextmanager
@@ -29,6 +31,7 @@ def worker_pool(jobs: int, start: Callable[..., object] | None = None, *argument
 
     Raises:
         AdmnError: the cluster cannot be used, see `cluster_pool`.
+        InputError: a process of this machine was killed, mostly for its memory.
     """
     if scheduler is not None:
         with cluster_pool(scheduler, start, *arguments) as cluster:
@@ -36,8 +39,12 @@ def worker_pool(jobs: int, start: Callable[..., object] | None = None, *argument
         return
     # Neither torch's threads nor OpenGL contexts survive a fork.
     context = multiprocessing.get_context("spawn")
-    with finishing(ProcessPoolExecutor(jobs, context, _begin, (start, arguments))) as pool:
-        yield pool
+    try:
+        with finishing(ProcessPoolExecutor(jobs, context, _begin, (start, arguments))) as pool:
+            yield pool
+    except BrokenProcessPool as error:
+        raise InputError("worker processes", f"one of {jobs} that was killed, perhaps for lack of memory",
+                         "processes that end by themselves; use fewer") from error
 
 
 def _begin(start: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:

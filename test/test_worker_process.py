@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from admn_ros.errors import InputError
 from admn_ros.worker_process import worker_pool
 
 PARENT = """
@@ -64,3 +66,14 @@ def test_after_an_error_no_further_task_begins(tmp_path: Path) -> None:
 def test_each_process_starts_with_its_arguments(tmp_path: Path) -> None:
     with worker_pool(1, os.chdir, tmp_path) as pool:
         assert pool.submit(os.getcwd).result() == str(tmp_path)
+
+
+@pytest.mark.parametrize("program", sorted((Path(__file__).parents[1] / "scripts").iterdir()), ids=lambda p: p.name)
+def test_a_worker_of_an_installed_program_does_not_run_it_again(program: Path) -> None:
+    runpy.run_path(str(program), run_name="__mp_main__")  # what a spawned process does first
+
+
+def test_a_worker_that_is_killed_is_one_line() -> None:
+    with pytest.raises(InputError, match="worker processes: found one of 1 that was killed"), \
+            worker_pool(1) as pool:
+        pool.submit(os._exit, 1).result()
