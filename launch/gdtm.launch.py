@@ -11,7 +11,8 @@ Arguments that are given override params_file, which overrides the defaults. See
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
@@ -131,7 +132,15 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         simulator = Node(package="admn_ros", executable="simulator", name="simulator", parameters=[
             {"seed": int(value["seed"]), "rate": float(value["rate"]), "seconds": 3600.0}], **source)
         actions += [simulator, shut_down_after(simulator)]
-    return [*actions, *viewers(context, value, own, sim_time)]
+    return [*misspelt(context.launch_configurations), *actions, *viewers(context, value, own, sim_time)]
+
+
+def misspelt(given: Iterable[str]) -> list[LaunchDescriptionEntity]:
+    """Name arguments that are nearly those of this file; others may be of an including file."""
+    names = [name for name, _, _ in ARGUMENTS]
+    near = {name: get_close_matches(name, names, 1, 0.8) for name in given if name not in names}
+    return [LogInfo(msg=f"{name}: no argument of gdtm.launch.py, which is ignored; like {found[0]}")
+            for name, found in near.items() if found]
 
 
 def governor_files(given: str, model: str) -> list[str]:

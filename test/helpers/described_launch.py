@@ -37,6 +37,14 @@ class LaunchConfiguration(Entity):
         return context.get(self.args[0], self.values.get("default"))
 
 
+class Context(dict[str, str]):
+    """Values of the launch arguments, as a launch context has them."""
+
+    @property
+    def launch_configurations(self) -> Context:
+        return self
+
+
 class FindPackageShare(Entity):
     def perform(self, context: Mapping[str, str]) -> str:
         if self.args[0] != "admn_ros":
@@ -75,11 +83,12 @@ class Description:
         return (a for a in self.actions if type(a).__name__ == kind)
 
 
-def describe(path: Path, **arguments: str) -> Description:
+def describe(path: Path, unknown: Mapping[str, str] | None = None, **arguments: str) -> Description:
     """Run a launch file.
 
     Args:
         path: launch file.
+        unknown: arguments that the launch file does not have.
         arguments: launch arguments that are not the defaults, and `ros_namespace`, which PushRosNamespace sets.
     """
     known = {c.__name__: c for c in (LaunchConfiguration, FindPackageShare)}
@@ -94,10 +103,10 @@ def describe(path: Path, **arguments: str) -> Description:
             sys.modules.pop(name)
             if module is not None:
                 sys.modules[name] = module
-    return _described(made.args[0], arguments)
+    return _described(made.args[0], arguments, unknown or {})
 
 
-def _described(entities: list[Entity], arguments: dict[str, str]) -> Description:
+def _described(entities: list[Entity], arguments: dict[str, str], unknown: Mapping[str, str]) -> Description:
     declared = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
     defaults = {e.args[0]: e.default_value for e in declared}
     choices = {e.args[0]: e.choices for e in declared if e.choices}
@@ -105,5 +114,5 @@ def _described(entities: list[Entity], arguments: dict[str, str]) -> Description
     values = {**defaults, **arguments}
     assert all(values[name] in allowed for name, allowed in choices.items()), values
     actions = [action for entity in entities if type(entity).__name__ == "OpaqueFunction"
-               for action in entity.function(values)]
+               for action in entity.function(Context({**values, **unknown}))]
     return Description(values, defaults, choices, actions)

@@ -292,6 +292,12 @@ def test_the_launch_leaves_the_environment_to_its_nodes():
     assert not list(describe(LAUNCH).of("SetEnvironmentVariable")) and "Environment" not in LAUNCH.read_text()
 
 
+def test_a_misspelt_argument_is_named_and_those_of_an_including_file_are_not():
+    description = describe(LAUNCH, {"budgt": "3", "map": "hall.yaml", "robot_name": "a"})
+    assert [entity.msg for entity in description.of("LogInfo")] == [
+        "budgt: no argument of gdtm.launch.py, which is ignored; like budget"]
+
+
 def test_viewers_that_are_not_installed_are_named_and_nothing_fails():
     description = describe(LAUNCH, rviz="true", foxglove="true")
     assert [node.executable for node in description.nodes] == ["perception"]
