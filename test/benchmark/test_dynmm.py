@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from admn_ros.benchmark.dynmm.config import DynmmConfig
 from admn_ros.benchmark.dynmm.decisions import chosen_frames, draw_decisions
@@ -20,7 +21,9 @@ from admn_ros.benchmark.dynmm.text import render
 from admn_ros.cli import main
 from admn_ros.config import load_config, parse_config
 from admn_ros.errors import ConfigError, InputError
-from admn_ros.model.presets import PRESETS
+from admn_ros.model.checkpoint import create_random_model
+from admn_ros.model.presets import PRESETS, with_depths
+from admn_ros.sample import Modality
 from helpers import datasets, models
 
 ROOT = Path(__file__).parents[2]
@@ -88,11 +91,33 @@ def test_sweep_and_ablation_run_and_resume_to_the_same_results(data: Path, tmp_p
     trained = len(steps)
     assert run_ablation(networks, out, "admn dynmm") == whole
     assert len(steps) == trained, "nothing is trained twice"
+    assert set(whole.trials[0].error_by_damage_cm) == set(free.shares_by_damage)
     draw(whole, tmp_path / "sweep.png")
     network = networks.strategies.gated("joint", 0.0, 0)
     draw_decisions(network, networks.measured(network), networks, tmp_path / "decisions.png")
     for name in ("sweep.png", "decisions.png"):
         assert (tmp_path / name).stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_experts_start_from_the_encoders_of_a_model(data: Path, tmp_path: Path):
+    known = create_random_model(models.one_node(), tmp_path / "model", seed=7).backbones.state_dict()
+    still = {**EFFORT, "rates": [1e-12]}
+    config = parse_config(DynmmConfig, settings(encoders=str(tmp_path / "model"), expert=still, gate=still), "micro")
+    networks = Networks.open(config, data, tmp_path / "work")
+    gated = networks.strategies.gated("one_stage", 0.0, 0)
+    for network in (networks.strategies.alone(1, 0).network, gated.expert(0), gated.expert(1)):
+        for name, value in network.backbones.state_dict().items():
+            torch.testing.assert_close(value, known[name], rtol=0, atol=1e-6)
+    create_random_model(with_depths(models.one_node(), {Modality.RGB: 1}), tmp_path / "model", seed=7, force=True)
+    with pytest.raises(InputError, match="encoders"):
+        Networks.open(config, data, tmp_path / "again").strategies.alone(1, 0)
+
+
+def test_a_network_at_the_constant_predictor_is_marked():
+    page = render(results(trial("expert", None, 0, (), 96.0)))
+    assert "96.0†" in page
+    assert "†" not in render(results(trial("expert", None, 0, (), 94.0))).partition("## ")[2]
 
 
 def test_the_page_says_which_strategy_collapsed():

@@ -226,7 +226,7 @@ def test_presets_describe_networks_that_can_be_built(name):
     assert config.name == name
     with torch.device("meta"):
         network = AdmnNetwork(config)
-    depth = 4 if name == "rgb-radar" else 12
+    depth = 1 if name == "rgb-radar" else 12
     assert {m: v.depth for m, v in network.backbones.items()} == dict.fromkeys(map(str, config.modalities), depth)
 
 

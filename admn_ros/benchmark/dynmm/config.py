@@ -20,10 +20,13 @@ class DynmmConfig(GateStudy):
     Attributes:
         experts: layers of each modality of each expert, the cheapest expert first.
         expert: training of an expert alone.
+        encoders: trained model, a folder or the name of a shipped one, whose backbones the experts start from, alone
+            and in one stage; None for random weights. The other parts always start from random weights.
     """
 
     experts: Annotated[tuple[dict[Modality, Count], ...], Field(min_length=2)]
     expert: Effort
+    encoders: str | None = None
 
     @model_validator(mode="after")
     def _experts_fit(self) -> DynmmConfig:

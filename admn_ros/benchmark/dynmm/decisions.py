@@ -14,6 +14,7 @@ import numpy as np
 from admn_ros.baselines.experts import DynMM
 from admn_ros.benchmark.dynmm.measure import Measured
 from admn_ros.benchmark.dynmm.run import Networks
+from admn_ros.config import InputConfig
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.views.input_picture import input_picture
@@ -61,14 +62,15 @@ def draw_decisions(network: DynMM, found: Measured, networks: Networks, png: Pat
 
     cheap, dear = chosen_frames(found, network.costs)
     model = preset(networks.config.model)
-    figure = Figure(figsize=(11, 5.6), dpi=120, layout="constrained", facecolor=CARD)
-    halves: Any = figure.subfigures(1, 2, wspace=0.03)
+    figure = Figure(figsize=(13.6, 5.8), dpi=110, layout="constrained", facecolor=CARD)
+    halves: Any = figure.subfigures(1, 2, wspace=0.02)
+    heights = [*(_height(c.input) for c in model.modalities.values()), 1.0]
     titles = ("Easy", "Hard") if found.choice[cheap[0]] != found.choice[dear[0]] else ("The only expert",) * 2
     for part, frames, title in zip(halves, (cheap, dear), titles, strict=True):
         expert = networks.config.names[int(found.choice[frames[0]])]
         part.suptitle(f"{title}: {expert} (cost {network.costs[int(found.choice[frames[0]])] / network.costs[0]:.2f})",
                       fontsize=10, color=INK, x=0.01, ha="left")
-        axes: Any = part.subplots(len(model.modalities) + 1, len(frames), squeeze=False)
+        axes: Any = part.subplots(len(model.modalities) + 1, len(frames), squeeze=False, height_ratios=heights)
         for column, frame in enumerate(frames):
             sample = networks.splits.test.sample(0, frame)
             for row, (modality, config) in enumerate(model.modalities.items()):
@@ -89,13 +91,22 @@ def _draw_choice(axes: Axes, networks: Networks, found: Measured, frame: int) ->
     names = networks.config.names
     axes.set_axis_off()
     axes.set_xlim(0, 1)
-    axes.set_ylim(-1.6, len(names))
+    axes.set_ylim(-2.5, len(names))
     for number, name in enumerate(names):
         ran = number == found.choice[frame]
         bottom = len(names) - 1 - number
         axes.add_patch(Rectangle((0.02, bottom + 0.08), 0.96, 0.84, facecolor=BUDGETS[0] if ran else CARD,
                                  edgecolor=INK if ran else RULE, lw=0.8))
-        axes.text(0.5, bottom + 0.5, name, fontsize=7, ha="center", va="center", color=INK if ran else SOFT)
-    axes.text(0.02, -0.45, f"error {found.error_cm[frame]:.0f} cm, damaged: {found.damage[frame]}", fontsize=7,
-              color=SOFT, va="center")
-    axes.text(0.02, -1.2, f"gate {100 * found.confidence[frame]:.0f} %", fontsize=7, color=SOFT, va="center")
+        axes.text(0.5, bottom + 0.5, name, fontsize=7, ha="center", va="center",
+                  color=INK if ran else SOFT).set_in_layout(False)
+    lines = (f"{found.damage[frame]} damaged", f"error {found.error_cm[frame]:.0f} cm",
+             f"gate {100 * found.confidence[frame]:.0f} %")
+    for number, line in enumerate(lines):
+        # Out of the layout: the width of a text must not take that of the pictures.
+        axes.text(0.02, -0.4 - 0.8 * number, line, fontsize=7, color=SOFT, va="center").set_in_layout(False)
+
+
+def _height(config: InputConfig) -> float:
+    """Return the height of a row of pictures: that of an image of full width; radar and spectrograms have a square."""
+    height, width = config.shape[-2:]
+    return min(1.0, height / width)

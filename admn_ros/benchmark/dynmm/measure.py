@@ -56,6 +56,12 @@ class Measured:
         bootstrap = SceneBootstrap(int(self.scene.max()) + 1, seed)
         return bootstrap.of_mean(self.error_cm[located], self.scene[located])
 
+    def errors_by_damage_cm(self) -> dict[str, float]:
+        """Return the mean error of the frames with a car by what was damaged; a kind without such a frame is absent."""
+        located, damage = np.isfinite(self.error_cm), np.array(self.damage)
+        return {str(d): round(float(self.error_cm[located & (damage == d)].mean()), 2)
+                for d in np.unique(damage[located])}
+
     def shares(self, experts: int, damage: str | None = None) -> tuple[float, ...]:
         """Return the share of frames on each expert; of those with one kind of damage if it is not None."""
         here = [damage in (None, found) for found in self.damage]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from admn_ros.benchmark.dynmm.strategies import Strategy
 from admn_ros.benchmark.dynmm.study import GateResults, GateTrial
 
@@ -18,6 +20,7 @@ class Trial(GateTrial):
         kind: `expert` for an expert alone, or the training strategy of a gate.
         expert: name of the expert; None for a gate.
         error_cm, interval_cm: mean position error of frames with a car, and its 95 % interval by scene.
+        error_by_damage_cm: mean error of the frames in which these modalities were damaged, as `shares_by_damage`.
         accuracy: share of right classes.
         gflops: mean operations of a frame, gate included.
         cost: mean cost C of the backbones that ran, relative to the cheapest expert.
@@ -27,6 +30,7 @@ class Trial(GateTrial):
     expert: str | None = None
     error_cm: float
     interval_cm: tuple[float, float] | None = None
+    error_by_damage_cm: dict[str, float] = Field(default={})
     accuracy: float
     gflops: float
     cost: float
@@ -44,6 +48,7 @@ class DynmmResults(GateResults[Trial]):
         format: version of the format.
         model: as in the configuration.
         experts: names of the experts.
+        encoders: as in the configuration.
         costs: C of each expert relative to the first.
         constant_cm: mean error of the mean training position.
     """
@@ -51,5 +56,6 @@ class DynmmResults(GateResults[Trial]):
     format: Literal["admn-dynmm-1"] = "admn-dynmm-1"
     model: str
     experts: tuple[str, ...]
+    encoders: str | None = None
     costs: tuple[float, ...]
     constant_cm: float

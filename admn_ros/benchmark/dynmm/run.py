@@ -108,7 +108,8 @@ def _begun(networks: Networks, out: Path, command: str) -> DynmmResults:
     new = DynmmResults(
         config=config.fingerprint, command=command, notes=config.notes, model=config.model,
         corruption=config.corruption, samples=(config.train.samples, config.test.samples), experts=config.names,
-        costs=tuple(round(c / costs[0], 3) for c in costs), price=config.price, constant_cm=networks.constant_cm)
+        encoders=config.encoders, costs=tuple(round(c / costs[0], 3) for c in costs), price=config.price,
+        constant_cm=networks.constant_cm)
     return continued(new, out / FILE)
 
 
@@ -134,6 +135,7 @@ def _trial(networks: Networks, found: Measured, seed: int, *, kind: Strategy | s
     return Trial.model_validate({
         "kind": kind, "expert": expert, "price": price, "seed": seed, "error_cm": round(found.mean_cm, 2),
         "interval_cm": interval and tuple(round(x, 2) for x in interval),
+        "error_by_damage_cm": found.errors_by_damage_cm(),
         "accuracy": round(float(found.right.mean()), 4), "gflops": round(float(found.gflops.mean()), 6),
         "cost": round(float(spent / costs[0]), 3), "shares": found.shares(count) if gated else (),
         "shares_by_damage": {d: found.shares(count, d) for d in sorted(set(found.damage))} if gated else {}})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Final, Literal
 
 from admn_ros.baselines.experts import DynMM, expert_config
@@ -10,9 +11,12 @@ from admn_ros.baselines.learned_baseline import LearnedBaseline, WholeNetwork, w
 from admn_ros.benchmark.dynmm.config import DynmmConfig
 from admn_ros.benchmark.tables.config import Effort
 from admn_ros.benchmark.tables.training import Part, TrainingStore
-from admn_ros.model.checkpoint import initialize
+from admn_ros.errors import InputError
+from admn_ros.model.checkpoint import initialize, load_model
 from admn_ros.model.network import AdmnNetwork
+from admn_ros.model.official.state_dict import some_of
 from admn_ros.model.presets import preset
+from admn_ros.share import find_shipped
 from admn_ros.training.config import OptimizerConfig
 from admn_ros.training.rivals.experts import Expert, ExpertConfig
 from admn_ros.training.rivals.mns_gate import Gate, GateConfig
@@ -53,8 +57,11 @@ class Strategies:
         def recipe(optimizer: OptimizerConfig, price: float) -> Gate:
             baseline = DynMM(self.model, config.experts, price)
             initialize(baseline, optimizer.seed)
-            for i, known in enumerate(weights):
-                baseline.expert(i).load_state_dict(known)
+            for i in range(len(config.experts)):
+                if weights:
+                    baseline.expert(i).load_state_dict(weights[i])
+                else:
+                    self._take_encoders(baseline.expert(i))
             return Gate(baseline, GateConfig(optimizer=optimizer, loss=config.loss, joint=strategy != "gate_only"))
 
         name = f"{strategy}-{price:g}-s{seed}"
@@ -62,6 +69,27 @@ class Strategies:
         found = part.stage.baseline
         assert isinstance(found, DynMM)
         return found.eval()
+
+    def _take_encoders(self, network: AdmnNetwork) -> None:
+        """Give an expert the backbones of the model `encoders`.
+
+        Raises:
+            InputError: the model has other backbones.
+            ModelError: it cannot be read.
+        """
+        if self._encoders is None:
+            return
+        known = self._encoders.backbones.state_dict()
+        own = network.backbones.state_dict()
+        if wrong := [k for k, v in own.items() if k not in known or known[k].shape != v.shape]:
+            raise InputError("encoders", f"{self.config.encoders}, without {some_of(wrong, 3)}",
+                             f"a model with the backbones of {self.config.model}")
+        network.backbones.load_state_dict({k: known[k] for k in own})
+
+    @functools.cached_property
+    def _encoders(self) -> AdmnNetwork | None:
+        name = self.config.encoders
+        return None if name is None else load_model(find_shipped(name, "models"))
 
     def _effort(self, strategy: Strategy) -> Effort:
         """Return the training of a gate; in one stage there are as many epochs as in two."""
@@ -76,6 +104,7 @@ class Strategies:
         def recipe(optimizer: OptimizerConfig, price: float) -> Expert:
             network = without_controller(AdmnNetwork(expert_config(self.model, layers)))
             initialize(network, optimizer.seed)
+            self._take_encoders(network)
             return Expert(network, ExpertConfig(optimizer=optimizer, loss=self.config.loss))
 
         name = "expert-" + "-".join(f"{m}{k}" for m, k in layers.items()) + f"-s{seed}"
