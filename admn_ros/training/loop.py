@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, optim
+from torch import Tensor, nn, optim
 
 from admn_ros.errors import AdmnError, ConfigError
 from admn_ros.training.config import OptimizerConfig
@@ -36,6 +36,8 @@ DRY_STEPS = 2
 """Training and validation batches of a dry run, which has one epoch."""
 RATE = "samples_per_s"
 """Metric of an epoch that differs from run to run."""
+RATE_SHARE = "rate_share"
+"""Entry of an optimizer's group: its learning rate relative to that of the run."""
 FIRST_SCALE = 2.0**14
 """Factor of the loss in float16, without which small gradients are 0. It is halved after every overflow."""
 
@@ -135,13 +137,19 @@ def fit(stage: Stage, train: Samples, validation: Samples | None, config: Optimi
 
 
 def _adam(stage: Stage, config: OptimizerConfig) -> optim.Optimizer:
-    weights = list(stage.trainable().values())
+    by_share: dict[float, list[nn.Parameter]] = {}
+    for name, weight in stage.trainable().items():
+        by_share.setdefault(stage.rate_share(name), []).append(weight)
     if not config.weight_decay:
-        return optim.Adam(weights, lr=config.learning_rate, betas=config.betas)
-    # Tokens and positions have shape (1, T, dim) and are no matrices.
-    decayed = [w for w in weights if w.ndim > 1 and w.shape[0] > 1]
-    rest = [w for w in weights if w.ndim <= 1 or w.shape[0] == 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return optim.Adam([{"params": weights, RATE_SHARE: share} for share, weights in by_share.items()],
+                          lr=config.learning_rate, betas=config.betas)
+    groups = []
+    for share, weights in by_share.items():
+        # Tokens and positions have shape (1, T, dim) and are no matrices.
+        decayed = [w for w in weights if w.ndim > 1 and w.shape[0] > 1]
+        rest = [w for w in weights if w.ndim <= 1 or w.shape[0] == 1]
+        groups += [{"params": decayed, "weight_decay": config.weight_decay, RATE_SHARE: share},
+                   {"params": rest, "weight_decay": 0.0, RATE_SHARE: share}]
     return optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
 
 
@@ -224,7 +232,7 @@ class _Loop:
                 raise AdmnError(f"{place}: the loss {name!r} is {value}; training stops. The last checkpoint is valid. "
                                 "Reduce the learning rate, set clip_norm, or check the inputs for NaN and infinity")
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get(RATE_SHARE, 1.0)  # checkpoints of earlier versions have none
         if all(w.grad is None for w in self.weights):
             return values
         scaler.unscale_(self.optimizer)

@@ -94,6 +94,10 @@ class Stage(ABC):
             raise ConfigError(self.name, "no weights to train", "at least one")
         return found
 
+    def rate_share(self, name: str) -> float:
+        """Return the learning rate of a weight relative to that of the run."""
+        return 1.0
+
     def fingerprint(self) -> str:
         """Hash all weights that are not trained. A run can only be resumed with the same ones."""
         digest = hashlib.sha256()

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from admn_ros.benchmark.dynmm.study import GateStudy
 from admn_ros.benchmark.tables.config import Effort
-from admn_ros.config import Count
+from admn_ros.config import Count, Positive
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality
 
@@ -22,11 +22,13 @@ class DynmmConfig(GateStudy):
         expert: training of an expert alone.
         encoders: trained model, a folder or the name of a shipped one, whose backbones the experts start from, alone
             and in one stage; None for random weights. The other parts always start from random weights.
+        expert_rate: learning rate of the experts relative to that of the gate in the second of two stages.
     """
 
     experts: Annotated[tuple[dict[Modality, Count], ...], Field(min_length=2)]
     expert: Effort
     encoders: str | None = None
+    expert_rate: Positive = 1.0
 
     @model_validator(mode="after")
     def _experts_fit(self) -> DynmmConfig:

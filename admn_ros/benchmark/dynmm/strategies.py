@@ -62,7 +62,8 @@ class Strategies:
                     baseline.expert(i).load_state_dict(weights[i])
                 else:
                     self._take_encoders(baseline.expert(i))
-            return Gate(baseline, GateConfig(optimizer=optimizer, loss=config.loss, joint=strategy != "gate_only"))
+            return Gate(baseline, GateConfig(optimizer=optimizer, loss=config.loss, joint=strategy != "gate_only",
+                                             expert_rate=config.expert_rate if strategy == "joint" else 1.0))
 
         name = f"{strategy}-{price:g}-s{seed}"
         part = self.store.part(name, name, effort.model_copy(update={"prices": (price,)}), recipe, seed=seed)

@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from admn_ros.baselines.experts import DynMM, Mns
-from admn_ros.config import Strict
+from admn_ros.config import Positive, Strict
 from admn_ros.training.config import LossConfig, OptimizerConfig
 from admn_ros.training.data import LabeledBatch
 from admn_ros.training.losses import task_losses
@@ -23,11 +23,14 @@ class GateConfig(Strict):
     Attributes:
         optimizer, loss: settings of the training.
         joint: whether the experts of DynMM are trained together with the gate, as published; those of MNS never are.
+        expert_rate: learning rate of the experts relative to that of the gate. A gate from random weights needs a
+            larger one than experts that are trained already.
     """
 
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3, schedule="linear", final=0.01, epochs=10)
     loss: LossConfig = LossConfig()
     joint: bool = True
+    expert_rate: Positive = 1.0
 
 
 class Gate(Stage):
@@ -45,6 +48,10 @@ class Gate(Stage):
         trained = [baseline.encoder, baseline.gate]
         alone = isinstance(baseline, Mns) or not config.joint
         freeze(baseline, trained if alone else [*trained, *baseline.experts])
+
+    def rate_share(self, name: str) -> float:
+        """See `Stage`."""
+        return self.config.expert_rate if name.startswith("experts.") else 1.0
 
     def losses(self, batch: LabeledBatch, step: Step) -> Mapping[str, Tensor]:
         """Return the task loss of the chosen experts and, for DynMM, `resource`, the price of their cost."""

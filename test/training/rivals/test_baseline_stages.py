@@ -211,6 +211,19 @@ def test_the_experts_of_dynmm_can_be_frozen(model: ModelConfig) -> None:
     assert trained(False) == {"encoder", "gate"}
 
 
+@pytest.mark.slow
+def test_the_experts_of_dynmm_have_a_learning_rate_of_their_own(small: ModelConfig, few: Samples,
+                                                                tmp_path: Path) -> None:
+    once = optimizer(1, warm_up_epochs=0, weight_decay=0.01)
+    for folder, share in (("slow", 1e-9), ("same", 1.0)):
+        baseline = DynMM(small, EXPERTS, 0.1)
+        before = {name: value.clone() for name, value in fresh(baseline).state_dict().items()}
+        fit(Gate(baseline, GateConfig(optimizer=once, expert_rate=share)), few, few, once, tmp_path / folder)
+        moved = {name.split(".")[0] for name, value in baseline.state_dict().items()
+                 if not torch.allclose(value, before[name], rtol=0, atol=1e-6)}
+        assert moved == {"encoder", "gate"} | ({"experts"} if share == 1 else set())
+
+
 def test_the_gate_is_fixed_while_only_the_network_is_trained(model: ModelConfig, batch: LabeledBatch) -> None:
     stages: list[Stage] = [
         FusionGate(FusionDynMM(model), FusionGateConfig(price=1.0, random_epochs=2, hard_epochs=2,
