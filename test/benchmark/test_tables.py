@@ -247,10 +247,12 @@ def test_the_constant_predictor_answers_one_position():
     assert constant_cm(torch.tensor([1.0, 0.0], dtype=torch.float64), {"position_m": truth}) == (200.0, 200.0)
 
 
-def test_the_committed_results_belong_to_the_configuration_of_the_repository():
-    config = load_config(TablesConfig, ROOT / "config/tables/small.yaml")
-    found = read_results(ROOT / "docs/results" / RESULTS, config.fingerprint)
-    assert len(found) >= 130 and set(found) <= set(plan(config))
+@pytest.mark.parametrize(("name", "folder", "least"), [
+    ("small", "docs/results", 130), ("rgbd", "docs/results/rgbd", 46)])
+def test_the_committed_results_belong_to_the_configuration_of_the_repository(name: str, folder: str, least: int):
+    config = load_config(TablesConfig, ROOT / f"config/tables/{name}.yaml")
+    found = read_results(ROOT / folder / RESULTS, config.fingerprint)
+    assert len(found) >= least and set(found) <= set(plan(config))
     for result in found.values():
         assert (result.errors.mean_interval_cm is not None) == (result.format == "admn-table-cell-2") or \
             result.method.startswith("removal")

@@ -24,6 +24,8 @@ BASELINES = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "
 OFF_SCALE = 1.6
 """Methods whose best error exceeds that of the best method by this factor are listed, not drawn; or whose best accuracy
 is below that of the best by it."""
+LEAST_SPAN = 0.3
+"""Least range of the vertical axis, as a share of its largest value: smaller differences are no findings."""
 
 
 def draw(results: Results, png: Path, task: Task = "localization") -> Path:
@@ -71,6 +73,7 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str, measure: Measur
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel("budget, layers")
     axes.set_ylabel(f"{measure.name}, {measure.unit}")
+    _widen(axes)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
@@ -105,5 +108,14 @@ def _draw_removal(axes: Axes, results: Results, corruption: str, measure: Measur
         return
     axes.set_title("layers removed, every other", loc="left", fontsize=10)
     axes.set_xlabel("layers removed")
+    _widen(axes)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False)
+
+
+def _widen(axes: Axes) -> None:
+    """Give the vertical axis at least its least range, about the same middle."""
+    low, high = axes.get_ylim()
+    lacking = LEAST_SPAN * high - (high - low)
+    if lacking > 0:
+        axes.set_ylim(low - lacking / 2, high + lacking / 2)

@@ -20,8 +20,8 @@ ONE_TABLE: frozenset[Method] = frozenset({"upper_bound", "admn", "admn_ae"})
 """Methods that alone are no reason for one of the further tables."""
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
 CORRUPTION_TITLES = {"gdtm-gaussian": "Gaussian noise on RGB and depth",
-                     "gdtm-lowlight": "low light on RGB, or saturated depth", "gdtm-blur": "blur on RGB",
                      "room-gaussian-rgbd": "Gaussian noise on RGB and depth",
+                     "gdtm-lowlight": "low light on RGB, or saturated depth", "gdtm-blur": "blur on RGB",
                      "room-gaussian": "Gaussian noise on RGB, receiver noise on radar",
                      "room-lowlight": "darkness on RGB, or receiver noise on radar",
                      "room-blur": "blur on RGB, receiver noise on radar",
@@ -83,12 +83,17 @@ def render(config: TablesConfig, results: Results) -> str:
     lines += _by_corruption("Trainings", "Trials are short runs, one for each learning rate and price on compute, that "
                             "all seeds share. Seconds of wall time: of the trials, and of the trainings of all seeds "
                             "together. The upper bound is Stage 1, from which the controllers start. Methods that are "
-                            "not named run the networks of others; experts of MNS and DynMM are not counted.",
+                            "not named run the networks of others; experts of MNS and DynMM are not counted."
+                            + (" Nor are the clean epochs, which all corruptions share: "
+                               f"{config.efforts.finetune.clean_epochs} of Stage 1, "
+                               f"{config.efforts.expert.clean_epochs} of the networks of the baselines."
+                               if config.shared_clean else ""),
                             corruptions, lambda c: describe_trainings(c, cells, results, config.efforts))
     if planned & {"removal_layerdrop", "removal_plain"}:
         lines += ["## Figure 6, Tables 8 and 9: layers removed", "", f"{_capital(measure)} when layers are removed in "
                   "the every-other order.", ""]
-        for corruption in corruptions:
+        removed = dict.fromkeys(c.corruption for c in cells if c.method.startswith("removal"))
+        for corruption in removed:
             lines += [f"### {CORRUPTION_TITLES.get(corruption, corruption)}", "",
                       *_removal(corruption, results, measure), ""]
     lines += describe_left(cells, results, model, lambda name: CORRUPTION_TITLES.get(name, name))
