@@ -15,7 +15,8 @@ from admn_ros.benchmark.tables.results import CellResult
 from admn_ros.config import ModelConfig
 from admn_ros.model.presets import preset
 
-_DATASETS = {"shards": "the simulated room", "mmfi": "a dataset in MM-Fi's layout", "ave": "a dataset in AVE's layout"}
+_DATASETS = {"shards": "the simulated room", "mmfi": "a dataset in MM-Fi's layout",
+             "mmfi_224": "a dataset in MM-Fi's layout", "ave": "a dataset in AVE's layout"}
 ONE_TABLE: frozenset[Method] = frozenset({"upper_bound", "admn", "admn_ae"})
 """Methods that alone are no reason for one of the further tables."""
 NOT_RUN, IMPOSSIBLE, STUCK = "not run", "-", "†"
