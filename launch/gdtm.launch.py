@@ -5,13 +5,12 @@
     ros2 launch admn_ros gdtm.launch.py bag:=/path/to/bag rviz:=true
     ros2 launch admn_ros gdtm.launch.py sim:=true foxglove:=true
     ros2 launch admn_ros gdtm.launch.py governor:=true battery_topic:=/base/battery_state
-    ros2 launch admn_ros gdtm.launch.py sensors:=rgbd model:=untrained:rgbd bag:=/path/to/rgbd_bag
 
 Arguments that are given override params_file, which overrides the defaults. See docs/launch.md.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -138,9 +137,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 def misspelt(given: Iterable[str]) -> list[LaunchDescriptionEntity]:
     """Name arguments that are nearly those of this file; others may be of an including file."""
     names = [name for name, _, _ in ARGUMENTS]
-    near = {name: get_close_matches(name, names, 1, 0.8) for name in given if name not in names}
-    return [LogInfo(msg=f"{name}: no argument of gdtm.launch.py, which is ignored; like {found[0]}")
-            for name, found in near.items() if found]
+    return [LogInfo(msg=f"{name}: no argument of gdtm.launch.py, which is ignored; like {near}")
+            for name in given if name not in names for near in get_close_matches(name, names, 1, 0.8)]
 
 
 def governor_files(given: str, model: str) -> list[str]:
@@ -172,8 +170,7 @@ def check(value: Mapping[str, str]) -> None:
             what = f"a {'whole number' if kind is int else 'number'} from {low} to {high}"
             raise ConfigError(name, repr(value[name]), what)
     if value["budget"] and not (in_range(value["budget"], float, 0, 1e9) or in_range(value["budget"], float, -1, -1)):
-        raise ConfigError("budget", repr(value["budget"]),
-                          "a number from 0 to 1e9, or -1 for that of the deployment file")
+        raise ConfigError("budget", repr(value["budget"]), "a number from 0 to 1e9, or -1: that of the deployment file")
     for name, pattern, what in NAMES:
         if not re.fullmatch(pattern, value[name], re.ASCII):
             raise ConfigError(name, repr(value[name]), what)
@@ -280,7 +277,7 @@ def when_ended(node: Node, value: Mapping[str, str], survives_kill: bool = False
             return [LogInfo(msg=f"{text}; going on with the default budget")]
         raise RuntimeError(text)
 
-    return on_exit_of(node, on_exit)
+    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=on_exit))
 
 
 def shut_down_after(source: Node) -> RegisterEventHandler:
@@ -292,13 +289,7 @@ def shut_down_after(source: Node) -> RegisterEventHandler:
             raise RuntimeError(f"{event.process_name} ended with exit code {event.returncode}")
         return [EmitEvent(event=Shutdown(reason="the data source ended"))]
 
-    return on_exit_of(source, on_exit)
-
-
-def on_exit_of(node: Node, on_exit: Callable[[ProcessExited, LaunchContext], list[LaunchDescriptionEntity]],
-               ) -> RegisterEventHandler:
-    """Call a function when the process of a node exits."""
-    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=on_exit))
+    return RegisterEventHandler(OnProcessExit(target_action=source, on_exit=on_exit))
 
 
 def generate_launch_description() -> LaunchDescription:
