@@ -15,7 +15,7 @@ from admn_ros.datasets.ave import AveCache, AveFolder, read_annotations
 from admn_ros.datasets.gdtm import GdtmCache, GdtmFolder
 from admn_ros.datasets.image_folder import ImageFolder
 from admn_ros.datasets.misplaced import Misplaced
-from admn_ros.datasets.mmfi import Clips, MmfiCache, MmfiFolder, mmfi_split
+from admn_ros.datasets.mmfi import MmfiCache, MmfiFolder, mmfi_split
 from admn_ros.datasets.segmentation.masked_rooms import MaskedRooms
 from admn_ros.datasets.segmentation.nyu import NyuDepth
 from admn_ros.datasets.shard_dataset import ShardDataset
@@ -98,8 +98,6 @@ def _for_model(source: SampleSource, folder: str | Path, model: ModelConfig,
     classes = tuple(getattr(source, "classes", model.classes))
     if classes != model.classes:
         raise InputError(f"{folder}: classes", ", ".join(classes), f"{', '.join(model.classes)}, the model's")
-    if isinstance(source, Clips):
-        source.read_only(model.sensor_nodes)
     if viewpoints:
         source = Viewpoints(source, viewpoints, model.sensor_nodes[0])
     return ModelInputs(source, model)

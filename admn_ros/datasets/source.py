@@ -116,6 +116,15 @@ class ClipSource(SampleSource, Protocol):
         ...
 
 
+@runtime_checkable
+class SelectiveSource(SampleSource, Protocol):
+    """A source that need not read what a model does not use."""
+
+    def read_only(self, nodes: Sequence[str]) -> None:
+        """Read no other sensor nodes than these from now on."""
+        ...
+
+
 class SourceView:
     """Samples of another source: some of them, in another order, or with other readings.
 
@@ -175,11 +184,13 @@ def _random_window(source: SampleSource, index: int, rng: np.random.Generator) -
 
 
 class ModelInputs(SourceView):
-    """A source with only the inputs of a model, so that nothing else is corrupted or converted in vain."""
+    """A source with only the inputs of a model, so that nothing else is read, corrupted or converted in vain."""
 
     def __init__(self, source: SampleSource, model: ModelConfig) -> None:
         super().__init__(source)
         self._model = model
+        if isinstance(source, SelectiveSource):
+            source.read_only(model.sensor_nodes)
 
     def view(self, sample: LabeledReadings, index: int) -> LabeledReadings:
         """See `SourceView`."""

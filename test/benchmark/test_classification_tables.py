@@ -70,6 +70,12 @@ def test_activities_are_simulated_trained_and_tabulated(tiny: None, tmp_path: Pa
     assert draw(results, tmp_path / "tables.png", config.task).stat().st_size > 5000
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_only_training_has_random_windows(tiny: None, split: str):
+    with pytest.raises(ConfigError, match=f"{split}.*windows: random is for training; must be first"):
+        micro([], **{split: {"split": "val", "samples": 4, "windows": "random"}})
+
+
 def test_accuracies_are_percentages_with_intervals_or_deviations():
     config = load_config(TablesConfig, ROOT / "config/tables/ave.yaml")
     found = [result("naive", 6, 0.5), result("admn", 6, 0.6), result("admn", 6, 0.7, 1), result("mns", 6, 0.06),

@@ -22,7 +22,7 @@ from admn_ros.datasets.mmfi import (
     mmfi_split,
     points_heatmap,
 )
-from admn_ros.datasets.source import LabeledReadings, RandomWindows, Spread
+from admn_ros.datasets.source import LabeledReadings, ModelInputs, RandomWindows, Spread
 from admn_ros.errors import InputError
 from admn_ros.model.presets import preset
 from admn_ros.sample import Modality, SensorKey
@@ -212,6 +212,14 @@ def test_images_get_the_size_of_the_papers_caches(root: Path) -> None:
     assert readings[SensorKey("frame02", RGB)].shape == (224, 224, 3)
     depth = readings[SensorKey("frame02", DEPTH)]
     assert depth.shape == (224, 224) and depth.dtype == np.float32 and depth[0, 0] == pytest.approx(1.003)
+
+
+def test_frames_that_a_model_does_not_use_are_not_read(tmp_path: Path) -> None:
+    write_clip(tmp_path, Clip("S01", "A01"))
+    source, wanted = MmfiFolder(tmp_path), set(preset("table-mmfi").sensor_nodes)
+    assert {key.node for key in source[0].readings} > wanted
+    assert {key.node for key in ModelInputs(source, preset("table-mmfi"))[0].readings} == wanted
+    assert {key.node for key in source[0].readings} == wanted
 
 
 def test_samples_without_windows_are_named() -> None:

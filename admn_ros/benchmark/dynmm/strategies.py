@@ -23,7 +23,7 @@ from admn_ros.training.rivals.mns_gate import Gate, GateConfig
 
 Strategy = Literal["one_stage", "gate_only", "joint"]
 STRATEGIES: Final[dict[Strategy, str]] = {
-    "one_stage": "one stage: experts and gate together, from random weights",
+    "one_stage": "one stage: experts and gate together, without training of the experts before",
     "gate_only": "two stages: experts, then the gate alone",
     "joint": "two stages: experts, then gate and experts together (as published)"}
 

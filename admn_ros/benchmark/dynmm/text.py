@@ -77,8 +77,7 @@ def _ablation(results: DynmmResults) -> list[str]:
             "| training | error, cm | classes | mean C | collapsed | seeds |", "|---|---|---|---|---|---|"]
     static = [t for t in results.of("expert") if t.expert == results.experts[-1]]
     rows.append(_row(results, "static network", static))
-    begin = "without training of the experts before" if results.encoders else "from random weights"
-    rows += [_row(results, title.replace("from random weights", begin), found) for strategy, title in STRATEGIES.items()
+    rows += [_row(results, title, found) for strategy, title in STRATEGIES.items()
              if (found := results.of(strategy, results.price))]
     rows += ["", "By seed: error, and share of the frames on each expert.", "",
              f"| training | seed | error, cm | {' | '.join(results.experts)} |", "|---|---|---|" + "---|" *

@@ -62,6 +62,7 @@ class SplitConfig(Strict):
         viewpoints: sensor nodes of the dataset that take the place of the model's only node in turn; empty to use
             equal names.
         windows: windows of training clips (MM-Fi): the first of each, or a random one in every draw, of clean ones too.
+            Only the training split can have random ones.
     """
 
     split: str
@@ -162,6 +163,13 @@ class StudyConfig(Strict):
     precision: Literal["float32", "bfloat16"] = "float32"
     clip_norm: Positive = 5.0
     loss: LossConfig = LossConfig()
+
+    @field_validator("validation", "test")
+    @classmethod
+    def _first_windows(cls, split: SplitConfig) -> SplitConfig:
+        if split.windows != "first":
+            raise ValueError(f"windows: {split.windows} is for training; must be first")
+        return split
 
     @field_validator("model")
     @classmethod
