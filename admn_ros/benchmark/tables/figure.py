@@ -17,8 +17,10 @@ from admn_ros.views.picture_file import write_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS: dict[Method, str] = {"admn": "#d62728", "admn_ae": "#ff7f0e", "universal": "#8c1d40"}
+OURS: dict[Method, str] = {"admn": "#d62728", "admn_ae": "#ff7f0e", "universal": "#8c1d40", "value": "#6a3d9a"}
 """Colours of the methods of this package; the baselines are drawn thinner."""
+REMOVALS: dict[Method, str] = {"removal_layerdrop": "-", "removal_plain": "--"}
+"""Line styles of the panels of removed layers."""
 BASELINES = ("#1f77b4", "#2ca02c", "#17becf", "#9467bd", "#7f7f7f", "#bcbd22", "#e377c2", "#8c564b", "#aec7e8",
              "#98df8a", "#c5b0d5", "#c49c94", "#636363")
 OFF_SCALE = 1.6
@@ -29,7 +31,7 @@ LEAST_SPAN = 0.3
 
 
 def draw(results: Results, png: Path, task: Task = "localization") -> Path:
-    """Draw one panel per corruption and one line per method: means over seeds.
+    """Draw one panel per corruption and one line per method: means over seeds. Removed layers have panels of their own.
 
     Raises:
         InputError: there is no result, or the file cannot be written.
@@ -40,11 +42,14 @@ def draw(results: Results, png: Path, task: Task = "localization") -> Path:
 
     found = dict.fromkeys(c.corruption for c in results)
     corruptions = [c for c in CORRUPTION_TITLES if c in found] + [c for c in found if c not in CORRUPTION_TITLES]
-    figure = Figure(figsize=(13, 5.2 * len(corruptions)), dpi=110, layout="constrained")
-    panels = figure.subplots(len(corruptions), 2, squeeze=False, width_ratios=(3, 2))
-    for (budgets, removal), corruption in zip(panels, corruptions, strict=True):
-        _draw_budgets(budgets, results, corruption, MEASURES[task])
-        _draw_removal(removal, results, corruption, MEASURES[task])
+    removals = any(c.method in REMOVALS for c in results)
+    widths = (3, 2) if removals else (3,)
+    figure = Figure(figsize=(13 if removals else 9, 5.2 * len(corruptions)), dpi=110, layout="constrained")
+    panels = figure.subplots(len(corruptions), len(widths), squeeze=False, width_ratios=widths)
+    for row, corruption in zip(panels, corruptions, strict=True):
+        _draw_budgets(row[0], results, corruption, MEASURES[task])
+        if removals:
+            _draw_removal(row[1], results, corruption, MEASURES[task])
     write_figure(figure, png)
     return png
 
@@ -96,7 +101,7 @@ def _draw_line(axes: Axes, method: Method, means: Mapping[int, float]) -> None:
 
 
 def _draw_removal(axes: Axes, results: Results, corruption: str, measure: Measure) -> None:
-    for method, style in (("removal_layerdrop", "-"), ("removal_plain", "--")):
+    for method, style in REMOVALS.items():
         for result in results.values():
             if (result.corruption, result.method) == (corruption, method):
                 for number, (name, row) in enumerate(result.removed.items()):
