@@ -68,9 +68,7 @@ def _draw_budgets(axes: Axes, results: Results, corruption: str, measure: Measur
             _draw_line(axes, method, means)
     known = next(r for c, r in results.items() if c.corruption == corruption)
     notes.append(f"constant predictor {measure.constant(known):.0f}")
-    # Beside the lines, which rise to the right for accuracies and fall for errors.
-    axes.text(0.99, 0.02 if measure.rises else 0.98, "\n".join(notes), transform=axes.transAxes, fontsize=7, ha="right",
-              va="bottom" if measure.rises else "top", color="#555555")
+    axes.text(1.02, 0.0, "\n".join(notes), transform=axes.transAxes, fontsize=7, va="bottom", color="#555555")
     for method in sorted(WITHOUT_BUDGET & {"upper_bound"}):
         for bound in seeds_of(results, corruption, method, None):
             axes.axhline(measure.value(bound.errors), color="black", lw=0.8, label=TITLES[method])
