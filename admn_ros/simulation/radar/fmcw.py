@@ -199,7 +199,7 @@ class FmcwRadar:
         if not blocking:
             return self._still_beat
         tones, channels = self._factors(self._still.at(hidden(blocking, self.position_m, self._still.position_m)))
-        seen: Complexes = self._still_beat - (tones @ channels[:, 0, :]).astype(np.complex64)
+        seen: Complexes = self._still_beat - _product(tones, channels[:, 0, :]).astype(np.complex64)
         return seen
 
     def _signal(self, echoes: Echoes, jitter: Complexes) -> Complexes:
@@ -207,7 +207,7 @@ class FmcwRadar:
         tones, channels = self._factors(echoes)
         # NumPy cannot infer a dimension of an array without elements, and there may be no echo.
         across = (channels * jitter).reshape(len(channels), self.config.loops * ANTENNAS)
-        signal = tones.astype(np.complex64) @ across.astype(np.complex64)
+        signal = _product(tones.astype(np.complex64), across.astype(np.complex64))
         return signal.reshape(-1, self.config.loops, ANTENNAS)
 
     def _factors(self, echoes: Echoes) -> tuple[Complexes, Complexes]:
@@ -241,7 +241,7 @@ class FmcwRadar:
         """Beat signal of clutter and leakage (samples, antennas), the same in every chirp."""
         tones, channels = self._factors(self._still)
         leak = np.exp(2j * np.pi * np.arange(self.config.samples) / self.config.samples * _LEAKAGE_BIN)
-        beat: Complexes = tones @ channels[:, 0, :] + self.config.leakage * leak[:, None] * self._coupling
+        beat: Complexes = _product(tones, channels[:, 0, :]) + self.config.leakage * leak[:, None] * self._coupling
         return beat.astype(np.complex64)
 
     def _spectrum(self, beat: Complexes) -> Complexes:
@@ -297,3 +297,9 @@ class FmcwRadar:
         """Steering vectors (antennas, azimuth_bins)."""
         steering: Complexes = np.exp(1j * np.pi * np.arange(ANTENNAS)[:, None] * self.config.sine_of_column())
         return steering
+
+
+def _product(a: Complexes, b: Complexes) -> Complexes:
+    """Return the matrix product; unlike that of BLAS, its rounding does not depend on the number of threads."""
+    product: Complexes = np.einsum("ij,jk->ik", a, b)
+    return product
