@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -295,3 +298,22 @@ def test_wrong_arguments_are_named():
                         ("window", lambda: Cfar(window=0))):
         with pytest.raises(InputError, match=f"^{error}:"):
             make()
+
+
+THREADS = """
+import hashlib
+import numpy as np
+from admn_ros.simulation.radar.fmcw import FmcwRadar
+from admn_ros.simulation.scene.car import CarState
+from admn_ros.simulation.scene.scene import Scene
+
+scene, car = Scene.seeded(3, "red_car"), CarState(np.array([0.4, 0.3]), np.array(0.2), np.array(0.5))
+reading = FmcwRadar(scene, scene.nodes[0]).measure(car, None, np.random.default_rng(0))
+print(hashlib.sha256(reading.range_azimuth.tobytes()).hexdigest())
+"""
+
+
+def test_the_number_of_threads_does_not_change_a_byte() -> None:
+    found = {subprocess.run([sys.executable, "-c", THREADS], env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+                            capture_output=True, text=True, check=True, timeout=60).stdout for threads in ("1", "2")}
+    assert len(found) == 1
