@@ -72,7 +72,7 @@ def test_activities_are_simulated_trained_and_tabulated(tiny: None, tmp_path: Pa
 
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_only_training_has_random_windows(tiny: None, split: str):
-    with pytest.raises(ConfigError, match=f"{split}.*windows: random is for training; must be first"):
+    with pytest.raises(ConfigError, match=f"{split}.*windows: first; random ones are for training"):
         micro([], **{split: {"split": "val", "samples": 4, "windows": "random"}})
 
 

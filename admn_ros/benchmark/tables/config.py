@@ -168,7 +168,7 @@ class StudyConfig(Strict):
     @classmethod
     def _first_windows(cls, split: SplitConfig) -> SplitConfig:
         if split.windows != "first":
-            raise ValueError(f"windows: {split.windows} is for training; must be first")
+            raise ValueError("windows: first; random ones are for training")
         return split
 
     @field_validator("model")
